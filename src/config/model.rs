@@ -1,0 +1,438 @@
+//! The configuration as the rest of the program uses it: validated, interpolated, with defaults filled in. Nothing in
+//! here can be wrong any more, except what only the broker and the registry know.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The text itself, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// The whole file.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `kafka`
+    pub kafka: Kafka,
+    /// `registry`
+    pub registry: Registry,
+    /// `admin`
+    pub admin: Admin,
+    /// `memory_limit` in bytes: what librdkafka may hold in its consumer and producer queues, shared among the workers.
+    pub memory_limit: u64,
+    /// `shutdown_grace`
+    pub shutdown_grace: Duration,
+    /// `pipelines`, in the order of the file.
+    pub pipelines: Vec<Pipeline>,
+}
+
+/// `kafka`
+#[derive(Debug, Clone)]
+pub struct Kafka {
+    /// `bootstrap_servers`
+    pub bootstrap_servers: String,
+    /// `properties`: librdkafka properties for every client; those that the guarantees rest on have been refused.
+    /// Wrapped as secrets, since passwords are among them.
+    pub properties: BTreeMap<String, Secret>,
+    /// `group_instance_id`: static membership when set; the worker's slot is appended.
+    pub group_instance_id: Option<String>,
+}
+
+/// `registry`
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// `url`, without a trailing slash.
+    pub url: String,
+    /// `auth.basic` or `auth.bearer`
+    pub auth: RegistryAuth,
+    /// `auth.tls`
+    pub tls: RegistryTls,
+    /// `timeout` of one request.
+    pub timeout: Duration,
+}
+
+/// How the registry is told who asks.
+#[derive(Debug, Clone)]
+pub enum RegistryAuth {
+    /// Not at all.
+    None,
+    /// User name and password.
+    Basic {
+        /// User name.
+        username: String,
+        /// Password.
+        password: Secret,
+    },
+    /// A bearer token.
+    Bearer {
+        /// The token.
+        token: Secret,
+    },
+}
+
+/// Certificates for the registry, PEM files.
+#[derive(Debug, Clone, Default)]
+pub struct RegistryTls {
+    /// Authorities to trust besides the system's.
+    pub ca: Option<PathBuf>,
+    /// Client certificate.
+    pub cert: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+}
+
+/// `admin`
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// `listen`; `None` when it is `off`.
+    pub listen: Option<SocketAddr>,
+    /// `token`, needed unless the address is a loopback one. `/healthz` and `/readyz` never ask for it.
+    pub token: Option<Secret>,
+}
+
+/// Who is told when something is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Owner {
+    /// `team`
+    pub team: String,
+    /// `contact`
+    pub contact: String,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.team.is_empty(), self.contact.is_empty()) {
+            (false, false) => write!(f, "{} <{}>", self.team, self.contact),
+            (false, true) => f.write_str(&self.team),
+            (true, _) => f.write_str(&self.contact),
+        }
+    }
+}
+
+/// One entry of `pipelines`.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// Its key in the file.
+    pub name: String,
+    /// `owner`
+    pub owner: Owner,
+    /// `group`: the consumer group; the pipeline's name by default.
+    pub group: String,
+    /// `workers` in this instance.
+    pub workers: usize,
+    /// `delivery`
+    pub delivery: Delivery,
+    /// `provenance`
+    pub provenance: Provenance,
+    /// `source.topics`
+    pub source_topics: Vec<String>,
+    /// `contract`
+    pub contract: Contract,
+    /// `transform`, in order.
+    pub transform: Vec<Step>,
+    /// `sink`
+    pub sink: Sink,
+    /// `failure`
+    pub failure: Failure,
+    /// `create_topics`: whether retry, dead-letter and sink topics that are missing are created.
+    pub create_topics: bool,
+}
+
+impl Pipeline {
+    /// `<source>.<group>.retry.<tier>`, tiers counted from 1.
+    pub fn retry_topic(&self, source: &str, tier: usize) -> String {
+        format!("{source}.{}.retry.{tier}", self.group)
+    }
+
+    /// The dead-letter topic of a source topic.
+    pub fn dead_letter_topic(&self, source: &str) -> String {
+        match &self.failure.dead_letter.topic {
+            Some(topic) => topic.clone(),
+            None => format!("{source}.{}.dlq", self.group),
+        }
+    }
+}
+
+/// `delivery`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Outputs are acknowledged before the offset is committed; a crash may repeat some.
+    AtLeastOnce,
+}
+
+/// `provenance`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provenance {
+    /// Nothing is added to emitted records.
+    None,
+    /// Emitted records carry `driftgate.source`.
+    Header,
+}
+
+/// `contract`
+#[derive(Debug, Clone)]
+pub struct Contract {
+    /// `schema`, or `subject` and `at`: the reader schema.
+    pub schema: SchemaSource,
+    /// `rules`: path of the rules file, relative paths resolved against the configuration file.
+    pub rules: Option<PathBuf>,
+}
+
+/// Where a schema comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SchemaSource {
+    /// An `.avsc` file. Its subject is the file's name without the extension.
+    File {
+        /// Its path, resolved against the configuration file.
+        path: PathBuf,
+    },
+    /// A subject of the registry.
+    Subject {
+        /// Its name.
+        subject: String,
+        /// Its version; `None` is the latest at start.
+        version: Option<u32>,
+    },
+}
+
+impl SchemaSource {
+    /// The registry subject that the schema is registered under.
+    pub fn subject(&self) -> String {
+        match self {
+            SchemaSource::File { path } => path
+                .file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned())
+                .unwrap_or_default(),
+            SchemaSource::Subject { subject, .. } => subject.clone(),
+        }
+    }
+}
+
+/// `sink`
+#[derive(Debug, Clone)]
+pub struct Sink {
+    /// `topic`
+    pub topic: String,
+    /// `schema`, or `subject` and `at`.
+    pub schema: SchemaSource,
+    /// `subject` that the file's schema is registered under: `<topic>-value` unless given.
+    pub subject: String,
+    /// `auto_register`: register the schema at start when the subject lacks it.
+    pub auto_register: bool,
+}
+
+/// `failure`
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// `retry.tiers`: delays, each at least as long as the one before; empty means no retries.
+    pub tiers: Vec<Duration>,
+    /// `retry.jitter`, 0 to 1: up to this part of the delay is added.
+    pub jitter: f64,
+    /// `retry.budget`: an outage of a dependency is retried on the last tier until a record is this old in failure.
+    pub budget: Duration,
+    /// `dead_letter`
+    pub dead_letter: DeadLetter,
+}
+
+/// `failure.dead_letter`
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// `topic`: another name than `<source>.<group>.dlq`.
+    pub topic: Option<String>,
+    /// `retention` of a dead-letter topic that we create.
+    pub retention: Duration,
+}
+
+/// A piece of the configuration file, for messages: where an expression or a path stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Place {
+    /// File as given on the command line.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// A text of the configuration and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// One entry of `transform`.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// `set: { field: expression }`
+    Set(Vec<(Placed<String>, Placed<String>)>),
+    /// `filter: expression`: keeps what is true.
+    Filter(Placed<String>),
+    /// `mask: { field, with }`
+    Mask {
+        /// Field path.
+        field: Placed<String>,
+        /// How.
+        with: Mask,
+    },
+    /// `rename: { old: new }`
+    Rename(Vec<(Placed<String>, Placed<String>)>),
+    /// `drop: [field]`
+    Drop(Vec<Placed<String>>),
+    /// `cast: { field: type }`: an Avro primitive's name, `decimal(p,s)`, `date`, `timestamp-millis`, …
+    Cast(Vec<(Placed<String>, Placed<String>)>),
+    /// `lookup: { into, url, type, timeout }`
+    Lookup(Lookup),
+}
+
+/// How a field is masked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mask {
+    /// Hexadecimal SHA-256 of the text. Pseudonymous, not anonymous.
+    Sha256,
+    /// Hexadecimal HMAC-SHA-256 of the text under a secret.
+    Hmac(Secret),
+    /// A constant.
+    Fixed(String),
+    /// `*` for all but the last four characters.
+    Last4,
+}
+
+/// `lookup`
+#[derive(Debug, Clone)]
+pub struct Lookup {
+    /// `into`: the new field.
+    pub into: Placed<String>,
+    /// `url`, with `{field}` for values of the event, percent-encoded when filled in.
+    pub url: Placed<String>,
+    /// `type`: schema file of the answer.
+    pub answer: PathBuf,
+    /// Where `type` stands.
+    pub answer_place: Place,
+    /// `timeout` of one request.
+    pub timeout: Duration,
+    /// `on_missing`: what a 404 does.
+    pub on_missing: OnMissing,
+}
+
+/// What a lookup's 404 does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnMissing {
+    /// The record is a dead letter.
+    DeadLetter,
+    /// The field is null.
+    Null,
+}
+
+/// A rules file (`<subject>.rules.yaml`).
+#[derive(Debug, Clone, Default)]
+pub struct RulesFile {
+    /// `owner` of the contract.
+    pub owner: Option<Owner>,
+    /// `compatibility` that the subject is to have in the registry.
+    pub compatibility: Option<String>,
+    /// `rules`, in order.
+    pub rules: Vec<Rule>,
+    /// `fields`: path → what is said of it.
+    pub fields: BTreeMap<String, FieldDoc>,
+}
+
+/// What the rules file says of a field.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FieldDoc {
+    /// `tags`, such as `PII`.
+    pub tags: Vec<String>,
+    /// `owner`: the source that owns it.
+    pub owner: Option<String>,
+    /// `doc`
+    pub doc: Option<String>,
+    /// Where the path stands.
+    pub place: Place,
+}
+
+/// One rule.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// `name`, unique in the file.
+    pub name: Placed<String>,
+    /// What must hold.
+    pub check: Check,
+    /// `on_fail`
+    pub on_fail: OnFail,
+}
+
+/// What a rule checks.
+#[derive(Debug, Clone)]
+pub enum Check {
+    /// `expr`: an expression that must be true.
+    Expr(Placed<String>),
+    /// `field` and one constraint. A null value satisfies every constraint but `required`.
+    Field {
+        /// Field path; `items[].price` means every element.
+        field: Placed<String>,
+        /// The constraint.
+        constraint: Constraint,
+    },
+}
+
+/// A constraint on one field.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Constraint {
+    /// `required: true`: not null, and text not empty.
+    Required,
+    /// `range: { min, max }`, both inclusive, either may be missing. Decimal text, compared exactly.
+    Range {
+        /// Lower bound.
+        min: Option<String>,
+        /// Upper bound.
+        max: Option<String>,
+    },
+    /// `one_of: [ … ]`: text, enum symbol, number or boolean, compared as text.
+    OneOf(Vec<String>),
+    /// `pattern`: a regular expression that must match the whole text.
+    Pattern(String),
+    /// `length: { min, max }`: characters of a text, bytes of bytes, elements of an array or map.
+    Length {
+        /// Least.
+        min: Option<usize>,
+        /// Most.
+        max: Option<usize>,
+    },
+}
+
+/// What a failed rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFail {
+    /// Dead letter.
+    DeadLetter,
+    /// Counted and logged; the record goes on.
+    Warn,
+}

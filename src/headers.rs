@@ -1,0 +1,45 @@
+//! The header names that Driftgate writes and reads. Values are UTF-8 text unless said otherwise.
+
+/// Every header of ours begins with this. Trusted only on our own retry and dead-letter topics.
+pub const PREFIX: &str = "driftgate.";
+/// What a source record already carried under [`PREFIX`] is kept under this one.
+pub const PRIOR: &str = "driftgate.prior.";
+/// Enumerated reason, see [`crate::error::Reason`].
+pub const REASON: &str = "driftgate.reason";
+/// The error in words, at most [`ERROR_LIMIT`] bytes.
+pub const ERROR: &str = "driftgate.error";
+/// Field path, empty for the whole record.
+pub const PATH: &str = "driftgate.path";
+/// Topic the record came from first.
+pub const SOURCE_TOPIC: &str = "driftgate.source.topic";
+/// Partition the record came from first.
+pub const SOURCE_PARTITION: &str = "driftgate.source.partition";
+/// Offset the record came from first.
+pub const SOURCE_OFFSET: &str = "driftgate.source.offset";
+/// Timestamp of the source record, milliseconds since the epoch.
+pub const SOURCE_TIMESTAMP: &str = "driftgate.source.timestamp";
+/// Pipeline name.
+pub const PIPELINE: &str = "driftgate.pipeline";
+/// Consumer group.
+pub const GROUP: &str = "driftgate.group";
+/// Owner: `team <contact>`.
+pub const OWNER: &str = "driftgate.owner";
+/// Writer schema id, where it is known.
+pub const SCHEMA_ID: &str = "driftgate.schema.id";
+/// The contract: `subject@version`, or the file's name with its fingerprint.
+pub const CONTRACT: &str = "driftgate.contract";
+/// How many times the record has failed.
+pub const ATTEMPT: &str = "driftgate.attempt";
+/// When it failed first, milliseconds since the epoch.
+pub const FIRST_FAILED_AT: &str = "driftgate.first_failed_at";
+/// When it failed last, milliseconds since the epoch.
+pub const FAILED_AT: &str = "driftgate.failed_at";
+/// When a retry is due, milliseconds since the epoch.
+pub const DUE_AT: &str = "driftgate.due_at";
+/// How often it was sent back from the dead-letter topic.
+pub const REDRIVEN: &str = "driftgate.redriven";
+/// On emitted records with `provenance: header`: `topic-partition@offset`.
+pub const SOURCE: &str = "driftgate.source";
+
+/// Bound of [`ERROR`] in bytes.
+pub const ERROR_LIMIT: usize = 2048;

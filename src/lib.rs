@@ -1,0 +1,26 @@
+//! Driftgate reads Kafka topics, holds every record to an Avro contract, transforms it and emits it; what fails for a
+//! passing reason goes to retry topics, what can never pass goes to a dead-letter topic.
+//!
+//! The modules, in the order in which a record meets them:
+//!
+//! - [`config`]: the YAML file, as written and as validated; every fault with line and column.
+//! - [`ingest`]: the consumer, rebalances, and which offset may be committed.
+//! - [`contract`]: Confluent framing, the registry, Avro schemas, resolution, rules.
+//! - [`expr`]: expressions over an event, checked against its schema.
+//! - [`transform`]: the steps, one file each.
+//! - [`emit`]: encoding to the sink's schema and the producer.
+//! - [`failure`]: what becomes of an error: retry tier, dead letter, pause.
+//! - [`pipeline`]: the one file that names the stages in order.
+//! - [`worker`]: the poll loop.
+//! - [`metrics`], [`health`], [`admin`]: what is seen from outside.
+//! - [`embedded`]: an in-process broker and registry for the demo and the tests.
+//! - [`review`]: registration and review of schemas.
+//! - [`cli`]: one file per command.
+//!
+//! [`record`], [`headers`] and [`error`] are the words all of them share.
+
+pub mod config;
+pub mod contract;
+pub mod error;
+pub mod headers;
+pub mod record;
