@@ -23,4 +23,5 @@ pub mod config;
 pub mod contract;
 pub mod error;
 pub mod headers;
+pub mod health;
 pub mod record;

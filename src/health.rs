@@ -1,0 +1,642 @@
+//! What the process knows of its own state: phase, workers, paused partitions, dependencies. The workers and clients
+//! write it, the admin server and the status line read it. It holds no metrics and decides nothing about records.
+//!
+//! Two questions are answered apart, because a supervisor acts differently on them. *Ready*: would this instance take
+//! its share of the records now? *Alive*: would a restart help? A registry outage makes an instance unready and never
+//! dead: restarting it would only lose the caches.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// A worker that has not beaten for this long hangs: its longest wait is one batch call of a second or so, and the
+/// longest drain is `shutdown_grace`.
+pub const WORKER_SILENCE: Duration = Duration::from_secs(60);
+
+/// How many partitions a readiness reason names before it counts the rest.
+const NAMED_PARTITIONS: usize = 3;
+
+/// Why a partition is not being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PauseReason {
+    /// The head of a retry partition is not due yet. Normal.
+    RetryNotDue,
+    /// The registry could not be asked, or answered with anything but the schema or "unknown id".
+    RegistryUnavailable,
+    /// A lookup answered in a way that no record can cause: wrong shape, 401, 403, a redirect.
+    LookupMisconfigured,
+    /// The broker refused or lost an output for a reason that is not the record's own.
+    BrokerRefused,
+    /// The dead-letter topic did not take a dead letter.
+    DeadLetterRefused,
+    /// The producer's queue is full. Normal.
+    Backpressure,
+}
+
+impl PauseReason {
+    /// Every reason, for tables and metric labels.
+    pub const ALL: [PauseReason; 6] = [
+        PauseReason::RetryNotDue,
+        PauseReason::RegistryUnavailable,
+        PauseReason::LookupMisconfigured,
+        PauseReason::BrokerRefused,
+        PauseReason::DeadLetterRefused,
+        PauseReason::Backpressure,
+    ];
+
+    /// The stable word: metric label and JSON value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            PauseReason::RetryNotDue => "retry_not_due",
+            PauseReason::RegistryUnavailable => "registry_unavailable",
+            PauseReason::LookupMisconfigured => "lookup_misconfigured",
+            PauseReason::BrokerRefused => "broker_refused",
+            PauseReason::DeadLetterRefused => "dead_letter_refused",
+            PauseReason::Backpressure => "backpressure",
+        }
+    }
+
+    /// Whether someone has to act, or a dependency to come back. The other pauses are how the engine works.
+    pub const fn is_fault(self) -> bool {
+        match self {
+            PauseReason::RetryNotDue | PauseReason::Backpressure => false,
+            PauseReason::RegistryUnavailable
+            | PauseReason::LookupMisconfigured
+            | PauseReason::BrokerRefused
+            | PauseReason::DeadLetterRefused => true,
+        }
+    }
+}
+
+impl fmt::Display for PauseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Something outside the process that records need.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dependency {
+    /// The Kafka cluster.
+    Broker,
+    /// The schema registry.
+    Registry,
+    /// A lookup's server, by the field that the lookup fills or its host; never a URL with values in it.
+    Lookup(String),
+}
+
+impl fmt::Display for Dependency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Dependency::Broker => f.write_str("broker"),
+            Dependency::Registry => f.write_str("registry"),
+            Dependency::Lookup(name) => write!(f, "lookup:{name}"),
+        }
+    }
+}
+
+/// One paused partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PauseEntry {
+    /// Pipeline.
+    pub pipeline: String,
+    /// Topic: a source topic or one of our retry topics.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Why.
+    pub reason: PauseReason,
+    /// For a person: what the other side answered. No payloads.
+    pub detail: String,
+    /// Milliseconds since the epoch at which the pause began.
+    pub since: i64,
+    /// Milliseconds since the epoch at which it is tried again, if that is known.
+    pub until: Option<i64>,
+}
+
+/// Whether this instance takes its share of the records.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Readiness {
+    /// The answer.
+    pub ready: bool,
+    /// Why not, one sentence each. Bounded by the number of pipelines, workers and dependencies, not by partitions.
+    pub reasons: Vec<String>,
+    /// Partitions paused by a fault.
+    pub paused: usize,
+}
+
+/// Whether a restart would help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Liveness {
+    /// False: it would.
+    pub alive: bool,
+    /// Which worker hangs or died, one sentence each.
+    pub reasons: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+enum Phase {
+    Starting(String),
+    Running,
+    ShuttingDown,
+}
+
+#[derive(Debug)]
+struct Worker {
+    last_beat: Instant,
+    joined: bool,
+    died: Option<String>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// By pipeline and slot.
+    workers: BTreeMap<(String, usize), Worker>,
+    /// By pipeline, topic and partition.
+    pauses: BTreeMap<(String, String, i32), PauseEntry>,
+    /// `None`: up. `Some`: what went wrong last.
+    dependencies: BTreeMap<Dependency, Option<String>>,
+}
+
+/// The shared state. Locked per batch or per event, never per record.
+#[derive(Debug)]
+pub struct Health {
+    state: Mutex<State>,
+}
+
+impl Health {
+    /// Starting, with nothing known.
+    pub fn new() -> Arc<Health> {
+        Arc::new(Health {
+            state: Mutex::new(State {
+                phase: Phase::Starting("starting".to_owned()),
+                workers: BTreeMap::new(),
+                pauses: BTreeMap::new(),
+                dependencies: BTreeMap::new(),
+            }),
+        })
+    }
+
+    /// Tells what start-up is doing, such as "checking topics".
+    pub fn start_up(&self, phase: impl Into<String>) {
+        self.lock().phase = Phase::Starting(phase.into());
+    }
+
+    /// Start-up is over: the workers have been spawned.
+    pub fn set_running(&self) {
+        let mut state = self.lock();
+        // A signal may arrive during start-up: shutting down is never taken back.
+        if !matches!(state.phase, Phase::ShuttingDown) {
+            state.phase = Phase::Running;
+        }
+    }
+
+    /// From here on nothing is taken any more.
+    pub fn shutting_down(&self) {
+        self.lock().phase = Phase::ShuttingDown;
+    }
+
+    /// Registers a worker, or notes that it is alive. Call it before the thread is spawned, so that a thread that
+    /// never gets going is missed, and then once a loop.
+    pub fn worker_alive(&self, pipeline: &str, slot: usize) {
+        self.worker_alive_at(pipeline, slot, Instant::now());
+    }
+
+    /// The worker's group has answered: it has an assignment, which may be empty.
+    pub fn worker_joined(&self, pipeline: &str, slot: usize) {
+        if let Some(worker) = self.lock().workers.get_mut(&(pipeline.to_owned(), slot)) {
+            worker.joined = true;
+        }
+    }
+
+    /// The worker's thread has ended: as it should, or by an error or panic.
+    pub fn worker_ended(&self, pipeline: &str, slot: usize, how: Result<(), String>) {
+        let key = (pipeline.to_owned(), slot);
+        let mut state = self.lock();
+        match how {
+            Ok(()) => {
+                state.workers.remove(&key);
+            }
+            Err(error) => {
+                let worker = state.workers.entry(key).or_insert_with(|| Worker {
+                    last_beat: Instant::now(),
+                    joined: false,
+                    died: None,
+                });
+                worker.died = Some(error);
+            }
+        }
+    }
+
+    /// A partition was paused, or is paused for another reason than before.
+    pub fn pause(&self, entry: PauseEntry) {
+        let key = (entry.pipeline.clone(), entry.topic.clone(), entry.partition);
+        self.lock().pauses.insert(key, entry);
+    }
+
+    /// The partition is read again.
+    pub fn resume(&self, pipeline: &str, topic: &str, partition: i32) {
+        self.lock()
+            .pauses
+            .remove(&(pipeline.to_owned(), topic.to_owned(), partition));
+    }
+
+    /// The partition was revoked: whoever owns it now speaks for it.
+    pub fn release(&self, pipeline: &str, topic: &str, partition: i32) {
+        self.resume(pipeline, topic, partition);
+    }
+
+    /// What the last use of a dependency showed.
+    pub fn dependency(&self, name: Dependency, result: Result<(), String>) {
+        self.lock().dependencies.insert(name, result.err());
+    }
+
+    /// Every dependency that was used so far, and whether it answered last time.
+    pub fn dependencies(&self) -> Vec<(Dependency, bool)> {
+        let state = self.lock();
+        let known = state.dependencies.iter();
+        known
+            .map(|(name, fault)| (name.clone(), fault.is_none()))
+            .collect()
+    }
+
+    /// Whether this instance takes its share of the records now.
+    pub fn readiness(&self) -> Readiness {
+        let state = self.lock();
+        let mut reasons = Vec::new();
+        match &state.phase {
+            Phase::Starting(phase) => reasons.push(format!("starting: {phase}")),
+            Phase::Running => {}
+            Phase::ShuttingDown => reasons.push("shutting down".to_owned()),
+        }
+        for ((pipeline, slot), worker) in &state.workers {
+            if let Some(error) = &worker.died {
+                reasons.push(format!("worker {slot} of {pipeline} ended: {error}"));
+            } else if !worker.joined {
+                reasons.push(format!(
+                    "worker {slot} of {pipeline} has not joined its consumer group yet"
+                ));
+            }
+        }
+        for (dependency, fault) in &state.dependencies {
+            // A lookup that is down sends its records to the retry tiers; the rest flows on, so the instance is ready.
+            if let (Dependency::Broker | Dependency::Registry, Some(fault)) = (dependency, fault) {
+                reasons.push(format!("{dependency} is unavailable: {fault}"));
+            }
+        }
+        let paused = pause_reasons(&state, &mut reasons);
+        Readiness {
+            ready: reasons.is_empty(),
+            reasons,
+            paused,
+        }
+    }
+
+    /// Whether a restart would help.
+    pub fn liveness(&self) -> Liveness {
+        self.liveness_at(Instant::now())
+    }
+
+    /// Everything, for `/status`.
+    pub fn report(&self) -> Value {
+        let readiness = self.readiness();
+        let liveness = self.liveness();
+        let state = self.lock();
+        let now = Instant::now();
+        let phase = match &state.phase {
+            Phase::Starting(phase) => format!("starting: {phase}"),
+            Phase::Running => "running".to_owned(),
+            Phase::ShuttingDown => "shutting down".to_owned(),
+        };
+        let workers: Vec<Value> = state
+            .workers
+            .iter()
+            .map(|((pipeline, slot), worker)| {
+                json!({
+                    "pipeline": pipeline,
+                    "slot": slot,
+                    "joined": worker.joined,
+                    "silent_seconds": now.saturating_duration_since(worker.last_beat).as_secs(),
+                    "died": worker.died,
+                })
+            })
+            .collect();
+        let paused: Vec<Value> = state
+            .pauses
+            .values()
+            .map(|entry| {
+                json!({
+                    "pipeline": entry.pipeline,
+                    "topic": entry.topic,
+                    "partition": entry.partition,
+                    "reason": entry.reason.as_str(),
+                    "fault": entry.reason.is_fault(),
+                    "detail": entry.detail,
+                    "since": timestamp(entry.since),
+                    "until": entry.until.map(timestamp),
+                })
+            })
+            .collect();
+        let dependencies: Vec<Value> = state
+            .dependencies
+            .iter()
+            .map(|(name, fault)| {
+                json!({ "name": name.to_string(), "up": fault.is_none(), "error": fault })
+            })
+            .collect();
+        json!({
+            "phase": phase,
+            "ready": readiness.ready,
+            "reasons": readiness.reasons,
+            "alive": liveness.alive,
+            "workers": workers,
+            "paused": paused,
+            "dependencies": dependencies,
+        })
+    }
+
+    fn worker_alive_at(&self, pipeline: &str, slot: usize, now: Instant) {
+        let mut state = self.lock();
+        let worker = state
+            .workers
+            .entry((pipeline.to_owned(), slot))
+            .or_insert_with(|| Worker {
+                last_beat: now,
+                joined: false,
+                died: None,
+            });
+        worker.last_beat = now;
+    }
+
+    fn liveness_at(&self, now: Instant) -> Liveness {
+        let state = self.lock();
+        let mut reasons = Vec::new();
+        for ((pipeline, slot), worker) in &state.workers {
+            let silence = now.saturating_duration_since(worker.last_beat);
+            if let Some(error) = &worker.died {
+                reasons.push(format!("worker {slot} of {pipeline} ended: {error}"));
+            } else if silence > WORKER_SILENCE {
+                reasons.push(format!(
+                    "worker {slot} of {pipeline} has been silent for {} s",
+                    silence.as_secs()
+                ));
+            }
+        }
+        Liveness {
+            alive: reasons.is_empty(),
+            reasons,
+        }
+    }
+
+    /// A thread that panicked while it held the lock left plain data behind: every write above is a single insert or
+    /// assignment. The health page must go on answering then, more than ever.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds one sentence for each pipeline and reason, so that a thousand partitions behind one registry read as one
+/// fact. Returns the number of partitions.
+fn pause_reasons(state: &State, reasons: &mut Vec<String>) -> usize {
+    let mut faults: BTreeMap<(&str, PauseReason), Vec<&PauseEntry>> = BTreeMap::new();
+    for entry in state.pauses.values().filter(|e| e.reason.is_fault()) {
+        faults
+            .entry((&entry.pipeline, entry.reason))
+            .or_default()
+            .push(entry);
+    }
+    let mut count = 0;
+    for ((pipeline, reason), entries) in faults {
+        count += entries.len();
+        let mut places: Vec<String> = entries
+            .iter()
+            .take(NAMED_PARTITIONS)
+            .map(|entry| format!("{}[{}]", entry.topic, entry.partition))
+            .collect();
+        if let Some(more) = entries
+            .len()
+            .checked_sub(NAMED_PARTITIONS)
+            .filter(|n| *n > 0)
+        {
+            places.push(format!("{more} more"));
+        }
+        let places = places.join(", ");
+        // Any entry will do for the detail: partitions paused for one reason wait for one thing.
+        let detail = entries.first().map_or("", |entry| entry.detail.as_str());
+        reasons.push(format!("{pipeline}: {places} paused, {reason}: {detail}"));
+    }
+    count
+}
+
+fn timestamp(millis: i64) -> String {
+    match jiff::Timestamp::from_millisecond(millis) {
+        Ok(timestamp) => timestamp.to_string(),
+        Err(_) => millis.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pause(partition: i32, reason: PauseReason) -> PauseEntry {
+        PauseEntry {
+            pipeline: "gate".into(),
+            topic: "orders".into(),
+            partition,
+            reason,
+            detail: "connection refused".into(),
+            since: 1_700_000_000_000,
+            until: None,
+        }
+    }
+
+    fn running() -> Arc<Health> {
+        let health = Health::new();
+        health.worker_alive("gate", 0);
+        health.worker_joined("gate", 0);
+        health.set_running();
+        health
+    }
+
+    /// `expect`: the readiness reasons after `act`; none means ready.
+    fn check(act: impl FnOnce(&Health), expect: &[&str]) {
+        let health = running();
+        act(&health);
+        let readiness = health.readiness();
+        assert_eq!(readiness.reasons, expect);
+        assert_eq!(readiness.ready, expect.is_empty());
+        let report = health.report();
+        assert_eq!(report["ready"], expect.is_empty());
+        assert_eq!(report["reasons"], json!(expect));
+    }
+
+    #[test]
+    fn readiness_table() {
+        check(|_| (), &[]);
+        check(
+            |h| h.start_up("checking topics"),
+            &["starting: checking topics"],
+        );
+        check(Health::shutting_down, &["shutting down"]);
+        check(
+            |h| {
+                h.shutting_down();
+                h.set_running();
+            },
+            &["shutting down"],
+        );
+        check(
+            |h| h.worker_alive("gate", 1),
+            &["worker 1 of gate has not joined its consumer group yet"],
+        );
+        check(
+            |h| {
+                h.worker_alive("gate", 1);
+                h.worker_joined("gate", 1);
+            },
+            &[],
+        );
+        check(
+            |h| h.worker_ended("gate", 0, Err("panicked".into())),
+            &["worker 0 of gate ended: panicked"],
+        );
+        check(|h| h.worker_ended("gate", 0, Ok(())), &[]);
+        check(|h| h.pause(pause(0, PauseReason::RetryNotDue)), &[]);
+        check(|h| h.pause(pause(0, PauseReason::Backpressure)), &[]);
+        check(
+            |h| h.pause(pause(0, PauseReason::RegistryUnavailable)),
+            &["gate: orders[0] paused, registry_unavailable: connection refused"],
+        );
+        check(
+            |h| {
+                h.pause(pause(0, PauseReason::RegistryUnavailable));
+                h.resume("gate", "orders", 0);
+            },
+            &[],
+        );
+        check(
+            |h| {
+                h.pause(pause(0, PauseReason::BrokerRefused));
+                h.release("gate", "orders", 0);
+            },
+            &[],
+        );
+        check(
+            |h| {
+                h.pause(pause(0, PauseReason::BrokerRefused));
+                h.pause(pause(0, PauseReason::RetryNotDue));
+            },
+            &[],
+        );
+        check(
+            |h| h.dependency(Dependency::Registry, Err("timed out".into())),
+            &["registry is unavailable: timed out"],
+        );
+        check(
+            |h| h.dependency(Dependency::Broker, Err("all brokers down".into())),
+            &["broker is unavailable: all brokers down"],
+        );
+        check(
+            |h| {
+                h.dependency(Dependency::Registry, Err("timed out".into()));
+                h.dependency(Dependency::Registry, Ok(()));
+            },
+            &[],
+        );
+        check(
+            |h| h.dependency(Dependency::Lookup("customer".into()), Err("503".into())),
+            &[],
+        );
+    }
+
+    #[test]
+    fn many_paused_partitions_are_one_reason() {
+        let health = running();
+        for partition in 0..500 {
+            health.pause(pause(partition, PauseReason::RegistryUnavailable));
+        }
+        health.pause(pause(500, PauseReason::RetryNotDue));
+        let readiness = health.readiness();
+        assert_eq!(
+            readiness.reasons,
+            [
+                "gate: orders[0], orders[1], orders[2], 497 more paused, registry_unavailable: connection refused"
+            ]
+        );
+        assert_eq!(readiness.paused, 500);
+    }
+
+    #[test]
+    fn every_fault_makes_unready_and_no_other_pause_does() {
+        for reason in PauseReason::ALL {
+            let health = running();
+            health.pause(pause(0, reason));
+            assert_eq!(health.readiness().ready, !reason.is_fault(), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_silent_or_dead_worker_is_not_alive() {
+        let health = Health::new();
+        let start = Instant::now();
+        health.worker_alive_at("gate", 0, start);
+        health.worker_alive_at("gate", 1, start);
+        assert!(health.liveness_at(start + WORKER_SILENCE).alive);
+
+        let late = start + WORKER_SILENCE + Duration::from_secs(1);
+        health.worker_alive_at("gate", 1, late);
+        let liveness = health.liveness_at(late);
+        assert!(!liveness.alive);
+        assert_eq!(
+            liveness.reasons,
+            ["worker 0 of gate has been silent for 61 s"]
+        );
+
+        health.worker_alive_at("gate", 0, late);
+        assert!(health.liveness_at(late).alive);
+        health.worker_ended("gate", 0, Err("panicked".into()));
+        assert_eq!(
+            health.liveness_at(late).reasons,
+            ["worker 0 of gate ended: panicked"]
+        );
+    }
+
+    #[test]
+    fn an_outage_never_asks_for_a_restart() {
+        let health = running();
+        health.pause(pause(0, PauseReason::RegistryUnavailable));
+        health.dependency(Dependency::Registry, Err("timed out".into()));
+        health.shutting_down();
+        assert!(!health.readiness().ready);
+        assert!(health.liveness().alive);
+    }
+
+    #[test]
+    fn the_report_tells_pauses_and_dependencies() {
+        let health = running();
+        health.pause(PauseEntry {
+            until: Some(1_700_000_005_000),
+            ..pause(2, PauseReason::RetryNotDue)
+        });
+        health.dependency(Dependency::Lookup("customer".into()), Err("503".into()));
+        let report = health.report();
+        assert_eq!(report["phase"], "running");
+        assert_eq!(report["workers"][0]["joined"], true);
+        assert_eq!(
+            report["paused"][0],
+            json!({
+                "pipeline": "gate", "topic": "orders", "partition": 2, "reason": "retry_not_due", "fault": false,
+                "detail": "connection refused", "since": "2023-11-14T22:13:20Z", "until": "2023-11-14T22:13:25Z",
+            })
+        );
+        assert_eq!(
+            report["dependencies"],
+            json!([{ "name": "lookup:customer", "up": false, "error": "503" }])
+        );
+    }
+}
