@@ -24,4 +24,5 @@ pub mod contract;
 pub mod error;
 pub mod headers;
 pub mod health;
+pub mod metrics;
 pub mod record;

@@ -1,0 +1,224 @@
+//! The metric families: every name, help text, unit and label set, in one place. What is counted when is said in the
+//! parent module.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry,
+};
+
+/// From a millisecond, a record that flows, to an hour, one that went through the longest usual retry tiers.
+const LATENCY_BUCKETS: [f64; 18] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+    300.0, 900.0, 3600.0,
+];
+
+/// A batch takes microseconds when it is small and seconds when a lookup answers slowly.
+const BATCH_SECONDS_BUCKETS: [f64; 12] = [
+    0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0,
+];
+
+const BATCH_RECORDS_BUCKETS: [f64; 8] = [1.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1000.0, 5000.0];
+
+const PARTITION: [&str; 3] = ["pipeline", "topic", "partition"];
+
+#[derive(Debug)]
+pub(super) struct Families {
+    pub(super) read: IntCounterVec,
+    pub(super) outcomes: IntCounterVec,
+    pub(super) discarded: IntCounterVec,
+    pub(super) failures: IntCounterVec,
+    pub(super) rule_warnings: IntCounterVec,
+    pub(super) schemas: IntCounterVec,
+    pub(super) emit_latency: HistogramVec,
+    pub(super) dead_letter_last: GaugeVec,
+    pub(super) lag: IntGaugeVec,
+    pub(super) in_flight: IntGaugeVec,
+    pub(super) committed: IntGaugeVec,
+    pub(super) retries_pending: IntGaugeVec,
+    pub(super) paused: IntGaugeVec,
+    pub(super) stuck: IntGaugeVec,
+    pub(super) pauses: IntCounterVec,
+    pub(super) batch_seconds: HistogramVec,
+    pub(super) batch_records: HistogramVec,
+    pub(super) rebalances: IntCounterVec,
+    pub(super) commits: IntCounterVec,
+    pub(super) cache_hits: IntCounter,
+    pub(super) cache_misses: IntCounter,
+    pub(super) cache_fetches: IntCounter,
+    pub(super) cache_failures: IntCounter,
+    pub(super) cache_evictions: IntCounter,
+    pub(super) cache_entries: IntGauge,
+    pub(super) dependency_up: IntGaugeVec,
+    pub(super) ready: Gauge,
+    pub(super) build_info: IntGaugeVec,
+}
+
+impl Families {
+    pub(super) fn register(registry: &Registry) -> Families {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            keep(registry, IntCounterVec::new(Opts::new(name, help), labels))
+        };
+        let plain_counter =
+            |name: &str, help: &str| keep(registry, IntCounter::with_opts(Opts::new(name, help)));
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            keep(registry, IntGaugeVec::new(Opts::new(name, help), labels))
+        };
+        let histogram = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            keep(registry, HistogramVec::new(options, labels))
+        };
+        Families {
+            read: counter(
+                "driftgate_records_read_total",
+                "Records taken from a source or retry partition.",
+                &PARTITION,
+            ),
+            outcomes: counter(
+                "driftgate_records_total",
+                "Records by outcome, counted when the broker has acknowledged it. The sum over outcomes is driftgate_records_read_total minus driftgate_records_discarded_total minus driftgate_records_in_flight.",
+                &["pipeline", "topic", "partition", "outcome"],
+            ),
+            discarded: counter(
+                "driftgate_records_discarded_total",
+                "Records dropped without an outcome because they are read again: after a pause, a rewind or a revoke.",
+                &PARTITION,
+            ),
+            failures: counter(
+                "driftgate_failures_total",
+                "Records that were retried or dead-lettered, by reason and disposition.",
+                &["pipeline", "topic", "reason", "disposition"],
+            ),
+            rule_warnings: counter(
+                "driftgate_rule_warnings_total",
+                "Records that failed a contract rule of on_fail: warn and went on.",
+                &["pipeline", "topic", "rule"],
+            ),
+            schemas: counter(
+                "driftgate_schema_records_total",
+                "Records by writer schema id; ids past the first 1000 of a topic count as other.",
+                &["pipeline", "topic", "schema_id"],
+            ),
+            emit_latency: histogram(
+                "driftgate_emit_latency_seconds",
+                "Seconds from the source record's timestamp to the acknowledged emit.",
+                &["pipeline", "topic"],
+                &LATENCY_BUCKETS,
+            ),
+            dead_letter_last: keep(
+                registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "driftgate_dead_letter_last_timestamp_seconds",
+                        "Unix time in seconds at which the newest dead letter of a topic was acknowledged.",
+                    ),
+                    &["pipeline", "topic"],
+                ),
+            ),
+            lag: gauge(
+                "driftgate_lag_records",
+                "Records between the position and the end of the partition.",
+                &PARTITION,
+            ),
+            in_flight: gauge(
+                "driftgate_records_in_flight",
+                "Records read whose outcome is not acknowledged yet.",
+                &PARTITION,
+            ),
+            committed: gauge(
+                "driftgate_committed_offset",
+                "Offset committed last: the next one to read after a restart.",
+                &PARTITION,
+            ),
+            retries_pending: gauge(
+                "driftgate_retries_pending_records",
+                "Records that wait in a retry partition.",
+                &PARTITION,
+            ),
+            paused: gauge(
+                "driftgate_partition_paused",
+                "1 while the partition is not read for this reason, else 0.",
+                &["pipeline", "topic", "partition", "reason"],
+            ),
+            stuck: gauge(
+                "driftgate_partition_stuck",
+                "1 while the partition has lag and makes no progress without being paused, else 0.",
+                &PARTITION,
+            ),
+            pauses: counter(
+                "driftgate_partition_pauses_total",
+                "Pauses of partitions, by reason.",
+                &["pipeline", "topic", "reason"],
+            ),
+            batch_seconds: histogram(
+                "driftgate_batch_seconds",
+                "Seconds that a worker spent on one batch, from its records' arrival to their hand-over to the producer.",
+                &["pipeline"],
+                &BATCH_SECONDS_BUCKETS,
+            ),
+            batch_records: histogram(
+                "driftgate_batch_records",
+                "Records in one batch.",
+                &["pipeline"],
+                &BATCH_RECORDS_BUCKETS,
+            ),
+            rebalances: counter(
+                "driftgate_rebalances_total",
+                "Rebalances that a worker took part in.",
+                &["pipeline"],
+            ),
+            commits: counter(
+                "driftgate_commits_total",
+                "Offset commits by result: ok or failed.",
+                &["pipeline", "result"],
+            ),
+            cache_hits: plain_counter(
+                "driftgate_schema_cache_hits_total",
+                "Schema ids answered from the cache.",
+            ),
+            cache_misses: plain_counter(
+                "driftgate_schema_cache_misses_total",
+                "Schema ids that were not in the cache.",
+            ),
+            cache_fetches: plain_counter(
+                "driftgate_schema_cache_fetches_total",
+                "Requests to the schema registry for a schema by id.",
+            ),
+            cache_failures: plain_counter(
+                "driftgate_schema_cache_failures_total",
+                "Requests to the schema registry that brought neither a schema nor the answer that the id is unknown.",
+            ),
+            cache_evictions: plain_counter(
+                "driftgate_schema_cache_evictions_total",
+                "Schemas dropped from the cache to make room.",
+            ),
+            cache_entries: keep(
+                registry,
+                IntGauge::new("driftgate_schema_cache_entries", "Schemas in the cache."),
+            ),
+            dependency_up: gauge(
+                "driftgate_dependency_up",
+                "1 if the last use of the broker, the registry or a lookup's server succeeded, else 0.",
+                &["dependency"],
+            ),
+            ready: keep(
+                registry,
+                Gauge::new("driftgate_ready", "1 if /readyz answers 200, else 0."),
+            ),
+            build_info: gauge(
+                "driftgate_build_info",
+                "Always 1; the version is in the label.",
+                &["version"],
+            ),
+        }
+    }
+}
+
+/// Registers a new collector and hands it back.
+fn keep<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+    let collector = made.expect("the names and labels in this file are valid");
+    registry
+        .register(Box::new(collector.clone()))
+        .expect("the names in this file are distinct");
+    collector
+}

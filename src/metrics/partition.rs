@@ -1,0 +1,383 @@
+//! The handles of one partition, used by the worker that owns it: no lookup of a label, no lock and no allocation for
+//! a record, except the first time that a reason, rule or schema id is met.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
+
+use super::families::Families;
+use super::{Key, Metrics, Totals, signed};
+use crate::error::Reason;
+use crate::health::PauseReason;
+
+/// Counters of a partition; they outlive its assignment.
+#[derive(Debug)]
+pub(super) struct Counters {
+    read: IntCounter,
+    discarded: IntCounter,
+    emitted: IntCounter,
+    filtered: IntCounter,
+    duplicate: IntCounter,
+    stale: IntCounter,
+    retried: IntCounter,
+    dead_lettered: IntCounter,
+}
+
+impl Counters {
+    /// All outcomes exist from the start, at zero: a rate over a series that begins at its first count misses it.
+    pub(super) fn resolve(families: &Families, (pipeline, topic, partition): &Key) -> Counters {
+        let number = partition.to_string();
+        let labels = [pipeline.as_str(), topic, &number];
+        let outcome = |outcome: &str| {
+            families
+                .outcomes
+                .with_label_values(&[pipeline.as_str(), topic, &number, outcome])
+        };
+        Counters {
+            read: families.read.with_label_values(&labels),
+            discarded: families.discarded.with_label_values(&labels),
+            emitted: outcome("emitted"),
+            filtered: outcome("filtered"),
+            duplicate: outcome("duplicate"),
+            stale: outcome("stale"),
+            retried: outcome("retried"),
+            dead_lettered: outcome("dead_lettered"),
+        }
+    }
+
+    pub(super) fn add_to(&self, totals: &mut Totals) {
+        totals.read += self.read.get().saturating_sub(self.discarded.get());
+        totals.emitted += self.emitted.get();
+        totals.filtered += self.filtered.get();
+        totals.duplicate += self.duplicate.get();
+        totals.stale += self.stale.get();
+        totals.retried += self.retried.get();
+        totals.dead_lettered += self.dead_lettered.get();
+    }
+}
+
+/// Gauges of a partition; they are this instance's to tell only while it owns the partition. Those that only a source
+/// or only a retry partition has, or that say nothing before their first value, appear when they are first set.
+#[derive(Debug)]
+pub(super) struct Gauges {
+    in_flight: IntGauge,
+    stuck: IntGauge,
+    lag: OnceLock<IntGauge>,
+    retries_pending: OnceLock<IntGauge>,
+    committed: OnceLock<IntGauge>,
+    paused: [OnceLock<IntGauge>; PAUSES],
+    /// Set at the revoke: what its last owner still writes must not bring a series back.
+    removed: AtomicBool,
+}
+
+impl Gauges {
+    pub(super) fn resolve(families: &Families, (pipeline, topic, partition): &Key) -> Gauges {
+        let number = partition.to_string();
+        let labels = [pipeline.as_str(), topic, &number];
+        Gauges {
+            in_flight: families.in_flight.with_label_values(&labels),
+            stuck: families.stuck.with_label_values(&labels),
+            lag: OnceLock::new(),
+            retries_pending: OnceLock::new(),
+            committed: OnceLock::new(),
+            paused: Default::default(),
+            removed: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn remove(&self, families: &Families, (pipeline, topic, partition): &Key) {
+        self.removed.store(true, Ordering::Relaxed);
+        let number = partition.to_string();
+        let labels = [pipeline.as_str(), topic, &number];
+        let plain = [
+            &families.lag,
+            &families.in_flight,
+            &families.retries_pending,
+            &families.stuck,
+            &families.committed,
+        ];
+        for family in plain {
+            // An error says that there is no such series, as for a partition that never committed.
+            family.remove_label_values(&labels).ok();
+        }
+        for reason in PauseReason::ALL {
+            let labels = [pipeline.as_str(), topic, &number, reason.as_str()];
+            families.paused.remove_label_values(&labels).ok();
+        }
+    }
+
+    pub(super) fn add_to(&self, totals: &mut Totals) {
+        let unsigned = |gauge: &IntGauge| u64::try_from(gauge.get()).unwrap_or(0);
+        totals.in_flight += unsigned(&self.in_flight);
+        totals.lag += self.lag.get().map_or(0, unsigned);
+        totals.retries_pending += self.retries_pending.get().map_or(0, unsigned);
+    }
+
+    fn set(&self, gauge: &OnceLock<IntGauge>, family: &IntGaugeVec, labels: &[&str], value: i64) {
+        if !self.removed.load(Ordering::Relaxed) {
+            gauge
+                .get_or_init(|| family.with_label_values(labels))
+                .set(value);
+        }
+    }
+}
+
+/// Where a failed record went.
+#[derive(Debug, Clone, Copy)]
+enum Disposition {
+    Retried,
+    DeadLettered,
+}
+
+const REASONS: usize = Reason::ALL.len();
+const PAUSES: usize = PauseReason::ALL.len();
+
+/// The handles of one assigned partition. Belongs to one worker: it may move to another thread and is not shared.
+#[derive(Debug)]
+pub struct PartitionMetrics {
+    metrics: Arc<Metrics>,
+    key: Key,
+    assignment: u64,
+    /// The partition as a label.
+    number: String,
+    counters: Arc<Counters>,
+    gauges: Arc<Gauges>,
+    emit_latency: Histogram,
+    dead_letter_last: OnceCell<Gauge>,
+    failures: [[OnceCell<IntCounter>; REASONS]; 2],
+    paused_for: Cell<Option<PauseReason>>,
+    rules: RefCell<HashMap<String, IntCounter>>,
+    schemas: RefCell<SchemaCounters>,
+}
+
+/// Records come in long runs of one writer schema: the last id is kept at hand.
+#[derive(Debug, Default)]
+struct SchemaCounters {
+    last: Option<(u32, IntCounter)>,
+    known: HashMap<u32, IntCounter>,
+    other: Option<IntCounter>,
+}
+
+impl PartitionMetrics {
+    pub(super) fn new(
+        metrics: Arc<Metrics>,
+        key: Key,
+        assignment: u64,
+        counters: Arc<Counters>,
+        gauges: Arc<Gauges>,
+    ) -> PartitionMetrics {
+        let emit_latency = metrics
+            .families
+            .emit_latency
+            .with_label_values(&[&key.0, &key.1]);
+        PartitionMetrics {
+            metrics,
+            number: key.2.to_string(),
+            key,
+            assignment,
+            counters,
+            gauges,
+            emit_latency,
+            dead_letter_last: OnceCell::new(),
+            failures: Default::default(),
+            paused_for: Cell::new(None),
+            rules: RefCell::default(),
+            schemas: RefCell::default(),
+        }
+    }
+
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    pub(super) fn assignment(&self) -> u64 {
+        self.assignment
+    }
+
+    /// Records taken from the partition, also those that are discarded afterwards.
+    pub fn read(&self, n: u64) {
+        self.counters.read.inc_by(n);
+    }
+
+    /// Records whose output was acknowledged; tombstones too.
+    pub fn emitted(&self, n: u64) {
+        self.counters.emitted.inc_by(n);
+    }
+
+    /// Records dropped by a filter.
+    pub fn filtered(&self, n: u64) {
+        self.counters.filtered.inc_by(n);
+    }
+
+    /// Records that were duplicates.
+    pub fn duplicate(&self, n: u64) {
+        self.counters.duplicate.inc_by(n);
+    }
+
+    /// Records older than what was seen.
+    pub fn stale(&self, n: u64) {
+        self.counters.stale.inc_by(n);
+    }
+
+    /// A record was acknowledged on a retry topic.
+    pub fn retried(&self, reason: Reason) {
+        self.counters.retried.inc();
+        self.failure(reason, Disposition::Retried).inc();
+    }
+
+    /// A record was acknowledged on the dead-letter topic. Say when, too: [`Self::set_last_dead_letter`].
+    pub fn dead_lettered(&self, reason: Reason) {
+        self.counters.dead_lettered.inc();
+        self.failure(reason, Disposition::DeadLettered).inc();
+    }
+
+    /// Records read and dropped without an outcome, to be read again: behind a pause or rewind, or of a revoked
+    /// partition.
+    pub fn discarded(&self, n: u64) {
+        self.counters.discarded.inc_by(n);
+    }
+
+    /// A record's writer schema id.
+    pub fn schema(&self, id: u32) {
+        let mut schemas = self.schemas.borrow_mut();
+        if let Some((last, counter)) = &schemas.last
+            && *last == id
+        {
+            counter.inc();
+            return;
+        }
+        let (pipeline, topic, _) = &self.key;
+        let counter = match schemas.known.get(&id) {
+            Some(counter) => counter.clone(),
+            None => match self.metrics.schema_counter(pipeline, topic, id) {
+                Some(counter) => {
+                    schemas.known.insert(id, counter.clone());
+                    counter
+                }
+                None => {
+                    let family = &self.metrics.families.schemas;
+                    let labels = [pipeline.as_str(), topic, "other"];
+                    let other = &mut schemas.other;
+                    other
+                        .get_or_insert_with(|| family.with_label_values(&labels))
+                        .clone()
+                }
+            },
+        };
+        counter.inc();
+        schemas.last = Some((id, counter));
+    }
+
+    /// A record failed a rule of `on_fail: warn` and went on. Rule names come from the reviewed file: few.
+    pub fn rule_warned(&self, rule: &str) {
+        let mut rules = self.rules.borrow_mut();
+        if let Some(counter) = rules.get(rule) {
+            counter.inc();
+            return;
+        }
+        let (pipeline, topic, _) = &self.key;
+        let family = &self.metrics.families.rule_warnings;
+        let counter = family.with_label_values(&[pipeline.as_str(), topic, rule]);
+        counter.inc();
+        rules.insert(rule.to_owned(), counter);
+    }
+
+    /// Seconds from the source record's timestamp to the acknowledged emit. A clock ahead of ours counts as zero.
+    pub fn emit_latency(&self, seconds: f64) {
+        self.emit_latency.observe(seconds.max(0.0));
+    }
+
+    /// Records between the position and the end of a source partition. Negative, unknown, counts as zero.
+    pub fn set_lag(&self, records: i64) {
+        let family = &self.metrics.families.lag;
+        self.gauges
+            .set(&self.gauges.lag, family, &self.labels(), records.max(0));
+    }
+
+    /// Records read whose outcome is not acknowledged.
+    pub fn set_in_flight(&self, records: usize) {
+        self.gauges.in_flight.set(signed(records as u64));
+    }
+
+    /// The offset committed last.
+    pub fn set_committed(&self, offset: i64) {
+        let family = &self.metrics.families.committed;
+        self.gauges
+            .set(&self.gauges.committed, family, &self.labels(), offset);
+    }
+
+    /// Why the partition is not read, or `None` when it is. The same reason again is the same pause.
+    pub fn set_paused(&self, reason: Option<&PauseReason>) {
+        let reason = reason.copied();
+        let before = self.paused_for.replace(reason);
+        if before == reason {
+            return;
+        }
+        if let Some(before) = before {
+            self.tell_paused(before, 0);
+        }
+        if let Some(reason) = reason {
+            self.tell_paused(reason, 1);
+            let (pipeline, topic, _) = &self.key;
+            let labels = [pipeline.as_str(), topic, reason.as_str()];
+            self.metrics
+                .families
+                .pauses
+                .with_label_values(&labels)
+                .inc();
+        }
+    }
+
+    /// Whether the watchdog sees lag without progress.
+    pub fn set_stuck(&self, stuck: bool) {
+        self.gauges.stuck.set(i64::from(stuck));
+    }
+
+    /// Records that wait in this retry partition. Use this for retry partitions and [`Self::set_lag`] for source
+    /// partitions: the totals would count a record twice that is told as both.
+    pub fn set_retries_pending(&self, records: i64) {
+        let gauge = &self.gauges.retries_pending;
+        let family = &self.metrics.families.retries_pending;
+        self.gauges
+            .set(gauge, family, &self.labels(), records.max(0));
+    }
+
+    /// When the newest dead letter was acknowledged, in seconds since the epoch. The partitions of a topic share it.
+    pub fn set_last_dead_letter(&self, unix_seconds: f64) {
+        let (pipeline, topic, _) = &self.key;
+        let family = &self.metrics.families.dead_letter_last;
+        let gauge = self
+            .dead_letter_last
+            .get_or_init(|| family.with_label_values(&[pipeline, topic]));
+        if unix_seconds > gauge.get() {
+            gauge.set(unix_seconds);
+        }
+    }
+
+    fn failure(&self, reason: Reason, disposition: Disposition) -> &IntCounter {
+        self.failures[disposition as usize][reason as usize].get_or_init(|| {
+            let (pipeline, topic, _) = &self.key;
+            let disposition = match disposition {
+                Disposition::Retried => "retried",
+                Disposition::DeadLettered => "dead_lettered",
+            };
+            let labels = [pipeline.as_str(), topic, reason.as_str(), disposition];
+            self.metrics.families.failures.with_label_values(&labels)
+        })
+    }
+
+    fn tell_paused(&self, reason: PauseReason, value: i64) {
+        let [pipeline, topic, partition] = self.labels();
+        let labels = [pipeline, topic, partition, reason.as_str()];
+        let gauge = &self.gauges.paused[reason as usize];
+        let family = &self.metrics.families.paused;
+        self.gauges.set(gauge, family, &labels, value);
+    }
+
+    fn labels(&self) -> [&str; 3] {
+        [&self.key.0, &self.key.1, &self.number]
+    }
+}
