@@ -21,8 +21,12 @@
 
 pub mod config;
 pub mod contract;
+pub mod emit;
 pub mod error;
+pub mod failure;
 pub mod headers;
 pub mod health;
+pub mod ingest;
 pub mod metrics;
+pub mod native;
 pub mod record;

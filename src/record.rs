@@ -32,3 +32,44 @@ impl Record<'_> {
             .and_then(|(_, value)| *value)
     }
 }
+
+/// How a record ended. Every record read ends in exactly one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Produced to the sink and acknowledged.
+    Emitted,
+    /// A filter said no.
+    Filtered,
+    /// Seen before.
+    Duplicate,
+    /// Older than the newest of its key.
+    Stale,
+    /// Written to a retry topic and acknowledged there.
+    Retried,
+    /// Written to the dead-letter topic and acknowledged there.
+    DeadLettered,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of the documentation.
+    pub const ALL: [Outcome; 6] = [
+        Outcome::Emitted,
+        Outcome::Filtered,
+        Outcome::Duplicate,
+        Outcome::Stale,
+        Outcome::Retried,
+        Outcome::DeadLettered,
+    ];
+
+    /// The stable word: metric label and documentation.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Emitted => "emitted",
+            Outcome::Filtered => "filtered",
+            Outcome::Duplicate => "duplicate",
+            Outcome::Stale => "stale",
+            Outcome::Retried => "retried",
+            Outcome::DeadLettered => "dead_lettered",
+        }
+    }
+}

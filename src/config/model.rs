@@ -237,6 +237,8 @@ pub struct Sink {
     pub schema: SchemaSource,
     /// `subject` that the file's schema is registered under: `<topic>-value` unless given.
     pub subject: String,
+    /// Where `sink` stands.
+    pub place: Place,
     /// `auto_register`: register the schema at start when the subject lacks it.
     pub auto_register: bool,
 }
@@ -259,8 +261,9 @@ pub struct Failure {
 pub struct DeadLetter {
     /// `topic`: another name than `<source>.<group>.dlq`.
     pub topic: Option<String>,
-    /// `retention` of a dead-letter topic that we create.
-    pub retention: Duration,
+    /// `retention` of a dead-letter topic that we create; `None` is for ever. Brokers delete by the record's timestamp,
+    /// which dead letters keep, so any retention deletes dead letters of old events sooner than they were written.
+    pub retention: Option<Duration>,
 }
 
 /// A piece of the configuration file, for messages: where an expression or a path stands.

@@ -1,0 +1,90 @@
+//! What was handed to the producer and is not acknowledged. A token names an entry for librdkafka, which hands it back
+//! with the delivery report: exactly one per token, so entries are reused without allocation.
+
+use crate::error::Reason;
+use crate::ingest::offsets::Sequence;
+use crate::record::Outcome;
+
+/// One produced record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InFlight {
+    /// Slot of the partition that the record was read from.
+    pub slot: usize,
+    /// That partition's epoch when it was produced.
+    pub epoch: u64,
+    /// The record that it is the outcome of.
+    pub sequence: Sequence,
+    /// Offset of that record.
+    pub offset: i64,
+    /// The outcome, once it is acknowledged.
+    pub outcome: Outcome,
+    /// Why, for a retry or a dead letter.
+    pub reason: Option<Reason>,
+    /// Timestamp of the source record, milliseconds since the epoch.
+    pub timestamp: Option<i64>,
+}
+
+/// Entries by token.
+#[derive(Debug, Default)]
+pub struct InFlights {
+    entries: Vec<Option<InFlight>>,
+    free: Vec<usize>,
+}
+
+impl InFlights {
+    /// Adds an entry and returns its token.
+    pub fn insert(&mut self, entry: InFlight) -> usize {
+        match self.free.pop() {
+            Some(token) => {
+                self.entries[token] = Some(entry);
+                token
+            }
+            None => {
+                self.entries.push(Some(entry));
+                self.entries.len() - 1
+            }
+        }
+    }
+
+    /// Takes the entry of a token out.
+    pub fn remove(&mut self, token: usize) -> Option<InFlight> {
+        let entry = self.entries.get_mut(token)?.take()?;
+        self.free.push(token);
+        Some(entry)
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_answered_once_and_reused() {
+        let entry = |offset| InFlight {
+            slot: 0,
+            epoch: 1,
+            sequence: 0,
+            offset,
+            outcome: Outcome::Emitted,
+            reason: None,
+            timestamp: None,
+        };
+        let mut in_flights = InFlights::default();
+        let (a, b) = (in_flights.insert(entry(1)), in_flights.insert(entry(2)));
+        assert_eq!(in_flights.remove(a).map(|entry| entry.offset), Some(1));
+        assert_eq!(in_flights.remove(a), None);
+        assert_eq!(in_flights.insert(entry(3)), a);
+        assert_eq!(in_flights.len(), 2);
+        assert_eq!(in_flights.remove(b).map(|entry| entry.offset), Some(2));
+    }
+}

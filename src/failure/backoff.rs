@@ -1,0 +1,69 @@
+//! When a retry is due, and how long a paused partition waits. Pure: the clock and the random number are arguments.
+
+use std::time::Duration;
+
+/// When a record that goes to a retry tier is due: milliseconds since the epoch.
+///
+/// Due times of one tier partition never decrease, so that its head is always the next due: `previous` is the last one
+/// written to it. `unit` is a random number in 0..1, of which `jitter` (0..1) of the delay is added.
+pub fn due_at(previous: i64, now: i64, delay: Duration, jitter: f64, unit: f64) -> i64 {
+    previous.max(now.saturating_add(jittered(delay, jitter, unit)))
+}
+
+/// The latest due time that another owner of the tier partition can have written before `now`, clocks agreeing: what
+/// `previous` starts from after an assignment.
+pub fn latest_due(now: i64, delay: Duration, jitter: f64) -> i64 {
+    now.saturating_add(jittered(delay, jitter, 1.0))
+}
+
+fn jittered(delay: Duration, jitter: f64, unit: f64) -> i64 {
+    let delay = delay.as_millis() as f64;
+    (delay + delay * jitter * unit) as i64
+}
+
+/// How long a retry partition sleeps whose head is due in `remaining`. At least 200 ms: each pause throws the prefetch
+/// away, and a tier that is always nearly due would fetch the same records again and again.
+pub fn retry_sleep(remaining: Duration) -> Duration {
+    remaining.max(Duration::from_millis(200))
+}
+
+/// The wait before a paused partition is tried again: 200 ms, doubling to 10 s.
+pub fn pause(tries: u32) -> Duration {
+    Duration::from_millis(200u64 << tries.min(10)).min(Duration::from_secs(10))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn due_times_never_decrease(
+            start in 0i64..1_000_000,
+            steps in proptest::collection::vec((-5_000i64..60_000, 0.0f64..1.0), 1..100),
+            delay_ms in 1_000u64..600_000,
+            jitter in 0.0f64..1.0,
+        ) {
+            let delay = Duration::from_millis(delay_ms);
+            let (mut now, mut previous) = (start, 0);
+            for (step, unit) in steps {
+                now += step; // clocks also go back
+                let due = due_at(previous, now, delay, jitter, unit);
+                prop_assert!(due >= previous);
+                prop_assert!(due >= now + delay_ms as i64);
+                prop_assert!(due <= previous.max(latest_due(now, delay, jitter)));
+                previous = due;
+            }
+        }
+    }
+
+    #[test]
+    fn pauses_double_to_a_bound() {
+        assert_eq!(pause(0), Duration::from_millis(200));
+        assert_eq!(pause(3), Duration::from_millis(1600));
+        assert_eq!(pause(6), Duration::from_secs(10));
+        assert_eq!(pause(u32::MAX), Duration::from_secs(10));
+    }
+}

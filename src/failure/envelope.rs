@@ -1,0 +1,330 @@
+//! The headers around a failed record: what a retry or a dead letter carries, and what is read back from a retry.
+//! The record's own headers go through byte for byte; ours are replaced at each hop and never pile up.
+
+use crate::error::RecordError;
+use crate::headers;
+use crate::record::{Header, Record};
+
+/// Where a record came from first, and how often it has failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Source topic.
+    pub topic: String,
+    /// Source partition.
+    pub partition: i32,
+    /// Source offset.
+    pub offset: i64,
+    /// Timestamp of the source record, milliseconds since the epoch.
+    pub timestamp: Option<i64>,
+    /// Failures so far.
+    pub attempt: u32,
+    /// When it failed first, milliseconds since the epoch.
+    pub first_failed_at: Option<i64>,
+    /// When it is due again, milliseconds since the epoch; 0 when it says nothing.
+    pub due_at: i64,
+    /// How often it came back from the dead-letter topic.
+    pub redriven: u32,
+}
+
+impl Origin {
+    /// Of a record read from a source topic.
+    pub fn of_source(record: &Record<'_>) -> Origin {
+        Origin {
+            topic: record.topic.to_owned(),
+            partition: record.partition,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            attempt: 0,
+            first_failed_at: None,
+            due_at: 0,
+            redriven: 0,
+        }
+    }
+
+    /// Of a record read from one of our retry topics, whose headers are trusted. What is missing is filled in from
+    /// the record itself: somebody else may have written to the topic, and nothing is lost over it.
+    pub fn of_retry(record: &Record<'_>, source: &str) -> Origin {
+        Origin {
+            topic: text(record, headers::SOURCE_TOPIC)
+                .unwrap_or(source)
+                .to_owned(),
+            partition: number(record, headers::SOURCE_PARTITION).unwrap_or(record.partition),
+            offset: number(record, headers::SOURCE_OFFSET).unwrap_or(record.offset),
+            timestamp: match record.header(headers::SOURCE_TOPIC) {
+                Some(_) => number(record, headers::SOURCE_TIMESTAMP),
+                None => record.timestamp,
+            },
+            attempt: number(record, headers::ATTEMPT).unwrap_or(0),
+            first_failed_at: number(record, headers::FIRST_FAILED_AT),
+            due_at: number(record, headers::DUE_AT).unwrap_or(0),
+            redriven: number(record, headers::REDRIVEN).unwrap_or(0),
+        }
+    }
+
+    /// `topic-partition@offset`.
+    pub fn position(&self) -> String {
+        format!("{}-{}@{}", self.topic, self.partition, self.offset)
+    }
+}
+
+fn text<'r>(record: &'r Record<'_>, name: &str) -> Option<&'r str> {
+    record
+        .header(name)
+        .and_then(|value| std::str::from_utf8(value).ok())
+}
+
+fn number<T: std::str::FromStr>(record: &Record<'_>, name: &str) -> Option<T> {
+    text(record, name).and_then(|text| text.parse().ok())
+}
+
+/// When a retry is due, without the rest of its origin.
+pub fn due_at(record: &Record<'_>) -> i64 {
+    number(record, headers::DUE_AT).unwrap_or(0)
+}
+
+/// The headers that the source record had, from a record of one of our retry topics: ours removed, and what the source
+/// itself carried under our prefix under its own name again.
+pub fn own_headers<'r>(record: &Record<'r>) -> Vec<(std::borrow::Cow<'r, str>, Option<&'r [u8]>)> {
+    record
+        .headers
+        .iter()
+        .filter_map(|(name, value)| match name.strip_prefix(headers::PRIOR) {
+            Some(rest) => Some((format!("{}{rest}", headers::PREFIX).into(), *value)),
+            None if name.starts_with(headers::PREFIX) => None,
+            None => Some(((*name).into(), *value)),
+        })
+        .collect()
+}
+
+/// What is the same in every record of a pipeline.
+#[derive(Debug, Clone, Default)]
+pub struct Stamp {
+    /// Pipeline name.
+    pub pipeline: String,
+    /// Consumer group.
+    pub group: String,
+    /// Owner: `team <contact>`.
+    pub owner: String,
+    /// The contract: `subject@version` or `file#fingerprint`.
+    pub contract: String,
+}
+
+/// Headers of a retry or dead letter, ready to be produced.
+pub struct Envelope {
+    own: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Envelope {
+    /// `headers` are the source record's own; `due_at` is set for a retry only. Times in milliseconds since the epoch.
+    pub fn new(
+        stamp: &Stamp,
+        origin: &Origin,
+        error: &RecordError,
+        headers: &[Header<'_>],
+        failed_at: i64,
+        due_at: Option<i64>,
+    ) -> Self {
+        let mut own: Vec<(String, Option<Vec<u8>>)> = headers
+            .iter()
+            .map(|(name, value)| {
+                let name = match name.strip_prefix(headers::PREFIX) {
+                    Some(rest) => format!("{}{rest}", headers::PRIOR),
+                    None => (*name).to_owned(),
+                };
+                (name, value.map(<[u8]>::to_vec))
+            })
+            .collect();
+        let mut add =
+            |name: &str, value: String| own.push((name.to_owned(), Some(value.into_bytes())));
+        add(headers::REASON, error.reason.as_str().to_owned());
+        add(
+            headers::ERROR,
+            bounded(error.to_string(), headers::ERROR_LIMIT),
+        );
+        add(
+            headers::PATH,
+            bounded(error.path.clone(), headers::ERROR_LIMIT),
+        );
+        add(headers::SOURCE_TOPIC, origin.topic.clone());
+        add(headers::SOURCE_PARTITION, origin.partition.to_string());
+        add(headers::SOURCE_OFFSET, origin.offset.to_string());
+        if let Some(timestamp) = origin.timestamp {
+            add(headers::SOURCE_TIMESTAMP, timestamp.to_string());
+        }
+        add(headers::PIPELINE, stamp.pipeline.clone());
+        add(headers::GROUP, stamp.group.clone());
+        add(headers::OWNER, stamp.owner.clone());
+        if let Some(id) = error.schema_id {
+            add(headers::SCHEMA_ID, id.to_string());
+        }
+        add(headers::CONTRACT, stamp.contract.clone());
+        add(
+            headers::ATTEMPT,
+            (origin.attempt.saturating_add(1)).to_string(),
+        );
+        add(
+            headers::FIRST_FAILED_AT,
+            origin.first_failed_at.unwrap_or(failed_at).to_string(),
+        );
+        add(headers::FAILED_AT, failed_at.to_string());
+        if let Some(due_at) = due_at {
+            add(headers::DUE_AT, due_at.to_string());
+        }
+        if origin.redriven > 0 {
+            add(headers::REDRIVEN, origin.redriven.to_string());
+        }
+        Envelope { own }
+    }
+
+    /// As the producer takes them.
+    pub fn headers(&self) -> Vec<Header<'_>> {
+        self.own
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_deref()))
+            .collect()
+    }
+}
+
+/// Cuts at a character boundary, so that the header stays UTF-8.
+fn bounded(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        text.truncate(text.floor_char_boundary(limit));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Reason;
+
+    fn source() -> Record<'static> {
+        Record {
+            topic: "orders",
+            partition: 3,
+            offset: 42,
+            timestamp: Some(1_700_000_000_000),
+            key: None,
+            value: None,
+            headers: vec![
+                ("traceparent", Some(b"00-abc-def-01")),
+                ("binary", Some(&[0xff, 0x00, 0xfe])),
+                ("null", None),
+                ("driftgate.reason", Some(b"not ours")),
+                ("traceparent", Some(b"second of that name")),
+            ],
+        }
+    }
+
+    fn borrow(headers: &[(String, Option<Vec<u8>>)]) -> Vec<Header<'_>> {
+        headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_deref()))
+            .collect()
+    }
+
+    #[test]
+    fn many_hops_keep_the_own_headers_and_replace_ours() {
+        let stamp = Stamp {
+            pipeline: "p".into(),
+            group: "g".into(),
+            owner: "team <#chan>".into(),
+            contract: "orders-value@3".into(),
+        };
+        let error = RecordError::new(Reason::LookupUnavailable, "time-out after 2s")
+            .at("customer")
+            .with_schema(7);
+        let record = source();
+        let first = Envelope::new(
+            &stamp,
+            &Origin::of_source(&record),
+            &error,
+            &record.headers,
+            1000,
+            Some(6000),
+        );
+        let mut carried = first.own.clone();
+        let count = carried.len();
+        for hop in 2..=30u32 {
+            let retry = Record {
+                topic: "orders.g.retry.1",
+                offset: i64::from(hop),
+                headers: borrow(&carried),
+                ..source()
+            };
+            let origin = Origin::of_retry(&retry, "orders");
+            assert_eq!(
+                (origin.topic.as_str(), origin.partition, origin.offset),
+                ("orders", 3, 42)
+            );
+            assert_eq!(
+                (origin.attempt, origin.first_failed_at),
+                (hop - 1, Some(1000))
+            );
+            let own = own_headers(&retry);
+            let own: Vec<Header<'_>> = own
+                .iter()
+                .map(|(name, value)| (name.as_ref(), *value))
+                .collect();
+            assert_eq!(own, source().headers);
+            let next = Envelope::new(
+                &stamp,
+                &origin,
+                &error,
+                &own,
+                i64::from(hop) * 1000,
+                Some(0),
+            );
+            assert_eq!(next.own.len(), count, "headers grow");
+            carried = next.own;
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_names_its_cause_and_source() {
+        let record = source();
+        let long = "é".repeat(2000);
+        let error = RecordError::new(Reason::RuleViolation, long)
+            .at("items[2].price")
+            .with_schema(7);
+        let envelope = Envelope::new(
+            &Stamp::default(),
+            &Origin::of_source(&record),
+            &error,
+            &[],
+            5,
+            None,
+        );
+        let find = |name: &str| {
+            let headers = envelope.headers();
+            let value = headers
+                .iter()
+                .find(|(n, _)| *n == name)
+                .and_then(|(_, value)| *value);
+            value.map(|value| String::from_utf8(value.to_vec()).expect("UTF-8"))
+        };
+        assert_eq!(find(headers::REASON).as_deref(), Some("rule_violation"));
+        assert_eq!(find(headers::PATH).as_deref(), Some("items[2].price"));
+        assert_eq!(find(headers::SOURCE_PARTITION).as_deref(), Some("3"));
+        assert_eq!(find(headers::SOURCE_OFFSET).as_deref(), Some("42"));
+        assert_eq!(
+            find(headers::SOURCE_TIMESTAMP).as_deref(),
+            Some("1700000000000")
+        );
+        assert_eq!(find(headers::SCHEMA_ID).as_deref(), Some("7"));
+        assert_eq!(find(headers::ATTEMPT).as_deref(), Some("1"));
+        assert_eq!(find(headers::DUE_AT), None);
+        let error = find(headers::ERROR).expect("always there");
+        assert!(error.len() <= headers::ERROR_LIMIT && error.starts_with("items[2].price: é"));
+    }
+
+    #[test]
+    fn a_foreign_record_on_a_retry_topic_is_due_now() {
+        let record = Record {
+            headers: vec![("driftgate.due_at", Some(b"soon"))],
+            ..source()
+        };
+        let origin = Origin::of_retry(&record, "orders");
+        assert_eq!((origin.due_at, origin.attempt, origin.offset), (0, 0, 42));
+    }
+}

@@ -1,0 +1,5 @@
+//! What becomes of a record that failed. Pure: `now` is an argument, nothing is read or written here.
+
+pub mod backoff;
+pub mod classify;
+pub mod envelope;

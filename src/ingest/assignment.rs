@@ -1,0 +1,249 @@
+//! The partitions that are ours, and how each of them stands. Pure state: the worker does what it asks for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use super::offsets::{Counts, OffsetTracker};
+use crate::error::RecordError;
+use crate::health::PauseReason;
+use crate::metrics::PartitionMetrics;
+use crate::native::consumer::Entry;
+
+/// What a partition is to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// Of a subscribed topic.
+    Source,
+    /// Of a retry topic; travels with the source partition of the same number.
+    Retry {
+        /// Tier, counted from 0.
+        tier: usize,
+        /// The source topic.
+        source: String,
+    },
+}
+
+/// Whether records of a partition are taken.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Flow {
+    /// Yes.
+    Open,
+    /// Not before `until`.
+    Paused {
+        /// When it is tried again.
+        until: Instant,
+        /// Why.
+        reason: PauseReason,
+    },
+}
+
+/// A rewind that a delivery report asks for; done outside of librdkafka's callbacks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rewind {
+    /// How long to wait, and why; `None` goes on at once.
+    pub pause: Option<(PauseReason, String)>,
+}
+
+/// One partition of ours.
+#[derive(Debug)]
+pub struct Partition {
+    /// Topic name.
+    pub topic: String,
+    /// Partition number.
+    pub number: i32,
+    /// Source or retry.
+    pub role: Role,
+    /// Changes whenever what was produced for the partition so far no longer counts: on assignment and on rewind.
+    pub epoch: u64,
+    /// What was begun and what is complete.
+    pub tracker: OffsetTracker,
+    /// Whether the position is known: there was a committed offset, or a record has been read.
+    pub positioned: bool,
+    /// Assigned inside the poll call under way: its records of that call may be from before and are dropped.
+    pub fresh: bool,
+    /// Where a seek must go before records are taken again.
+    pub seek: Option<i64>,
+    /// Whether records are taken.
+    pub flow: Flow,
+    /// Whether librdkafka has been told to pause.
+    pub held: bool,
+    /// Pauses in a row without a record that got through.
+    pub tries: u32,
+    /// Asked for by a delivery report.
+    pub rewind: Option<Rewind>,
+    /// Records that a broker refused for a reason of their own, by offset: dead letters when they are read again.
+    pub refused: BTreeMap<i64, RecordError>,
+    /// The offset of the last commit that was sent; `None` forces the next one.
+    pub committed: Option<i64>,
+    /// When that was.
+    pub committed_at: Instant,
+    /// Retry only: the last due time written to this partition, milliseconds since the epoch.
+    pub latest_due: i64,
+    /// When the committable offset last moved, or there was nothing to do.
+    pub progressed_at: Instant,
+    /// Whether the watchdog has spoken.
+    pub stuck: bool,
+    /// Handles resolved at assignment.
+    pub metrics: PartitionMetrics,
+}
+
+impl Partition {
+    /// A partition as assigned. `committed` is the group's offset, if there is one.
+    pub fn new(
+        topic: &str,
+        number: i32,
+        role: Role,
+        epoch: u64,
+        committed: Option<(i64, Counts)>,
+        metrics: PartitionMetrics,
+        now: Instant,
+    ) -> Self {
+        let (start, counts) = committed.unwrap_or_default();
+        Partition {
+            topic: topic.to_owned(),
+            number,
+            role,
+            epoch,
+            tracker: OffsetTracker::new(start, counts),
+            positioned: committed.is_some(),
+            fresh: true,
+            seek: None,
+            flow: Flow::Open,
+            held: false,
+            tries: 0,
+            rewind: None,
+            refused: BTreeMap::new(),
+            committed: committed.map(|(offset, _)| offset),
+            committed_at: now,
+            latest_due: 0,
+            progressed_at: now,
+            stuck: false,
+            metrics,
+        }
+    }
+
+    /// The source topic: its own, or the one that its retries come from.
+    pub fn source(&self) -> &str {
+        match &self.role {
+            Role::Source => &self.topic,
+            Role::Retry { source, .. } => source,
+        }
+    }
+
+    /// Whether records are taken now.
+    pub fn is_open(&self) -> bool {
+        self.flow == Flow::Open && self.seek.is_none() && self.rewind.is_none()
+    }
+
+    /// Stops at `offset`: that record and those behind it are read again, not before `until`.
+    pub fn stop(&mut self, offset: i64, until: Instant, reason: PauseReason) {
+        self.tracker.rewind_to(offset);
+        self.positioned = true;
+        self.seek = Some(offset);
+        self.flow = Flow::Paused { until, reason };
+    }
+
+    /// An entry of it for librdkafka's calls.
+    pub fn entry(&self, offset: i64) -> Entry {
+        Entry {
+            topic: self.topic.clone(),
+            partition: self.number,
+            offset,
+            metadata: None,
+        }
+    }
+
+    /// The commit that is due: the committable offset with its outcome counts, unless it was sent already. With `age`,
+    /// also an unchanged one that old, since brokers forget offsets that nobody renews.
+    pub fn commit(&self, now: Instant, age: Duration) -> Option<Entry> {
+        let offset = self.tracker.committable();
+        let stale = now.saturating_duration_since(self.committed_at) >= age;
+        let due = self.positioned && offset >= 0 && (self.committed != Some(offset) || stale);
+        // Before the first record of a partition without a commit there is nothing to say.
+        let nothing = self.committed.is_none() && offset == 0;
+        (due && !nothing).then(|| Entry {
+            metadata: Some(self.tracker.counts().to_metadata()),
+            ..self.entry(offset)
+        })
+    }
+}
+
+/// All partitions of a worker. Slots are stable while a partition is assigned.
+#[derive(Debug, Default)]
+pub struct Assignment {
+    slots: Vec<Option<Partition>>,
+    index: HashMap<String, HashMap<i32, usize>>,
+    epochs: u64,
+}
+
+impl Assignment {
+    /// A number that no partition has had as its epoch.
+    pub fn next_epoch(&mut self) -> u64 {
+        self.epochs += 1;
+        self.epochs
+    }
+
+    /// Adds a partition.
+    pub fn insert(&mut self, partition: Partition) -> usize {
+        let slot = self
+            .slots
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or_else(|| {
+                self.slots.push(None);
+                self.slots.len() - 1
+            });
+        let numbers = self.index.entry(partition.topic.clone()).or_default();
+        numbers.insert(partition.number, slot);
+        self.slots[slot] = Some(partition);
+        slot
+    }
+
+    /// Removes a partition.
+    pub fn remove(&mut self, topic: &str, number: i32) -> Option<Partition> {
+        let slot = self.index.get_mut(topic)?.remove(&number)?;
+        self.slots[slot].take()
+    }
+
+    /// The slot of a partition of ours.
+    pub fn find(&self, topic: &str, number: i32) -> Option<usize> {
+        self.index.get(topic)?.get(&number).copied()
+    }
+
+    /// The partition in a slot.
+    pub fn get(&self, slot: usize) -> Option<&Partition> {
+        self.slots.get(slot)?.as_ref()
+    }
+
+    /// The partition in a slot, to change.
+    pub fn get_mut(&mut self, slot: usize) -> Option<&mut Partition> {
+        self.slots.get_mut(slot)?.as_mut()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Partition> {
+        self.slots.iter().flatten()
+    }
+
+    /// All of them, to change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Partition> {
+        self.slots.iter_mut().flatten()
+    }
+
+    /// When the first paused partition is to be tried again.
+    pub fn next_wake(&self) -> Option<Instant> {
+        self.iter()
+            .filter_map(|partition| match partition.flow {
+                Flow::Paused { until, .. } => Some(until),
+                Flow::Open => None,
+            })
+            .min()
+    }
+
+    /// Begun and not complete, over all partitions.
+    pub fn in_flight(&self) -> usize {
+        self.iter()
+            .map(|partition| partition.tracker.in_flight())
+            .sum()
+    }
+}

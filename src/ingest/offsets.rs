@@ -1,0 +1,302 @@
+//! Which offset may be committed. Offsets are, as in Kafka, the next to read.
+//!
+//! A record is *begun* when it is handed to the pipeline and *completed* when its outcome is final: every output of it
+//! acknowledged by a broker, or nothing to output. The committed offset never passes a record that is not complete, so
+//! a crash repeats records and never skips one.
+
+use std::collections::VecDeque;
+
+use crate::native::consumer::{Client, Entry};
+use crate::record::Outcome;
+
+/// The outcomes of one partition's records, in offset order.
+///
+/// Offsets may have gaps (compaction, transaction markers); they never go back within one tracker.
+#[derive(Debug, Clone)]
+pub struct OffsetTracker {
+    /// Everything below is complete.
+    committable: i64,
+    /// The next offset expected from the consumer.
+    expected: i64,
+    /// The next sequence number. Never goes back, so that a late acknowledgement cannot complete a record's successor.
+    next: Sequence,
+    pending: VecDeque<Pending>,
+    counts: Counts,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    sequence: Sequence,
+    offset: i64,
+    outcome: Option<Outcome>,
+}
+
+/// Outcomes of all records below the committable offset, since the group began with the partition. They travel in the
+/// commit's metadata, atomic with the offset.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts([u64; Outcome::ALL.len()]);
+
+impl Counts {
+    const LAYOUT: &'static str = "driftgate/1";
+
+    /// How many records ended so.
+    pub fn of(&self, outcome: Outcome) -> u64 {
+        self.0[outcome as usize]
+    }
+
+    fn add(&mut self, outcome: Outcome) {
+        self.0[outcome as usize] += 1;
+    }
+
+    /// `driftgate/1 emitted=3 filtered=1 …`: what a commit carries.
+    pub fn to_metadata(&self) -> String {
+        let mut text = Self::LAYOUT.to_owned();
+        for outcome in Outcome::ALL {
+            text.push_str(&format!(" {}={}", outcome.as_str(), self.of(outcome)));
+        }
+        text
+    }
+
+    /// Reads what [`Self::to_metadata`] wrote; `None` for anything else, such as another tool's commit.
+    pub fn from_metadata(text: &str) -> Option<Counts> {
+        let mut counts = Counts::default();
+        let mut words = text.split(' ');
+        if words.next() != Some(Self::LAYOUT) {
+            return None;
+        }
+        for word in words {
+            let (name, count) = word.split_once('=')?;
+            let outcome = Outcome::ALL
+                .into_iter()
+                .find(|outcome| outcome.as_str() == name)?;
+            counts.0[outcome as usize] = count.parse().ok()?;
+        }
+        Some(counts)
+    }
+}
+
+/// Names a begun record: the position in the order in which its partition's records were begun.
+pub type Sequence = u64;
+
+impl OffsetTracker {
+    /// A partition whose next record is at `start`, or later if there is a gap. `counts` are the outcomes below it.
+    pub fn new(start: i64, counts: Counts) -> Self {
+        OffsetTracker {
+            committable: start,
+            expected: start,
+            next: 0,
+            pending: VecDeque::new(),
+            counts,
+        }
+    }
+
+    /// Begins the record at `offset`. `None` if the offset lies below what was already begun: a record that was
+    /// fetched twice, to be dropped.
+    pub fn begin(&mut self, offset: i64) -> Option<Sequence> {
+        if offset < self.expected {
+            return None;
+        }
+        self.expected = offset + 1;
+        let sequence = self.next;
+        self.next += 1;
+        self.pending.push_back(Pending {
+            sequence,
+            offset,
+            outcome: None,
+        });
+        Some(sequence)
+    }
+
+    /// The outcome of a begun record is final. Completing one twice, or one from before a rewind, does nothing.
+    pub fn complete(&mut self, sequence: Sequence, outcome: Outcome) {
+        let Ok(index) = self
+            .pending
+            .binary_search_by_key(&sequence, |pending| pending.sequence)
+        else {
+            return;
+        };
+        self.pending[index].outcome.get_or_insert(outcome);
+        while let Some((offset, outcome)) = self
+            .pending
+            .front()
+            .and_then(|front| front.outcome.map(|outcome| (front.offset, outcome)))
+        {
+            self.committable = offset + 1;
+            self.counts.add(outcome);
+            self.pending.pop_front();
+        }
+    }
+
+    /// The offset that may be committed: that of the first record that is not complete, or the one after the last.
+    pub fn committable(&self) -> i64 {
+        self.committable
+    }
+
+    /// Outcomes of everything below [`Self::committable`].
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The next offset that the consumer is expected to return. Differs from [`Self::committable`] by what is in
+    /// flight.
+    pub fn expected(&self) -> i64 {
+        self.expected
+    }
+
+    /// Offset of the first record that is not complete: where a rewind goes to.
+    pub fn first_incomplete(&self) -> i64 {
+        self.pending
+            .front()
+            .map_or(self.expected, |front| front.offset)
+    }
+
+    /// Begun and not complete, in records, counting complete ones that wait behind an incomplete one.
+    pub fn in_flight(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Forgets everything from the first incomplete record on; that record is expected next. Sequences given out
+    /// before are void. Returns the offset to seek to.
+    pub fn rewind(&mut self) -> i64 {
+        self.rewind_to(self.first_incomplete())
+    }
+
+    /// Forgets the records from `offset` on, and expects that one next; those before it stay in flight.
+    pub fn rewind_to(&mut self, offset: i64) -> i64 {
+        while self
+            .pending
+            .back()
+            .is_some_and(|back| back.offset >= offset)
+        {
+            self.pending.pop_back();
+        }
+        self.expected = offset;
+        offset
+    }
+}
+
+/// Commits offsets of a group. The only place that does: everything that is committed has passed an [`OffsetTracker`].
+pub(crate) fn commit(
+    client: &Client<'_>,
+    entries: &[Entry],
+    wait: bool,
+) -> Result<(), rdkafka::types::RDKafkaErrorCode> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    client.commit(entries, wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn commits_only_behind_completed_records() {
+        let mut tracker = OffsetTracker::new(10, Counts::default());
+        let a = tracker.begin(10).expect("in order");
+        let b = tracker.begin(12).expect("a gap is allowed");
+        tracker.complete(b, Outcome::Emitted);
+        assert_eq!(tracker.committable(), 10);
+        tracker.complete(a, Outcome::Emitted);
+        assert_eq!(tracker.committable(), 13);
+        assert_eq!(tracker.in_flight(), 0);
+    }
+
+    #[test]
+    fn drops_what_it_has_seen() {
+        let mut tracker = OffsetTracker::new(5, Counts::default());
+        assert!(tracker.begin(4).is_none());
+        assert!(tracker.begin(5).is_some());
+        assert!(tracker.begin(5).is_none());
+    }
+
+    #[test]
+    fn a_late_acknowledgement_does_not_complete_the_successor() {
+        let mut tracker = OffsetTracker::new(0, Counts::default());
+        let stale = tracker.begin(0).expect("in order");
+        assert_eq!(tracker.rewind(), 0);
+        let fresh = tracker.begin(0).expect("expected again");
+        tracker.complete(stale, Outcome::Emitted);
+        assert_eq!(tracker.committable(), 0);
+        tracker.complete(fresh, Outcome::Emitted);
+        assert_eq!(tracker.committable(), 1);
+    }
+
+    #[test]
+    fn counts_only_what_may_be_committed_and_survives_a_commit() {
+        let mut tracker = OffsetTracker::new(0, Counts::default());
+        let a = tracker.begin(0).expect("in order");
+        let b = tracker.begin(1).expect("in order");
+        tracker.complete(b, Outcome::DeadLettered);
+        assert_eq!(tracker.counts(), Counts::default());
+        tracker.complete(a, Outcome::Filtered);
+        let counts =
+            Counts::from_metadata(&tracker.counts().to_metadata()).expect("our own layout");
+        assert_eq!(
+            (
+                counts.of(Outcome::Filtered),
+                counts.of(Outcome::DeadLettered)
+            ),
+            (1, 1)
+        );
+        assert_eq!(Counts::from_metadata("somebody else's"), None);
+        assert_eq!(Counts::from_metadata("driftgate/1 emitted=x"), None);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Begin { gap: i64 },
+        Complete { which: usize },
+        Rewind,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => (0i64..3).prop_map(|gap| Step::Begin { gap }),
+            4 => (0usize..64).prop_map(|which| Step::Complete { which }),
+            1 => Just(Step::Rewind),
+        ];
+        proptest::collection::vec(step, 0..200)
+    }
+
+    proptest! {
+        /// Against a model that keeps every record's state in a map.
+        #[test]
+        fn never_passes_an_incomplete_record(start in 0i64..1000, steps in steps()) {
+            let mut tracker = OffsetTracker::new(start, Counts::default());
+            let mut open: Vec<(Sequence, i64)> = Vec::new();
+            let mut void: Vec<Sequence> = Vec::new();
+            let mut committed = start;
+            for step in steps {
+                match step {
+                    Step::Begin { gap } => {
+                        let offset = tracker.expected() + gap;
+                        let sequence = tracker.begin(offset).expect("not below the expected offset");
+                        open.push((sequence, offset));
+                    }
+                    Step::Complete { which } if !open.is_empty() => {
+                        let (sequence, _) = open.swap_remove(which % open.len());
+                        tracker.complete(sequence, Outcome::Emitted);
+                    }
+                    Step::Complete { .. } => void.iter().for_each(|sequence| tracker.complete(*sequence, Outcome::Emitted)),
+                    Step::Rewind => {
+                        let to = tracker.rewind();
+                        prop_assert!(open.iter().all(|(_, offset)| *offset >= to));
+                        void.extend(open.drain(..).map(|(sequence, _)| sequence));
+                    }
+                }
+                prop_assert!(tracker.committable() >= committed, "goes back");
+                committed = tracker.committable();
+                prop_assert!(open.iter().all(|(_, offset)| *offset >= committed), "passes an incomplete record");
+            }
+            while let Some((sequence, _)) = open.pop() {
+                tracker.complete(sequence, Outcome::Emitted);
+            }
+            prop_assert_eq!(tracker.in_flight(), 0);
+            prop_assert!(tracker.committable() <= tracker.expected());
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! librdkafka properties of our clients. In three layers: our defaults, the user's properties over them, and over
+//! those what the guarantees rest on. `config` has refused the user's properties that the third layer would undo.
+
+use std::collections::BTreeMap;
+
+use crate::config::model::{Kafka, Pipeline};
+
+/// Properties of one client.
+pub type Properties = BTreeMap<String, String>;
+
+/// Room for our headers on retries and dead letters, in bytes.
+pub const HEADER_ROOM: u64 = 16 * 1024;
+/// Kafka's default for `max.message.bytes` of a topic.
+pub const BROKER_MESSAGE_BYTES: u64 = 1_048_588;
+
+/// Names that only a consumer or only a producer knows; the other would log a warning about each.
+const CONSUMER_ONLY: [&str; 9] = [
+    "auto.offset.reset",
+    "check.crcs",
+    "fetch.",
+    "heartbeat.",
+    "max.partition.fetch.bytes",
+    "max.poll.",
+    "queued.",
+    "session.",
+    "coordinator.",
+];
+const PRODUCER_ONLY: [&str; 7] = [
+    "batch.",
+    "compression.",
+    "linger.ms",
+    "queue.buffering.",
+    "request.timeout.ms",
+    "retry.backoff.",
+    "sticky.",
+];
+
+fn base(kafka: &Kafka, client_id: &str, skip: &[&str], defaults: &[(&str, String)]) -> Properties {
+    let mut properties = Properties::new();
+    for (name, value) in defaults {
+        properties.insert((*name).to_owned(), value.clone());
+    }
+    for (name, value) in &kafka.properties {
+        if !skip.iter().any(|prefix| name.starts_with(prefix)) {
+            properties.insert(name.clone(), value.expose().to_owned());
+        }
+    }
+    properties.insert("bootstrap.servers".into(), kafka.bootstrap_servers.clone());
+    properties
+        .entry("client.id".into())
+        .or_insert_with(|| client_id.to_owned());
+    properties
+}
+
+/// Properties for clients that look at topics and create them.
+pub fn admin(kafka: &Kafka) -> Properties {
+    let skip: Vec<&str> = CONSUMER_ONLY
+        .iter()
+        .chain(&PRODUCER_ONLY)
+        .copied()
+        .collect();
+    base(kafka, "driftgate-admin", &skip, &[])
+}
+
+/// Properties of a worker's consumer. `memory` is its share of `memory_limit` in bytes.
+pub fn consumer(kafka: &Kafka, pipeline: &Pipeline, slot: usize, memory: u64) -> Properties {
+    let client_id = format!("driftgate-{}-{slot}", pipeline.name);
+    let defaults = [
+        ("auto.offset.reset", "earliest".to_owned()),
+        // The default of 1 s leaves a fast consumer waiting once its queue has been full.
+        ("fetch.queue.backoff.ms", "5".to_owned()),
+        (
+            "queued.max.messages.kbytes",
+            (memory / 1024).clamp(64, 2_097_151).to_string(),
+        ),
+    ];
+    let mut properties = base(kafka, &client_id, &PRODUCER_ONLY, &defaults);
+    if let Some(instance) = &kafka.group_instance_id {
+        properties.insert(
+            "group.instance.id".into(),
+            format!("{instance}-{}-{slot}", pipeline.name),
+        );
+    }
+    for (name, value) in [
+        ("group.id", pipeline.group.as_str()),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("enable.partition.eof", "false"),
+        ("partition.assignment.strategy", "cooperative-sticky"),
+        ("isolation.level", "read_committed"),
+        ("allow.auto.create.topics", "false"),
+    ] {
+        properties.insert(name.into(), value.into());
+    }
+    properties
+}
+
+/// Properties of a worker's producer. `memory` is its share of `memory_limit`, `largest` the largest record that any
+/// of its topics takes, both in bytes.
+pub fn producer(
+    kafka: &Kafka,
+    pipeline: &Pipeline,
+    slot: usize,
+    memory: u64,
+    largest: u64,
+) -> Properties {
+    let client_id = format!("driftgate-{}-{slot}", pipeline.name);
+    let defaults = [
+        ("linger.ms", "5".to_owned()),
+        ("batch.size", "1000000".to_owned()),
+        ("compression.type", "lz4".to_owned()),
+        (
+            "queue.buffering.max.kbytes",
+            (memory / 1024).clamp(1024, 2_097_151).to_string(),
+        ),
+    ];
+    let mut properties = base(kafka, &client_id, &CONSUMER_ONLY, &defaults);
+    for (name, value) in [
+        ("enable.idempotence", "true".to_owned()),
+        ("acks", "all".to_owned()),
+        // No local expiry: a broker that is away is waited for, and back-pressure reaches the consumer.
+        ("message.timeout.ms", "0".to_owned()),
+        ("partitioner", "murmur2_random".to_owned()),
+        (
+            "message.max.bytes",
+            largest.clamp(1_000_000, 1_000_000_000).to_string(),
+        ),
+    ] {
+        properties.insert(name.into(), value);
+    }
+    properties
+}

@@ -1,0 +1,330 @@
+//! The topics of a pipeline before it starts: which there are, which are missing, which are too small. Retry and
+//! dead-letter topics have every partition of their source, and room for its largest record with our headers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::properties::{BROKER_MESSAGE_BYTES, HEADER_ROOM, Properties};
+use crate::config::model::Pipeline;
+use crate::error::FatalError;
+
+/// What the broker says of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Number of partitions.
+    pub partitions: i32,
+    /// `max.message.bytes`; `None` when the broker does not tell (no permission, or an embedded one).
+    pub max_message_bytes: Option<u64>,
+}
+
+/// Facts by topic; a topic that does not exist is not in it.
+pub type Known = BTreeMap<String, Facts>;
+
+/// Something that has to be done, or is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// A source topic does not exist: nobody but its owner can make it.
+    MissingSource(String),
+    /// A topic of ours does not exist.
+    Create {
+        /// Its name.
+        topic: String,
+        /// Partitions that it needs.
+        partitions: i32,
+        /// Settings that it is made with.
+        config: Vec<(&'static str, String)>,
+    },
+    /// A retry or dead-letter topic has fewer partitions than its source.
+    Grow {
+        /// Its name.
+        topic: String,
+        /// Partitions that it has.
+        from: i32,
+        /// Partitions that it needs.
+        to: i32,
+    },
+    /// A retry or dead-letter topic does not take the source's largest record with our headers.
+    TooSmall {
+        /// Its name.
+        topic: String,
+        /// Its `max.message.bytes`.
+        has: u64,
+        /// What it needs.
+        needs: u64,
+    },
+}
+
+/// Every topic that a pipeline reads or writes.
+pub fn names(pipeline: &Pipeline) -> Vec<String> {
+    let mut names = BTreeSet::new();
+    for source in &pipeline.source_topics {
+        names.insert(source.clone());
+        names.insert(pipeline.dead_letter_topic(source));
+        names.extend(
+            (1..=pipeline.failure.tiers.len()).map(|tier| pipeline.retry_topic(source, tier)),
+        );
+    }
+    names.insert(pipeline.sink.topic.clone());
+    names.into_iter().collect()
+}
+
+/// What is to be done before a pipeline can start, given what there is. Pure.
+pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut sink_partitions = 1;
+    // One dead-letter topic may serve several sources: it needs the most that any of them needs.
+    let mut companions: BTreeMap<String, (i32, u64, Vec<(&'static str, String)>)> = BTreeMap::new();
+    for source in &pipeline.source_topics {
+        let Some(facts) = known.get(source) else {
+            findings.push(Finding::MissingSource(source.clone()));
+            continue;
+        };
+        sink_partitions = sink_partitions.max(facts.partitions);
+        let needs = facts.max_message_bytes.unwrap_or(BROKER_MESSAGE_BYTES) + HEADER_ROOM;
+        let retries = (1..=pipeline.failure.tiers.len())
+            .map(|tier| (pipeline.retry_topic(source, tier), retry_config(pipeline)));
+        let dead_letter = (
+            pipeline.dead_letter_topic(source),
+            dead_letter_config(pipeline),
+        );
+        for (topic, config) in retries.chain([dead_letter]) {
+            let entry = companions.entry(topic).or_insert((0, 0, config));
+            entry.0 = entry.0.max(facts.partitions);
+            entry.1 = entry.1.max(needs);
+        }
+    }
+    for (topic, (partitions, needs, mut config)) in companions {
+        match known.get(&topic) {
+            None => {
+                config.push(("max.message.bytes", needs.to_string()));
+                findings.push(Finding::Create {
+                    topic,
+                    partitions,
+                    config,
+                });
+            }
+            Some(facts) => {
+                if facts.partitions < partitions {
+                    findings.push(Finding::Grow {
+                        topic: topic.clone(),
+                        from: facts.partitions,
+                        to: partitions,
+                    });
+                }
+                if let Some(has) = facts.max_message_bytes.filter(|has| *has < needs) {
+                    findings.push(Finding::TooSmall { topic, has, needs });
+                }
+            }
+        }
+    }
+    if !known.contains_key(&pipeline.sink.topic) {
+        findings.push(Finding::Create {
+            topic: pipeline.sink.topic.clone(),
+            partitions: sink_partitions,
+            config: Vec::new(),
+        });
+    }
+    findings
+}
+
+/// Retries are kept by the time that they were written, not by the time of the event: an old event must not be deleted
+/// before it is due. Twice the budget, and at least a week.
+fn retry_config(pipeline: &Pipeline) -> Vec<(&'static str, String)> {
+    let week = Duration::from_secs(7 * 86_400);
+    let retention = (pipeline.failure.budget * 2).max(week);
+    vec![
+        ("cleanup.policy", "delete".to_owned()),
+        ("message.timestamp.type", "LogAppendTime".to_owned()),
+        ("retention.ms", retention.as_millis().to_string()),
+    ]
+}
+
+/// Dead letters keep the record's timestamp, by which brokers delete: so only an explicit retention deletes any.
+fn dead_letter_config(pipeline: &Pipeline) -> Vec<(&'static str, String)> {
+    let retention = match pipeline.failure.dead_letter.retention {
+        Some(retention) => retention.as_millis().to_string(),
+        None => "-1".to_owned(),
+    };
+    vec![
+        ("cleanup.policy", "delete".to_owned()),
+        ("retention.ms", retention),
+    ]
+}
+
+/// The largest record that any topic of the pipeline takes, in bytes: what the producer must be able to send.
+pub fn largest(pipeline: &Pipeline, known: &Known) -> u64 {
+    let sizes = names(pipeline).into_iter().map(|topic| {
+        known
+            .get(&topic)
+            .and_then(|facts| facts.max_message_bytes)
+            .unwrap_or(BROKER_MESSAGE_BYTES)
+    });
+    sizes.max().unwrap_or(BROKER_MESSAGE_BYTES) + HEADER_ROOM
+}
+
+/// Asks the broker and changes what is to be changed.
+pub struct TopicAdmin {
+    client: AdminClient<DefaultClientContext>,
+    timeout: Duration,
+}
+
+impl TopicAdmin {
+    /// A client with the given properties. `timeout` bounds each question.
+    pub fn new(properties: &Properties, timeout: Duration) -> Result<Self, FatalError> {
+        let mut config = ClientConfig::new();
+        for (name, value) in properties {
+            config.set(name, value);
+        }
+        let client = config
+            .create()
+            .map_err(|error| FatalError::Kafka(error.to_string()))?;
+        Ok(TopicAdmin { client, timeout })
+    }
+
+    fn options(&self) -> AdminOptions {
+        AdminOptions::new()
+            .request_timeout(Some(self.timeout))
+            .operation_timeout(Some(self.timeout))
+    }
+
+    /// What the broker knows of these topics. Blocks; never creates one.
+    pub fn partitions(&self, topics: &[String]) -> Result<BTreeMap<String, i32>, FatalError> {
+        let mut found = BTreeMap::new();
+        // The whole cluster's list: asking for a topic by name can create it where the broker auto-creates topics.
+        let metadata = self
+            .client
+            .inner()
+            .fetch_metadata(None, self.timeout)
+            .map_err(|error| {
+                FatalError::Kafka(format!("the broker could not be reached: {error}"))
+            })?;
+        for topic in metadata
+            .topics()
+            .iter()
+            .filter(|topic| topics.iter().any(|name| name == topic.name()))
+        {
+            if topic.error().is_none() {
+                found.insert(
+                    topic.name().to_owned(),
+                    i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
+                );
+            }
+        }
+        Ok(found)
+    }
+
+    /// Partitions and sizes of these topics.
+    pub async fn known(&self, topics: &[String]) -> Result<Known, FatalError> {
+        let partitions = tokio::task::block_in_place(|| self.partitions(topics))?;
+        let specifiers: Vec<_> = partitions
+            .keys()
+            .map(|topic| ResourceSpecifier::Topic(topic))
+            .collect();
+        let described = match specifiers.is_empty() {
+            true => Vec::new(),
+            false => self
+                .client
+                .describe_configs(&specifiers, &self.options())
+                .await
+                .unwrap_or_default(),
+        };
+        let sizes: Vec<Option<u64>> = described
+            .into_iter()
+            .map(|resource| size(resource.ok()))
+            .collect();
+        let facts = partitions
+            .into_iter()
+            .enumerate()
+            .map(|(index, (topic, partitions))| {
+                let max_message_bytes = sizes.get(index).copied().flatten();
+                (
+                    topic,
+                    Facts {
+                        partitions,
+                        max_message_bytes,
+                    },
+                )
+            });
+        Ok(facts.collect())
+    }
+
+    /// Creates what is missing and adds partitions.
+    pub async fn apply(&self, findings: &[Finding]) -> Result<(), FatalError> {
+        for finding in findings {
+            match finding {
+                Finding::Create {
+                    topic,
+                    partitions,
+                    config,
+                } => {
+                    let new = config.iter().fold(
+                        NewTopic::new(topic, *partitions, TopicReplication::Fixed(-1)),
+                        |new, (name, value)| new.set(name, value),
+                    );
+                    let result = self.client.create_topics([&new], &self.options()).await;
+                    answered(
+                        topic,
+                        "created",
+                        result,
+                        RDKafkaErrorCode::TopicAlreadyExists,
+                    )?;
+                    tracing::info!(topic, partitions, "topic created");
+                }
+                Finding::Grow { topic, from, to } => {
+                    let count = usize::try_from(*to).unwrap_or(0);
+                    let result = self
+                        .client
+                        .create_partitions([&NewPartitions::new(topic, count)], &self.options())
+                        .await;
+                    answered(
+                        topic,
+                        "given more partitions",
+                        result,
+                        RDKafkaErrorCode::InvalidPartitions,
+                    )?;
+                    tracing::info!(topic, from, to, "partitions added");
+                }
+                Finding::MissingSource(_) | Finding::TooSmall { .. } => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn size(resource: Option<ConfigResource>) -> Option<u64> {
+    let resource = resource?;
+    let entry = resource
+        .entries
+        .iter()
+        .find(|entry| entry.name == "max.message.bytes")?;
+    entry.value.as_deref()?.parse().ok()
+}
+
+/// Another instance that starts at the same time may have been first.
+fn answered(
+    topic: &str,
+    what: &str,
+    result: rdkafka::error::KafkaResult<Vec<rdkafka::admin::TopicResult>>,
+    fine: RDKafkaErrorCode,
+) -> Result<(), FatalError> {
+    let results = result.map_err(|error| {
+        FatalError::Topics(format!("topic {topic} could not be {what}: {error}"))
+    })?;
+    match results
+        .into_iter()
+        .find_map(|result| result.err().filter(|(_, code)| *code != fine))
+    {
+        Some((_, code)) => Err(FatalError::Topics(format!(
+            "topic {topic} could not be {what}: {code}"
+        ))),
+        None => Ok(()),
+    }
+}

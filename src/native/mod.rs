@@ -1,0 +1,148 @@
+//! librdkafka by its C interface: the only unsafe code of the project.
+//!
+//! rdkafka's own consumer puts its handle into event mode, where `rd_kafka_consume_batch_queue` answers a rebalance by
+//! giving every partition back and says nothing; so the handles here are our own, with librdkafka's classic callbacks.
+//! Callbacks run on the thread that calls into [`consumer::Consumer`] or [`producer::Producer`], never on another,
+//! except the log callback, which only writes a log line.
+#![expect(
+    unsafe_code,
+    reason = "the one place that calls librdkafka's C interface; each block carries its proof"
+)]
+
+pub mod consumer;
+mod list;
+pub mod producer;
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::sync::Mutex;
+
+use rdkafka::ClientConfig;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+use rdkafka_sys as sys;
+
+use crate::error::FatalError;
+
+/// What librdkafka said about the client as a whole: brokers down, authentication refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientError {
+    /// librdkafka's code.
+    pub code: RDKafkaErrorCode,
+    /// Its words.
+    pub message: String,
+}
+
+/// A librdkafka handle. Destroyed when dropped; whoever holds it must have dropped every message and queue of it.
+struct Handle {
+    rk: *mut sys::rd_kafka_t,
+}
+
+// SAFETY: librdkafka's handles may be used from any thread. Our wrappers move between threads whole and are used
+// from one at a time (`&mut self`), so the callbacks' state is never shared.
+unsafe impl Send for Handle {}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: `rk` came from rd_kafka_new and is destroyed only here.
+        unsafe { sys::rd_kafka_destroy(self.rk) };
+    }
+}
+
+/// Makes a handle. `opaque` reaches the callbacks and must outlive the handle; `prepare` sets callbacks.
+fn create(
+    kind: sys::rd_kafka_type_t,
+    properties: &BTreeMap<String, String>,
+    opaque: *mut c_void,
+    prepare: impl FnOnce(*mut sys::rd_kafka_conf_t),
+) -> Result<Handle, FatalError> {
+    let mut config = ClientConfig::new();
+    for (name, value) in properties {
+        config.set(name, value);
+    }
+    let native = config
+        .create_native_config()
+        .map_err(|error| FatalError::Kafka(error.to_string()))?;
+    let conf = native.ptr();
+    let mut text = [0 as c_char; 512];
+    // SAFETY: `conf` is a live configuration. rd_kafka_new takes it over on success only, so it is forgotten on
+    // success and dropped by its owner on failure. `text` is as long as said.
+    unsafe {
+        sys::rd_kafka_conf_set_opaque(conf, opaque);
+        sys::rd_kafka_conf_set_log_cb(conf, Some(on_log));
+        prepare(conf);
+        let rk = sys::rd_kafka_new(kind, conf, text.as_mut_ptr(), text.len());
+        if rk.is_null() {
+            let message = CStr::from_ptr(text.as_ptr()).to_string_lossy().into_owned();
+            return Err(FatalError::Kafka(message));
+        }
+        std::mem::forget(native);
+        Ok(Handle { rk })
+    }
+}
+
+fn code(error: sys::rd_kafka_resp_err_t) -> Option<RDKafkaErrorCode> {
+    (error != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| error.into())
+}
+
+fn text(pointer: *const c_char) -> String {
+    if pointer.is_null() {
+        return String::new();
+    }
+    // SAFETY: not null, and every text that librdkafka hands out ends with NUL.
+    unsafe { CStr::from_ptr(pointer).to_string_lossy().into_owned() }
+}
+
+/// Takes an `rd_kafka_error_t` apart and frees it. Null means no error.
+fn take_error(error: *mut sys::rd_kafka_error_t) -> Result<(), ClientError> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: not null, owned by us, destroyed once, not used after.
+    unsafe {
+        let result = ClientError {
+            code: sys::rd_kafka_error_code(error).into(),
+            message: text(sys::rd_kafka_error_string(error)),
+        };
+        sys::rd_kafka_error_destroy(error);
+        Err(result)
+    }
+}
+
+/// librdkafka's log lines become ours. Called from librdkafka's own threads.
+unsafe extern "C" fn on_log(
+    _rk: *const sys::rd_kafka_t,
+    level: c_int,
+    facility: *const c_char,
+    line: *const c_char,
+) {
+    let (facility, line) = (text(facility), text(line));
+    match level {
+        0..=3 => tracing::warn!(target: "librdkafka", %facility, "{line}"),
+        4..=5 => tracing::info!(target: "librdkafka", %facility, "{line}"),
+        _ => tracing::debug!(target: "librdkafka", %facility, "{line}"),
+    }
+}
+
+/// Errors of the client as a whole, kept until somebody asks. Bounded: only the newest few matter.
+#[derive(Default)]
+struct Errors(Mutex<Vec<ClientError>>);
+
+impl Errors {
+    const KEPT: usize = 16;
+
+    fn push(&self, error: ClientError) {
+        if let Ok(mut errors) = self.0.lock() {
+            if errors.len() == Self::KEPT {
+                errors.remove(0);
+            }
+            errors.push(error);
+        }
+    }
+
+    fn take(&self) -> Vec<ClientError> {
+        self.0
+            .lock()
+            .map(|mut errors| std::mem::take(&mut *errors))
+            .unwrap_or_default()
+    }
+}
