@@ -12,13 +12,14 @@
 //! - [`failure`]: what becomes of an error: retry tier, dead letter, pause.
 //! - [`pipeline`]: the one file that names the stages in order.
 //! - [`worker`]: the poll loop.
-//! - [`metrics`], [`health`], [`admin`]: what is seen from outside.
+//! - [`metrics`], [`health`], [`admin`], [`telemetry`]: what is seen from outside.
 //! - [`embedded`]: an in-process broker and registry for the demo and the tests.
 //! - [`review`]: registration and review of schemas.
 //! - [`cli`]: one file per command.
 //!
 //! [`record`], [`headers`] and [`error`] are the words all of them share.
 
+pub mod admin;
 pub mod config;
 pub mod contract;
 pub mod error;
@@ -26,3 +27,4 @@ pub mod headers;
 pub mod health;
 pub mod metrics;
 pub mod record;
+pub mod telemetry;
