@@ -12,7 +12,7 @@
 //! - [`failure`]: what becomes of an error: retry tier, dead letter, pause.
 //! - [`pipeline`]: the one file that names the stages in order.
 //! - [`worker`]: the poll loop.
-//! - [`metrics`], [`health`], [`admin`], [`telemetry`]: what is seen from outside.
+//! - [`metrics`], [`health`], [`admin`], [`telemetry`], [`failure_log`], [`status`]: what is seen from outside.
 //! - [`embedded`]: an in-process broker and registry for the demo and the tests.
 //! - [`review`]: registration and review of schemas.
 //! - [`cli`]: one file per command.
@@ -23,8 +23,10 @@ pub mod admin;
 pub mod config;
 pub mod contract;
 pub mod error;
+pub mod failure_log;
 pub mod headers;
 pub mod health;
 pub mod metrics;
 pub mod record;
+pub mod status;
 pub mod telemetry;

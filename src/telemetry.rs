@@ -84,6 +84,14 @@ where
     }
 }
 
+/// Runs `act` and returns what it logged, one JSON object a line. For tests of modules that log.
+#[cfg(test)]
+pub(crate) fn captured(act: impl FnOnce()) -> Vec<serde_json::Value> {
+    tests::capture(LogFormat::Json, "trace", act)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("each line is one JSON object"))
+        .collect()
+}
 
 #[cfg(test)]
 mod tests {
