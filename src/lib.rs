@@ -12,21 +12,25 @@
 //! - [`failure`]: what becomes of an error: retry tier, dead letter, pause.
 //! - [`pipeline`]: the one file that names the stages in order.
 //! - [`worker`]: the poll loop.
-//! - [`metrics`], [`health`], [`admin`]: what is seen from outside.
+//! - [`metrics`], [`health`], [`admin`], [`telemetry`], [`failure_log`], [`status`]: what is seen from outside.
 //! - [`embedded`]: an in-process broker and registry for the demo and the tests.
 //! - [`review`]: registration and review of schemas.
 //! - [`cli`]: one file per command.
 //!
 //! [`record`], [`headers`] and [`error`] are the words all of them share.
 
+pub mod admin;
 pub mod config;
 pub mod contract;
 pub mod emit;
 pub mod error;
 pub mod failure;
+pub mod failure_log;
 pub mod headers;
 pub mod health;
 pub mod ingest;
 pub mod metrics;
 pub mod native;
 pub mod record;
+pub mod status;
+pub mod telemetry;

@@ -137,10 +137,17 @@ impl Partition {
 
     /// Stops at `offset`: that record and those behind it are read again, not before `until`.
     pub fn stop(&mut self, offset: i64, until: Instant, reason: PauseReason) {
-        self.tracker.rewind_to(offset);
+        self.rewind_to(offset);
         self.positioned = true;
-        self.seek = Some(offset);
         self.flow = Flow::Paused { until, reason };
+    }
+
+    /// The record at `offset` and those behind it are read again.
+    pub fn rewind_to(&mut self, offset: i64) {
+        let open = self.tracker.open();
+        self.tracker.rewind_to(offset);
+        self.metrics.discarded((open - self.tracker.open()) as u64);
+        self.seek = Some(offset);
     }
 
     /// An entry of it for librdkafka's calls.

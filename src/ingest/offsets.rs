@@ -155,6 +155,11 @@ impl OffsetTracker {
         self.pending.len()
     }
 
+    /// Begun and without an outcome.
+    pub fn open(&self) -> usize {
+        self.pending.iter().filter(|pending| pending.outcome.is_none()).count()
+    }
+
     /// Forgets everything from the first incomplete record on; that record is expected next. Sequences given out
     /// before are void. Returns the offset to seek to.
     pub fn rewind(&mut self) -> i64 {

@@ -1,0 +1,198 @@
+use super::*;
+
+fn pause(partition: i32, reason: PauseReason) -> PauseEntry {
+    PauseEntry {
+        pipeline: "gate".into(),
+        topic: "orders".into(),
+        partition,
+        reason,
+        detail: "connection refused".into(),
+        since: 1_700_000_000_000,
+        until: None,
+    }
+}
+
+fn running() -> Arc<Health> {
+    let health = Health::new();
+    health.worker_alive("gate", 0);
+    health.worker_joined("gate", 0);
+    health.set_running();
+    health
+}
+
+/// `expect`: the readiness reasons after `act`; none means ready.
+fn check(act: impl FnOnce(&Health), expect: &[&str]) {
+    let health = running();
+    act(&health);
+    let readiness = health.readiness();
+    assert_eq!(readiness.reasons, expect);
+    assert_eq!(readiness.ready, expect.is_empty());
+    let report = health.report();
+    assert_eq!(report["ready"], expect.is_empty());
+    assert_eq!(report["reasons"], json!(expect));
+}
+
+#[test]
+fn readiness_table() {
+    check(|_| (), &[]);
+    check(
+        |h| h.start_up("checking topics"),
+        &["starting: checking topics"],
+    );
+    check(Health::shutting_down, &["shutting down"]);
+    check(
+        |h| {
+            h.shutting_down();
+            h.set_running();
+        },
+        &["shutting down"],
+    );
+    check(
+        |h| h.worker_alive("gate", 1),
+        &["worker 1 of gate has not joined its consumer group yet"],
+    );
+    check(
+        |h| {
+            h.worker_alive("gate", 1);
+            h.worker_joined("gate", 1);
+        },
+        &[],
+    );
+    check(
+        |h| h.worker_ended("gate", 0, Err("panicked".into())),
+        &["worker 0 of gate ended: panicked"],
+    );
+    check(|h| h.worker_ended("gate", 0, Ok(())), &[]);
+    check(|h| h.pause(pause(0, PauseReason::RetryNotDue)), &[]);
+    check(|h| h.pause(pause(0, PauseReason::Backpressure)), &[]);
+    check(
+        |h| h.pause(pause(0, PauseReason::RegistryUnavailable)),
+        &["gate: orders[0] paused, registry_unavailable: connection refused"],
+    );
+    check(
+        |h| {
+            h.pause(pause(0, PauseReason::RegistryUnavailable));
+            h.resume("gate", "orders", 0);
+        },
+        &[],
+    );
+    check(
+        |h| {
+            h.pause(pause(0, PauseReason::BrokerRefused));
+            h.release("gate", "orders", 0);
+        },
+        &[],
+    );
+    check(
+        |h| {
+            h.pause(pause(0, PauseReason::BrokerRefused));
+            h.pause(pause(0, PauseReason::RetryNotDue));
+        },
+        &[],
+    );
+    check(
+        |h| h.dependency(Dependency::Registry, Err("timed out".into())),
+        &["registry is unavailable: timed out"],
+    );
+    check(
+        |h| h.dependency(Dependency::Broker, Err("all brokers down".into())),
+        &["broker is unavailable: all brokers down"],
+    );
+    check(
+        |h| {
+            h.dependency(Dependency::Registry, Err("timed out".into()));
+            h.dependency(Dependency::Registry, Ok(()));
+        },
+        &[],
+    );
+    check(
+        |h| h.dependency(Dependency::Lookup("customer".into()), Err("503".into())),
+        &[],
+    );
+}
+
+#[test]
+fn many_paused_partitions_are_one_reason() {
+    let health = running();
+    for partition in 0..500 {
+        health.pause(pause(partition, PauseReason::RegistryUnavailable));
+    }
+    health.pause(pause(500, PauseReason::RetryNotDue));
+    let readiness = health.readiness();
+    assert_eq!(
+        readiness.reasons,
+        [
+            "gate: orders[0], orders[1], orders[2], 497 more paused, registry_unavailable: connection refused"
+        ]
+    );
+    assert_eq!(readiness.paused, 500);
+}
+
+#[test]
+fn every_fault_makes_unready_and_no_other_pause_does() {
+    for reason in PauseReason::ALL {
+        let health = running();
+        health.pause(pause(0, reason));
+        assert_eq!(health.readiness().ready, !reason.is_fault(), "{reason}");
+    }
+}
+
+#[test]
+fn a_silent_or_dead_worker_is_not_alive() {
+    let health = Health::new();
+    let start = Instant::now();
+    health.worker_alive_at("gate", 0, start);
+    health.worker_alive_at("gate", 1, start);
+    assert!(health.liveness_at(start + WORKER_SILENCE).alive);
+
+    let late = start + WORKER_SILENCE + Duration::from_secs(1);
+    health.worker_alive_at("gate", 1, late);
+    let liveness = health.liveness_at(late);
+    assert!(!liveness.alive);
+    assert_eq!(
+        liveness.reasons,
+        ["worker 0 of gate has been silent for 61 s"]
+    );
+
+    health.worker_alive_at("gate", 0, late);
+    assert!(health.liveness_at(late).alive);
+    health.worker_ended("gate", 0, Err("panicked".into()));
+    assert_eq!(
+        health.liveness_at(late).reasons,
+        ["worker 0 of gate ended: panicked"]
+    );
+}
+
+#[test]
+fn an_outage_never_asks_for_a_restart() {
+    let health = running();
+    health.pause(pause(0, PauseReason::RegistryUnavailable));
+    health.dependency(Dependency::Registry, Err("timed out".into()));
+    health.shutting_down();
+    assert!(!health.readiness().ready);
+    assert!(health.liveness().alive);
+}
+
+#[test]
+fn the_report_tells_pauses_and_dependencies() {
+    let health = running();
+    health.pause(PauseEntry {
+        until: Some(1_700_000_005_000),
+        ..pause(2, PauseReason::RetryNotDue)
+    });
+    health.dependency(Dependency::Lookup("customer".into()), Err("503".into()));
+    let report = health.report();
+    assert_eq!(report["phase"], "running");
+    assert_eq!(report["workers"][0]["joined"], true);
+    assert_eq!(
+        report["paused"][0],
+        json!({
+            "pipeline": "gate", "topic": "orders", "partition": 2, "reason": "retry_not_due", "fault": false,
+            "detail": "connection refused", "since": "2023-11-14T22:13:20Z", "until": "2023-11-14T22:13:25Z",
+        })
+    );
+    assert_eq!(
+        report["dependencies"],
+        json!([{ "name": "lookup:customer", "up": false, "error": "503" }])
+    );
+}
