@@ -342,12 +342,14 @@ impl Compiler<'_> {
         }
         let mut first_error = None;
         for (position, branch, _) in alike.iter().filter(|(_, _, fit)| *fit == Fit::Unqualified) {
-            let units = self.units.len();
+            let (units, known) = (self.units.len(), self.known.clone());
             match self.pair(w, *branch, path) {
                 Ok(inner) => return Ok(self.add(Action::Into(*position, inner))),
                 Err(e) => {
-                    // This branch is not taken, so what it would misread does not count.
+                    // This branch is not taken, so what it would misread does not count. Pairs first seen in it are
+                    // forgotten too: met again elsewhere, they must tell what they misread once more.
                     self.units.truncate(units);
+                    self.known = known;
                     first_error = first_error.or(Some(e));
                 }
             }

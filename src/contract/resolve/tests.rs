@@ -529,6 +529,45 @@ fn field_aliases_of_the_reader_find_the_writers_field() {
 }
 
 #[test]
+fn an_alias_leaves_a_field_to_the_one_of_that_name_in_any_order() {
+    let reader = rec(
+        "R",
+        r#"{"name":"b","aliases":["a"],"type":"int","default":9},{"name":"a","type":"int"}"#,
+    );
+    check(
+        &rec("R", &field("a", "\"int\"")),
+        &reader,
+        r#"{"a":1}"#,
+        Reads(r#"{"a":1,"b":9}"#),
+    );
+}
+
+#[test]
+fn a_branch_that_is_not_taken_misreads_nothing() {
+    let at = |unit: &str| format!(r#"{{"type":"long","logicalType":"timestamp-{unit}"}}"#);
+    let inner = |unit: &str| rec("I", &field("t", &at(unit)));
+    let unfit = |more: &str| {
+        let z = rec(
+            "z.A",
+            &format!("{},{}", field("i", &inner("micros")), field("w", "\"int\"")),
+        );
+        let y = rec("y.A", &field("i", &inner("millis")));
+        rec("R", &format!("{}{more}", field("u", &format!("[{z},{y}]"))))
+    };
+    let a = rec("x.A", &field("i", &inner("millis")));
+    let json = r#"{"u":{"i":{"t":7}}}"#;
+    let expect = r#"{"u":{"y.A":{"i":{"t":7}}}}"#;
+    check(&rec("R", &field("u", &a)), &unfit(""), json, Reads(expect));
+    // Where the same pair of types is read after all, it still does.
+    let writer = rec(
+        "R",
+        &format!("{},{}", field("u", &a), field("v", "\"x.I\"")),
+    );
+    let reader = unfit(&format!(",{}", field("v", "\"z.I\"")));
+    check(&writer, &reader, "", Never("v.t", "would be misread as"));
+}
+
+#[test]
 fn recursive_types_resolve() {
     let list = |of: &str| {
         rec(
