@@ -21,6 +21,7 @@
 
 pub mod config;
 pub mod contract;
+pub mod embedded;
 pub mod error;
 pub mod headers;
 pub mod record;
