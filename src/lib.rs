@@ -19,9 +19,11 @@
 //!
 //! [`record`], [`headers`] and [`error`] are the words all of them share.
 
+pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod embedded;
 pub mod error;
 pub mod headers;
 pub mod record;
+pub mod review;
