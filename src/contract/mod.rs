@@ -11,6 +11,8 @@ pub mod path;
 pub mod plan;
 mod render;
 pub mod resolve;
+pub mod cache;
+pub mod registry;
 pub mod schema;
 pub mod value;
 pub mod wire;

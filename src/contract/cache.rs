@@ -1,0 +1,504 @@
+//! Schemas by id, shared by all workers. Input: an id from a frame. Output: the schema, "unknown", or "not now", at
+//! once; the fetch runs on the runtime. Does not parse schemas and knows nothing of records.
+//!
+//! What is kept: a schema for as long as there is room, "unknown id" for a time (registries replicate late). A failed
+//! fetch is never an answer about its id: it only starts a pause, shared by all ids, so that a registry that is down is
+//! asked once a pause and not once a record.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+use tokio::runtime::Handle;
+
+use super::registry::{Fetched, RegistryClient, RegistryError};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A `Retry-After` beyond this is taken for a mistake.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
+/// Fetches under way at once: records with made-up ids must not become a flood of requests.
+const MAX_IN_FLIGHT: usize = 16;
+
+/// What the cache keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct CacheSettings {
+    /// How long "unknown id" is believed.
+    pub unknown_ttl: Duration,
+    /// Ids kept, known and unknown.
+    pub capacity: usize,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        CacheSettings {
+            unknown_ttl: Duration::from_secs(30),
+            capacity: 10_000,
+        }
+    }
+}
+
+/// What is known of an id now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The schema.
+    Ready(Arc<Fetched>),
+    /// The registry said that the id does not exist.
+    Unknown,
+    /// It is being asked.
+    Pending,
+    /// The registry could not be asked; this says nothing about the id.
+    Unavailable {
+        /// What happened.
+        message: String,
+        /// When it is asked again, if someone asks here.
+        retry_at: Instant,
+    },
+}
+
+/// Whether the registry answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistryState {
+    /// The last call was answered, or none was made.
+    Up,
+    /// Calls fail.
+    Down {
+        /// Since when.
+        since: Instant,
+        /// The last failure.
+        message: String,
+    },
+}
+
+/// Counts since start, and the present size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheStats {
+    /// Questions answered from the cache.
+    pub hits: u64,
+    /// Questions that were not.
+    pub misses: u64,
+    /// Requests for an id sent to the registry.
+    pub fetches: u64,
+    /// Of them, those that failed (an unknown id is not a failure).
+    pub failures: u64,
+    /// Ids dropped for want of room.
+    pub evictions: u64,
+    /// Ids held, known and unknown.
+    pub entries: u64,
+}
+
+/// The cache. Cheap to clone; clones are the same cache.
+#[derive(Debug, Clone)]
+pub struct SchemaCache {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    client: RegistryClient,
+    runtime: Handle,
+    settings: CacheSettings,
+    state: Mutex<State>,
+    changed: Condvar,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    fetches: AtomicU64,
+    failures: AtomicU64,
+    evictions: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    entries: HashMap<u32, Entry>,
+    in_flight: usize,
+    /// Counts questions: the age of an entry for eviction.
+    clock: u64,
+    registry: RegistryState,
+    /// Pauses since the last answer.
+    pauses: u32,
+    retry_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Ready { schema: Arc<Fetched>, used: u64 },
+    Unknown { until: Instant, used: u64 },
+    Pending,
+}
+
+enum Looked {
+    Known(Answer),
+    Fetch,
+}
+
+impl SchemaCache {
+    /// An empty cache; fetches run on `runtime`.
+    pub fn new(client: RegistryClient, runtime: Handle, settings: CacheSettings) -> SchemaCache {
+        let state = State {
+            entries: HashMap::new(),
+            in_flight: 0,
+            clock: 0,
+            registry: RegistryState::Up,
+            pauses: 0,
+            retry_at: None,
+        };
+        SchemaCache {
+            shared: Arc::new(Shared {
+                client,
+                runtime,
+                settings,
+                state: Mutex::new(state),
+                changed: Condvar::new(),
+                hits: AtomicU64::new(0),
+                misses: AtomicU64::new(0),
+                fetches: AtomicU64::new(0),
+                failures: AtomicU64::new(0),
+                evictions: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// What is known of `id`; starts a fetch when nothing is. Never waits for the registry.
+    pub fn get(&self, id: u32) -> Answer {
+        let looked = self.shared.lock().look(id, Instant::now());
+        let known = match looked {
+            Looked::Known(answer) => answer,
+            Looked::Fetch => {
+                self.fetch(id);
+                Answer::Pending
+            }
+        };
+        let counter = match known {
+            Answer::Ready(_) | Answer::Unknown => &self.shared.hits,
+            Answer::Pending | Answer::Unavailable { .. } => &self.shared.misses,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        known
+    }
+
+    /// As [`get`](Self::get), but waits for a fetch under way, at most for `timeout`; then still `Pending`. Not for
+    /// async code.
+    pub fn wait(&self, id: u32, timeout: Duration) -> Answer {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let answer = self.get(id);
+            if answer != Answer::Pending {
+                return answer;
+            }
+            let mut state = self.shared.lock();
+            // The fetch may have ended between `get` and this lock; its notice is then already gone.
+            while state.is_waiting(id) {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Answer::Pending;
+                }
+                let waited = self.shared.changed.wait_timeout(state, left);
+                state = waited.expect(NO_PANIC).0;
+            }
+        }
+    }
+
+    /// Whether the registry answers, for readiness.
+    pub fn registry_state(&self) -> RegistryState {
+        self.shared.lock().registry.clone()
+    }
+
+    /// Counts.
+    pub fn stats(&self) -> CacheStats {
+        let state = self.shared.lock();
+        let shared = &self.shared;
+        CacheStats {
+            hits: shared.hits.load(Ordering::Relaxed),
+            misses: shared.misses.load(Ordering::Relaxed),
+            fetches: shared.fetches.load(Ordering::Relaxed),
+            failures: shared.failures.load(Ordering::Relaxed),
+            evictions: shared.evictions.load(Ordering::Relaxed),
+            entries: state.settled() as u64,
+        }
+    }
+
+    /// Spawned without the lock: on a runtime that is shutting down, `spawn` drops the future at once, and with it
+    /// the guard, which takes the lock.
+    fn fetch(&self, id: u32) {
+        self.shared.fetches.fetch_add(1, Ordering::Relaxed);
+        let flight = Flight {
+            shared: Arc::clone(&self.shared),
+            id,
+            landed: false,
+        };
+        self.shared.runtime.spawn(async move {
+            let fetched = flight.shared.client.schema_by_id(id).await;
+            flight.land(fetched);
+        });
+    }
+}
+
+const NO_PANIC: &str = "no code panics while it holds the cache";
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect(NO_PANIC)
+    }
+}
+
+/// A fetch under way. Dropped without landing (the runtime went away, the fetch panicked), it counts as failed, so that
+/// no id stays pending for ever.
+struct Flight {
+    shared: Arc<Shared>,
+    id: u32,
+    landed: bool,
+}
+
+impl Flight {
+    fn land(mut self, fetched: Result<Fetched, RegistryError>) {
+        self.landed = true;
+        self.settle(fetched);
+    }
+
+    fn settle(&self, fetched: Result<Fetched, RegistryError>) {
+        let now = Instant::now();
+        let shared = &self.shared;
+        let mut state = shared.lock();
+        state.in_flight -= 1;
+        let used = state.clock;
+        let entry = match fetched {
+            Ok(schema) => Some(Entry::Ready {
+                schema: Arc::new(schema),
+                used,
+            }),
+            Err(RegistryError::UnknownId(_)) => Some(Entry::Unknown {
+                until: now + shared.settings.unknown_ttl,
+                used,
+            }),
+            Err(failure) => {
+                shared.failures.fetch_add(1, Ordering::Relaxed);
+                state.entries.remove(&self.id);
+                state.failed(&failure, now);
+                None
+            }
+        };
+        if let Some(entry) = entry {
+            state.answered();
+            state.entries.insert(self.id, entry);
+            while state.settled() > shared.settings.capacity.max(1) && state.evict() {
+                shared.evictions.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        drop(state);
+        shared.changed.notify_all();
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if !self.landed {
+            self.settle(Err(RegistryError::Unavailable {
+                message: "the fetch was given up".to_owned(),
+                retry_after: None,
+            }));
+        }
+    }
+}
+
+impl State {
+    fn look(&mut self, id: u32, now: Instant) -> Looked {
+        self.clock += 1;
+        let clock = self.clock;
+        match self.entries.get_mut(&id) {
+            Some(Entry::Ready { schema, used }) => {
+                *used = clock;
+                return Looked::Known(Answer::Ready(Arc::clone(schema)));
+            }
+            Some(Entry::Unknown { until, used }) if *until > now => {
+                *used = clock;
+                return Looked::Known(Answer::Unknown);
+            }
+            Some(Entry::Pending) => return Looked::Known(Answer::Pending),
+            Some(Entry::Unknown { .. }) | None => {}
+        }
+        if let (RegistryState::Down { message, .. }, Some(retry_at)) =
+            (&self.registry, self.retry_at)
+            && retry_at > now
+        {
+            let message = message.clone();
+            return Looked::Known(Answer::Unavailable { message, retry_at });
+        }
+        if self.in_flight >= self.limit() {
+            return Looked::Known(Answer::Pending);
+        }
+        self.entries.insert(id, Entry::Pending);
+        self.in_flight += 1;
+        Looked::Fetch
+    }
+
+    /// After a failure, one question at a time until one is answered.
+    fn limit(&self) -> usize {
+        match self.registry {
+            RegistryState::Up => MAX_IN_FLIGHT,
+            RegistryState::Down { .. } => 1,
+        }
+    }
+
+    fn is_waiting(&self, id: u32) -> bool {
+        match self.entries.get(&id) {
+            Some(Entry::Pending) => true,
+            Some(_) => false,
+            // Held back by the limit: nothing can change before a fetch lands.
+            None => self.in_flight >= self.limit(),
+        }
+    }
+
+    fn answered(&mut self) {
+        self.registry = RegistryState::Up;
+        self.pauses = 0;
+        self.retry_at = None;
+    }
+
+    fn failed(&mut self, failure: &RegistryError, now: Instant) {
+        let asked = match failure {
+            RegistryError::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
+        };
+        // Fetches that were under way together fail together: that is one pause, not sixteen doublings.
+        if self.retry_at.is_none_or(|at| at <= now) {
+            self.retry_at = Some(now + pause(self.pauses, SmallRng::from_os_rng().random()));
+            self.pauses = self.pauses.saturating_add(1);
+        }
+        let asked = asked.map(|wait| now + wait.min(LONGEST_RETRY_AFTER));
+        self.retry_at = self.retry_at.max(asked);
+        let since = match &self.registry {
+            RegistryState::Down { since, .. } => *since,
+            RegistryState::Up => now,
+        };
+        let message = failure.to_string();
+        self.registry = RegistryState::Down { since, message };
+    }
+
+    fn settled(&self) -> usize {
+        self.entries.len() - self.in_flight
+    }
+
+    /// Drops the least recently used entry, unknown ids first: made-up ids must not push out real schemas.
+    fn evict(&mut self) -> bool {
+        let oldest = self.entries.iter().filter_map(|(id, entry)| match entry {
+            Entry::Ready { used, .. } => Some((true, *used, *id)),
+            Entry::Unknown { used, .. } => Some((false, *used, *id)),
+            Entry::Pending => None,
+        });
+        match oldest.min() {
+            Some((_, _, id)) => self.entries.remove(&id).is_some(),
+            None => false,
+        }
+    }
+}
+
+/// The pause after `earlier` pauses without an answer: doubling, and between three quarters and all of it, so that
+/// instances do not ask in step. `random` is from 0 to 1.
+fn pause(earlier: u32, random: f64) -> Duration {
+    let full = FIRST_PAUSE * 2_u32.pow(earlier.min(10));
+    full.min(LONGEST_PAUSE)
+        .mul_f64(0.75 + 0.25 * random.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_bound() {
+        for (earlier, random, expect) in [
+            (0, 1.0, Duration::from_millis(200)),
+            (0, 0.0, Duration::from_millis(150)),
+            (3, 1.0, Duration::from_millis(1600)),
+            (6, 1.0, Duration::from_secs(10)),
+            (u32::MAX, 1.0, Duration::from_secs(10)),
+        ] {
+            assert_eq!(pause(earlier, random), expect, "after {earlier}");
+        }
+    }
+
+    fn state() -> State {
+        State {
+            entries: HashMap::new(),
+            in_flight: 0,
+            clock: 0,
+            registry: RegistryState::Up,
+            pauses: 0,
+            retry_at: None,
+        }
+    }
+
+    fn outage(retry_after: Option<Duration>) -> RegistryError {
+        RegistryError::Unavailable {
+            message: "down".to_owned(),
+            retry_after,
+        }
+    }
+
+    #[test]
+    fn failures_together_are_one_pause_and_retry_after_is_honoured() {
+        let mut state = state();
+        let now = Instant::now();
+        for _ in 0..16 {
+            state.failed(&outage(None), now);
+        }
+        assert_eq!(state.pauses, 1);
+        assert!(state.retry_at <= Some(now + FIRST_PAUSE));
+        state.failed(&outage(Some(Duration::from_secs(60))), now);
+        assert_eq!(state.retry_at, Some(now + Duration::from_secs(60)));
+        state.failed(&outage(Some(Duration::from_secs(86_400))), now);
+        assert_eq!(state.retry_at, Some(now + LONGEST_RETRY_AFTER));
+        state.answered();
+        assert_eq!((state.pauses, state.retry_at), (0, None));
+    }
+
+    #[test]
+    fn a_registry_that_is_down_is_asked_by_one_at_a_time() {
+        let mut state = state();
+        let now = Instant::now();
+        state.failed(&outage(None), now);
+        assert!(matches!(
+            state.look(1, now),
+            Looked::Known(Answer::Unavailable { .. })
+        ));
+        let later = now + LONGEST_PAUSE;
+        assert!(matches!(state.look(1, later), Looked::Fetch));
+        assert!(matches!(
+            state.look(2, later),
+            Looked::Known(Answer::Pending)
+        ));
+        assert!(state.is_waiting(2));
+    }
+
+    #[test]
+    fn unknown_ids_are_evicted_before_schemas() {
+        let mut state = state();
+        let schema = Arc::new(Fetched {
+            id: 1,
+            kind: crate::contract::registry::SchemaKind::Avro,
+            text: String::new(),
+            references: Vec::new(),
+        });
+        let until = Instant::now();
+        state.entries.insert(
+            1,
+            Entry::Ready {
+                schema: Arc::clone(&schema),
+                used: 1,
+            },
+        );
+        state.entries.insert(2, Entry::Ready { schema, used: 2 });
+        state.entries.insert(3, Entry::Unknown { until, used: 9 });
+        state.entries.insert(4, Entry::Pending);
+        let mut left = Vec::new();
+        while state.evict() {
+            let mut ids: Vec<u32> = state.entries.keys().copied().collect();
+            ids.sort_unstable();
+            left.push(ids);
+        }
+        assert_eq!(left, [vec![1, 2, 4], vec![2, 4], vec![4]]);
+    }
+}

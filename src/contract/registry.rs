@@ -1,0 +1,597 @@
+//! The schema registry's REST API. Input: ids, subjects, schema texts. Output: schemas with their references resolved,
+//! or a [`RegistryError`] that keeps "does not exist" apart from "could not be asked". Knows nothing of caches, records
+//! or what a schema means.
+//!
+//! Fetching, looking up and registering go through `schema_registry_converter`'s calls, below its caches (they keep
+//! outages for ever and never evict) and without its references (it pastes texts). Its errors drop the status and the
+//! `Retry-After` header, and its fetches send no `Accept`: [`http::observe`] sits in its middleware seat, sees each request
+//! and answer first, and hands a typed [`Failure`] through. What the crate lacks (compatibility with reasons, levels,
+//! ping) goes over a second client of the same making.
+
+mod http;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::header::{CONTENT_TYPE, HeaderValue};
+use reqwest_middleware::{ClientWithMiddleware, RequestBuilder};
+use schema_registry_converter::async_impl::schema_registry::{
+    SrSettings, get_schema_by_id, get_schema_by_subject_and_version, perform_sr_call,
+};
+use schema_registry_converter::schema_registry_common::{
+    RegisteredReference, RegisteredSchema, SchemaType, SrCall,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use self::http::{
+    Failure, MEDIA_TYPE, address, causes, compact, encoded, failure_of, http_client, observe,
+    typed, unanswered,
+};
+use crate::config::model::{Registry, RegistryAuth};
+use crate::error::FatalError;
+
+/// Schemas that one schema may pull in. Real ones have a handful; the bound ends a registry that answers in circles.
+const MAX_REFERENCES: usize = 256;
+
+/// The language of a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaKind {
+    /// Avro, also where the registry says nothing.
+    Avro,
+    /// JSON Schema.
+    Json,
+    /// Protocol buffers.
+    Protobuf,
+    /// A type that only the registry knows.
+    Other,
+}
+
+/// A schema as the registry keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The id that frames carry.
+    pub id: u32,
+    /// Its language.
+    pub kind: SchemaKind,
+    /// Its text.
+    pub text: String,
+    /// The texts it refers to, directly or not, each after those that it needs itself, none twice.
+    pub references: Vec<String>,
+}
+
+/// A schema as a version of a subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The subject.
+    pub subject: String,
+    /// The version.
+    pub version: u32,
+    /// The schema's id.
+    pub id: u32,
+    /// The schema.
+    pub fetched: Fetched,
+}
+
+/// What a schema needs from another subject, as it is registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reference {
+    /// Full name of the type.
+    pub name: String,
+    /// The subject that defines it.
+    pub subject: String,
+    /// And the version there.
+    pub version: u32,
+}
+
+/// Why the registry did not give what was asked of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// 404 with error code 40403, and nothing else: the id does not exist.
+    #[error("the registry has no schema with id {0}")]
+    UnknownId(u32),
+    /// 404 with error code 40401.
+    #[error("the registry has no subject {0:?}")]
+    NoSuchSubject(String),
+    /// 404 with error code 40402.
+    #[error("subject {subject:?} has no version {}", .version.map_or("at all".to_owned(), |version| version.to_string()))]
+    NoSuchVersion {
+        /// The subject, which exists.
+        subject: String,
+        /// The version; `None` when the latest was asked for.
+        version: Option<u32>,
+    },
+    /// 409: the schema breaks the subject's compatibility level.
+    #[error("not compatible: {message}")]
+    Incompatible {
+        /// The registry's reasons.
+        message: String,
+    },
+    /// 422 and other refusals of what was sent, which would be refused again.
+    #[error("the registry refused it (HTTP {status}): {message}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// The registry's words.
+        message: String,
+    },
+    /// Everything else: no connection, a time-out, 401, 403, 408, 429, 5xx, any other 404, a redirect, an answer that
+    /// does not parse. It says nothing about the schema.
+    #[error("{message}")]
+    Unavailable {
+        /// What happened, with the registry's address.
+        message: String,
+        /// How long the registry asked to wait.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// What a 404 may be about.
+enum Asked<'a> {
+    Id(u32),
+    Version(&'a str, Option<u32>),
+    Subject(&'a str),
+    Nothing,
+}
+
+/// A client of one registry. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct RegistryClient {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    base: String,
+    auth: RegistryAuth,
+    settings: SrSettings,
+    http: ClientWithMiddleware,
+}
+
+impl fmt::Debug for RegistryClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RegistryClient({})", self.inner.base)
+    }
+}
+
+impl RegistryClient {
+    /// A client as configured. Reads certificate files; does not connect.
+    pub fn new(registry: &Registry) -> Result<RegistryClient, FatalError> {
+        let fault = |message: String| FatalError::Start(format!("registry: {message}"));
+        let (base, auth) = address(registry).map_err(fault)?;
+        let mut builder = SrSettings::new_builder(base.clone());
+        builder.set_timeout(registry.timeout);
+        match &auth {
+            RegistryAuth::None => {}
+            RegistryAuth::Basic { username, password } => {
+                builder.set_basic_authorization(username, Some(password.expose()));
+            }
+            RegistryAuth::Bearer { token } => {
+                // A line break (a token read from a file) would fail every request, as if the registry were away.
+                HeaderValue::from_str(token.expose()).map_err(|_| {
+                    fault("the bearer token has characters that no HTTP header may carry".into())
+                })?;
+                builder.set_token_authorization(token.expose());
+            }
+        }
+        let settings = builder
+            .with_middleware(observe)
+            .build_with(http_client(&registry.tls).map_err(fault)?)
+            .map_err(|error| fault(error.to_string()))?;
+        let own = http_client(&registry.tls)
+            .map_err(fault)?
+            .timeout(registry.timeout)
+            .build()
+            .map_err(|error| fault(causes(&error)))?;
+        let http = reqwest_middleware::ClientBuilder::new(own)
+            .with(observe)
+            .build();
+        let inner = Inner {
+            base,
+            auth,
+            settings,
+            http,
+        };
+        Ok(RegistryClient {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The registry's address, without credentials.
+    pub fn url(&self) -> &str {
+        &self.inner.base
+    }
+
+    /// The schema of an id.
+    pub async fn schema_by_id(&self, id: u32) -> Result<Fetched, RegistryError> {
+        let schema = get_schema_by_id(id, &self.inner.settings)
+            .await
+            .map_err(|error| self.explain(failure_of(&error), Asked::Id(id)))?;
+        self.complete(schema).await
+    }
+
+    /// A version of a subject; the latest for `None`.
+    pub async fn version(
+        &self,
+        subject: &str,
+        version: Option<u32>,
+    ) -> Result<Version, RegistryError> {
+        let path = encoded(subject)?;
+        let schema = get_schema_by_subject_and_version(&self.inner.settings, &path, version)
+            .await
+            .map_err(|error| self.explain(failure_of(&error), Asked::Version(subject, version)))?;
+        let Some(version) = schema.version.or(version) else {
+            return Err(self.unreadable("a version without its number"));
+        };
+        let fetched = self.complete(schema).await?;
+        Ok(Version {
+            subject: subject.to_owned(),
+            version,
+            id: fetched.id,
+            fetched,
+        })
+    }
+
+    /// The version under which a subject already has this schema.
+    pub async fn find(
+        &self,
+        subject: &str,
+        text: &str,
+        references: &[Reference],
+    ) -> Result<Option<Version>, RegistryError> {
+        let path = encoded(subject)?;
+        let body = schema_body(text, references);
+        let call = SrCall::PostForVersion(&path, &body);
+        let found = match perform_sr_call(&self.inner.settings, call).await {
+            Ok(found) => found,
+            Err(error) => {
+                return match failure_of(&error) {
+                    // No such subject; or the subject has it not (Apicurio says 40402 there).
+                    Failure::Answered {
+                        status: 404,
+                        code: Some(40401..=40403),
+                        ..
+                    } => Ok(None),
+                    failure => Err(self.explain(failure, Asked::Subject(subject))),
+                };
+            }
+        };
+        let (Some(id), Some(version)) = (found.id, found.version) else {
+            return Err(self.unreadable("a version without id or number"));
+        };
+        let direct: Vec<_> = match found.references {
+            Some(direct) => direct.into_iter().map(|r| (r.subject, r.version)).collect(),
+            None => references
+                .iter()
+                .map(|r| (r.subject.clone(), r.version))
+                .collect(),
+        };
+        let fetched = Fetched {
+            id,
+            kind: SchemaKind::Avro,
+            text: found.schema.unwrap_or_else(|| text.to_owned()),
+            references: self.resolve(direct).await?,
+        };
+        Ok(Some(Version {
+            subject: subject.to_owned(),
+            version,
+            id,
+            fetched,
+        }))
+    }
+
+    /// Registers an Avro schema as a new version of a subject, unless it is one already. The schema's id.
+    pub async fn register(
+        &self,
+        subject: &str,
+        text: &str,
+        references: &[Reference],
+    ) -> Result<u32, RegistryError> {
+        let path = encoded(subject)?;
+        let body = schema_body(text, references);
+        perform_sr_call(&self.inner.settings, SrCall::PostNew(&path, &body))
+            .await
+            .map_err(|error| self.explain(failure_of(&error), Asked::Subject(subject)))?
+            .id
+            .ok_or_else(|| self.unreadable("a registration without an id"))
+    }
+
+    /// What speaks against registering a schema now, at the subject's level; empty when nothing does, as with a
+    /// subject that does not exist yet.
+    pub async fn check_compatible(
+        &self,
+        subject: &str,
+        text: &str,
+        references: &[Reference],
+    ) -> Result<Vec<String>, RegistryError> {
+        #[derive(Deserialize)]
+        struct Verdict {
+            is_compatible: bool,
+            messages: Option<Vec<String>>,
+            /// Apicurio's word for them.
+            reason: Option<String>,
+        }
+        let path = format!("/compatibility/subjects/{}/versions", encoded(subject)?);
+        let body = schema_body(text, references);
+        let ask = async |version: &str| {
+            let request = self
+                .inner
+                .http
+                .post(self.at(&format!("{path}{version}?verbose=true")));
+            self.send::<Verdict>(request.body(body.clone())).await
+        };
+        // Without a version: all those that the level is about. Not every registry has that (Karapace).
+        let told = match ask("").await {
+            Err(Failure::Answered {
+                status: 404 | 405,
+                code,
+                ..
+            }) if !matches!(code, Some(40401 | 40402)) => ask("/latest").await,
+            told => told,
+        };
+        match told {
+            Ok(verdict) if verdict.is_compatible => Ok(Vec::new()),
+            Ok(verdict) => {
+                let mut reasons = verdict.messages.unwrap_or_default();
+                reasons.extend(verdict.reason);
+                if reasons.is_empty() {
+                    reasons.push("the registry gives no reason".to_owned());
+                }
+                Ok(reasons)
+            }
+            Err(Failure::Answered {
+                status: 404,
+                code: Some(40401 | 40402),
+                ..
+            }) => Ok(Vec::new()),
+            Err(failure) => Err(self.explain(failure, Asked::Subject(subject))),
+        }
+    }
+
+    /// The compatibility level that holds for a subject: its own or the global one.
+    pub async fn compatibility(&self, subject: &str) -> Result<String, RegistryError> {
+        #[derive(Deserialize)]
+        struct Level {
+            #[serde(alias = "compatibility")]
+            #[serde(rename = "compatibilityLevel")]
+            level: String,
+        }
+        let own = self.at(&format!(
+            "/config/{}?defaultToGlobal=true",
+            encoded(subject)?
+        ));
+        match self.send::<Level>(self.inner.http.get(own)).await {
+            Ok(own) => return Ok(own.level),
+            // 40408: known, without a level of its own.
+            Err(Failure::Answered {
+                status: 404,
+                code: Some(40401 | 40408),
+                ..
+            }) => {}
+            Err(failure) => return Err(self.explain(failure, Asked::Nothing)),
+        }
+        let global = self.inner.http.get(self.at("/config"));
+        match self.send::<Level>(global).await {
+            Ok(global) => Ok(global.level),
+            Err(failure) => Err(self.explain(failure, Asked::Nothing)),
+        }
+    }
+
+    /// Gives a subject a compatibility level of its own.
+    pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), RegistryError> {
+        let request = self
+            .inner
+            .http
+            .put(self.at(&format!("/config/{}", encoded(subject)?)))
+            .body(json!({ "compatibility": level }).to_string());
+        self.send::<serde_json::Value>(request)
+            .await
+            .map(drop)
+            .map_err(|failure| self.explain(failure, Asked::Subject(subject)))
+    }
+
+    /// Whether a registry answers at this address and takes the credentials.
+    pub async fn ping(&self) -> Result<(), RegistryError> {
+        let request = self.inner.http.get(self.at("/schemas/types"));
+        self.send::<Option<Vec<String>>>(request)
+            .await
+            .map(drop)
+            .map_err(|failure| self.explain(failure, Asked::Nothing))
+    }
+
+    async fn complete(&self, schema: RegisteredSchema) -> Result<Fetched, RegistryError> {
+        let direct = schema
+            .references
+            .into_iter()
+            .map(|r| (r.subject, r.version))
+            .collect();
+        Ok(Fetched {
+            id: schema.id,
+            kind: match schema.schema_type {
+                SchemaType::Avro => SchemaKind::Avro,
+                SchemaType::Json => SchemaKind::Json,
+                SchemaType::Protobuf => SchemaKind::Protobuf,
+                _ => SchemaKind::Other,
+            },
+            text: schema.schema,
+            references: self.resolve(direct).await?,
+        })
+    }
+
+    /// The texts behind references, depth first, each after its own. A subject and version that was seen is not
+    /// visited again, so a circle ends.
+    async fn resolve(&self, direct: Vec<(String, u32)>) -> Result<Vec<String>, RegistryError> {
+        enum Step {
+            Visit(String, u32),
+            Emit(String),
+        }
+        let mut texts: Vec<String> = Vec::new();
+        let mut seen = HashSet::new();
+        let visit = |(subject, version)| Step::Visit(subject, version);
+        let mut stack: Vec<Step> = direct.into_iter().rev().map(visit).collect();
+        while let Some(step) = stack.pop() {
+            let (subject, version) = match step {
+                Step::Visit(subject, version) => (subject, version),
+                Step::Emit(text) => {
+                    if !texts.contains(&text) {
+                        texts.push(text);
+                    }
+                    continue;
+                }
+            };
+            if !seen.insert((subject.clone(), version)) {
+                continue;
+            }
+            if seen.len() > MAX_REFERENCES {
+                return Err(self.unreadable("a schema with more than 256 references"));
+            }
+            let path = encoded(&subject)?;
+            let schema =
+                get_schema_by_subject_and_version(&self.inner.settings, &path, Some(version))
+                    .await
+                    .map_err(|error| {
+                        self.missing_reference(&subject, version, failure_of(&error))
+                    })?;
+            stack.push(Step::Emit(schema.schema));
+            let deeper = schema.references.into_iter().rev();
+            stack.extend(deeper.map(|r: RegisteredReference| visit((r.subject, r.version))));
+        }
+        Ok(texts)
+    }
+
+    /// A reference that is not there is the registry's trouble (a late replica, a forced deletion), not the schema's.
+    fn missing_reference(&self, subject: &str, version: u32, failure: Failure) -> RegistryError {
+        let (message, retry_after) = match self.explain(failure, Asked::Nothing) {
+            RegistryError::Unavailable {
+                message,
+                retry_after,
+            } => (message, retry_after),
+            other => (other.to_string(), None),
+        };
+        RegistryError::Unavailable {
+            message: format!("reference to subject {subject:?} version {version}: {message}"),
+            retry_after,
+        }
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.inner.base)
+    }
+
+    async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
+        let request = request.header(CONTENT_TYPE, MEDIA_TYPE);
+        let request = match &self.inner.auth {
+            RegistryAuth::None => request,
+            RegistryAuth::Basic { username, password } => {
+                request.basic_auth(username, Some(password.expose()))
+            }
+            RegistryAuth::Bearer { token } => request.bearer_auth(token.expose()),
+        };
+        let response = request.send().await.map_err(typed)?;
+        let body = response
+            .text()
+            .await
+            .map_err(|error| unanswered(error.into()))?;
+        serde_json::from_str(&body)
+            .map_err(|_| Failure::Unanswered("the answer is not a registry's".to_owned()))
+    }
+
+    fn unreadable(&self, what: &str) -> RegistryError {
+        RegistryError::Unavailable {
+            message: format!("registry {}: answered with {what}", self.inner.base),
+            retry_after: None,
+        }
+    }
+
+    fn explain(&self, failure: Failure, asked: Asked<'_>) -> RegistryError {
+        let base = &self.inner.base;
+        let (status, code, message, retry_after) = match failure {
+            Failure::Answered {
+                status,
+                code,
+                message,
+                retry_after,
+            } => (status, code, message, retry_after),
+            Failure::Unanswered(message) => {
+                return RegistryError::Unavailable {
+                    message: format!("registry {base}: {message}"),
+                    retry_after: None,
+                };
+            }
+        };
+        match (status, code, asked) {
+            (404, Some(40403), Asked::Id(id)) => return RegistryError::UnknownId(id),
+            (404, Some(40401), Asked::Version(subject, _) | Asked::Subject(subject)) => {
+                return RegistryError::NoSuchSubject(subject.to_owned());
+            }
+            (404, Some(40402), Asked::Version(subject, version)) => {
+                return RegistryError::NoSuchVersion {
+                    subject: subject.to_owned(),
+                    version,
+                };
+            }
+            _ => {}
+        }
+        let meaning = match status {
+            409 => return RegistryError::Incompatible { message },
+            300..=399 => "redirects, which are not followed: give the address that it redirects to",
+            401 => "does not take the credentials",
+            403 => "forbids this",
+            404 => "answered that there is nothing at this address",
+            408 | 504 => "gave up waiting",
+            429 => "asks for fewer requests",
+            400..=499 => return RegistryError::Refused { status, message },
+            _ => "failed",
+        };
+        RegistryError::Unavailable {
+            message: format!("registry {base} {meaning} (HTTP {status}): {message}"),
+            retry_after,
+        }
+    }
+}
+
+fn schema_body(text: &str, references: &[Reference]) -> String {
+    let mut body = json!({ "schema": compact(text), "schemaType": "AVRO" });
+    // Karapace refuses Avro references even when there are none.
+    if !references.is_empty() {
+        body["references"] = json!(references);
+    }
+    body.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::{RegistryTls, Secret};
+
+    fn settings(url: &str, auth: RegistryAuth) -> Registry {
+        Registry {
+            url: url.to_owned(),
+            auth,
+            tls: RegistryTls::default(),
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn what_no_request_could_carry_is_refused_at_once() {
+        let token = |token: &str| RegistryAuth::Bearer {
+            token: Secret::new(token),
+        };
+        assert!(RegistryClient::new(&settings("http://host", token("a.b-c"))).is_ok());
+        assert!(RegistryClient::new(&settings("http://host", token("a\nb"))).is_err());
+        assert!(RegistryClient::new(&settings("ftp://host", RegistryAuth::None)).is_err());
+        let mut half = settings("https://host", RegistryAuth::None);
+        half.tls.cert = Some("/nowhere/cert.pem".into());
+        let error = RegistryClient::new(&half).expect_err("half a client certificate");
+        assert!(error.to_string().contains("auth.tls.key"), "{error}");
+        half.tls = RegistryTls {
+            ca: Some("/nowhere/ca.pem".into()),
+            ..RegistryTls::default()
+        };
+        let error = RegistryClient::new(&half).expect_err("no such file");
+        assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
+    }
+}

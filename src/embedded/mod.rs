@@ -1,0 +1,3 @@
+//! What the demo and the tests run against instead of servers: all in this process, on loopback.
+
+pub mod registry;

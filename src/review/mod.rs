@@ -1,0 +1,5 @@
+//! The reviewed schema files and the registry. Input: `.avsc` files as they stand in the repository. Output: what is
+//! registered, in an order in which every reference exists. Knows nothing of records and topics.
+
+pub mod files;
+pub mod register;
