@@ -19,6 +19,7 @@
 //!
 //! [`record`], [`headers`] and [`error`] are the words all of them share.
 
+pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod error;
