@@ -20,6 +20,7 @@
 //! [`record`], [`headers`] and [`error`] are the words all of them share.
 
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod emit;

@@ -5,7 +5,7 @@ use super::model::Place;
 /// A fault or a warning, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Where the offending text begins.
+    /// Where the offending text begins. Line 0 means the file as a whole.
     pub place: Place,
     /// The offending text as written, on one line; secrets never stand here.
     pub text: String,
@@ -13,6 +13,19 @@ pub struct Fault {
     pub message: String,
     /// What to do, or what was likely meant.
     pub hint: Option<String>,
+    /// The line it stands on, once a [`Source`](super::source::Source) has added it.
+    pub snippet: Option<Box<Snippet>>,
+}
+
+/// A source line for a terminal, secrets already taken out, and what to underline in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snippet {
+    /// The line.
+    pub line: String,
+    /// Where the underlining begins, in characters from 0.
+    pub start: usize,
+    /// How many characters are underlined.
+    pub width: usize,
 }
 
 impl Fault {
@@ -23,7 +36,18 @@ impl Fault {
             text: text.into(),
             message: message.into(),
             hint: None,
+            snippet: None,
         }
+    }
+
+    /// A fault of the file as a whole.
+    pub fn of_file(file: &str, message: impl Into<String>) -> Self {
+        let place = Place {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+        };
+        Fault::new(&place, "", message)
     }
 
     /// The same fault, with a hint.

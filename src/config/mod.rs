@@ -1,5 +1,31 @@
 //! The configuration: one YAML file, read as written, then validated into [`model::Config`]. Every fault is reported
 //! at once, each with its place.
+//!
+//! The way of a file: `tree` (YAML with positions) → `interpolate` → `check` (against `keys`, the one table of keys) →
+//! `lower` (the typed model, and what keys mean together).
 
+mod check;
+pub mod diagnose;
 pub mod fault;
+mod interpolate;
+mod keys;
+mod load;
+mod lower;
 pub mod model;
+mod properties;
+mod redact;
+mod reference;
+pub mod rules;
+mod scalar;
+pub mod schema;
+pub mod source;
+mod steps;
+mod topics;
+mod tree;
+pub mod units;
+mod view;
+
+pub use load::{Loaded, load, load_text};
+pub use redact::redacted;
+pub(crate) use redact::{bare_url, delivery};
+pub use reference::reference;

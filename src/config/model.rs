@@ -330,7 +330,7 @@ pub enum Mask {
 }
 
 /// `lookup`
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Lookup {
     /// `into`: the new field.
     pub into: Placed<String>,
@@ -344,6 +344,19 @@ pub struct Lookup {
     pub timeout: Duration,
     /// `on_missing`: what a 404 does.
     pub on_missing: OnMissing,
+}
+
+impl fmt::Debug for Lookup {
+    /// The URL without its query, where tokens tend to stand.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lookup")
+            .field("into", &self.into)
+            .field("url", &super::bare_url(&self.url.value))
+            .field("answer", &self.answer)
+            .field("timeout", &self.timeout)
+            .field("on_missing", &self.on_missing)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a lookup's 404 does.

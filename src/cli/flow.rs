@@ -1,0 +1,258 @@
+//! The flow of topics, contracts and owners, for `driftgate check`. Input: a configuration. Output: text; nothing is
+//! asked of a broker or registry.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::config::delivery;
+use crate::config::model::{Config, Pipeline, SchemaSource};
+use crate::config::units::{format_duration, format_ratio};
+
+/// One row a topic, grouped by pipeline.
+pub fn table(config: &Config) -> String {
+    let header = ["PIPELINE", "OWNER", "GROUP", "ROLE", "TOPIC", "WHAT"].map(str::to_owned);
+    let mut rows = vec![header];
+    for pipeline in &config.pipelines {
+        let mut first = [
+            pipeline.name.clone(),
+            pipeline.owner.to_string(),
+            pipeline.group.clone(),
+        ];
+        for (role, topic, what) in topics(pipeline) {
+            let [name, owner, group] = std::mem::take(&mut first);
+            rows.push([name, owner, group, role, topic, what]);
+        }
+    }
+    aligned(&rows)
+}
+
+/// A flowchart in Mermaid.
+pub fn mermaid(config: &Config) -> String {
+    let mut chart = Chart {
+        out: "flowchart LR\n".to_owned(),
+        topics: BTreeMap::new(),
+    };
+    for (index, pipeline) in config.pipelines.iter().enumerate() {
+        // Writing to a String does not fail.
+        let _infallible = chart.pipeline(index, pipeline);
+    }
+    chart.out
+}
+
+/// The same as data.
+pub fn json(config: &Config) -> Value {
+    let pipelines: Vec<Value> = config.pipelines.iter().map(pipeline_json).collect();
+    json!({ "pipelines": pipelines })
+}
+
+/// Role, topic and what there is to say of it.
+fn topics(pipeline: &Pipeline) -> Vec<(String, String, String)> {
+    let mut rows = Vec::new();
+    let contract = contract(pipeline);
+    for source in &pipeline.source_topics {
+        rows.push((
+            "source".to_owned(),
+            source.clone(),
+            format!("held to {contract}"),
+        ));
+    }
+    let sink = &pipeline.sink;
+    rows.push((
+        "sink".to_owned(),
+        sink.topic.clone(),
+        format!("subject {}", sink_subject(pipeline)),
+    ));
+    let jitter = match pipeline.failure.jitter {
+        0.0 => String::new(),
+        jitter => format!(", up to {} more", format_ratio(jitter)),
+    };
+    for source in &pipeline.source_topics {
+        for (index, delay) in pipeline.failure.tiers.iter().enumerate() {
+            rows.push((
+                format!("retry {}", index + 1),
+                pipeline.retry_topic(source, index + 1),
+                format!("after {}{jitter}", format_duration(*delay)),
+            ));
+        }
+    }
+    for topic in dead_letter_topics(pipeline) {
+        let kept = format_duration(pipeline.failure.dead_letter.retention);
+        let what = if pipeline.create_topics {
+            format!("kept {kept} if created here")
+        } else {
+            String::new()
+        };
+        rows.push(("dead letter".to_owned(), topic, what));
+    }
+    rows
+}
+
+/// Each once, in the order of the sources.
+fn dead_letter_topics(pipeline: &Pipeline) -> Vec<String> {
+    let mut topics: Vec<String> = Vec::new();
+    for source in &pipeline.source_topics {
+        let topic = pipeline.dead_letter_topic(source);
+        if !topics.contains(&topic) {
+            topics.push(topic);
+        }
+    }
+    topics
+}
+
+fn contract(pipeline: &Pipeline) -> String {
+    let schema = schema(&pipeline.contract.schema);
+    match &pipeline.contract.rules {
+        Some(rules) => format!("{schema} and {}", rules.display()),
+        None => schema,
+    }
+}
+
+fn schema(source: &SchemaSource) -> String {
+    match source {
+        SchemaSource::File { path } => path.display().to_string(),
+        SchemaSource::Subject { subject, version } => match version {
+            Some(version) => format!("{subject} version {version}"),
+            None => format!("{subject} latest"),
+        },
+    }
+}
+
+fn sink_subject(pipeline: &Pipeline) -> String {
+    match &pipeline.sink.schema {
+        SchemaSource::File { path } => format!("{} from {}", pipeline.sink.subject, path.display()),
+        source @ SchemaSource::Subject { .. } => schema(source),
+    }
+}
+
+fn pipeline_json(pipeline: &Pipeline) -> Value {
+    let retries: Vec<Value> = pipeline
+        .source_topics
+        .iter()
+        .flat_map(|source| {
+            pipeline
+                .failure
+                .tiers
+                .iter()
+                .enumerate()
+                .map(move |(index, delay)| {
+                    json!({
+                        "source": source,
+                        "tier": index + 1,
+                        "topic": pipeline.retry_topic(source, index + 1),
+                        "delay_ms": u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+                    })
+                })
+        })
+        .collect();
+    json!({
+        "name": pipeline.name,
+        "owner": { "team": pipeline.owner.team, "contact": pipeline.owner.contact },
+        "group": pipeline.group,
+        "workers": pipeline.workers,
+        "delivery": delivery(pipeline.delivery),
+        "sources": pipeline.source_topics,
+        "contract": {
+            "schema": schema(&pipeline.contract.schema),
+            "subject": pipeline.contract.schema.subject(),
+            "rules": pipeline.contract.rules.as_ref().map(|path| path.display().to_string()),
+        },
+        "sink": {
+            "topic": pipeline.sink.topic,
+            "schema": schema(&pipeline.sink.schema),
+            "subject": pipeline.sink.subject,
+        },
+        "retry": retries,
+        "dead_letter": dead_letter_topics(pipeline),
+    })
+}
+
+struct Chart {
+    out: String,
+    /// Topic → its node, so that the sink of one pipeline and the source of the next are one.
+    topics: BTreeMap<String, usize>,
+}
+
+impl Chart {
+    fn pipeline(&mut self, index: usize, pipeline: &Pipeline) -> std::fmt::Result {
+        let node = format!("p{index}");
+        let mut label = vec![pipeline.name.clone()];
+        label.push(format!("contract {}", pipeline.contract.schema.subject()));
+        let owner = pipeline.owner.to_string();
+        if !owner.is_empty() {
+            label.push(owner);
+        }
+        let label: Vec<String> = label.iter().map(|line| escape(line)).collect();
+        writeln!(self.out, "    {node}[\"{}\"]", label.join("<br>"))?;
+        for source in &pipeline.source_topics {
+            let topic = self.topic(source)?;
+            writeln!(self.out, "    {topic} --> {node}")?;
+            for (tier, delay) in pipeline.failure.tiers.iter().enumerate() {
+                let retry = self.topic(&pipeline.retry_topic(source, tier + 1))?;
+                writeln!(
+                    self.out,
+                    "    {node} -. \"retry after {}\" .-> {retry}",
+                    format_duration(*delay)
+                )?;
+                writeln!(self.out, "    {retry} -.-> {node}")?;
+            }
+        }
+        let sink = self.topic(&pipeline.sink.topic)?;
+        writeln!(self.out, "    {node} --> {sink}")?;
+        for topic in dead_letter_topics(pipeline) {
+            let topic = self.topic(&topic)?;
+            writeln!(self.out, "    {node} -- \"dead letter\" --> {topic}")?;
+        }
+        Ok(())
+    }
+
+    /// The node of a topic, drawn when it first comes up.
+    fn topic(&mut self, name: &str) -> Result<String, std::fmt::Error> {
+        let next = self.topics.len();
+        if let Some(index) = self.topics.get(name) {
+            return Ok(format!("t{index}"));
+        }
+        self.topics.insert(name.to_owned(), next);
+        writeln!(self.out, "    t{next}[(\"{}\")]", escape(name))?;
+        Ok(format!("t{next}"))
+    }
+}
+
+/// Mermaid's own escapes inside quoted labels: entities with `#` in place of `&`.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '#' => out.push_str("#35;"),
+            '"' => out.push_str("#quot;"),
+            '&' => out.push_str("#amp;"),
+            '<' => out.push_str("#lt;"),
+            '>' => out.push_str("#gt;"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// Columns as wide as their widest cell, the last one ragged.
+fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (width, cell) in widths.iter().zip(row) {
+            line.push_str(cell);
+            let blanks = width - cell.chars().count() + 2;
+            line.extend(std::iter::repeat_n(' ', blanks));
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}

@@ -1,0 +1,204 @@
+//! The keys of one pipeline, its transform steps excepted.
+
+use super::transform::STEPS;
+use super::{DAY, Key, Kind, OWNER, Word, key, later, later_word, secs, word};
+
+/// More tiers than this only spread what one with the same delay would do.
+const MAX_TIERS: usize = 16;
+
+const YEAR: u64 = 366 * DAY;
+
+pub(crate) const PIPELINE: &[Key] = &[
+    key(
+        "owner",
+        Kind::Map(OWNER),
+        "Who is told when something is wrong here. Without one, a dead letter belongs to nobody, and loading warns of it.",
+    ),
+    key(
+        "group",
+        Kind::Group,
+        "Consumer group, and part of the names of retry and dead-letter topics, so that two groups on one topic never \
+         read each other's retries. Renaming it starts anew from `auto.offset.reset` and leaves the old retry topics unread.",
+    )
+    .default_note("the pipeline's name")
+    .kafka("group.id"),
+    key(
+        "workers",
+        Kind::Int { min: 1, max: 256 },
+        "Threads in this instance, each with a consumer and a producer of its own; `memory_limit` is shared among them. \
+         Those beyond the number of partitions, all instances counted, stand idle.",
+    )
+    .default("1"),
+    key("delivery", Kind::Choice(DELIVERY), "What a crash may do to the outputs.").default("at_least_once"),
+    key(
+        "provenance",
+        Kind::Choice(PROVENANCE),
+        "How emitted records are paired with their source records in an audit.",
+    )
+    .default("none"),
+    key(
+        "create_topics",
+        Kind::Bool,
+        "Whether missing sink, retry and dead-letter topics are created, with the source's partition count and an explicit \
+         retention. With `false`, `check` and `run` name each one that is missing before anything is read.",
+    )
+    .default("true"),
+    key("source", Kind::Map(SOURCE), "Where the records come from.").required(),
+    key("contract", Kind::Map(CONTRACT), "What a record must be to go on.").required(),
+    later("dedup", "Drops repeats by a key inside a window: `{ key, window, partitioned_by }`."),
+    later("stale", "Drops what is older than the newest seen of its key: `{ key, by, then }`."),
+    key(
+        "transform",
+        Kind::List { item: &Kind::OneOf(STEPS), max: 256 },
+        "The steps, in order; one step is one list item. A record that a step fails on is a dead letter.",
+    )
+    .default_note("none"),
+    key("sink", Kind::Map(SINK), "Where the records that pass are written to.").required(),
+    key("failure", Kind::Map(FAILURE), "What becomes of a record that could not be processed."),
+    later("alerts", "Webhooks that are told when a failure class first occurs or a partition pauses."),
+];
+
+const DELIVERY: &[Word] = &[
+    word(
+        "at_least_once",
+        "outputs are acknowledged before the offset is committed; after a crash some may be written a second time",
+    ),
+    later_word(
+        "exactly_once",
+        "outputs and offsets commit in one Kafka transaction",
+    ),
+];
+
+const PROVENANCE: &[Word] = &[
+    word("none", "nothing is added to emitted records"),
+    word(
+        "header",
+        "emitted records carry `driftgate.source` (`topic-partition@offset`), so that each can be paired; some 40 bytes a record",
+    ),
+    later_word(
+        "ledger",
+        "outcome counts in the commit metadata and a ledger topic; this becomes the default once it is there",
+    ),
+];
+
+const SOURCE: &[Key] = &[key(
+    "topics",
+    Kind::List { item: &Kind::Topic, max: 1000 },
+    "Topics to read, by their full names. No patterns: each has retry and dead-letter topics of its own.",
+)
+.required()];
+
+const CONTRACT: &[Key] = &[
+    key(
+        "schema",
+        Kind::File,
+        "Reader schema: an `.avsc` file that is reviewed beside the code. Its subject is its name without the extension. \
+         This or `subject`.",
+    ),
+    key(
+        "subject",
+        Kind::Text,
+        "Reader schema: a subject of the registry. Fetched once, at start. This or `schema`.",
+    ),
+    key(
+        "at",
+        Kind::Version,
+        "Version of `subject`: a number, or `latest` at start, which a restart may change.",
+    )
+    .default("latest"),
+    key(
+        "rules",
+        Kind::File,
+        "Rules file (`<subject>.rules.yaml`) that holds beyond types.",
+    )
+    .default_note("none"),
+    later(
+        "drift",
+        "What an unexpected writer schema does: `{ added_optional, removed, type_changed, unit_changed, unknown_subject }`.",
+    ),
+    later(
+        "key",
+        "A contract for the record's key, which until then is passed on byte for byte.",
+    ),
+];
+
+const SINK: &[Key] = &[
+    key("topic", Kind::Topic, "Topic to write. Key, timestamp and headers are kept.").required(),
+    key(
+        "schema",
+        Kind::File,
+        "Writer schema of the output: an `.avsc` file, registered beforehand with `driftgate schema register`, or by \
+         `auto_register`. This, or `subject` alone.",
+    ),
+    key(
+        "subject",
+        Kind::Text,
+        "Subject that the file is registered under; without `schema`, the subject that the schema is taken from.",
+    )
+    .default_note("`<topic>-value`"),
+    key("at", Kind::Version, "Version of `subject`, when there is no `schema` file.").default("latest"),
+    key(
+        "auto_register",
+        Kind::Bool,
+        "Register the file at start when the subject lacks it. Off, since a schema in production is a decision: it should \
+         have been reviewed and registered before the deployment that needs it.",
+    )
+    .default("false"),
+];
+
+const FAILURE: &[Key] = &[
+    key(
+        "retry",
+        Kind::Map(RETRY),
+        "For what fails for a passing reason, such as a lookup that is down.",
+    ),
+    key(
+        "dead_letter",
+        Kind::Map(DEAD_LETTER),
+        "For what can never pass: kept byte for byte, with the cause in its headers.",
+    ),
+];
+
+const RETRY: &[Key] = &[
+    key(
+        "tiers",
+        Kind::List { item: &Kind::Duration { min: secs(1), max: secs(30 * DAY) }, max: MAX_TIERS },
+        "Delays, each at least as long as the one before; one retry topic each. The defaults ride out a hiccup, a restart \
+         and a short outage. `[]` means that a record which fails for a passing reason is a dead letter at once.",
+    )
+    .default("[5s, 1m, 10m]"),
+    key(
+        "jitter",
+        Kind::Ratio,
+        "Up to this part of the delay is added, so that what failed together does not come back together.",
+    )
+    .default("20%"),
+    key(
+        "budget",
+        Kind::Duration { min: secs(1), max: secs(YEAR) },
+        "During an outage of a dependency, records go round on the last tier until they have been failing for this long. \
+         Retry topics are kept for longer than this. A day outlasts most outages; less turns a long one into dead letters.",
+    )
+    .default("24h"),
+    key("ordering", Kind::Choice(ORDERING), "What the followers of a record in retry do.").default("none"),
+];
+
+const ORDERING: &[Word] = &[
+    word("none", "they overtake it"),
+    later_word("per_key", "those with its key queue up behind it"),
+];
+
+const DEAD_LETTER: &[Key] = &[
+    key("topic", Kind::Topic, "Another topic than the default. Several pipelines may share it.")
+        .default_note("`<source>.<group>.dlq`"),
+    key(
+        "retention",
+        Kind::Duration { min: secs(60), max: secs(10 * YEAR) },
+        "Retention of a dead-letter topic that Driftgate creates: the time that somebody has to look. Existing topics are \
+         left as they are.",
+    )
+    .default("14d")
+    .kafka("retention.ms"),
+    later("pause_above", "Pauses a partition when more than this part of its records are dead letters, as `20%/1m`."),
+    later("headers", "Further header dialects for dead letters: `[connect, spring, streams]`."),
+];

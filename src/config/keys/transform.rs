@@ -1,0 +1,126 @@
+//! The transform steps.
+
+use super::{Key, Kind, TIMEOUT, Word, key, later, word};
+
+pub(crate) const STEPS: &[Key] = &[
+    key(
+        "set",
+        Kind::Named {
+            what: "field",
+            value: &Kind::Expression,
+            pipeline: false,
+        },
+        "Sets fields to expressions: another field, a number, `true`, or a text constant in its own quotes (`\"'EUR'\"`).",
+    ),
+    key(
+        "filter",
+        Kind::Expression,
+        "Keeps the records for which the expression is true. The others end as `filtered`, which is an outcome and is counted.",
+    ),
+    key(
+        "mask",
+        Kind::Map(MASK),
+        "Replaces the text of a field by something that does not tell it.",
+    ),
+    key(
+        "rename",
+        Kind::Named {
+            what: "field",
+            value: &Kind::Expression,
+            pipeline: false,
+        },
+        "`old: new`. The new name must be free.",
+    ),
+    key(
+        "drop",
+        Kind::List {
+            item: &Kind::Expression,
+            max: 1000,
+        },
+        "Leaves fields out.",
+    ),
+    key(
+        "cast",
+        Kind::Named {
+            what: "field",
+            value: &Kind::Expression,
+            pipeline: false,
+        },
+        "`field: type`: an Avro primitive's name, `decimal(p,s)`, `date`, `timestamp-millis` and the like. A value that has \
+         no exact counterpart in the new type is a dead letter, never a rounded value.",
+    ),
+    key(
+        "lookup",
+        Kind::Map(LOOKUP),
+        "Asks an HTTP service and puts its JSON answer into a new field.",
+    ),
+    later("move", "Moves a field to another place in the event."),
+    later("keep", "Leaves out every field but these."),
+    later("default", "A value for a field that is null."),
+    later("flatten", "Lifts the fields of a nested record."),
+    later("nest", "Puts fields into a nested record."),
+    later("explode", "One record for each element of an array."),
+    later("route", "Another sink topic, by expression."),
+    later("map_values", "Replaces values by a table."),
+    later("header", "Sets a header of the record."),
+    later("key", "Sets the key of the record."),
+    later("timestamp", "Sets the timestamp of the record."),
+];
+
+const MASK: &[Key] = &[
+    key(
+        "field",
+        Kind::Expression,
+        "Path of the field, which is a text.",
+    )
+    .required(),
+    key("with", Kind::Choice(MASKS), "How it is masked.").required(),
+    key(
+        "secret",
+        Kind::Secret,
+        "Key of `hmac`. Write `${file:/run/secrets/…}`; a new one changes every masked value.",
+    ),
+    key("value", Kind::Text, "The constant of `fixed`."),
+];
+
+const MASKS: &[Word] = &[
+    word(
+        "sha256",
+        "hexadecimal SHA-256; pseudonymous only: who can guess the text can confirm it",
+    ),
+    word(
+        "hmac",
+        "hexadecimal HMAC-SHA-256 under `secret`: equal texts stay equal, and guessing needs the secret",
+    ),
+    word("fixed", "the constant `value`"),
+    word("last4", "`*` for all but the last four characters"),
+];
+
+const LOOKUP: &[Key] = &[
+    key("into", Kind::Expression, "The new field, whose name must be free.").required(),
+    key(
+        "url",
+        Kind::Url { base: false },
+        "URL with `{field}` for values of the event, percent-encoded when they are filled in.",
+    )
+    .required(),
+    key("type", Kind::File, "Avro schema file of the answer. One that does not fit it is the dependency's fault: the partition pauses.")
+        .required(),
+    key(
+        "timeout",
+        TIMEOUT,
+        "Time for one request. Running into it sends the record to a retry tier; the worker waits meanwhile, so keep it short.",
+    )
+    .default("2s"),
+    key("on_missing", Kind::Choice(ON_MISSING), "What a 404 does.").default("dead_letter"),
+    later("limit", "Requests a second, shared by the workers of the instance, as `50/s`."),
+    later("cache", "How long an answer is kept and used again."),
+];
+
+const ON_MISSING: &[Word] = &[
+    word(
+        "dead_letter",
+        "the record is a dead letter with reason `lookup_not_found`",
+    ),
+    word("null", "the field is null"),
+];

@@ -1,0 +1,410 @@
+//! The checked tree → [`Config`], and what several keys mean together. Input: the tree, whatever its faults. Output: a
+//! configuration, which counts only if no fault was found, here or before.
+
+use std::path::Path;
+
+use super::fault::Fault;
+use super::keys::{Key, main, pipeline};
+use super::model::*;
+use super::scalar::parse_listen;
+use super::steps;
+use super::topics;
+use super::tree::{Node, Tree};
+use super::view::{View, placed};
+
+/// What lowering adds to.
+pub(crate) struct Lowering<'a> {
+    /// What relative paths are resolved against.
+    pub(crate) base: &'a Path,
+    /// False when a syntax error hides the rest of the file.
+    pub(crate) complete: bool,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) warnings: Vec<Fault>,
+}
+
+/// Reads the whole tree.
+pub(crate) fn lower(tree: &Tree, file: &str, cx: &mut Lowering<'_>) -> Config {
+    let start = Place {
+        file: file.to_owned(),
+        line: 1,
+        column: 1,
+    };
+    let root = View::new(tree.root.as_ref(), main::ROOT, &start);
+    let pipelines = root.node("pipelines").map_or(&[][..], Node::entries);
+    let pipelines: Vec<(Pipeline, &Node)> = pipelines
+        .iter()
+        .filter(|entry| !entry.duplicate)
+        .filter_map(|entry| {
+            let name = entry.key.text()?;
+            let view = View::new(Some(&entry.value), pipeline::PIPELINE, &entry.key.place);
+            Some((pipeline(name, view, cx), &entry.value))
+        })
+        .collect();
+    topics::check(&pipelines, &mut cx.faults);
+    Config {
+        kafka: kafka(root.map("kafka"), cx),
+        registry: registry(root.map("registry"), cx),
+        admin: admin(root.map("admin"), cx),
+        memory_limit: root.size("memory_limit"),
+        shutdown_grace: root.duration("shutdown_grace"),
+        pipelines: pipelines
+            .into_iter()
+            .map(|(pipeline, _)| pipeline)
+            .collect(),
+    }
+}
+
+fn kafka(view: View<'_>, cx: &mut Lowering<'_>) -> Kafka {
+    let entries = view.node("properties").map_or(&[][..], Node::entries);
+    let mut properties = std::collections::BTreeMap::new();
+    for entry in entries {
+        if let (Some(name), Some(value)) = (entry.key.text(), entry.value.text()) {
+            properties.insert(name.to_owned(), Secret::new(value));
+        }
+    }
+    let protocol = properties
+        .get("security.protocol")
+        .map(|value| value.expose().to_ascii_uppercase());
+    let needs = |prefix: &str, protocols: &[&str]| {
+        let first = entries.iter().find(|entry| {
+            entry
+                .key
+                .text()
+                .is_some_and(|name| name.starts_with(prefix))
+        })?;
+        let fits = protocol
+            .as_deref()
+            .is_some_and(|protocol| protocols.contains(&protocol));
+        (!fits).then_some(first)
+    };
+    // librdkafka takes both in silence and then talks plaintext.
+    for (prefix, protocols) in [
+        ("sasl.", ["SASL_SSL", "SASL_PLAINTEXT"]),
+        ("ssl.", ["SSL", "SASL_SSL"]),
+    ] {
+        if let Some(entry) = needs(prefix, &protocols) {
+            let message = format!(
+                "`{prefix}*` has no effect without `security.protocol: {}`",
+                protocols[0]
+            );
+            cx.warnings
+                .push(Fault::new(&entry.key.place, &entry.key.raw, message));
+        }
+    }
+    Kafka {
+        bootstrap_servers: view.text("bootstrap_servers").unwrap_or_default(),
+        properties,
+        group_instance_id: view.text("group_instance_id"),
+    }
+}
+
+fn registry(view: View<'_>, cx: &mut Lowering<'_>) -> Registry {
+    let auth = view.map("auth");
+    let (basic, bearer) = (auth.map("basic"), auth.map("bearer"));
+    let mut chosen = RegistryAuth::None;
+    if auth.has("basic") {
+        chosen = RegistryAuth::Basic {
+            username: basic.text("username").unwrap_or_default(),
+            password: basic.secret("password").unwrap_or_else(|| Secret::new("")),
+        };
+    }
+    if auth.has("bearer") {
+        if auth.has("basic") {
+            cx.faults.push(
+                Fault::new(
+                    auth.place("bearer"),
+                    "bearer",
+                    "`basic` and `bearer` exclude each other",
+                )
+                .hint("keep the one that the registry asks for"),
+            );
+        }
+        chosen = RegistryAuth::Bearer {
+            token: bearer.secret("token").unwrap_or_else(|| Secret::new("")),
+        };
+    }
+    let mut url = view.text("url").unwrap_or_default();
+    if let Ok(mut parsed) = url::Url::parse(&url)
+        && (!parsed.username().is_empty() || parsed.password().is_some())
+    {
+        if auth.has("basic") || auth.has("bearer") {
+            cx.faults.push(
+                Fault::new(
+                    view.value_place("url"),
+                    "",
+                    "credentials in the URL and in `auth`",
+                )
+                .hint("take them out of the URL"),
+            );
+        }
+        chosen = RegistryAuth::Basic {
+            username: percent_decode(parsed.username()),
+            password: Secret::new(percent_decode(parsed.password().unwrap_or_default())),
+        };
+        // Infallible for a URL with a host, and an HTTP URL has one.
+        if parsed.set_username("").is_ok() && parsed.set_password(None).is_ok() {
+            url = parsed.into();
+        }
+    }
+    if !matches!(chosen, RegistryAuth::None) && is_plain_and_remote(&url) {
+        cx.warnings.push(
+            Fault::new(
+                view.value_place("url"),
+                "",
+                "credentials go over the network unencrypted",
+            )
+            .hint("use https"),
+        );
+    }
+    let tls = auth.map("tls");
+    for (one, other) in [("cert", "key"), ("key", "cert")] {
+        if tls.has(one) && !tls.has(other) {
+            let message = format!("`{one}` needs `{other}`");
+            cx.faults.push(Fault::new(tls.place(one), one, message));
+        }
+    }
+    Registry {
+        url: url.trim_end_matches('/').to_owned(),
+        auth: chosen,
+        tls: RegistryTls {
+            ca: tls.path("ca", cx.base),
+            cert: tls.path("cert", cx.base),
+            key: tls.path("key", cx.base),
+        },
+        timeout: view.duration("timeout"),
+    }
+}
+
+fn is_plain_and_remote(url: &str) -> bool {
+    let Ok(url) = url::Url::parse(url) else {
+        return false;
+    };
+    let local = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => true,
+    };
+    url.scheme() == "http" && !local
+}
+
+fn percent_decode(text: &str) -> String {
+    // A form's decoder reads `+` as a space; here it stands for itself.
+    let pair = format!("v={}", text.replace('+', "%2B").replace('&', "%26"));
+    url::form_urlencoded::parse(pair.as_bytes())
+        .next()
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
+}
+
+fn admin(view: View<'_>, cx: &mut Lowering<'_>) -> Admin {
+    let listen = view
+        .scalar("listen")
+        .and_then(|text| parse_listen(text).ok())
+        .flatten();
+    let token = view
+        .secret("token")
+        .filter(|token| !token.expose().is_empty());
+    let broken = view.has("token") && token.is_none();
+    if let Some(address) = listen
+        && !address.ip().is_loopback()
+        && token.is_none()
+        && !broken
+        && cx.complete
+    {
+        let message = "an address that others can reach needs `admin.token`";
+        cx.faults.push(
+            Fault::new(view.value_place("listen"), view.raw("listen"), message)
+                .hint("token: ${file:/run/secrets/driftgate-admin}, or listen on 127.0.0.1"),
+        );
+    }
+    Admin { listen, token }
+}
+
+pub(crate) fn owner(view: View<'_>) -> Owner {
+    Owner {
+        team: view.text("team").unwrap_or_default(),
+        contact: view.text("contact").unwrap_or_default(),
+    }
+}
+
+fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
+    let owner = owner(view.map("owner"));
+    if owner == Owner::default() && cx.complete {
+        cx.warnings.push(
+            Fault::new(
+                view.at(),
+                name,
+                format!("the pipeline `{name}` has no owner"),
+            )
+            .hint("owner: { team: …, contact: … }, so that a dead letter belongs to somebody"),
+        );
+    }
+    let source = view.map("source");
+    if source.node("topics").is_some_and(Node::is_empty) {
+        cx.faults.push(Fault::new(
+            source.place("topics"),
+            "topics",
+            "no topic is named here",
+        ));
+    }
+    let topics = source
+        .items("topics")
+        .iter()
+        .filter_map(Node::text)
+        .map(str::to_owned);
+    let provenance = match view.scalar("provenance") {
+        Some("header") => Provenance::Header,
+        _ => Provenance::None,
+    };
+    Pipeline {
+        name: name.to_owned(),
+        owner,
+        group: view.text("group").unwrap_or_else(|| name.to_owned()),
+        workers: view
+            .int("workers")
+            .and_then(|count| usize::try_from(count).ok())
+            .unwrap_or(1),
+        delivery: Delivery::AtLeastOnce,
+        provenance,
+        source_topics: topics.collect(),
+        contract: contract(view.map("contract"), cx),
+        transform: steps::lower(view.items("transform"), cx),
+        sink: sink(view.map("sink"), cx),
+        failure: failure(view.map("failure"), cx),
+        create_topics: view.bool("create_topics"),
+    }
+}
+
+fn contract(view: View<'_>, cx: &mut Lowering<'_>) -> Contract {
+    if view.has("schema") && view.has("subject") {
+        cx.faults.push(
+            Fault::new(
+                view.place("subject"),
+                "subject",
+                "`schema` and `subject` exclude each other",
+            )
+            .hint("keep the one that the contract is reviewed in"),
+        );
+    }
+    let schema = schema_source(&view, "contract", cx);
+    let rules = view.path("rules", cx.base);
+    if let (None, SchemaSource::File { path }) = (&rules, &schema) {
+        let beside = path.with_extension("rules.yaml");
+        if beside.is_file() {
+            cx.warnings.push(
+                Fault::new(
+                    view.place("schema"),
+                    "schema",
+                    format!("{} is not used", beside.display()),
+                )
+                .hint("name it under `rules`, or remove it"),
+            );
+        }
+    }
+    Contract { schema, rules }
+}
+
+/// `schema`, or `subject` and `at`.
+fn schema_source(view: &View<'_>, name: &str, cx: &mut Lowering<'_>) -> SchemaSource {
+    if let Some(path) = view.path("schema", cx.base) {
+        if view.has("at") {
+            cx.faults.push(
+                Fault::new(
+                    view.place("at"),
+                    "at",
+                    "`at` is a version of `subject`, and `schema` is a file",
+                )
+                .hint("take `at` out, or `schema`"),
+            );
+        }
+        if path.extension().is_none_or(|extension| extension != "avsc") {
+            cx.faults.push(
+                Fault::new(
+                    view.value_place("schema"),
+                    view.raw("schema"),
+                    "a schema file is named `<subject>.avsc`",
+                )
+                .hint("only Avro is supported"),
+            );
+        }
+        return SchemaSource::File { path };
+    }
+    if !view.has("subject") && !view.has("schema") && view.is_present() && cx.complete {
+        cx.faults.push(
+            Fault::new(view.at(), name, format!("`{name}` has no schema"))
+                .hint("schema: <file.avsc>, or subject: <name> with at: latest"),
+        );
+    }
+    SchemaSource::Subject {
+        subject: view.text("subject").unwrap_or_default(),
+        version: view.scalar("at").and_then(|text| text.parse().ok()),
+    }
+}
+
+fn sink(view: View<'_>, cx: &mut Lowering<'_>) -> Sink {
+    let topic = view.text("topic").unwrap_or_default();
+    let schema = schema_source(&view, "sink", cx);
+    let auto_register = view.bool("auto_register");
+    if auto_register && matches!(schema, SchemaSource::Subject { .. }) {
+        cx.faults.push(
+            Fault::new(
+                view.place("auto_register"),
+                "auto_register",
+                "there is no `schema` file to register",
+            )
+            .hint("take it out, or name the file"),
+        );
+    }
+    Sink {
+        subject: view
+            .text("subject")
+            .unwrap_or_else(|| format!("{topic}-value")),
+        topic,
+        schema,
+        auto_register,
+    }
+}
+
+fn failure(view: View<'_>, cx: &mut Lowering<'_>) -> Failure {
+    let retry = view.map("retry");
+    let tiers = retry.durations("tiers");
+    for pair in tiers.windows(2) {
+        if let [(before, _), (delay, Some(node))] = pair
+            && delay < before
+        {
+            cx.faults.push(
+                Fault::new(
+                    &node.place,
+                    &node.raw,
+                    "a tier is at least as long as the one before",
+                )
+                .hint("put the delays in rising order"),
+            );
+        }
+    }
+    let dead_letter = view.map("dead_letter");
+    Failure {
+        tiers: tiers.into_iter().map(|(delay, _)| delay).collect(),
+        jitter: retry.ratio("jitter"),
+        budget: retry.duration("budget"),
+        dead_letter: DeadLetter {
+            topic: dead_letter.text("topic"),
+            retention: dead_letter.duration("retention"),
+        },
+    }
+}
+
+/// The mapping of one entry of a list or of one step.
+pub(crate) fn sub<'a>(node: &'a Node, keys: &'static [Key], at: &'a Place) -> View<'a> {
+    View::new(Some(node), keys, at)
+}
+
+/// `{ name: text }` with the places of both.
+pub(crate) fn pairs(node: &Node) -> Vec<(Placed<String>, Placed<String>)> {
+    node.entries()
+        .iter()
+        .filter(|entry| !entry.duplicate)
+        .map(|entry| (placed(&entry.key), placed(&entry.value)))
+        .collect()
+}

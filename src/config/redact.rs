@@ -1,0 +1,178 @@
+//! The configuration for the start-up log: one line a value, as the process understood it, without a secret.
+
+use std::fmt::Write as _;
+
+use super::model::*;
+use super::source::{is_secret_name, strip_userinfo};
+use super::units::{format_duration, format_ratio, format_size};
+
+const REDACTED: &str = "[redacted]";
+
+/// One `key = value` line a value. No password, token or secret stands in it, nor what is behind the `?` of a URL.
+pub fn redacted(config: &Config) -> String {
+    let mut out = String::new();
+    let mut line = |key: &str, value: &str| {
+        // Writing to a String does not fail.
+        let _infallible = writeln!(out, "{key} = {}", value.replace(char::is_control, " "));
+    };
+    let kafka = &config.kafka;
+    line(
+        "kafka.bootstrap_servers",
+        &strip_userinfo(&kafka.bootstrap_servers),
+    );
+    for (name, value) in &kafka.properties {
+        let value = if is_secret_name(name) {
+            REDACTED.to_owned()
+        } else {
+            strip_userinfo(value.expose())
+        };
+        line(&format!("kafka.properties.{name}"), &value);
+    }
+    if let Some(id) = &kafka.group_instance_id {
+        line("kafka.group_instance_id", id);
+    }
+    let registry = &config.registry;
+    line("registry.url", &bare_url(&registry.url));
+    match &registry.auth {
+        RegistryAuth::None => line("registry.auth", "none"),
+        RegistryAuth::Basic { username, .. } => {
+            line("registry.auth.basic.username", username);
+            line("registry.auth.basic.password", REDACTED);
+        }
+        RegistryAuth::Bearer { .. } => line("registry.auth.bearer.token", REDACTED),
+    }
+    let tls = &registry.tls;
+    for (name, path) in [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)] {
+        if let Some(path) = path {
+            line(
+                &format!("registry.auth.tls.{name}"),
+                &path.display().to_string(),
+            );
+        }
+    }
+    line("registry.timeout", &format_duration(registry.timeout));
+    match config.admin.listen {
+        Some(address) => line("admin.listen", &address.to_string()),
+        None => line("admin.listen", "off"),
+    }
+    if config.admin.token.is_some() {
+        line("admin.token", REDACTED);
+    }
+    line("memory_limit", &format_size(config.memory_limit));
+    line("shutdown_grace", &format_duration(config.shutdown_grace));
+    for pipeline in &config.pipelines {
+        pipeline_lines(pipeline, &mut line);
+    }
+    out
+}
+
+fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
+    let prefix = format!("pipelines.{}", pipeline.name);
+    let mut line = |key: &str, value: &str| line(&format!("{prefix}.{key}"), value);
+    line("owner", &pipeline.owner.to_string());
+    line("group", &pipeline.group);
+    line("workers", &pipeline.workers.to_string());
+    line("delivery", delivery(pipeline.delivery));
+    line("provenance", provenance(pipeline.provenance));
+    line("create_topics", &pipeline.create_topics.to_string());
+    line("source.topics", &pipeline.source_topics.join(", "));
+    line("contract", &schema(&pipeline.contract.schema));
+    if let Some(rules) = &pipeline.contract.rules {
+        line("contract.rules", &rules.display().to_string());
+    }
+    for (index, step) in pipeline.transform.iter().enumerate() {
+        line(&format!("transform.{}", index + 1), &step_text(step));
+    }
+    line("sink.topic", &pipeline.sink.topic);
+    line("sink.schema", &schema(&pipeline.sink.schema));
+    line("sink.subject", &pipeline.sink.subject);
+    line(
+        "sink.auto_register",
+        &pipeline.sink.auto_register.to_string(),
+    );
+    let failure = &pipeline.failure;
+    let tiers: Vec<String> = failure
+        .tiers
+        .iter()
+        .map(|delay| format_duration(*delay))
+        .collect();
+    line("failure.retry.tiers", &format!("[{}]", tiers.join(", ")));
+    line("failure.retry.jitter", &format_ratio(failure.jitter));
+    line("failure.retry.budget", &format_duration(failure.budget));
+    if let Some(topic) = &failure.dead_letter.topic {
+        line("failure.dead_letter.topic", topic);
+    }
+    line(
+        "failure.dead_letter.retention",
+        &format_duration(failure.dead_letter.retention),
+    );
+}
+
+/// The word of the file.
+pub(crate) fn delivery(delivery: Delivery) -> &'static str {
+    match delivery {
+        Delivery::AtLeastOnce => "at_least_once",
+    }
+}
+
+/// The word of the file.
+pub(crate) fn provenance(provenance: Provenance) -> &'static str {
+    match provenance {
+        Provenance::None => "none",
+        Provenance::Header => "header",
+    }
+}
+
+fn schema(source: &SchemaSource) -> String {
+    match source {
+        SchemaSource::File { path } => path.display().to_string(),
+        SchemaSource::Subject { subject, version } => match version {
+            Some(version) => format!("subject {subject}, version {version}"),
+            None => format!("subject {subject}, latest"),
+        },
+    }
+}
+
+fn step_text(step: &Step) -> String {
+    let names = |pairs: &[(Placed<String>, Placed<String>)]| {
+        let names: Vec<_> = pairs
+            .iter()
+            .map(|(name, value)| format!("{}: {}", name.value, value.value))
+            .collect();
+        names.join(", ")
+    };
+    match step {
+        Step::Set(pairs) => format!("set {}", names(pairs)),
+        Step::Filter(expression) => format!("filter {}", expression.value),
+        Step::Rename(pairs) => format!("rename {}", names(pairs)),
+        Step::Cast(pairs) => format!("cast {}", names(pairs)),
+        Step::Drop(fields) => {
+            let names: Vec<_> = fields.iter().map(|field| field.value.as_str()).collect();
+            format!("drop {}", names.join(", "))
+        }
+        Step::Mask { field, with } => {
+            let with = match with {
+                Mask::Sha256 => "sha256",
+                Mask::Hmac(_) => "hmac",
+                Mask::Fixed(_) => "fixed",
+                Mask::Last4 => "last4",
+            };
+            format!("mask {} with {with}", field.value)
+        }
+        Step::Lookup(lookup) => format!(
+            "lookup {} from {} within {}",
+            lookup.into.value,
+            bare_url(&lookup.url.value),
+            format_duration(lookup.timeout)
+        ),
+    }
+}
+
+/// Without user name, password and query, any of which may be a credential.
+pub(crate) fn bare_url(url: &str) -> String {
+    let bare = strip_userinfo(url);
+    match bare.split_once('?') {
+        Some((path, _)) => format!("{path}?…"),
+        None => bare,
+    }
+}

@@ -1,0 +1,187 @@
+//! Topic names across all pipelines: what would read its own output, read the same records twice, or mix two purposes
+//! in one topic.
+
+use std::collections::BTreeMap;
+
+use super::fault::Fault;
+use super::model::{Pipeline, Place};
+use super::scalar::MAX_TOPIC;
+use super::tree::Node;
+
+/// What a topic is for, and in which pipeline.
+struct Use<'a> {
+    pipeline: &'a Pipeline,
+    place: Place,
+    text: String,
+}
+
+pub(crate) fn check(pipelines: &[(Pipeline, &Node)], faults: &mut Vec<Fault>) {
+    let mut sources: BTreeMap<&str, Vec<Use<'_>>> = BTreeMap::new();
+    let mut sinks: BTreeMap<&str, &Pipeline> = BTreeMap::new();
+    for (pipeline, node) in pipelines {
+        if !pipeline.sink.topic.is_empty() {
+            sinks.insert(&pipeline.sink.topic, pipeline);
+        }
+        let items = node
+            .get("source")
+            .and_then(|source| source.get("topics"))
+            .map_or(&[][..], Node::items);
+        let mut own: BTreeMap<&str, &Node> = BTreeMap::new();
+        for item in items {
+            let Some(topic) = item.text().filter(|topic| !topic.is_empty()) else {
+                continue;
+            };
+            if let Some(first) = own.insert(topic, item) {
+                let message = format!("`{topic}` is read twice");
+                faults.push(
+                    Fault::new(&item.place, &item.raw, message)
+                        .hint(format!("it is on line {} already", first.place.line)),
+                );
+                continue;
+            }
+            check_length(pipeline, topic, item, faults);
+            sources.entry(topic).or_default().push(Use {
+                pipeline,
+                place: item.place.clone(),
+                text: item.raw.clone(),
+            });
+        }
+        check_loop(pipeline, node, &own, faults);
+    }
+    check_groups(&sources, faults);
+    check_derived(pipelines, &sources, &sinks, faults);
+}
+
+fn check_length(pipeline: &Pipeline, topic: &str, item: &Node, faults: &mut Vec<Fault>) {
+    let longest = pipeline.retry_topic(topic, pipeline.failure.tiers.len().max(1));
+    // A name that is too long by itself has been reported.
+    if longest.len() > MAX_TOPIC && topic.len() <= MAX_TOPIC && pipeline.group.len() <= MAX_TOPIC {
+        let message = format!(
+            "the retry topic `{longest}` would have {} characters",
+            longest.len()
+        );
+        faults.push(
+            Fault::new(&item.place, &item.raw, message)
+                .hint(format!("Kafka allows {MAX_TOPIC}; a shorter `group` helps")),
+        );
+    }
+}
+
+fn check_loop(
+    pipeline: &Pipeline,
+    node: &Node,
+    own: &BTreeMap<&str, &Node>,
+    faults: &mut Vec<Fault>,
+) {
+    let sink = &pipeline.sink.topic;
+    if own.contains_key(sink.as_str())
+        && let Some(at) = node.get("sink").and_then(|sink| sink.get("topic"))
+    {
+        let message = format!(
+            "the sink `{sink}` is a source of the same pipeline: it would read what it writes"
+        );
+        faults.push(Fault::new(&at.place, &at.raw, message));
+    }
+}
+
+/// Two pipelines of one group on one topic would share its partitions, each seeing a part.
+fn check_groups(sources: &BTreeMap<&str, Vec<Use<'_>>>, faults: &mut Vec<Fault>) {
+    for (topic, uses) in sources {
+        for (index, second) in uses.iter().enumerate() {
+            let first = uses[..index]
+                .iter()
+                .find(|first| first.pipeline.group == second.pipeline.group);
+            let Some(first) = first else { continue };
+            let message = format!(
+                "`{topic}` is read by `{}` in the same group `{}`: each would see a part of it",
+                first.pipeline.name, second.pipeline.group
+            );
+            faults.push(
+                Fault::new(&second.place, &second.text, message)
+                    .hint("give one of them a `group` of its own"),
+            );
+        }
+    }
+}
+
+/// Retry and dead-letter topics are for nothing else.
+fn check_derived(
+    pipelines: &[(Pipeline, &Node)],
+    sources: &BTreeMap<&str, Vec<Use<'_>>>,
+    sinks: &BTreeMap<&str, &Pipeline>,
+    faults: &mut Vec<Fault>,
+) {
+    let mut retries: BTreeMap<String, (&str, &str)> = BTreeMap::new();
+    for (source, uses) in sources {
+        for reader in uses {
+            for tier in 1..=reader.pipeline.failure.tiers.len() {
+                let topic = reader.pipeline.retry_topic(source, tier);
+                let taken = taken_by(&topic, sources, sinks);
+                // `orders.a` in group `b` and `orders` in group `a.b` name the same topics. One source in one group
+                // twice does too, and has been reported.
+                let shared = retries
+                    .insert(topic.clone(), (reader.pipeline.name.as_str(), source))
+                    .filter(|(_, first)| first != source)
+                    .map(|(name, first)| {
+                        format!("a retry topic of `{first}` in the pipeline `{name}`")
+                    });
+                if let Some(what) = taken.or(shared) {
+                    let message = format!("its retry topic `{topic}` is {what}");
+                    faults.push(
+                        Fault::new(&reader.place, &reader.text, message)
+                            .hint("another `group` gives it another name"),
+                    );
+                }
+            }
+        }
+    }
+    for (source, uses) in sources {
+        for reader in uses
+            .iter()
+            .filter(|reader| reader.pipeline.failure.dead_letter.topic.is_none())
+        {
+            let topic = reader.pipeline.dead_letter_topic(source);
+            if let Some(what) = taken_by(&topic, sources, sinks) {
+                let message = format!("its dead-letter topic `{topic}` is {what}");
+                faults.push(
+                    Fault::new(&reader.place, &reader.text, message)
+                        .hint("name another one under failure.dead_letter.topic"),
+                );
+            }
+        }
+    }
+    for (pipeline, node) in pipelines {
+        let Some(topic) = &pipeline.failure.dead_letter.topic else {
+            continue;
+        };
+        let at = node
+            .get("failure")
+            .and_then(|failure| failure.get("dead_letter"))
+            .and_then(|dead_letter| dead_letter.get("topic"));
+        let retry = retries
+            .get(topic)
+            .map(|(name, source)| format!("a retry topic of `{source}` in the pipeline `{name}`"));
+        if let (Some(what), Some(at)) = (taken_by(topic, sources, sinks).or(retry), at) {
+            let message = format!("the dead-letter topic `{topic}` is {what}");
+            faults.push(
+                Fault::new(&at.place, &at.raw, message)
+                    .hint("dead letters need a topic of their own"),
+            );
+        }
+    }
+}
+
+fn taken_by(
+    topic: &str,
+    sources: &BTreeMap<&str, Vec<Use<'_>>>,
+    sinks: &BTreeMap<&str, &Pipeline>,
+) -> Option<String> {
+    if let Some(reader) = sources.get(topic).and_then(|uses| uses.first()) {
+        return Some(format!(
+            "a source of the pipeline `{}`",
+            reader.pipeline.name
+        ));
+    }
+    let writer = sinks.get(topic)?;
+    Some(format!("the sink of the pipeline `{}`", writer.name))
+}
