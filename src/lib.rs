@@ -22,5 +22,6 @@
 pub mod config;
 pub mod contract;
 pub mod error;
+pub mod expr;
 pub mod headers;
 pub mod record;
