@@ -87,6 +87,28 @@ impl Decimal {
         (&whole * divisor == self.unscaled).then_some(whole)
     }
 
+    /// The least unscaled number at that scale that is not below this one.
+    pub fn ceiling_at(&self, scale: usize) -> BigInt {
+        -Decimal {
+            unscaled: -&self.unscaled,
+            scale: self.scale,
+        }
+        .floor_at(scale)
+    }
+
+    /// The greatest unscaled number at that scale that is not above this one.
+    pub fn floor_at(&self, scale: usize) -> BigInt {
+        if let Some(exact) = self.at_scale(scale) {
+            return exact;
+        }
+        // Division drops the fraction, which is upwards for what is negative.
+        let towards_zero = &self.unscaled / power(self.scale - scale);
+        match self.unscaled.sign() {
+            Sign::Minus => towards_zero - 1,
+            _ => towards_zero,
+        }
+    }
+
     /// By value: `1.0` equals `1`.
     pub fn compare(&self, other: &Decimal) -> Ordering {
         let scale = self.scale.max(other.scale);
@@ -184,6 +206,21 @@ mod tests {
         ] {
             let read = Decimal::parse(text).map(|decimal| decimal.to_text());
             assert_eq!(read.as_deref(), back, "{text}");
+        }
+    }
+
+    #[test]
+    fn rounds_to_a_scale() {
+        for (text, scale, floor, ceiling) in [
+            ("1.25", 1, 12, 13),
+            ("-1.25", 1, -13, -12),
+            ("-0.5", 0, -1, 0),
+            ("3", 2, 300, 300),
+            ("1.20", 1, 12, 12),
+        ] {
+            let number = Decimal::parse(text).expect("a number");
+            assert_eq!(number.floor_at(scale), floor.into(), "{text}");
+            assert_eq!(number.ceiling_at(scale), ceiling.into(), "{text}");
         }
     }
 
