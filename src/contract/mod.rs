@@ -1,6 +1,20 @@
 //! The contract: what a record must be. Input: a record's value bytes. Output: an event of the contract's schema, or
 //! a [`RecordError`](crate::error::RecordError). Knows nothing of topics, partitions or offsets.
 
+pub mod decimal;
+pub mod decode;
+pub mod default;
+pub mod encode;
+pub mod json;
+mod parse;
+pub mod path;
+pub mod plan;
+mod render;
+pub mod resolve;
 pub mod rules;
 pub mod schema;
 pub mod value;
+pub mod wire;
+
+#[cfg(test)]
+mod arbitrary;

@@ -159,7 +159,96 @@ pub enum Logical {
     Duration,
 }
 
+impl Logical {
+    /// Its word in a schema.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Logical::Decimal { .. } => "decimal",
+            Logical::Uuid => "uuid",
+            Logical::Date => "date",
+            Logical::TimeMillis => "time-millis",
+            Logical::TimeMicros => "time-micros",
+            Logical::TimestampMillis => "timestamp-millis",
+            Logical::TimestampMicros => "timestamp-micros",
+            Logical::TimestampNanos => "timestamp-nanos",
+            Logical::LocalTimestampMillis => "local-timestamp-millis",
+            Logical::LocalTimestampMicros => "local-timestamp-micros",
+            Logical::LocalTimestampNanos => "local-timestamp-nanos",
+            Logical::Duration => "duration",
+        }
+    }
+}
+
+impl Kind {
+    /// The word of the type in a schema: `long`, `record`, `union`.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Kind::Null => "null",
+            Kind::Boolean => "boolean",
+            Kind::Int => "int",
+            Kind::Long => "long",
+            Kind::Float => "float",
+            Kind::Double => "double",
+            Kind::Bytes => "bytes",
+            Kind::String => "string",
+            Kind::Array(_) => "array",
+            Kind::Map(_) => "map",
+            Kind::Union(_) => "union",
+            Kind::Record(_) => "record",
+            Kind::Enum(_) => "enum",
+            Kind::Fixed(_) => "fixed",
+        }
+    }
+
+    /// The name of a record, enum or fixed.
+    pub const fn name(&self) -> Option<&Name> {
+        match self {
+            Kind::Record(record) => Some(&record.name),
+            Kind::Enum(symbols) => Some(&symbols.name),
+            Kind::Fixed(fixed) => Some(&fixed.name),
+            _ => None,
+        }
+    }
+}
+
+/// Why a text is not a schema.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{message}", if path.is_empty() { String::new() } else { format!("{path}: ") })]
+pub struct SchemaError {
+    /// Where: the type's name and JSON keys, as `shop.Order.fields.items.type`; empty for the whole text.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+}
+
 impl Schema {
+    /// Parses a schema. `references` are the texts of the schemas it refers to by name, dependencies first.
+    pub fn parse(text: &str, references: &[String]) -> Result<Schema, SchemaError> {
+        super::parse::parse(text, references)
+    }
+
+    /// The type a union takes apart from null: the node itself if it is no union, the other branch if the union is of
+    /// null and one more type, nothing if there are several.
+    pub fn non_null(&self, id: NodeId) -> Option<NodeId> {
+        let Kind::Union(branches) = &self.node(id).kind else {
+            return Some(id);
+        };
+        let mut others = (branches.iter().copied()).filter(|b| self.node(*b).kind != Kind::Null);
+        match (others.next(), others.next()) {
+            (Some(only), None) => Some(only),
+            _ => None,
+        }
+    }
+
+    /// Whether null is a value of the node.
+    pub fn is_nullable(&self, id: NodeId) -> bool {
+        match &self.node(id).kind {
+            Kind::Null => true,
+            Kind::Union(branches) => branches.iter().any(|b| self.node(*b).kind == Kind::Null),
+            _ => false,
+        }
+    }
+
     /// The node at `id`.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id]

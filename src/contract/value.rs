@@ -43,6 +43,26 @@ impl Value {
         }
     }
 
+    /// The word of its type in a schema.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Value::Null => "null",
+            Value::Boolean(_) => "boolean",
+            Value::Int(_) => "int",
+            Value::Long(_) => "long",
+            Value::Float(_) => "float",
+            Value::Double(_) => "double",
+            Value::Bytes(_) => "bytes",
+            Value::String(_) => "string",
+            Value::Fixed(_) => "fixed",
+            Value::Enum(_) => "enum",
+            Value::Array(_) => "array",
+            Value::Map(_) => "map",
+            Value::Record(_) => "record",
+            Value::Union(..) => "union",
+        }
+    }
+
     /// Whether the value, or the union branch it takes, is null.
     pub fn is_null(&self) -> bool {
         matches!(self.inner(), Value::Null)
