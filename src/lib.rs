@@ -25,3 +25,4 @@ pub mod error;
 pub mod expr;
 pub mod headers;
 pub mod record;
+pub mod transform;

@@ -3,11 +3,12 @@
 //!
 //! A null satisfies every constraint but `required`. `required` on a field below a null record fails at that record;
 //! below an empty or null array or map there is nothing to check. Paths are those of [`crate::expr::path`]; an
-//! element is named by its index (`items[2].price`), an entry of a map by its field alone (`attributes{}`), because
-//! its key is data.
+//! element is named by its index (`items[2].price`), an entry of a map by its position (`attributes[0]`), because its
+//! key is payload.
 
 mod compile;
 
+use super::path::Trail;
 use super::schema::Schema;
 use super::value::Value;
 use crate::config::fault::Fault;
@@ -155,52 +156,23 @@ impl Compiled {
                 }
             }
             Test::Field { path, test } => {
-                let mut trail = Vec::new();
+                let mut trail = Trail::default();
                 walk(event, &path.segments, test, &mut trail)
-                    .then(|| fail(&format!("{} fails {test}", path.text), &shown(&trail)))
+                    .then(|| fail(&format!("{} fails {test}", path.text), &trail.render()))
             }
         }
     }
-}
-
-/// A step on the way to the value that failed.
-enum Step<'a> {
-    Name(&'a str),
-    Index(usize),
-    Entry,
-}
-
-fn shown(trail: &[Step<'_>]) -> String {
-    let mut out = String::new();
-    for step in trail {
-        match step {
-            Step::Name(name) => {
-                if !out.is_empty() {
-                    out.push('.');
-                }
-                out.push_str(name);
-            }
-            Step::Index(index) => out.push_str(&format!("[{index}]")),
-            Step::Entry => out.push_str("{}"),
-        }
-    }
-    out
 }
 
 /// Whether a value at the path fails; the trail then leads to it.
-fn walk<'a>(
-    value: &Value,
-    rest: &'a [Segment],
-    test: &FieldTest,
-    trail: &mut Vec<Step<'a>>,
-) -> bool {
+fn walk<'a>(value: &Value, rest: &'a [Segment], test: &FieldTest, trail: &mut Trail<'a>) -> bool {
     let value = value.inner();
     let Some((segment, rest)) = rest.split_first() else {
         return test.fails(value);
     };
     match (segment, value) {
         (Segment::Field(position, name), Value::Record(fields)) => {
-            trail.push(Step::Name(name));
+            trail.push_field(name);
             let Some(field) = fields.get(*position) else {
                 return true;
             };
@@ -212,7 +184,7 @@ fn walk<'a>(
         }
         (Segment::Elements, Value::Array(elements)) => {
             elements.iter().enumerate().any(|(index, element)| {
-                trail.push(Step::Index(index));
+                trail.push_index(index);
                 let fails = walk(element, rest, test, trail);
                 if !fails {
                     trail.pop();
@@ -220,14 +192,16 @@ fn walk<'a>(
                 fails
             })
         }
-        (Segment::Values, Value::Map(entries)) => entries.iter().any(|(_, entry)| {
-            trail.push(Step::Entry);
-            let fails = walk(entry, rest, test, trail);
-            if !fails {
-                trail.pop();
-            }
-            fails
-        }),
+        (Segment::Values, Value::Map(entries)) => {
+            entries.iter().enumerate().any(|(index, (_, entry))| {
+                trail.push_index(index);
+                let fails = walk(entry, rest, test, trail);
+                if !fails {
+                    trail.pop();
+                }
+                fails
+            })
+        }
         // A null on the way: nothing to check, unless a field that is required is missing with it.
         _ => {
             matches!(test, FieldTest::Required)

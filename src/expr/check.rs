@@ -1,14 +1,16 @@
 //! The type checker: walks CEL's syntax tree against the schema and lowers it to [`Ir`], in which every field is a
 //! position and every comparison knows its kind. All faults are collected.
 
+mod compare;
+
 use super::functions::{self, Function};
-use super::number::{self, Decimal};
+use super::number::Decimal;
 use super::path::{self, listed, peel, type_name};
 use super::source::Source;
-use super::types::{Base, Class, Type};
+use super::types::{Base, Type};
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
-use crate::contract::schema::{Kind, NodeId, Schema};
+use crate::contract::schema::{Kind, Schema};
 use crate::contract::value::Value;
 use cel::common::ast::{CallExpr, Expr as Cel, LiteralValue, SelectExpr, operators};
 use cel::parser::Expression;
@@ -21,6 +23,8 @@ pub(super) enum Ir {
     /// A number as it is written, for the one that it is coerced to.
     Number(Value, Decimal),
     Field(Vec<usize>),
+    /// A field that is a union of several types, with the branch that it takes.
+    Whole(Vec<usize>),
     IsNull(Box<Ir>),
     Not(Box<Ir>),
     And(Box<Ir>, Box<Ir>),
@@ -212,7 +216,7 @@ impl Checker<'_> {
             }),
         };
         let typed = self.field(&plain, &Known::new(), true)?;
-        let Ir::Field(positions) = typed.ir else {
+        let (Ir::Field(positions) | Ir::Whole(positions)) = typed.ir else {
             return self.later(expr, "`has()` of anything but a field");
         };
         let facts = Facts {
@@ -275,8 +279,12 @@ impl Checker<'_> {
             self.fields.push(shown);
         }
         let peeled = peel(self.schema, node);
+        let base = Base::of(self.schema, peeled.node);
+        if peeled.several {
+            return Some(Typed::new(Ir::Whole(positions), Type::exactly(base)));
+        }
         let ty = Type {
-            base: Base::of(self.schema, peeled.node),
+            base,
             nullable: peeled.nullable && !known.contains(&positions),
         };
         Some(Typed::new(Ir::Field(positions), ty))
@@ -298,7 +306,7 @@ impl Checker<'_> {
             }
             (operators::CONDITIONAL, [test, yes, no]) => self.choose(expr, [test, yes, no], known),
             (operators::IN, [needle, list]) => self.within(needle, list, known),
-            (name, [left, right]) if let Some(op) = operator(name) => {
+            (name, [left, right]) if let Some(op) = compare::operator(name) => {
                 self.compare(op, left, right, known)
             }
             (operators::ADD, _) => self.later(expr, "`+`"),
@@ -445,169 +453,6 @@ impl Checker<'_> {
         Some(Typed::new(ir, Type { base, nullable }))
     }
 
-    fn compare(
-        &mut self,
-        op: Op,
-        left: &Expression,
-        right: &Expression,
-        known: &Known,
-    ) -> Option<Typed> {
-        let a = self.check(left, known);
-        let b = self.check(right, known);
-        let (a, b) = (a?, b?);
-        if matches!(op, Op::Equal | Op::NotEqual) {
-            if b.ty.base == Base::Null {
-                return Some(null_test(op, a));
-            }
-            if a.ty.base == Base::Null {
-                return Some(null_test(op, b));
-            }
-        }
-        let (a, b) = (self.present(left, a), self.present(right, b));
-        let (mut a, mut b) = (a?, b?);
-        let kinds = self.comparable((left, &mut a), (right, &mut b), op)?;
-        let ir = Ir::Compare(Comparison { op, kinds }, Box::new((a.ir, b.ir)));
-        Some(Typed::boolean(ir, Facts::default()))
-    }
-
-    fn within(&mut self, needle: &Expression, list: &Expression, known: &Known) -> Option<Typed> {
-        let wanted = self.check(needle, known);
-        let wanted = wanted.and_then(|wanted| self.present(needle, wanted));
-        let Cel::List(elements) = &list.expr else {
-            return self.later(
-                list,
-                "`in` with anything but a list, as in `x in ['A', 'B']`",
-            );
-        };
-        if !elements.optional_indices.is_empty() {
-            return self.later(list, "optional elements");
-        }
-        let wanted = wanted?;
-        // A literal is turned into what each element is, so it is compared with them one by one.
-        let constant = matches!(wanted.ir, Ir::Const(_) | Ir::Number(..));
-        let mut choices = Vec::with_capacity(elements.elements.len());
-        let mut any = Ir::Const(Value::Boolean(false));
-        let mut sound = true;
-        for element in &elements.elements {
-            let typed = self.check(element, known);
-            let typed = typed.and_then(|typed| self.present(element, typed));
-            let mut copy = Typed::new(wanted.ir.clone(), wanted.ty.clone());
-            let pair = typed.and_then(|mut typed| {
-                let (left, right) = ((needle, &mut copy), (element, &mut typed));
-                let kinds = self.comparable(left, right, Op::Equal)?;
-                Some((kinds, typed.ir))
-            });
-            let Some((kinds, choice)) = pair else {
-                sound = false;
-                continue;
-            };
-            if constant {
-                let op = Op::Equal;
-                let equal = Ir::Compare(Comparison { op, kinds }, Box::new((copy.ir, choice)));
-                any = Ir::Or(Box::new(any), Box::new(equal));
-            } else {
-                choices.push((kinds, choice));
-            }
-        }
-        let ir = match constant {
-            true => any,
-            false => Ir::In(Box::new(wanted.ir), choices),
-        };
-        sound.then(|| Typed::boolean(ir, Facts::default()))
-    }
-
-    /// Whether two operands can be compared, and how. Literals are turned into what the other side is.
-    fn comparable(
-        &mut self,
-        (left, a): (&Expression, &mut Typed),
-        (right, b): (&Expression, &mut Typed),
-        op: Op,
-    ) -> Option<Kinds> {
-        let equality = matches!(op, Op::Equal | Op::NotEqual);
-        let classes = (a.ty.base.class(self.schema), b.ty.base.class(self.schema));
-        match classes {
-            (Class::Temporal(what), _) => {
-                return self.later(left, &format!("comparing a {what}"));
-            }
-            (_, Class::Temporal(what)) => {
-                return self.later(right, &format!("comparing a {what}"));
-            }
-            (Class::Boolean, Class::Boolean)
-            | (Class::Text, Class::Text)
-            | (Class::Bytes, Class::Bytes) => return Some(Kinds::Same),
-            (Class::Integer | Class::Floating, Class::Integer | Class::Floating) => {
-                return Some(Kinds::Numbers);
-            }
-            (Class::Decimal { scale }, Class::Decimal { scale: other }) => {
-                return Some(Kinds::Decimals(scale, other));
-            }
-            (Class::Decimal { scale }, Class::Integer | Class::Floating)
-                if let Some(other) = decimal_side(b) =>
-            {
-                return Some(Kinds::Decimals(scale, other));
-            }
-            (Class::Integer | Class::Floating, Class::Decimal { scale })
-                if let Some(other) = decimal_side(a) =>
-            {
-                return Some(Kinds::Decimals(other, scale));
-            }
-            (Class::Enum(_), Class::Enum(_))
-                if equality && a.ty.base.same(&b.ty.base, self.schema) =>
-            {
-                return Some(Kinds::Same);
-            }
-            (Class::Enum(node), Class::Text) if equality && is_text(b) => {
-                return self.symbol(right, node, b);
-            }
-            (Class::Text, Class::Enum(node)) if equality && is_text(a) => {
-                return self.symbol(left, node, a);
-            }
-            _ => {}
-        }
-        let (one, other) = (
-            a.ty.base.describe(self.schema),
-            b.ty.base.describe(self.schema),
-        );
-        let fault = self
-            .source
-            .fault(right, format!("{one} and {other} cannot be compared"));
-        let fault = match classes {
-            (Class::Enum(_), _) | (_, Class::Enum(_)) => {
-                fault.hint("an enum is compared with one of its symbols by `==`, `!=` or `in`")
-            }
-            (Class::Decimal { .. }, Class::Floating) | (Class::Floating, Class::Decimal { .. }) => {
-                fault.hint(
-                    "cast one of them in an earlier step: a floating-point field is not exact",
-                )
-            }
-            (Class::Text, Class::Integer | Class::Floating) => {
-                fault.hint("quote the number, or cast the field in an earlier step")
-            }
-            _ => fault,
-        };
-        self.refuse(fault)
-    }
-
-    /// A text literal as the index of an enum's symbol.
-    fn symbol(&mut self, expr: &Expression, node: NodeId, typed: &mut Typed) -> Option<Kinds> {
-        let (Kind::Enum(named), Ir::Const(Value::String(text))) =
-            (&self.schema.node(node).kind, &typed.ir)
-        else {
-            return None;
-        };
-        if let Some(index) = named.symbols.iter().position(|symbol| symbol == text) {
-            typed.ir = Ir::Const(Value::Enum(index));
-            return Some(Kinds::Same);
-        }
-        let message = format!("enum {} has no symbol `{text}`", named.name.full);
-        let hint = match path::suggest(text, named.symbols.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("its symbols are {}", named.symbols.join(", ")),
-        };
-        let fault = self.source.fault(expr, message).hint(hint);
-        self.refuse(fault)
-    }
-
     fn function(
         &mut self,
         expr: &Expression,
@@ -686,60 +531,5 @@ fn chain(expr: &Expression) -> Option<Vec<(&str, &Expression)>> {
             }
             _ => return None,
         }
-    }
-}
-
-fn operator(name: &str) -> Option<Op> {
-    Some(match name {
-        operators::EQUALS => Op::Equal,
-        operators::NOT_EQUALS => Op::NotEqual,
-        operators::LESS => Op::Less,
-        operators::LESS_EQUALS => Op::LessOrEqual,
-        operators::GREATER => Op::Greater,
-        operators::GREATER_EQUALS => Op::GreaterOrEqual,
-        _ => return None,
-    })
-}
-
-fn null_test(op: Op, operand: Typed) -> Typed {
-    let mut absent = Known::new();
-    if let Ir::Field(positions) = &operand.ir {
-        absent.insert(positions.clone());
-    }
-    let test = Ir::IsNull(Box::new(operand.ir));
-    match op {
-        Op::NotEqual => Typed::boolean(
-            Ir::Not(Box::new(test)),
-            Facts {
-                if_true: absent,
-                if_false: Known::new(),
-            },
-        ),
-        _ => Typed::boolean(
-            test,
-            Facts {
-                if_true: Known::new(),
-                if_false: absent,
-            },
-        ),
-    }
-}
-
-fn is_text(typed: &Typed) -> bool {
-    matches!(typed.ir, Ir::Const(Value::String(_)))
-}
-
-/// The scale of an operand that is compared with a decimal: a number as written, or an integer field. A
-/// floating-point field has none.
-fn decimal_side(typed: &mut Typed) -> Option<usize> {
-    match &typed.ir {
-        Ir::Number(_, exact) => {
-            let scale = exact.scale;
-            let bytes = number::to_avro(&exact.unscaled, None)?;
-            typed.ir = Ir::Const(Value::Bytes(bytes));
-            Some(scale)
-        }
-        _ if matches!(typed.ty.base, Base::Int | Base::Long) => Some(0),
-        _ => None,
     }
 }

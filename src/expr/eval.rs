@@ -14,6 +14,7 @@ pub(super) fn eval<'a>(ir: &'a Ir, event: &'a Value) -> Result<Cow<'a, Value>, R
     match ir {
         Ir::Const(value) | Ir::Number(value, _) => Ok(Cow::Borrowed(value)),
         Ir::Field(positions) => Ok(Cow::Borrowed(field(event, positions))),
+        Ir::Whole(positions) => Ok(Cow::Borrowed(whole(event, positions))),
         Ir::IsNull(operand) => boolean(eval(operand, event)?.is_null()),
         Ir::Not(operand) => boolean(!truth(operand, event)?),
         Ir::And(left, right) => boolean(truth(left, event)? && truth(right, event)?),
@@ -68,10 +69,15 @@ pub(super) fn eval<'a>(ir: &'a Ir, event: &'a Value) -> Result<Cow<'a, Value>, R
 
 /// A field without its union; null when a record on the way is null.
 fn field<'a>(event: &'a Value, positions: &[usize]) -> &'a Value {
-    let mut at = event.inner();
+    whole(event, positions).inner()
+}
+
+/// A field as it stands.
+fn whole<'a>(event: &'a Value, positions: &[usize]) -> &'a Value {
+    let mut at = event;
     for position in positions {
-        at = match at {
-            Value::Record(fields) => fields.get(*position).map_or(&NULL, Value::inner),
+        at = match at.inner() {
+            Value::Record(fields) => fields.get(*position).unwrap_or(&NULL),
             _ => return &NULL,
         };
     }

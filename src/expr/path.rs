@@ -225,7 +225,7 @@ pub fn type_name(schema: &Schema, node: NodeId) -> String {
     if let Some(logical) = written.logical {
         return match logical {
             Logical::Decimal { precision, scale } => format!("decimal({precision},{scale})"),
-            other => logical_name(other).to_owned(),
+            other => other.word().to_owned(),
         };
     }
     match &written.kind {
@@ -254,23 +254,5 @@ pub fn type_name(schema: &Schema, node: NodeId) -> String {
             let names: Vec<String> = branches.iter().map(|b| type_name(schema, *b)).collect();
             format!("union of {}", names.join(", "))
         }
-    }
-}
-
-/// The word of a logical type.
-pub(crate) fn logical_name(logical: Logical) -> &'static str {
-    match logical {
-        Logical::Decimal { .. } => "decimal",
-        Logical::Uuid => "uuid",
-        Logical::Date => "date",
-        Logical::TimeMillis => "time-millis",
-        Logical::TimeMicros => "time-micros",
-        Logical::TimestampMillis => "timestamp-millis",
-        Logical::TimestampMicros => "timestamp-micros",
-        Logical::TimestampNanos => "timestamp-nanos",
-        Logical::LocalTimestampMillis => "local-timestamp-millis",
-        Logical::LocalTimestampMicros => "local-timestamp-micros",
-        Logical::LocalTimestampNanos => "local-timestamp-nanos",
-        Logical::Duration => "duration",
     }
 }

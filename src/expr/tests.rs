@@ -214,7 +214,13 @@ fn faults_point_at_the_spot() {
         ),
         ("amount > rate", 14, "rate", "cannot be compared", "cast"),
         ("id.length == 3", 5, "id.length", "`id` is string", ""),
-        ("either == 'x'", 5, "either", "may be null", ""),
+        (
+            "either == 'x'",
+            15,
+            "'x'",
+            "union of null, string, int and string cannot be compared",
+            "",
+        ),
         (
             "at > 1",
             5,

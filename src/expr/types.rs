@@ -1,6 +1,6 @@
 //! The types of expressions: what a field's node or a literal is, and what may be compared with what.
 
-use super::path::{logical_name, peel, type_name};
+use super::path::{peel, type_name};
 use crate::contract::schema::{Kind, Logical, Node, NodeId, Schema};
 
 /// The type of an expression.
@@ -154,7 +154,7 @@ impl Base {
     pub fn describe(&self, schema: &Schema) -> String {
         match (self, self.plain()) {
             (Base::Node(node), _) => type_name(schema, *node),
-            (_, Some((_, Some(logical)))) => logical_name(logical).to_owned(),
+            (_, Some((_, Some(logical)))) => logical.word().to_owned(),
             (other, _) => format!("{other:?}").to_lowercase(),
         }
     }
@@ -176,7 +176,7 @@ impl Base {
                     (Kind::String, Some(Logical::Uuid)) => Class::Text,
                     (Kind::Fixed(_), None | Some(Logical::Uuid)) => Class::Bytes,
                     (Kind::Enum(_), _) => Class::Enum(*node),
-                    (_, Some(logical)) => Class::Temporal(logical_name(logical)),
+                    (_, Some(logical)) => Class::Temporal(logical.word()),
                     _ => Class::Other,
                 }
             }

@@ -143,7 +143,7 @@ fn constraints_hold_or_name_the_path() {
         ("factor", one_of(&["0.1"]), None),
         ("id", one_of(&["x"]), Some("id")),
         ("attributes{}", one_of(&["red"]), None),
-        ("attributes{}", one_of(&["blue"]), Some("attributes{}")),
+        ("attributes{}", one_of(&["blue"]), Some("attributes[0]")),
         ("id", pattern("..-[0-9]"), None),
         ("id", pattern("b"), Some("id")),
         ("id", pattern("Ä|b-1"), Some("id")),
