@@ -32,6 +32,8 @@ pub(super) enum Ir {
     Choose(Box<(Ir, Ir, Ir)>),
     Compare(Comparison, Box<(Ir, Ir)>),
     In(Box<Ir>, Vec<(Kinds, Ir)>),
+    /// A literal `in` a list: one pair an element, the literal turned into what that is.
+    AnyEqual(Vec<(Kinds, Ir, Ir)>),
     /// `int` as `long`.
     Widen(Box<Ir>),
     Call(Function, Vec<Ir>, /* path for errors */ String),
@@ -110,7 +112,12 @@ struct Checker<'a> {
     schema: &'a Schema,
     fields: Vec<String>,
     faults: Vec<Fault>,
+    depth: usize,
 }
+
+/// Bound on operators inside one another, so that neither checking nor evaluating can exhaust a stack. `&&` and `||`
+/// chains do not nest, however long; brackets alone are bounded by [`Source`].
+const MAX_DEPTH: usize = 48;
 
 pub(super) fn compile(text: &Placed<String>, schema: &Schema) -> Result<Checked, Vec<Fault>> {
     let source = Source::parse(text)?;
@@ -120,6 +127,7 @@ pub(super) fn compile(text: &Placed<String>, schema: &Schema) -> Result<Checked,
         schema,
         fields: Vec::new(),
         faults: Vec::new(),
+        depth: 0,
     };
     match checker.check(&root, &Known::new()) {
         Some(typed) if checker.faults.is_empty() => Ok(Checked {
@@ -134,6 +142,18 @@ pub(super) fn compile(text: &Placed<String>, schema: &Schema) -> Result<Checked,
 impl Checker<'_> {
     /// `None` when a fault was noted.
     fn check(&mut self, expr: &Expression, known: &Known) -> Option<Typed> {
+        if self.depth >= MAX_DEPTH {
+            let message = format!("nests deeper than {MAX_DEPTH} operators");
+            let fault = self.source.fault(expr, message);
+            return self.refuse(fault.hint("compute parts of it in an earlier `set`"));
+        }
+        self.depth += 1;
+        let typed = self.check_inside(expr, known);
+        self.depth -= 1;
+        typed
+    }
+
+    fn check_inside(&mut self, expr: &Expression, known: &Known) -> Option<Typed> {
         match &expr.expr {
             Cel::Literal(literal) => self.literal(expr, literal),
             Cel::Ident(_) => self.field(expr, known, false),

@@ -46,6 +46,15 @@ pub(super) fn eval<'a>(ir: &'a Ir, event: &'a Value) -> Result<Cow<'a, Value>, R
             }
             boolean(false)
         }
+        Ir::AnyEqual(pairs) => {
+            for (kinds, needle, choice) in pairs {
+                let (needle, choice) = (eval(needle, event)?, eval(choice, event)?);
+                if compare(*kinds, &needle, &choice)? == Some(Ordering::Equal) {
+                    return boolean(true);
+                }
+            }
+            boolean(false)
+        }
         Ir::Widen(operand) => Ok(match eval(operand, event)? {
             Cow::Borrowed(Value::Int(int)) => Cow::Owned(Value::Long(i64::from(*int))),
             Cow::Owned(Value::Int(int)) => Cow::Owned(Value::Long(i64::from(int))),

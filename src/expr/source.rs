@@ -17,9 +17,20 @@ impl<'a> Source<'a> {
         if text.value.trim().is_empty() {
             return Err(vec![Fault::new(&text.place, "", "the expression is empty")]);
         }
-        match Program::compile(&text.value) {
-            Ok(program) => Ok(Source { text, program }),
-            Err(errors) => Err(syntax_faults(text, &errors)),
+        if let Some(fault) = too_much(text) {
+            return Err(vec![fault]);
+        }
+        match parse(&text.value) {
+            Some(Ok(program)) => Ok(Source { text, program }),
+            Some(Err(errors)) => Err(syntax_faults(text, &errors)),
+            None => {
+                let message = "the parser gave up on this expression";
+                Err(vec![Fault::new(
+                    &text.place,
+                    one_line(&text.value),
+                    message,
+                )])
+            }
         }
     }
 
@@ -113,6 +124,56 @@ impl<'a> Source<'a> {
     }
 }
 
+/// The parser descends through some twenty functions for every bracket, and overflows two megabytes of stack, which
+/// ends the process, before its own limit. So what it is given is bounded, and it runs on a stack that is enough.
+const MAX_BRACKETS: usize = 24;
+const MAX_CHARS: usize = 4_096;
+const STACK: usize = 128 * 1024 * 1024;
+
+fn too_much(text: &Placed<String>) -> Option<Fault> {
+    let fault = |offset: usize, message: String| {
+        let spot: String = text.value.chars().skip(offset).take(24).collect();
+        Some(Fault::new(
+            &place_of(text, offset),
+            one_line(&spot),
+            message,
+        ))
+    };
+    let mut depth = 0usize;
+    for (at, c) in text.value.chars().enumerate() {
+        match c {
+            _ if at >= MAX_CHARS => {
+                let message = format!("the expression is longer than {MAX_CHARS} characters");
+                return fault(at, message);
+            }
+            // Those inside of quotes are counted too: what is quoted is for the parser to say.
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_BRACKETS {
+            return fault(at, format!("more than {MAX_BRACKETS} brackets are open"));
+        }
+    }
+    None
+}
+
+/// `None` when the parser panicked, or the thread could not be had.
+fn parse(text: &str) -> Option<Result<Program, Syntax>> {
+    std::thread::scope(|scope| {
+        let parser = std::thread::Builder::new().name("expression".to_owned());
+        let handle = parser.stack_size(STACK).spawn_scoped(scope, || {
+            // Errors hold what cannot leave the thread; what is kept of them can.
+            Program::compile(text).map_err(|errors| Syntax::first(&errors))
+        });
+        handle.ok()?.join().ok()
+    })
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 /// The place of a character of the expression. Further lines of a block are indented by an amount that the text no
 /// longer tells: the column then counts from the text's own margin.
 fn place_of(text: &Placed<String>, offset: usize) -> Place {
@@ -128,26 +189,37 @@ fn place_of(text: &Placed<String>, offset: usize) -> Place {
     place
 }
 
-fn syntax_faults(text: &Placed<String>, errors: &ParseErrors) -> Vec<Fault> {
-    // One wrong character makes the parser complain several times; the first says where to look.
-    let Some(error) = errors.errors.first() else {
-        return vec![Fault::new(
-            &text.place,
-            text.value.clone(),
-            "does not parse",
-        )];
-    };
-    let (line, column) = error.pos;
+/// The first syntax error: one wrong character makes the parser complain several times, and the first says where to
+/// look.
+struct Syntax {
+    line: usize,
+    column: usize,
+    message: String,
+}
+
+impl Syntax {
+    fn first(errors: &ParseErrors) -> Syntax {
+        let error = errors.errors.first();
+        let (line, column) = error.map_or((1, 1), |error| error.pos);
+        Syntax {
+            line: usize::try_from(line - 1).unwrap_or(0),
+            column: usize::try_from(column - 1).unwrap_or(0),
+            message: error.map(|error| error.msg.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+fn syntax_faults(text: &Placed<String>, error: &Syntax) -> Vec<Fault> {
     let before: usize = text
         .value
         .split_inclusive('\n')
-        .take(usize::try_from(line - 1).unwrap_or(0))
+        .take(error.line)
         .map(|line| line.chars().count())
         .sum();
-    let offset = before + usize::try_from(column - 1).unwrap_or(0);
+    let offset = before + error.column;
     let spot: String = text.value.chars().skip(offset).take(24).collect();
     let spot = spot.lines().next().unwrap_or_default().to_owned();
-    let (message, hint) = plain_words(&error.msg, &spot);
+    let (message, hint) = plain_words(&error.message, &spot);
     let fault = Fault::new(&place_of(text, offset), spot, message);
     vec![match hint {
         Some(hint) => fault.hint(hint),

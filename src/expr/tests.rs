@@ -450,3 +450,52 @@ fn fields_are_listed_once() {
     let expr = Expr::compile(&placed(text), &schema).expect("compiles");
     assert_eq!(expr.fields(), ["quantity", "total", "customer.age"]);
 }
+
+#[test]
+fn deep_and_long_expressions_end() {
+    let schema = schema(ORDER);
+    let nested = |n: usize| format!("{}paid{}", "(".repeat(n), ")".repeat(n));
+    for (text, message) in [
+        (nested(25), "brackets"),
+        (nested(4_000), "brackets"),
+        ("[".repeat(25), "brackets"),
+        ("x".repeat(5_000), "longer than"),
+        (vec!["paid"; 100].join(" == "), "nests deeper than"),
+        (
+            format!("{}paid", "paid ? paid : ".repeat(60)),
+            "nests deeper than",
+        ),
+        (format!("{}paid", "paid ? paid : ".repeat(250)), "not CEL"),
+    ] {
+        let faults = Expr::compile(&placed(&text), &schema).expect_err(message);
+        assert!(faults[0].message.contains(message), "{faults:?}");
+    }
+    let many = vec!["1"; 500].join(", ");
+    for text in [
+        nested(24),
+        vec!["paid"; 500].join(" && "),
+        format!("{}paid", "paid ? paid : ".repeat(40)),
+        format!("{}paid", "!".repeat(500)),
+        format!("!(2 in [{many}])"),
+    ] {
+        let expr = Expr::compile(&placed(&text), &schema).expect("compiles");
+        assert_eq!(expr.eval_bool(&order()), Ok(true), "{text}");
+    }
+}
+
+proptest::proptest! {
+    /// Whatever is written ends as an expression that can be evaluated, or as faults.
+    #[test]
+    fn no_expression_panics(parts in proptest::collection::vec(proptest::sample::select(vec![
+        "quantity", "amount", "note", "status", "customer", ".age", ".email", "either", "day", "paid", "1", "-2.5",
+        "'NEW'", "null", "true", "b'x'", "==", "!=", "<", ">=", "&&", "||", "!", "?", ":", "(", ")", "[", "]", ",",
+        "in", "has(", "date(", "localTime(", "+", "é", "'", "\n", "{", "}",
+    ]), 1..9)) {
+        let schema = schema(ORDER);
+        if let Ok(expr) = Expr::compile(&placed(&parts.join(" ")), &schema) {
+            let result = expr.eval(&order());
+            let message = result.err().map(|error| error.message).unwrap_or_default();
+            proptest::prop_assert!(!message.contains("type that"), "{}", message);
+        }
+    }
+}

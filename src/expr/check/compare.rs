@@ -57,7 +57,7 @@ impl Checker<'_> {
         // A literal is turned into what each element is, so it is compared with them one by one.
         let constant = matches!(wanted.ir, Ir::Const(_) | Ir::Number(..));
         let mut choices = Vec::with_capacity(elements.elements.len());
-        let mut any = Ir::Const(Value::Boolean(false));
+        let mut pairs = Vec::new();
         let mut sound = true;
         for element in &elements.elements {
             let typed = self.check(element, known);
@@ -72,16 +72,13 @@ impl Checker<'_> {
                 sound = false;
                 continue;
             };
-            if constant {
-                let op = Op::Equal;
-                let equal = Ir::Compare(Comparison { op, kinds }, Box::new((copy.ir, choice)));
-                any = Ir::Or(Box::new(any), Box::new(equal));
-            } else {
-                choices.push((kinds, choice));
+            match constant {
+                true => pairs.push((kinds, copy.ir, choice)),
+                false => choices.push((kinds, choice)),
             }
         }
         let ir = match constant {
-            true => any,
+            true => Ir::AnyEqual(pairs),
             false => Ir::In(Box::new(wanted.ir), choices),
         };
         sound.then(|| Typed::boolean(ir, Facts::default()))
