@@ -13,6 +13,7 @@ mod render;
 pub mod resolve;
 pub mod cache;
 pub mod registry;
+pub mod rules;
 pub mod schema;
 pub mod value;
 pub mod wire;

@@ -1,0 +1,264 @@
+//! Rules: what must hold of an event beyond its schema. Input: an event of the contract's schema. Output: nothing, or
+//! the first violation as a [`RecordError`] that names the rule, the constraint and the field, never the value.
+//!
+//! A null satisfies every constraint but `required`. `required` on a field below a null record fails at that record;
+//! below an empty or null array or map there is nothing to check. Paths are those of [`crate::expr::path`]; an
+//! element is named by its index (`items[2].price`), an entry of a map by its position (`attributes[0]`), because its
+//! key is payload.
+
+mod compile;
+
+use super::path::Trail;
+use super::schema::Schema;
+use super::value::Value;
+use crate::config::fault::Fault;
+use crate::config::model::{OnFail, Placed, RulesFile};
+use crate::error::{Reason, RecordError};
+use crate::expr::Expr;
+use crate::expr::path::{Path, Segment};
+use num_bigint::BigInt;
+use regex::Regex;
+use std::fmt;
+
+/// The compiled rules of a contract.
+#[derive(Debug, Default)]
+pub struct Rules {
+    rules: Vec<Compiled>,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    name: String,
+    on_fail: OnFail,
+    test: Test,
+}
+
+#[derive(Debug)]
+enum Test {
+    Expr(Expr),
+    Field { path: Path, test: FieldTest },
+}
+
+/// A constraint, for the type of its field.
+#[derive(Debug)]
+enum FieldTest {
+    Required,
+    /// Integers, and decimals by their unscaled number: bounds rounded inwards.
+    Whole {
+        min: Option<BigInt>,
+        max: Option<BigInt>,
+        said: String,
+    },
+    /// Floating point: each bound as the field's own type would hold it, so that 0.1 is within a maximum of 0.1.
+    Float {
+        min: Option<f64>,
+        max: Option<f64>,
+        said: String,
+    },
+    OneOf {
+        allowed: Vec<Value>,
+        said: String,
+    },
+    Pattern(Regex, String),
+    Length {
+        min: Option<usize>,
+        max: Option<usize>,
+    },
+}
+
+impl fmt::Display for FieldTest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FieldTest::Required => f.write_str("required"),
+            FieldTest::Whole { said, .. } | FieldTest::Float { said, .. } => {
+                write!(f, "range {said}")
+            }
+            FieldTest::OneOf { said, .. } => write!(f, "one_of {said}"),
+            FieldTest::Pattern(_, written) => write!(f, "pattern {written}"),
+            FieldTest::Length { min, max } => {
+                let min = min.map(|n| n.to_string());
+                let max = max.map(|n| n.to_string());
+                write!(f, "length {}", bounds(min.as_deref(), max.as_deref()))
+            }
+        }
+    }
+}
+
+fn bounds(min: Option<&str>, max: Option<&str>) -> String {
+    match (min, max) {
+        (Some(min), Some(max)) => format!("{min} to {max}"),
+        (Some(min), None) => format!("at least {min}"),
+        (None, Some(max)) => format!("at most {max}"),
+        (None, None) => "any".to_owned(),
+    }
+}
+
+impl Rules {
+    /// Compiles a rules file against the contract's schema. Its `fields` must exist in the schema too.
+    pub fn compile(file: &RulesFile, schema: &Schema) -> Result<Rules, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut rules = Vec::with_capacity(file.rules.len());
+        for rule in &file.rules {
+            match compile::compile(rule, schema) {
+                Ok(compiled) => rules.push(compiled),
+                Err(found) => faults.extend(found),
+            }
+        }
+        for (field, doc) in &file.fields {
+            let written = Placed {
+                value: field.clone(),
+                place: doc.place.clone(),
+            };
+            if let Err(fault) = Path::resolve(schema, &written) {
+                faults.push(fault);
+            }
+        }
+        match faults.is_empty() {
+            true => Ok(Rules { rules }),
+            false => Err(faults),
+        }
+    }
+
+    /// Whether there is nothing to check.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Checks an event, in the order of the file. A rule that only warns is told to `warned` by its name.
+    pub fn check(&self, event: &Value, warned: &mut dyn FnMut(&str)) -> Result<(), RecordError> {
+        for rule in &self.rules {
+            match (rule.violation(event), rule.on_fail) {
+                (None, _) => {}
+                (Some(error), OnFail::DeadLetter) => return Err(error),
+                (Some(_), OnFail::Warn) => warned(&rule.name),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Compiled {
+    fn violation(&self, event: &Value) -> Option<RecordError> {
+        let fail = |what: &str, path: &str| {
+            let message = format!("rule {}: {what}", self.name);
+            RecordError::new(Reason::RuleViolation, message).at(path)
+        };
+        match &self.test {
+            Test::Expr(expr) => {
+                let field = match expr.fields() {
+                    [only] => only.as_str(),
+                    _ => "",
+                };
+                match expr.eval_bool(event) {
+                    Ok(true) => None,
+                    Ok(false) => Some(fail(&format!("`{}` is false", expr.text()), field)),
+                    Err(error) => Some(fail(&error.message, &error.path)),
+                }
+            }
+            Test::Field { path, test } => {
+                let mut trail = Trail::default();
+                walk(event, &path.segments, test, &mut trail)
+                    .then(|| fail(&format!("{} fails {test}", path.text), &trail.render()))
+            }
+        }
+    }
+}
+
+/// Whether a value at the path fails; the trail then leads to it.
+fn walk<'a>(value: &Value, rest: &'a [Segment], test: &FieldTest, trail: &mut Trail<'a>) -> bool {
+    let value = value.inner();
+    let Some((segment, rest)) = rest.split_first() else {
+        return test.fails(value);
+    };
+    match (segment, value) {
+        (Segment::Field(position, name), Value::Record(fields)) => {
+            trail.push_field(name);
+            let Some(field) = fields.get(*position) else {
+                return true;
+            };
+            if walk(field, rest, test, trail) {
+                return true;
+            }
+            trail.pop();
+            false
+        }
+        (Segment::Elements, Value::Array(elements)) => {
+            elements.iter().enumerate().any(|(index, element)| {
+                trail.push_index(index);
+                let fails = walk(element, rest, test, trail);
+                if !fails {
+                    trail.pop();
+                }
+                fails
+            })
+        }
+        (Segment::Values, Value::Map(entries)) => {
+            entries.iter().enumerate().any(|(index, (_, entry))| {
+                trail.push_index(index);
+                let fails = walk(entry, rest, test, trail);
+                if !fails {
+                    trail.pop();
+                }
+                fails
+            })
+        }
+        // A null on the way: nothing to check, unless a field that is required is missing with it.
+        _ => {
+            matches!(test, FieldTest::Required)
+                && matches!(segment, Segment::Field(..))
+                && rest.iter().all(|below| matches!(below, Segment::Field(..)))
+        }
+    }
+}
+
+impl FieldTest {
+    fn fails(&self, value: &Value) -> bool {
+        if let Value::Null = value {
+            return matches!(self, FieldTest::Required);
+        }
+        match self {
+            FieldTest::Required => matches!(value, Value::String(text) if text.is_empty()),
+            FieldTest::Whole { min, max, .. } => {
+                let number = match value {
+                    Value::Int(int) => BigInt::from(*int),
+                    Value::Long(long) => BigInt::from(*long),
+                    Value::Bytes(bytes) | Value::Fixed(bytes) => {
+                        BigInt::from_signed_bytes_be(bytes)
+                    }
+                    _ => return true,
+                };
+                min.as_ref().is_some_and(|min| number < *min)
+                    || max.as_ref().is_some_and(|max| number > *max)
+            }
+            FieldTest::Float { min, max, .. } => {
+                let number = match value {
+                    Value::Float(float) => f64::from(*float),
+                    Value::Double(double) => *double,
+                    _ => return true,
+                };
+                // NaN is in no range.
+                number.is_nan()
+                    || min.is_some_and(|min| number < min)
+                    || max.is_some_and(|max| number > max)
+            }
+            FieldTest::OneOf { allowed, .. } => !allowed.contains(value),
+            FieldTest::Pattern(regex, _) => match value {
+                Value::String(text) => !regex.is_match(text),
+                _ => true,
+            },
+            FieldTest::Length { min, max } => {
+                let length = match value {
+                    Value::String(text) => text.chars().count(),
+                    Value::Bytes(bytes) | Value::Fixed(bytes) => bytes.len(),
+                    Value::Array(elements) => elements.len(),
+                    Value::Map(entries) => entries.len(),
+                    _ => return true,
+                };
+                min.is_some_and(|min| length < min) || max.is_some_and(|max| length > max)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

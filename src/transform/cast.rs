@@ -1,0 +1,205 @@
+//! `cast: { field: type }` changes a field's type. Exact: a value that has no counterpart in the new type (out of
+//! range, digits that would be lost, text that is not exactly that) is a record error, never a nearby value. Nullable
+//! stays nullable.
+//!
+//! | to | from |
+//! |---|---|
+//! | `string` | anything that is text or one value: numbers in plain digits, dates as ISO, timestamps as RFC 3339 in UTC, enums as their symbol, bytes that are UTF-8 |
+//! | `int`, `long` | each other, float and double without a fraction, decimals without one, text (`-?` digits, no leading zeros); a date is an `int` of days, a timestamp a `long` of its unit |
+//! | `float`, `double` | numbers and decimals that survive the way back; text of a number, likewise |
+//! | `boolean` | the texts `true` and `false` |
+//! | `bytes` | text as UTF-8, fixed |
+//! | `decimal(p,s)` | numbers, decimals, text such as `-12.50`; a float or double stands for its shortest decimal text |
+//! | `date` | text `YYYY-MM-DD`; an `int` of days |
+//! | `timestamp-millis`, `timestamp-micros` | each other, text in RFC 3339 with its offset, a `long` of that unit |
+//!
+//! A date becomes a timestamp, and the reverse, only by saying in which zone: `localTime()` in a `set`.
+
+use super::convert::{self, Conversion};
+use super::{Outcome, shape};
+use crate::config::fault::Fault;
+use crate::config::model::Placed;
+use crate::contract::schema::{Kind, Logical, Node, NodeId, Schema};
+use crate::contract::value::Value;
+use crate::error::{Reason, RecordError};
+use crate::expr::path::{peel, slot, suggest, type_name, unwrapped};
+use crate::expr::types::Base;
+
+#[derive(Debug)]
+pub(super) struct Cast {
+    field: String,
+    positions: Vec<usize>,
+    to: String,
+    conversion: Conversion,
+}
+
+/// What a field can be cast to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    String,
+    Int,
+    Long,
+    Float,
+    Double,
+    Boolean,
+    Bytes,
+    Decimal { precision: usize, scale: usize },
+    Date,
+    TimestampMillis,
+    TimestampMicros,
+}
+
+const NAMES: [&str; 11] = [
+    "string",
+    "int",
+    "long",
+    "float",
+    "double",
+    "boolean",
+    "bytes",
+    "decimal(p,s)",
+    "date",
+    "timestamp-millis",
+    "timestamp-micros",
+];
+
+pub(super) fn compile(
+    entries: &[(Placed<String>, Placed<String>)],
+    input: &Schema,
+    faults: &mut Vec<Fault>,
+) -> Outcome<Vec<Cast>> {
+    let before = faults.len();
+    let mut output = input.clone();
+    let mut casts = Vec::with_capacity(entries.len());
+    let mut touched = Vec::new();
+    for (field, to) in entries {
+        let path = shape::plain_path(input, field);
+        let target = Target::parse(to);
+        let (path, positions, target) = match (path, target) {
+            (Ok((path, positions)), Ok(target)) => (path, positions, target),
+            (path, target) => {
+                faults.extend(path.err());
+                faults.extend(target.err());
+                continue;
+            }
+        };
+        touched.push((field, positions.clone()));
+        let from = peel(input, path.declared).node;
+        let node = target.node(&mut output);
+        let declared = shape::retyped(&mut output, path.declared, node);
+        shape::retype(&mut output, &positions, declared);
+        match convert::find(input.node(from), target) {
+            Ok(conversion) => casts.push(Cast {
+                field: field.value.clone(),
+                positions,
+                to: to.value.clone(),
+                conversion,
+            }),
+            Err(hint) => {
+                let what = type_name(input, from);
+                let message = format!("{what} cannot be cast to {}", to.value);
+                let fault = Fault::new(&to.place, to.value.clone(), message);
+                faults.push(match hint {
+                    Some(hint) => fault.hint(hint),
+                    None => fault,
+                });
+            }
+        }
+    }
+    shape::overlap(&touched, faults);
+    match faults.len() == before {
+        true => Outcome::new(casts, output),
+        false => Outcome::failed(output),
+    }
+}
+
+impl Cast {
+    pub(super) fn apply(&self, event: &mut Value) -> Result<(), RecordError> {
+        let Some(value) = slot(event, &self.positions) else {
+            return Ok(());
+        };
+        let value = unwrapped(value);
+        if let Value::Null = value {
+            return Ok(());
+        }
+        let taken = std::mem::replace(value, Value::Null);
+        *value = self.conversion.apply(taken).map_err(|why| {
+            let message = format!("cannot be cast to {}: {why}", self.to);
+            RecordError::new(Reason::TransformFailed, message).at(&self.field)
+        })?;
+        Ok(())
+    }
+}
+
+impl Target {
+    pub(super) fn parse(text: &Placed<String>) -> Result<Target, Fault> {
+        let written = text.value.trim();
+        let fault = |message: String| Fault::new(&text.place, text.value.clone(), message);
+        Ok(match written {
+            "string" => Target::String,
+            "int" => Target::Int,
+            "long" => Target::Long,
+            "float" => Target::Float,
+            "double" => Target::Double,
+            "boolean" => Target::Boolean,
+            "bytes" => Target::Bytes,
+            "date" => Target::Date,
+            "timestamp-millis" => Target::TimestampMillis,
+            "timestamp-micros" => Target::TimestampMicros,
+            _ => {
+                if let Some(arguments) = written.strip_prefix("decimal") {
+                    return decimal(arguments).map_err(|why| {
+                        fault(why.to_owned())
+                            .hint("write `decimal(precision,scale)`, as in `decimal(12,2)`")
+                    });
+                }
+                let fault = fault(format!("there is no cast to `{written}`"));
+                return Err(match suggest(written, NAMES.into_iter()) {
+                    Some(near) => fault.hint(format!("did you mean `{near}`?")),
+                    None => fault.hint(format!("there are {}", NAMES.join(", "))),
+                });
+            }
+        })
+    }
+
+    fn node(self, schema: &mut Schema) -> NodeId {
+        let (kind, logical) = match self {
+            Target::String => return Base::String.intern(schema),
+            Target::Int => return Base::Int.intern(schema),
+            Target::Long => return Base::Long.intern(schema),
+            Target::Float => return Base::Float.intern(schema),
+            Target::Double => return Base::Double.intern(schema),
+            Target::Boolean => return Base::Boolean.intern(schema),
+            Target::Bytes => return Base::Bytes.intern(schema),
+            Target::Date => return Base::Date.intern(schema),
+            Target::TimestampMillis => return Base::TimestampMillis.intern(schema),
+            Target::TimestampMicros => (Kind::Long, Logical::TimestampMicros),
+            Target::Decimal { precision, scale } => {
+                (Kind::Bytes, Logical::Decimal { precision, scale })
+            }
+        };
+        schema.nodes.push(Node {
+            kind,
+            logical: Some(logical),
+        });
+        schema.nodes.len() - 1
+    }
+}
+
+fn decimal(arguments: &str) -> Result<Target, &'static str> {
+    let malformed = "a decimal needs its precision and scale";
+    let inside = arguments.trim().strip_prefix('(');
+    let inside = inside.and_then(|rest| rest.strip_suffix(')'));
+    let (precision, scale) = inside
+        .and_then(|both| both.split_once(','))
+        .ok_or(malformed)?;
+    let number = |text: &str| text.trim().parse::<usize>().map_err(|_| malformed);
+    let (precision, scale) = (number(precision)?, number(scale)?);
+    match precision {
+        0 => Err("the precision must be at least 1"),
+        // Far above what any warehouse takes; a bound on work.
+        500.. => Err("the precision must be below 500"),
+        _ if scale > precision => Err("the scale must not be above the precision"),
+        _ => Ok(Target::Decimal { precision, scale }),
+    }
+}
