@@ -1,0 +1,53 @@
+# What a person does with this project, one command each. `make` alone lists them.
+# Each target first checks what it needs (scripts/need); Rust itself is the one thing that must be there.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+# Arguments for `driftgate demo`, such as DEMO_ARGS="--duration 20s --output json".
+DEMO_ARGS ?=
+# Arguments for `cargo test`, such as TEST_ARGS="--test regression" or TEST_ARGS="-- retry".
+TEST_ARGS ?=
+# How often `make soak` runs the tests.
+SOAK_ROUNDS ?= 10
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build lint test soak audit clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: ## build and run the demo: embedded broker and registry, nothing else needed (DEMO_ARGS)
+	@scripts/need build
+	$(CARGO) build --locked --bin driftgate
+	@exec "$(TARGET)/debug/driftgate" demo $(DEMO_ARGS)
+
+build: ## build the optimised program: target/release/driftgate
+	@scripts/need build
+	$(CARGO) build --locked --release --bin driftgate
+
+lint: ## formatting, clippy, and the dependencies' licences, bans and sources
+	@scripts/need lint
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	@scripts/deny licenses bans sources
+
+test: ## every test, with a real Apache Kafka and two real schema registries (TEST_ARGS)
+	@scripts/need test
+	@scripts/fetch
+	@scripts/with-real $(CARGO) test --locked $(TEST_ARGS)
+
+soak: ## the same tests again and again, to find what fails one time in many (SOAK_ROUNDS, TEST_ARGS)
+	@scripts/need test
+	@scripts/fetch
+	@for round in $$(seq $(SOAK_ROUNDS)); do \
+		echo "==> round $$round of $(SOAK_ROUNDS)"; \
+		scripts/with-real $(CARGO) test --locked $(TEST_ARGS) || exit 1; \
+	done
+
+audit: ## known vulnerabilities of the dependencies (fetches the advisory database)
+	@scripts/need lint
+	@scripts/deny advisories
+
+clean: ## remove what was built and fetched: the folder target
+	$(CARGO) clean

@@ -1,0 +1,61 @@
+//! Waiting for what another thread or process will do: always a poll, always with a deadline.
+
+use std::time::{Duration, Instant};
+
+/// What a probe may answer: `bool` or `Option`.
+pub trait Answer {
+    /// What is got in the end.
+    type Value;
+    /// `None` means: not yet.
+    fn answer(self) -> Option<Self::Value>;
+}
+
+impl Answer for bool {
+    type Value = ();
+    fn answer(self) -> Option<()> {
+        self.then_some(())
+    }
+}
+
+impl<T> Answer for Option<T> {
+    type Value = T;
+    fn answer(self) -> Option<T> {
+        self
+    }
+}
+
+/// Asks `probe` until it answers, and panics with `what` when that takes longer than `deadline`.
+#[track_caller]
+pub fn eventually<A: Answer>(
+    deadline: Duration,
+    what: &str,
+    mut probe: impl FnMut() -> A,
+) -> A::Value {
+    match within(deadline, &mut probe) {
+        Some(value) => value,
+        None => panic!("not within {deadline:?}: {what}"),
+    }
+}
+
+/// Asks `probe` until it answers, or until `deadline` is over.
+pub fn within<A: Answer>(deadline: Duration, mut probe: impl FnMut() -> A) -> Option<A::Value> {
+    let until = Instant::now() + deadline;
+    loop {
+        if let Some(value) = probe().answer() {
+            return Some(value);
+        }
+        if Instant::now() >= until {
+            return None;
+        }
+        pause(Duration::from_millis(20));
+    }
+}
+
+/// The one sleep of the tests: between two polls.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the pause between two polls of a condition with a deadline"
+)]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
