@@ -26,6 +26,8 @@ pub enum PauseReason {
     RetryNotDue,
     /// The registry could not be asked, or answered with anything but the schema or "unknown id".
     RegistryUnavailable,
+    /// A lookup could not be asked, and there is no retry tier to wait in.
+    LookupUnavailable,
     /// A lookup answered in a way that no record can cause: wrong shape, 401, 403, a redirect.
     LookupMisconfigured,
     /// The broker refused or lost an output for a reason that is not the record's own.
@@ -38,9 +40,10 @@ pub enum PauseReason {
 
 impl PauseReason {
     /// Every reason, for tables and metric labels.
-    pub const ALL: [PauseReason; 6] = [
+    pub const ALL: [PauseReason; 7] = [
         PauseReason::RetryNotDue,
         PauseReason::RegistryUnavailable,
+        PauseReason::LookupUnavailable,
         PauseReason::LookupMisconfigured,
         PauseReason::BrokerRefused,
         PauseReason::DeadLetterRefused,
@@ -52,6 +55,7 @@ impl PauseReason {
         match self {
             PauseReason::RetryNotDue => "retry_not_due",
             PauseReason::RegistryUnavailable => "registry_unavailable",
+            PauseReason::LookupUnavailable => "lookup_unavailable",
             PauseReason::LookupMisconfigured => "lookup_misconfigured",
             PauseReason::BrokerRefused => "broker_refused",
             PauseReason::DeadLetterRefused => "dead_letter_refused",
@@ -64,6 +68,7 @@ impl PauseReason {
         match self {
             PauseReason::RetryNotDue | PauseReason::Backpressure => false,
             PauseReason::RegistryUnavailable
+            | PauseReason::LookupUnavailable
             | PauseReason::LookupMisconfigured
             | PauseReason::BrokerRefused
             | PauseReason::DeadLetterRefused => true,

@@ -20,23 +20,27 @@
 //! [`record`], [`headers`] and [`error`] are the words all of them share.
 
 pub mod admin;
+pub mod build;
 pub mod cli;
 pub mod config;
 pub mod contract;
-pub mod emit;
-pub mod cli;
+pub mod demo;
 pub mod embedded;
+pub mod emit;
 pub mod error;
+pub mod expr;
 pub mod failure;
 pub mod failure_log;
-pub mod expr;
 pub mod headers;
 pub mod health;
 pub mod ingest;
+pub mod instance;
 pub mod metrics;
 pub mod native;
+pub mod pipeline;
 pub mod record;
+pub mod review;
 pub mod status;
 pub mod telemetry;
-pub mod review;
 pub mod transform;
+pub mod worker;

@@ -78,7 +78,8 @@ fn topics(pipeline: &Pipeline) -> Vec<(String, String, String)> {
         }
     }
     for topic in dead_letter_topics(pipeline) {
-        let kept = format_duration(pipeline.failure.dead_letter.retention);
+        let retention = pipeline.failure.dead_letter.retention;
+        let kept = retention.map_or("for ever".to_owned(), format_duration);
         let what = if pipeline.create_topics {
             format!("kept {kept} if created here")
         } else {

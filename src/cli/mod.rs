@@ -1,6 +1,132 @@
-//! The commands, one file each.
+//! The commands, one file each. Exit codes: 0 ok, 1 findings, 2 usage or a configuration that `run` refuses, 3 could
+//! not run. Results go to stdout, logs and messages to stderr.
 
-pub mod schema;
-//! The commands, one file each. They turn arguments into calls and results into exit codes; `anyhow` ends here.
+pub mod check;
+pub mod completions;
+pub mod demo;
 pub mod flow;
 pub mod init;
+pub mod run;
+pub mod schema;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::telemetry::{self, LogFormat};
+
+/// Something is wrong with what was checked.
+pub const FINDINGS: u8 = 1;
+/// Usage, or a configuration that `run` refuses.
+pub const USAGE: u8 = 2;
+/// Broker, registry or another part that is needed could not be reached.
+pub const COULD_NOT_RUN: u8 = 3;
+
+/// Holds every record to an Avro contract, and loses none.
+#[derive(Debug, Parser)]
+#[command(name = "driftgate", version, about, long_about = None, max_term_width = 100)]
+struct Args {
+    /// How logs are written to stderr.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        env = "DRIFTGATE_LOG_FORMAT"
+    )]
+    log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as `driftgate=debug,librdkafka=warn`.
+    #[arg(long, global = true, default_value = "info", env = "RUST_LOG")]
+    log_level: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the pipelines.
+    Run(run::RunArgs),
+    /// Find what is wrong before start: configuration, contracts, expressions, topics, registry.
+    Check(check::CheckArgs),
+    /// The whole thing in a minute: broker, registry and a stream of orders in which things go wrong.
+    Demo(demo::DemoArgs),
+    /// Write a commented starting point.
+    Init(init::InitArgs),
+    /// Register and review schemas.
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
+    /// Print a completion script for a shell.
+    Completions(completions::CompletionsArgs),
+    /// Print the version, also of librdkafka.
+    Version,
+}
+
+/// Parses the arguments, runs the command, and says how it ended.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Err(error) = telemetry::init(args.log_format, &args.log_level) {
+        complain(&format!("driftgate: {error}"));
+        return ExitCode::from(USAGE);
+    }
+    let result = match args.command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Init(args) => init::run(args),
+        Command::Schema(command) => schema::run(command, load_config),
+        Command::Completions(args) => completions::run(args),
+        Command::Version => version(),
+    };
+    result.unwrap_or_else(|error| {
+        complain(&format!("driftgate: {error:#}"));
+        ExitCode::from(COULD_NOT_RUN)
+    })
+}
+
+fn version() -> anyhow::Result<ExitCode> {
+    let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
+    print(&format!(
+        "driftgate {} (librdkafka {librdkafka})\n",
+        env!("CARGO_PKG_VERSION")
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a result to stdout. A reader that has gone away (`| head`) ends the command quietly.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Writes a message for a person to stderr. One that cannot be written has nowhere else to go.
+pub(crate) fn complain(text: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
+}
+
+/// The environment, as the configuration interpolates it.
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// A runtime for commands that ask the broker or the registry.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?)
+}
+
+/// The configuration of a command that only borrows addresses and schemas from it.
+fn load_config(path: &std::path::Path) -> anyhow::Result<crate::config::model::Config> {
+    match crate::config::load(path, &environment) {
+        Ok(loaded) => Ok(loaded.config),
+        Err(faults) => Err(anyhow::anyhow!(
+            "{}",
+            crate::config::diagnose::render(&faults, false)
+        )),
+    }
+}

@@ -362,6 +362,7 @@ fn sink(view: View<'_>, cx: &mut Lowering<'_>) -> Sink {
             .unwrap_or_else(|| format!("{topic}-value")),
         topic,
         schema,
+        place: view.at().clone(),
         auto_register,
     }
 }
@@ -390,7 +391,7 @@ fn failure(view: View<'_>, cx: &mut Lowering<'_>) -> Failure {
         budget: retry.duration("budget"),
         dead_letter: DeadLetter {
             topic: dead_letter.text("topic"),
-            retention: dead_letter.duration("retention"),
+            retention: dead_letter.optional_duration("retention"),
         },
     }
 }

@@ -104,7 +104,10 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
     }
     line(
         "failure.dead_letter.retention",
-        &format_duration(failure.dead_letter.retention),
+        &failure
+            .dead_letter
+            .retention
+            .map_or("for ever".to_owned(), format_duration),
     );
 }
 

@@ -128,6 +128,11 @@ impl<'a> View<'a> {
             .unwrap_or_default()
     }
 
+    /// A duration that may be absent and then has no default.
+    pub(crate) fn optional_duration(&self, name: &str) -> Option<Duration> {
+        self.parsed(name, |text| parse_duration(text).ok())
+    }
+
     pub(crate) fn size(&self, name: &str) -> u64 {
         self.parsed(name, |text| parse_size(text).ok())
             .unwrap_or_default()

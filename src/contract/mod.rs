@@ -1,6 +1,7 @@
 //! The contract: what a record must be. Input: a record's value bytes. Output: an event of the contract's schema, or
 //! a [`RecordError`](crate::error::RecordError). Knows nothing of topics, partitions or offsets.
 
+pub mod cache;
 pub mod decimal;
 pub mod decode;
 pub mod default;
@@ -9,10 +10,9 @@ pub mod json;
 mod parse;
 pub mod path;
 pub mod plan;
+pub mod registry;
 mod render;
 pub mod resolve;
-pub mod cache;
-pub mod registry;
 pub mod rules;
 pub mod schema;
 pub mod value;

@@ -155,9 +155,19 @@ impl OffsetTracker {
         self.pending.len()
     }
 
+    /// Whether a begun record is still in the books: not complete, and not rewound.
+    pub fn holds(&self, sequence: Sequence) -> bool {
+        self.pending
+            .binary_search_by_key(&sequence, |pending| pending.sequence)
+            .is_ok()
+    }
+
     /// Begun and without an outcome.
     pub fn open(&self) -> usize {
-        self.pending.iter().filter(|pending| pending.outcome.is_none()).count()
+        self.pending
+            .iter()
+            .filter(|pending| pending.outcome.is_none())
+            .count()
     }
 
     /// Forgets everything from the first incomplete record on; that record is expected next. Sequences given out

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::{Histogram, IntCounter, Registry, TextEncoder};
 
+use crate::contract::cache::CacheStats;
 use crate::health::{Dependency, Health};
 use families::Families;
 pub use partition::PartitionMetrics;
@@ -54,23 +55,6 @@ struct Series {
     counters: Arc<Counters>,
     /// `None` while nobody here owns the partition.
     gauges: Option<(u64, Arc<Gauges>)>,
-}
-
-/// The schema cache's own figures, absolute since start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CacheStats {
-    /// Ids answered from the cache.
-    pub hits: u64,
-    /// Ids that were not in it.
-    pub misses: u64,
-    /// Requests to the registry; fewer than misses, since those for one id are joined.
-    pub fetches: u64,
-    /// Requests that brought neither a schema nor "unknown id".
-    pub failures: u64,
-    /// Schemas dropped to make room.
-    pub evictions: u64,
-    /// Schemas held now.
-    pub entries: u64,
 }
 
 /// Sums over everything, for the status line.

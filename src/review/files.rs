@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use saphyr::{LoadableYamlNode as _, Yaml};
 use serde_json::Value;
 
+use crate::config;
 use crate::config::model::{Config, SchemaSource};
 
 /// The levels that a registry knows.
@@ -193,6 +193,15 @@ pub fn plan(targets: &[Target]) -> Result<Vec<SchemaFile>, Vec<String>> {
     }
 }
 
+/// A schema file's text, and those of the files that it takes types from, dependencies first.
+pub fn read(path: &Path) -> Result<(String, Vec<String>), String> {
+    let mut files = plan(&[Target::of_file(path)]).map_err(|faults| faults.join("\n"))?;
+    let last = files
+        .pop()
+        .ok_or_else(|| format!("{}: nothing to read", path.display()))?;
+    Ok((last.text, files.into_iter().map(|file| file.text).collect()))
+}
+
 /// A file and the named types in it.
 #[derive(Debug)]
 struct Read {
@@ -356,7 +365,7 @@ fn avsc_files(dir: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(paths)
 }
 
-/// `compatibility` of the rules file. Only this one key is looked at: the rules themselves are not the registry's.
+/// `compatibility` of the rules file.
 fn level_of(target: &Target) -> Result<Option<String>, String> {
     let path = match &target.rules {
         Some(path) => path.clone(),
@@ -368,23 +377,10 @@ fn level_of(target: &Target) -> Result<Option<String>, String> {
             beside
         }
     };
-    let shown = path.display();
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("{shown}: {error}"))?;
-    let documents = Yaml::load_from_str(&text).map_err(|error| format!("{shown}: {error}"))?;
-    let Some(level) = documents
-        .first()
-        .and_then(|document| document.as_mapping_get("compatibility"))
-    else {
-        return Ok(None);
-    };
-    let level = level.as_str().unwrap_or_default().to_ascii_uppercase();
-    if LEVELS.contains(&level.as_str()) {
-        return Ok(Some(level));
+    match config::rules::load(&path, &|name| std::env::var(name).ok()) {
+        Ok((rules, _)) => Ok(rules.compatibility),
+        Err(faults) => Err(config::diagnose::render(&faults, false)),
     }
-    Err(format!(
-        "{shown}: compatibility is to be one of {}",
-        LEVELS.join(", ")
-    ))
 }
 
 const PRIMITIVES: [&str; 8] = [

@@ -1,12 +1,12 @@
 //! Registering schema files. Input: files in dependency order. Output: what became of each. Running it twice changes
 //! nothing the second time. Reused wherever a schema has to be known before records are written with it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::files::SchemaFile;
-use crate::contract::registry::{Reference, RegistryClient, RegistryError};
+use super::files::{self, SchemaFile, Target};
+use crate::contract::registry::{Reference, RegistryClient, RegistryError, Version};
 
 /// What became of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -294,4 +294,91 @@ fn judge(error: RegistryError, outcome: &mut Outcome) -> Result<(), RegistryErro
     };
     outcome.reasons.push(error.to_string());
     Ok(())
+}
+
+/// The id of a reviewed file under `subject`, if it is registered there with the files that it refers to.
+pub async fn find_file(
+    client: &RegistryClient,
+    subject: &str,
+    path: &Path,
+) -> Result<Option<u32>, RegistryError> {
+    let files = planned(subject, path)?;
+    let mut versions: Vec<Version> = Vec::with_capacity(files.len());
+    for file in &files {
+        let references = referred(file, &versions);
+        match client.find(&file.subject, &file.text, &references).await? {
+            Some(version) => versions.push(version),
+            None => return Ok(None),
+        }
+    }
+    Ok(versions.last().map(|version| version.id))
+}
+
+/// Registers a reviewed file under `subject`, and before it the files that it refers to. Idempotent.
+pub async fn ensure_file(
+    client: &RegistryClient,
+    subject: &str,
+    path: &Path,
+) -> Result<u32, RegistryError> {
+    let files = planned(subject, path)?;
+    let mut versions: Vec<Version> = Vec::with_capacity(files.len());
+    for file in &files {
+        let references = referred(file, &versions);
+        ensure(client, &file.subject, &file.text, &references).await?;
+        let found = client.find(&file.subject, &file.text, &references).await?;
+        versions.push(found.ok_or_else(|| RegistryError::NoSuchSubject(file.subject.clone()))?);
+    }
+    let last = versions.last().map(|version| version.id);
+    last.ok_or_else(|| RegistryError::NoSuchSubject(subject.to_owned()))
+}
+
+/// What the registry has against a reviewed file as the next version of `subject`: empty when it would take it.
+pub async fn check_file(
+    client: &RegistryClient,
+    subject: &str,
+    path: &Path,
+) -> Result<Vec<String>, RegistryError> {
+    let files = planned(subject, path)?;
+    let mut versions: Vec<Version> = Vec::with_capacity(files.len());
+    for (index, file) in files.iter().enumerate() {
+        let references = referred(file, &versions);
+        if index + 1 == files.len() {
+            return client
+                .check_compatible(&file.subject, &file.text, &references)
+                .await;
+        }
+        match client.find(&file.subject, &file.text, &references).await? {
+            Some(version) => versions.push(version),
+            // Not registered either: registering brings both, in order.
+            None => return Ok(Vec::new()),
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn planned(subject: &str, path: &Path) -> Result<Vec<SchemaFile>, RegistryError> {
+    let target = Target {
+        path: path.to_path_buf(),
+        subject: subject.to_owned(),
+        rules: None,
+    };
+    // The status that registries answer to a schema that cannot be read.
+    files::plan(&[target]).map_err(|faults| RegistryError::Refused {
+        status: 422,
+        message: faults.join("; "),
+    })
+}
+
+fn referred(file: &SchemaFile, versions: &[Version]) -> Vec<Reference> {
+    let needs = file
+        .needs
+        .iter()
+        .filter_map(|(index, name)| Some((versions.get(*index)?, name)));
+    needs
+        .map(|(version, name)| Reference {
+            name: name.clone(),
+            subject: version.subject.clone(),
+            version: version.version,
+        })
+        .collect()
 }

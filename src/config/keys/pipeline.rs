@@ -194,10 +194,11 @@ const DEAD_LETTER: &[Key] = &[
     key(
         "retention",
         Kind::Duration { min: secs(60), max: secs(10 * YEAR) },
-        "Retention of a dead-letter topic that Driftgate creates: the time that somebody has to look. Existing topics are \
-         left as they are.",
+        "Retention of a dead-letter topic that Driftgate creates. Brokers delete by a record's timestamp, which dead \
+         letters keep: with a retention of 14d, the dead letter of an event that is 15 days old is gone at once. So there \
+         is none unless you set one. Existing topics are left as they are.",
     )
-    .default("14d")
+    .default_note("for ever")
     .kafka("retention.ms"),
     later("pause_above", "Pauses a partition when more than this part of its records are dead letters, as `20%/1m`."),
     later("headers", "Further header dialects for dead letters: `[connect, spring, streams]`."),

@@ -1,0 +1,307 @@
+//! `driftgate check`: everything that can be known before start, told at once. Offline what is written; online also
+//! what only the broker and the registry know.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::{COULD_NOT_RUN, FINDINGS, USAGE, complain, environment, flow, print};
+use crate::build::{self, BuildError, Parts};
+use crate::config::model::{Config, Pipeline, SchemaSource};
+use crate::config::{self, diagnose, fault::Fault};
+use crate::contract::registry::{RegistryClient, RegistryError};
+use crate::ingest::properties;
+use crate::ingest::topics::{self, Finding, TopicAdmin};
+use crate::instance::refusal;
+use crate::review::register;
+
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  driftgate check -c driftgate.yaml\n  driftgate check --offline            # in a review, without broker and registry\n  driftgate check --print-schema > driftgate.schema.json"
+)]
+pub struct CheckArgs {
+    /// The configuration file.
+    #[arg(short, long, default_value = "driftgate.yaml")]
+    config: PathBuf,
+    /// Ask neither the broker nor the registry.
+    #[arg(long)]
+    offline: bool,
+    /// Print the type after each step as well.
+    #[arg(long)]
+    explain: bool,
+    /// How the flow is printed.
+    #[arg(long, value_enum, default_value = "table")]
+    output: Output,
+    /// Print the JSON Schema of the configuration file, for editors, and do nothing else.
+    #[arg(long)]
+    print_schema: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// A table and a Mermaid diagram.
+    Table,
+    /// One JSON object.
+    Json,
+    /// The Mermaid diagram alone.
+    Mermaid,
+}
+
+/// What was found, by how bad it is.
+#[derive(Debug, Default)]
+struct Report {
+    faults: Vec<Fault>,
+    warnings: Vec<Fault>,
+    findings: Vec<String>,
+    notes: Vec<String>,
+    unreachable: Vec<String>,
+}
+
+/// Checks the configuration.
+pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
+    if args.print_schema {
+        print(&format!("{:#}\n", config::schema::json_schema()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let loaded = match config::load(&args.config, &environment) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            complain(&diagnose::render(&faults, false));
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
+    let mut report = Report {
+        warnings: loaded.warnings,
+        ..Report::default()
+    };
+    let explained = super::runtime()?.block_on(examine(&loaded.config, &args, &mut report))?;
+    match args.output {
+        Output::Json => {
+            let mut json = flow::json(&loaded.config);
+            json["findings"] = report.findings.clone().into();
+            json["unreachable"] = report.unreachable.clone().into();
+            print(&format!("{json:#}\n"))?;
+        }
+        Output::Mermaid => print(&flow::mermaid(&loaded.config))?,
+        Output::Table => {
+            print(&flow::table(&loaded.config))?;
+            print(&format!("\n{}", flow::mermaid(&loaded.config)))?;
+        }
+    }
+    print(&explained)?;
+    Ok(conclude(&report))
+}
+
+fn conclude(report: &Report) -> ExitCode {
+    for faults in [&report.faults, &report.warnings] {
+        if !faults.is_empty() {
+            complain(&diagnose::render(faults, false));
+        }
+    }
+    for note in &report.notes {
+        complain(&format!("note: {note}"));
+    }
+    for finding in &report.findings {
+        complain(&format!("finding: {finding}"));
+    }
+    for what in &report.unreachable {
+        complain(&format!("not checked: {what}"));
+    }
+    if !report.faults.is_empty() {
+        ExitCode::from(USAGE)
+    } else if !report.findings.is_empty() {
+        ExitCode::from(FINDINGS)
+    } else if !report.unreachable.is_empty() {
+        ExitCode::from(COULD_NOT_RUN)
+    } else {
+        complain("check: ok");
+        ExitCode::SUCCESS
+    }
+}
+
+async fn examine(config: &Config, args: &CheckArgs, report: &mut Report) -> anyhow::Result<String> {
+    let registry = match args.offline {
+        true => None,
+        false => Some(RegistryClient::new(&config.registry)?),
+    };
+    let mut explained = String::new();
+    for pipeline in &config.pipelines {
+        let compiled = build::compile(pipeline, registry.as_ref(), &environment).await;
+        match compiled {
+            Ok(Some(parts)) => {
+                if args.explain {
+                    explain(pipeline, &parts, &mut explained)?;
+                }
+                if let Some(registry) = &registry {
+                    ask_registry(pipeline, registry, report).await;
+                }
+            }
+            Ok(None) => {
+                let text = format!(
+                    "pipeline {}: a schema lies in the registry, and --offline forbids to ask",
+                    pipeline.name
+                );
+                report.notes.push(text);
+            }
+            Err(BuildError::Faults(faults)) => report.faults.extend(faults),
+            Err(BuildError::Registry(error)) => registry_error(pipeline, &error, report),
+        }
+    }
+    if !args.offline {
+        ask_broker(config, report).await?;
+    }
+    Ok(explained)
+}
+
+fn explain(pipeline: &Pipeline, parts: &Parts, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "\npipeline {}", pipeline.name)?;
+    writeln!(
+        out,
+        "  contract {}: {}",
+        parts.contract.name,
+        record(&parts.contract.schema)
+    )?;
+    for (step, schema) in parts.types() {
+        writeln!(out, "  {step}: {}", record(schema))?;
+    }
+    writeln!(
+        out,
+        "  sink {}: {}",
+        parts.sink.name,
+        record(&parts.sink.schema)
+    )
+}
+
+fn record(schema: &crate::contract::schema::Schema) -> String {
+    let Some(record) = schema.record() else {
+        return schema.describe(schema.root);
+    };
+    let fields: Vec<_> = record
+        .fields
+        .iter()
+        .map(|field| format!("{}: {}", field.name, schema.describe(field.node)))
+        .collect();
+    format!("{{ {} }}", fields.join(", "))
+}
+
+fn registry_error(pipeline: &Pipeline, error: &RegistryError, report: &mut Report) {
+    let text = format!("pipeline {}: registry: {error}", pipeline.name);
+    match error {
+        RegistryError::Unavailable { .. } => report.unreachable.push(text),
+        _ => report.findings.push(text),
+    }
+}
+
+/// Whether the reviewed files are what the registry has, or would take.
+async fn ask_registry(pipeline: &Pipeline, registry: &RegistryClient, report: &mut Report) {
+    let contract = (
+        pipeline.contract.schema.subject(),
+        &pipeline.contract.schema,
+        false,
+    );
+    let sink = (pipeline.sink.subject.clone(), &pipeline.sink.schema, true);
+    for (subject, source, is_sink) in [contract, sink] {
+        let SchemaSource::File { path } = source else {
+            continue;
+        };
+        let found = match register::find_file(registry, &subject, path).await {
+            Ok(found) => found,
+            Err(error) => {
+                registry_error(pipeline, &error, report);
+                continue;
+            }
+        };
+        if found.is_none() {
+            match register::check_file(registry, &subject, path).await {
+                Ok(reasons) if reasons.is_empty() => {
+                    let text = format!(
+                        "pipeline {}: {} is not registered under {subject}",
+                        pipeline.name,
+                        path.display()
+                    );
+                    // The producers register what they write; what we write is ours to register.
+                    if is_sink && !pipeline.sink.auto_register {
+                        report.findings.push(format!("{text}: run `driftgate schema register -c …`, or set sink.auto_register: true"));
+                    } else {
+                        report.notes.push(text);
+                    }
+                }
+                Ok(reasons) => report.findings.push(format!(
+                    "pipeline {}: {} is not compatible with subject {subject}: {}",
+                    pipeline.name,
+                    path.display(),
+                    reasons.join("; ")
+                )),
+                Err(error) => registry_error(pipeline, &error, report),
+            }
+        }
+    }
+    check_compatibility_level(pipeline, registry, report).await;
+}
+
+/// The rules file may state the compatibility level that its subject is to have.
+async fn check_compatibility_level(
+    pipeline: &Pipeline,
+    registry: &RegistryClient,
+    report: &mut Report,
+) {
+    let Some(path) = &pipeline.contract.rules else {
+        return;
+    };
+    let Ok((rules, _)) = config::rules::load(path, &environment) else {
+        return;
+    };
+    let Some(wanted) = rules.compatibility else {
+        return;
+    };
+    let subject = pipeline.contract.schema.subject();
+    match registry.compatibility(&subject).await {
+        Ok(level) if level == wanted => {}
+        Ok(level) => report.findings.push(format!(
+            "pipeline {}: subject {subject} has compatibility {level}, and {} wants {wanted}: run `driftgate schema register`",
+            pipeline.name,
+            path.display()
+        )),
+        Err(error) => registry_error(pipeline, &error, report),
+    }
+}
+
+async fn ask_broker(config: &Config, report: &mut Report) -> anyhow::Result<()> {
+    let admin = TopicAdmin::new(&properties::admin(&config.kafka), Duration::from_secs(10))?;
+    for pipeline in &config.pipelines {
+        let known = match admin.known(&topics::names(pipeline)).await {
+            Ok(known) => known,
+            Err(error) => {
+                report.unreachable.push(format!("topics: {error}"));
+                return Ok(());
+            }
+        };
+        for finding in topics::findings(pipeline, &known) {
+            match refusal(&finding, pipeline.create_topics) {
+                Some(text) => report
+                    .findings
+                    .push(format!("pipeline {}: {text}", pipeline.name)),
+                None => report.notes.push(format!(
+                    "pipeline {}: {}",
+                    pipeline.name,
+                    intention(&finding)
+                )),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn intention(finding: &Finding) -> String {
+    match finding {
+        Finding::Create {
+            topic, partitions, ..
+        } => format!("topic {topic} will be created with {partitions} partitions"),
+        Finding::Grow { topic, from, to } => {
+            format!("topic {topic} will grow from {from} to {to} partitions")
+        }
+        Finding::MissingSource(topic) | Finding::TooSmall { topic, .. } => format!("topic {topic}"),
+    }
+}

@@ -1,0 +1,471 @@
+//! One running instance: everything that `driftgate run` starts, in order, and takes down again. Also what the demo and
+//! the tests run, so that they run the same thing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin;
+use crate::build::{self, BuildError};
+use crate::config::diagnose;
+use crate::config::model::{Config, Pipeline};
+use crate::contract::cache::{CacheSettings, RegistryState, SchemaCache};
+use crate::contract::registry::{RegistryClient, RegistryError};
+use crate::embedded::broker::EmbeddedBroker;
+use crate::error::FatalError;
+use crate::failure_log::FailureLog;
+use crate::health::{Dependency, Health};
+use crate::ingest::properties;
+use crate::ingest::topics::{self, Facts, Finding, Known, TopicAdmin};
+use crate::metrics::Metrics;
+use crate::pipeline::{Compiled, Stages};
+use crate::review;
+use crate::transform::lookup::LookupClient;
+use crate::worker::{Settings, Shared, Worker};
+
+/// Records of one batch; fewer where lookups make each one slow, so that a batch stays far below
+/// `max.poll.interval.ms`.
+const BATCH: usize = 1000;
+const BATCH_WITH_LOOKUPS: usize = 200;
+/// How long the broker is asked at start before an attempt counts as failed.
+const ASK: Duration = Duration::from_secs(10);
+/// How long a start waits between attempts to reach the broker or the registry.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// What an instance shares, made before anything else so that `/healthz` answers from the start.
+pub struct Instance {
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Readiness and liveness.
+    pub health: Arc<Health>,
+    failures: Arc<FailureLog>,
+    shutdown: CancellationToken,
+}
+
+impl Instance {
+    /// An instance that ends when `shutdown` is cancelled.
+    pub fn new(shutdown: CancellationToken) -> Self {
+        Instance {
+            metrics: Metrics::new(),
+            health: Health::new(),
+            failures: Arc::new(FailureLog::new(Instant::now())),
+            shutdown,
+        }
+    }
+
+    /// Starts everything, runs until shutdown or a fatal error, and takes everything down. With `embedded`, topics are
+    /// made there instead of asked for. A broker or registry that is down at start is waited for.
+    pub async fn run(
+        &self,
+        config: &Config,
+        vars: &dyn Fn(&str) -> Option<String>,
+        embedded: Option<&EmbeddedBroker>,
+    ) -> Result<(), FatalError> {
+        let admin = match config.admin.listen {
+            Some(listen) => {
+                let token = config.admin.token.clone();
+                let (metrics, health) = (Arc::clone(&self.metrics), Arc::clone(&self.health));
+                let (address, task) =
+                    admin::serve(listen, token, metrics, health, self.shutdown.clone()).await?;
+                tracing::info!(%address, "admin: /metrics /healthz /readyz");
+                Some(task)
+            }
+            None => None,
+        };
+        let result = self.run_pipelines(config, vars, embedded).await;
+        self.shutdown.cancel();
+        self.failures.flush(Instant::now());
+        if let Some(task) = admin
+            && let Err(error) = task.await
+        {
+            tracing::warn!("admin server: {error}");
+        }
+        result
+    }
+
+    async fn run_pipelines(
+        &self,
+        config: &Config,
+        vars: &dyn Fn(&str) -> Option<String>,
+        embedded: Option<&EmbeddedBroker>,
+    ) -> Result<(), FatalError> {
+        let registry = RegistryClient::new(&config.registry)?;
+        let Some(prepared) = self.prepare(config, &registry, vars, embedded).await? else {
+            return Ok(()); // shut down while it waited
+        };
+        let cache = Arc::new(SchemaCache::new(
+            registry,
+            Handle::current(),
+            CacheSettings::default(),
+        ));
+        let observer = tokio::spawn(observe(
+            Arc::clone(&self.metrics),
+            Arc::clone(&self.health),
+            Arc::clone(&cache),
+            Arc::clone(&self.failures),
+            self.shutdown.clone(),
+        ));
+        let workers = self.start_workers(config, prepared, &cache)?;
+        self.health.set_running();
+        let result = self.join(workers).await;
+        observer.abort();
+        result
+    }
+
+    /// Compiles the pipelines and makes their topics ready. `None`: shutdown came first.
+    async fn prepare(
+        &self,
+        config: &Config,
+        registry: &RegistryClient,
+        vars: &dyn Fn(&str) -> Option<String>,
+        embedded: Option<&EmbeddedBroker>,
+    ) -> Result<Option<Vec<(Compiled, Known)>>, FatalError> {
+        let mut prepared = Vec::new();
+        for pipeline in &config.pipelines {
+            self.health
+                .start_up(format!("pipeline {}: contract", pipeline.name));
+            let Some(compiled) = self.compile(pipeline, registry, vars).await? else {
+                return Ok(None);
+            };
+            self.health
+                .start_up(format!("pipeline {}: topics", pipeline.name));
+            let Some(known) = self.topics(config, pipeline, embedded).await? else {
+                return Ok(None);
+            };
+            prepared.push((compiled, known));
+        }
+        Ok(Some(prepared))
+    }
+
+    async fn compile(
+        &self,
+        pipeline: &Pipeline,
+        registry: &RegistryClient,
+        vars: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Option<Compiled>, FatalError> {
+        loop {
+            let error = match try_compile(pipeline, registry, vars).await {
+                Ok(compiled) => {
+                    self.health.dependency(Dependency::Registry, Ok(()));
+                    return Ok(Some(compiled));
+                }
+                Err(BuildError::Faults(faults)) => {
+                    return Err(FatalError::Contract(diagnose::render(&faults, false)));
+                }
+                Err(BuildError::Registry(RegistryError::Unavailable { message, .. })) => message,
+                Err(BuildError::Registry(error)) => {
+                    return Err(FatalError::Contract(format!(
+                        "pipeline {}: {error}",
+                        pipeline.name
+                    )));
+                }
+            };
+            tracing::warn!(
+                pipeline = pipeline.name,
+                "waiting for the registry: {error}"
+            );
+            self.health.dependency(Dependency::Registry, Err(error));
+            if !self.pause().await {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn topics(
+        &self,
+        config: &Config,
+        pipeline: &Pipeline,
+        embedded: Option<&EmbeddedBroker>,
+    ) -> Result<Option<Known>, FatalError> {
+        if let Some(broker) = embedded {
+            let mut known = Known::new();
+            for topic in topics::names(pipeline) {
+                broker.create_topic(&topic, EMBEDDED_PARTITIONS)?;
+                let facts = Facts {
+                    partitions: EMBEDDED_PARTITIONS,
+                    max_message_bytes: None,
+                };
+                known.insert(topic, facts);
+            }
+            return Ok(Some(known));
+        }
+        let admin = TopicAdmin::new(&properties::admin(&config.kafka), ASK)?;
+        let names = topics::names(pipeline);
+        let known = loop {
+            match admin.known(&names).await {
+                Ok(known) => break known,
+                Err(error) => {
+                    tracing::warn!(pipeline = pipeline.name, "waiting for the broker: {error}");
+                    self.health
+                        .dependency(Dependency::Broker, Err(error.to_string()));
+                }
+            }
+            if !self.pause().await {
+                return Ok(None);
+            }
+        };
+        self.health.dependency(Dependency::Broker, Ok(()));
+        let findings = topics::findings(pipeline, &known);
+        let refused: Vec<String> = findings
+            .iter()
+            .filter_map(|finding| refusal(finding, pipeline.create_topics))
+            .collect();
+        if !refused.is_empty() {
+            return Err(FatalError::Topics(format!(
+                "pipeline {}:\n  {}",
+                pipeline.name,
+                refused.join("\n  ")
+            )));
+        }
+        if findings.is_empty() {
+            return Ok(Some(known));
+        }
+        admin.apply(&findings).await?;
+        admin.known(&names).await.map(Some)
+    }
+
+    /// Waits before another attempt. `false`: shutdown came.
+    async fn pause(&self) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN) => true,
+            () = self.shutdown.cancelled() => false,
+        }
+    }
+
+    fn start_workers(
+        &self,
+        config: &Config,
+        prepared: Vec<(Compiled, Known)>,
+        cache: &Arc<SchemaCache>,
+    ) -> Result<Vec<Running>, FatalError> {
+        let total: usize = config
+            .pipelines
+            .iter()
+            .map(|pipeline| pipeline.workers)
+            .sum();
+        let share = config.memory_limit / total.max(1) as u64;
+        let mut workers = Vec::new();
+        for (compiled, known) in prepared {
+            let compiled = Arc::new(compiled);
+            let pipeline = &compiled.config;
+            let clients: Result<Vec<_>, _> = compiled
+                .transform
+                .lookups()
+                .iter()
+                .map(LookupClient::new)
+                .collect();
+            let lookups = Arc::new(clients?);
+            let partitions: HashMap<String, i32> = known
+                .iter()
+                .map(|(topic, facts)| (topic.clone(), facts.partitions))
+                .collect();
+            for slot in 0..pipeline.workers {
+                let settings = Settings {
+                    slot,
+                    batch: if lookups.is_empty() {
+                        BATCH
+                    } else {
+                        BATCH_WITH_LOOKUPS
+                    },
+                    commit_interval: Duration::from_secs(1),
+                    revoke_grace: config.shutdown_grace.min(Duration::from_secs(10)),
+                    shutdown_grace: config
+                        .shutdown_grace
+                        .saturating_sub(Duration::from_secs(2))
+                        .max(Duration::from_secs(1)),
+                    stuck_after: Duration::from_secs(60),
+                    partitions: partitions.clone(),
+                };
+                // Two thirds for what was fetched, one third for what waits to be acknowledged.
+                let consumer = properties::consumer(&config.kafka, pipeline, slot, share / 3 * 2);
+                let producer = properties::producer(
+                    &config.kafka,
+                    pipeline,
+                    slot,
+                    share / 3,
+                    topics::largest(pipeline, &known),
+                );
+                let stages = Stages::new(
+                    Arc::clone(&compiled),
+                    Arc::clone(cache),
+                    Arc::clone(&lookups),
+                    Handle::current(),
+                );
+                let worker = Worker::new(settings, stages, &consumer, &producer, self.shared())?;
+                workers.push(Running::spawn(
+                    pipeline.name.clone(),
+                    slot,
+                    worker,
+                    Arc::clone(&self.health),
+                )?);
+            }
+        }
+        Ok(workers)
+    }
+
+    fn shared(&self) -> Shared {
+        Shared {
+            metrics: Arc::clone(&self.metrics),
+            health: Arc::clone(&self.health),
+            failures: Arc::clone(&self.failures),
+            shutdown: self.shutdown.clone(),
+        }
+    }
+
+    /// Waits for every worker. The first that fails ends the others; its error is the result.
+    async fn join(&self, workers: Vec<Running>) -> Result<(), FatalError> {
+        let mut result = Ok(());
+        let mut ends: futures::stream::FuturesUnordered<_> =
+            workers.into_iter().map(|running| running.end).collect();
+        while let Some(end) = futures::StreamExt::next(&mut ends).await {
+            let end = end
+                .unwrap_or_else(|_| Err(FatalError::Start("a worker ended without a word".into())));
+            if let Err(error) = end {
+                self.shutdown.cancel();
+                result = result.and(Err(error));
+            }
+            if self.shutdown.is_cancelled() {
+                self.health.shutting_down();
+            }
+        }
+        result
+    }
+}
+
+/// Partitions of each topic on the embedded broker.
+const EMBEDDED_PARTITIONS: i32 = 4;
+
+/// A worker's thread, and how it ended.
+struct Running {
+    end: tokio::sync::oneshot::Receiver<Result<(), FatalError>>,
+}
+
+impl Running {
+    fn spawn(
+        pipeline: String,
+        slot: usize,
+        worker: Worker,
+        health: Arc<Health>,
+    ) -> Result<Running, FatalError> {
+        let (send, end) = tokio::sync::oneshot::channel();
+        let _thread: JoinHandle<()> = std::thread::Builder::new()
+            .name(format!("{pipeline}-{slot}"))
+            .spawn(move || {
+                let caught =
+                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| worker.run()));
+                let result = caught.unwrap_or_else(|panic| {
+                    Err(FatalError::Start(format!(
+                        "a worker panicked: {}",
+                        panic_text(&*panic)
+                    )))
+                });
+                health.worker_ended(
+                    &pipeline,
+                    slot,
+                    result.clone().map_err(|error| error.to_string()),
+                );
+                // Nobody listens any more when the instance was dropped; the worker has ended all the same.
+                drop(send.send(result));
+            })
+            .map_err(|error| {
+                FatalError::Start(format!("a worker thread could not be started: {error}"))
+            })?;
+        Ok(Running { end })
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_default()
+}
+
+async fn try_compile(
+    pipeline: &Pipeline,
+    registry: &RegistryClient,
+    vars: &dyn Fn(&str) -> Option<String>,
+) -> Result<Compiled, BuildError> {
+    let parts = build::compile(pipeline, Some(registry), vars).await?;
+    let parts = parts.expect("with a registry every schema can be loaded");
+    let sink_id = match parts.sink.id {
+        Some(id) => id,
+        None => sink_id(pipeline, &parts, registry).await?,
+    };
+    Ok(parts.finish(pipeline, sink_id))
+}
+
+/// The id of the sink's reviewed schema file: registered beforehand, or now with `auto_register`.
+async fn sink_id(
+    pipeline: &Pipeline,
+    parts: &build::Parts,
+    registry: &RegistryClient,
+) -> Result<u32, BuildError> {
+    let subject = &pipeline.sink.subject;
+    let crate::config::model::SchemaSource::File { path } = &pipeline.sink.schema else {
+        unreachable!("a schema without an id came from a file");
+    };
+    if pipeline.sink.auto_register {
+        return Ok(review::register::ensure_file(registry, subject, path).await?);
+    }
+    match review::register::find_file(registry, subject, path).await? {
+        Some(id) => Ok(id),
+        None => Err(BuildError::Registry(RegistryError::Refused {
+            status: 404,
+            message: format!(
+                "the sink's schema {} is not registered under {subject}: run `driftgate schema register`, or set sink.auto_register: true",
+                parts.sink.name
+            ),
+        })),
+    }
+}
+
+/// Why a finding cannot be put right here.
+pub fn refusal(finding: &Finding, create_topics: bool) -> Option<String> {
+    match finding {
+        Finding::MissingSource(topic) => Some(format!(
+            "source topic {topic} does not exist; its producers' team has to create it"
+        )),
+        Finding::TooSmall { topic, has, needs } => Some(format!(
+            "topic {topic} has max.message.bytes={has} and needs {needs} (the source's largest record with our headers): raise it"
+        )),
+        Finding::Create {
+            topic, partitions, ..
+        } if !create_topics => Some(format!(
+            "topic {topic} is missing (create_topics is false): create it with {partitions} partitions"
+        )),
+        Finding::Grow { topic, from, to } if !create_topics => Some(format!(
+            "topic {topic} has {from} partitions and its source {to} (create_topics is false): add them"
+        )),
+        Finding::Create { .. } | Finding::Grow { .. } => None,
+    }
+}
+
+/// Carries what others count to the metrics, once a second.
+async fn observe(
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    cache: Arc<SchemaCache>,
+    failures: Arc<FailureLog>,
+    shutdown: CancellationToken,
+) {
+    let mut interval = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = interval.tick() => {}
+            () = shutdown.cancelled() => return,
+        }
+        metrics.set_schema_cache(&cache.stats());
+        match cache.registry_state() {
+            RegistryState::Up => health.dependency(Dependency::Registry, Ok(())),
+            RegistryState::Down { message, .. } => {
+                health.dependency(Dependency::Registry, Err(message))
+            }
+        }
+        metrics.observe_health(&health);
+        failures.summarise(Instant::now());
+    }
+}

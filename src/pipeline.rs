@@ -1,0 +1,316 @@
+//! The one file that names the stages in order: framing, writer schema, contract, rules, transform, encoding. Input: a
+//! record. Output: a [`Verdict`]. Knows nothing of offsets, acknowledgements or retries.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+
+use crate::config::model;
+use crate::contract::cache::{Answer, SchemaCache};
+use crate::contract::decode::Limits;
+use crate::contract::encode::encode;
+use crate::contract::plan::Plan;
+use crate::contract::registry::{Fetched, SchemaKind};
+use crate::contract::resolve::Resolution;
+use crate::contract::rules::Rules;
+use crate::contract::schema::Schema;
+use crate::contract::value::Value;
+use crate::contract::wire;
+use crate::error::{Reason, RecordError};
+use crate::failure::envelope::Stamp;
+use crate::metrics::PartitionMetrics;
+use crate::record::Record;
+use crate::transform::lookup::LookupClient;
+use crate::transform::{PendingLookup, Progress, Transform};
+
+/// How long a batch waits for a writer schema that is being fetched, before its partition does.
+const FETCH_WAIT: Duration = Duration::from_secs(1);
+/// Plans kept by one worker; more distinct writer schemas than that are compiled again.
+const PLANS: usize = 4096;
+/// Lookups of one batch that are under way at once.
+const LOOKUPS_AT_ONCE: usize = 16;
+/// After so many lookups in a row that found nobody, the rest of the batch does not ask.
+const LOOKUP_FAILURES: usize = 16;
+
+/// What a record came to.
+#[derive(Debug)]
+pub enum Verdict {
+    /// To the sink; `None` is a tombstone.
+    Emit(Option<Vec<u8>>),
+    /// A filter said no.
+    Filtered,
+    /// It cannot go on.
+    Failed(RecordError),
+    /// A lookup has to be asked first.
+    LookUp(Box<PendingLookup>),
+}
+
+/// A record's verdict with whatever the caller needs to find the record again.
+#[derive(Debug)]
+pub struct Work<T> {
+    /// The caller's.
+    pub tag: T,
+    /// The verdict so far.
+    pub verdict: Verdict,
+}
+
+/// A pipeline as compiled at start, shared by its workers.
+pub struct Compiled {
+    /// Its configuration.
+    pub config: model::Pipeline,
+    /// What every failed record of it carries.
+    pub stamp: Stamp,
+    /// The contract's reader schema.
+    pub contract: Arc<Schema>,
+    /// The contract's rules.
+    pub rules: Rules,
+    /// The steps.
+    pub transform: Transform,
+    /// The sink's schema.
+    pub sink: Arc<Schema>,
+    /// From the last step's type to the sink's schema.
+    pub to_sink: Resolution,
+    /// Registry id of the sink's schema.
+    pub sink_id: u32,
+}
+
+/// A worker's stages: the compiled pipeline and the worker's own plans.
+pub struct Stages {
+    compiled: Arc<Compiled>,
+    schemas: Arc<SchemaCache>,
+    lookups: Arc<Vec<LookupClient>>,
+    runtime: tokio::runtime::Handle,
+    plans: HashMap<u32, Result<Arc<Plan>, RecordError>>,
+    limits: Limits,
+}
+
+impl Stages {
+    /// Stages over a compiled pipeline. `runtime` drives lookups.
+    pub fn new(
+        compiled: Arc<Compiled>,
+        schemas: Arc<SchemaCache>,
+        lookups: Arc<Vec<LookupClient>>,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        Stages {
+            compiled,
+            schemas,
+            lookups,
+            runtime,
+            plans: HashMap::new(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// The pipeline's configuration.
+    pub fn config(&self) -> &model::Pipeline {
+        &self.compiled.config
+    }
+
+    /// What every failed record of the pipeline carries.
+    pub fn stamp(&self) -> &Stamp {
+        &self.compiled.stamp
+    }
+
+    /// Runs a record up to its verdict or its first lookup. A tombstone has nothing to check and goes to the sink.
+    pub fn process(&mut self, record: &Record<'_>, metrics: Option<&PartitionMetrics>) -> Verdict {
+        let Some(value) = record.value else {
+            return Verdict::Emit(None);
+        };
+        match self
+            .check(value, record, metrics)
+            .and_then(|event| self.compiled.transform.run(event))
+        {
+            Ok(progress) => self.proceed(progress),
+            Err(error) => Verdict::Failed(error),
+        }
+    }
+
+    /// The contract: framing, the plan of the writer schema, rules.
+    fn check(
+        &mut self,
+        value: &[u8],
+        record: &Record<'_>,
+        metrics: Option<&PartitionMetrics>,
+    ) -> Result<Value, RecordError> {
+        let (id, payload) = wire::read(value, &record.headers)?;
+        if let Some(metrics) = metrics {
+            metrics.schema(id);
+        }
+        let plan = self.plan(id)?;
+        let framing = value.len() - payload.len();
+        let event = plan.run(payload, &self.limits).map_err(|mut error| {
+            error.byte_offset = error.byte_offset.map(|offset| offset + framing);
+            error.with_schema(id)
+        })?;
+        let mut warn = |rule: &str| {
+            if let Some(metrics) = metrics {
+                metrics.rule_warned(rule);
+            }
+        };
+        self.compiled
+            .rules
+            .check(&event, &mut warn)
+            .map_err(|error| error.with_schema(id))?;
+        Ok(event)
+    }
+
+    /// The plan of a writer schema: this worker's own, or compiled now. A compile that fails is kept like one that
+    /// succeeds; a fetch that fails never is.
+    fn plan(&mut self, id: u32) -> Result<Arc<Plan>, RecordError> {
+        if let Some(plan) = self.plans.get(&id) {
+            return plan.clone();
+        }
+        let answer = match self.schemas.get(id) {
+            Answer::Pending => self.schemas.wait(id, FETCH_WAIT),
+            answer => answer,
+        };
+        let unavailable = |message: String, wait: Option<Duration>| RecordError {
+            retry_after: wait,
+            ..RecordError::new(Reason::RegistryUnavailable, message).with_schema(id)
+        };
+        let fetched = match answer {
+            Answer::Ready(fetched) => fetched,
+            Answer::Unknown => {
+                let text = "the registry knows no schema of this id (404, error code 40403)";
+                return Err(RecordError::new(Reason::UnknownSchema, text).with_schema(id));
+            }
+            Answer::Pending => {
+                return Err(unavailable(
+                    "the writer schema is still being fetched".into(),
+                    None,
+                ));
+            }
+            Answer::Unavailable { message, retry_at } => {
+                let wait = retry_at
+                    .saturating_duration_since(Instant::now())
+                    .max(Duration::from_millis(100));
+                return Err(unavailable(message, Some(wait)));
+            }
+        };
+        let plan = compile(&fetched, &self.compiled.contract)
+            .map(Arc::new)
+            .map_err(|error| error.with_schema(id));
+        if let Err(error) = &plan {
+            tracing::warn!(
+                pipeline = self.compiled.config.name,
+                schema = id,
+                reason = error.reason.as_str(),
+                "{error}"
+            );
+        }
+        if self.plans.len() >= PLANS {
+            self.plans.clear();
+        }
+        self.plans.insert(id, plan.clone());
+        plan
+    }
+
+    fn proceed(&self, progress: Progress) -> Verdict {
+        match progress {
+            Progress::Filtered => Verdict::Filtered,
+            Progress::Lookup(pending) => Verdict::LookUp(Box::new(pending)),
+            Progress::Done(event) => match self.encode(event) {
+                Ok(value) => Verdict::Emit(Some(value)),
+                Err(error) => Verdict::Failed(error),
+            },
+        }
+    }
+
+    fn encode(&self, event: Value) -> Result<Vec<u8>, RecordError> {
+        let encode_failed = |error: RecordError| RecordError {
+            reason: Reason::EncodeFailed,
+            ..error
+        };
+        let value = self.compiled.to_sink.apply(event).map_err(encode_failed)?;
+        let mut out = Vec::with_capacity(256);
+        wire::write_header(self.compiled.sink_id, &mut out);
+        encode(&self.compiled.sink, &value, &mut out).map_err(encode_failed)?;
+        Ok(out)
+    }
+
+    /// Asks every lookup that the batch waits for, several at once, and runs the records on to their verdicts, which
+    /// stay in the order of the batch.
+    pub fn look_up<T>(&self, work: &mut [Work<T>]) {
+        loop {
+            let waiting: Vec<(usize, usize, String)> = work
+                .iter()
+                .enumerate()
+                .filter_map(|(index, work)| match &work.verdict {
+                    Verdict::LookUp(pending) => Some((index, pending.lookup, pending.url.clone())),
+                    _ => None,
+                })
+                .collect();
+            if waiting.is_empty() {
+                return;
+            }
+            for (index, answer) in self.ask(waiting) {
+                let pending = match std::mem::replace(&mut work[index].verdict, Verdict::Filtered) {
+                    Verdict::LookUp(pending) => *pending,
+                    _ => unreachable!("only records that wait for a lookup were asked for"),
+                };
+                let resumed =
+                    answer.and_then(|value| self.compiled.transform.resume(pending, value));
+                work[index].verdict = match resumed {
+                    Ok(progress) => self.proceed(progress),
+                    Err(error) => Verdict::Failed(error),
+                };
+            }
+        }
+    }
+
+    fn ask(
+        &self,
+        waiting: Vec<(usize, usize, String)>,
+    ) -> Vec<(usize, Result<Option<Value>, RecordError>)> {
+        let lookups = Arc::clone(&self.lookups);
+        self.runtime.block_on(async move {
+            let failures = std::sync::atomic::AtomicUsize::new(0);
+            let requests = waiting.into_iter().map(|(index, lookup, url)| {
+                let (lookups, failures) = (&lookups, &failures);
+                async move {
+                    use std::sync::atomic::Ordering::Relaxed;
+                    if failures.load(Relaxed) >= LOOKUP_FAILURES {
+                        let text =
+                            format!("not asked: {LOOKUP_FAILURES} in a row had found nobody");
+                        return (
+                            index,
+                            Err(RecordError::new(Reason::LookupUnavailable, text)),
+                        );
+                    }
+                    let answer = lookups[lookup].fetch(&url).await;
+                    match &answer {
+                        Err(error) if error.reason == Reason::LookupUnavailable => {
+                            failures.fetch_add(1, Relaxed);
+                        }
+                        _ => failures.store(0, Relaxed),
+                    }
+                    (index, answer)
+                }
+            });
+            futures::stream::iter(requests)
+                .buffer_unordered(LOOKUPS_AT_ONCE)
+                .collect()
+                .await
+        })
+    }
+}
+
+fn compile(fetched: &Fetched, contract: &Schema) -> Result<Plan, RecordError> {
+    match fetched.kind {
+        SchemaKind::Avro => {}
+        kind => {
+            let text = format!("the writer schema is {kind:?}, and the contract is Avro");
+            return Err(RecordError::new(Reason::UnsupportedSchema, text));
+        }
+    }
+    let writer = Schema::parse(&fetched.text, &fetched.references).map_err(|error| {
+        RecordError::new(
+            Reason::UnsupportedSchema,
+            format!("the writer schema does not parse: {error}"),
+        )
+    })?;
+    Plan::compile(&writer, contract)
+}

@@ -1,0 +1,205 @@
+//! Rebalances. Retry partitions travel with the source partition of their number: workers subscribe to source topics
+//! only, and what is assigned or revoked here takes its retry partitions along. Runs inside the poll call.
+
+use std::time::Duration;
+
+use super::Clock;
+use super::engine::Engine;
+use crate::error::FatalError;
+use crate::failure::backoff;
+use crate::ingest::assignment::{Partition, Role};
+use crate::ingest::offsets::{self, Counts};
+use crate::native::consumer::{Client, Entry, OFFSET_BEGINNING, OFFSET_INVALID, Rebalance};
+
+/// How long one question for committed offsets may take, and how often it is asked.
+const COMMITTED_TIMEOUT: Duration = Duration::from_secs(10);
+const COMMITTED_TRIES: usize = 3;
+
+impl Engine {
+    /// The retry topics of a source topic, with their tier.
+    fn retry_topics(&self, source: &str) -> Vec<(usize, String)> {
+        let config = self.stages.config();
+        (0..config.failure.tiers.len())
+            .map(|tier| (tier, config.retry_topic(source, tier + 1)))
+            .collect()
+    }
+
+    /// The partition with its retry partitions.
+    fn family(&self, topic: &str, number: i32) -> Vec<(String, i32, Role)> {
+        let mut family = vec![(topic.to_owned(), number, Role::Source)];
+        for (tier, retry) in self.retry_topics(topic) {
+            let source = topic.to_owned();
+            family.push((retry, number, Role::Retry { tier, source }));
+        }
+        family
+    }
+
+    /// Retry and dead-letter topics must have every partition of their source, or a record would have nowhere to go.
+    fn missing_partition(&self, topic: &str, number: i32) -> Option<FatalError> {
+        let dead_letter = self.stages.config().dead_letter_topic(topic);
+        let companions = self
+            .retry_topics(topic)
+            .into_iter()
+            .map(|(_, topic)| topic)
+            .chain([dead_letter]);
+        let known = companions.filter_map(|topic| {
+            self.settings
+                .partitions
+                .get(&topic)
+                .map(|count| (topic, *count))
+        });
+        let (companion, count) = known.into_iter().find(|(_, count)| number >= *count)?;
+        Some(FatalError::Topics(format!(
+            "topic {topic} has grown: partition {number} is new, and {companion} had {count} partitions at start. \
+             Restart: missing partitions are added at start (or add them yourself with create_topics: false)."
+        )))
+    }
+
+    fn committed_offsets(
+        &self,
+        client: &Client<'_>,
+        partitions: &[(String, i32)],
+    ) -> Result<Vec<Entry>, FatalError> {
+        let mut tries = 0;
+        loop {
+            match client.committed(partitions, COMMITTED_TIMEOUT) {
+                Ok(entries) => return Ok(entries),
+                Err(code) if tries < COMMITTED_TRIES => {
+                    tries += 1;
+                    tracing::warn!(%code, tries, "committed offsets could not be read");
+                }
+                Err(code) => {
+                    return Err(FatalError::Kafka(format!(
+                        "committed offsets could not be read: {code}"
+                    )));
+                }
+            }
+        }
+    }
+}
+
+impl Rebalance for Engine {
+    fn assign(&mut self, client: &Client<'_>, partitions: &[Entry]) -> Vec<Entry> {
+        self.metrics.rebalance();
+        let name = self.stages.config().name.clone();
+        let families: Vec<_> = partitions
+            .iter()
+            .flat_map(|entry| self.family(&entry.topic, entry.partition))
+            .collect();
+        if let Some(error) = partitions
+            .iter()
+            .find_map(|entry| self.missing_partition(&entry.topic, entry.partition))
+        {
+            self.fatal = Some(error);
+            return Vec::new();
+        }
+        let names: Vec<_> = families
+            .iter()
+            .map(|(topic, number, _)| (topic.clone(), *number))
+            .collect();
+        let committed = match self.committed_offsets(client, &names) {
+            Ok(committed) => committed,
+            Err(error) => {
+                self.fatal = Some(error);
+                return Vec::new();
+            }
+        };
+        let clock = Clock::read();
+        let jitter = self.stages.config().failure.jitter;
+        let mut answer = Vec::with_capacity(families.len());
+        for (topic, number, role) in families {
+            let found = committed
+                .iter()
+                .find(|entry| entry.topic == topic && entry.partition == number);
+            let found = found.filter(|entry| entry.offset >= 0).map(|entry| {
+                let counts = entry.metadata.as_deref().and_then(Counts::from_metadata);
+                (entry.offset, counts.unwrap_or_default())
+            });
+            let metrics = self.shared.metrics.partition(&name, &topic, number);
+            let epoch = self.assignment.next_epoch();
+            let mut partition = Partition::new(
+                &topic,
+                number,
+                role.clone(),
+                epoch,
+                found,
+                metrics,
+                clock.now,
+            );
+            let start = match role {
+                // A source without a commit starts where `auto.offset.reset` says.
+                Role::Source => found.map_or(OFFSET_INVALID, |(offset, _)| offset),
+                // A retry partition without one starts at its beginning, whatever that property says.
+                Role::Retry { tier, .. } => {
+                    let delay = self.stages.config().failure.tiers[tier];
+                    partition.latest_due = backoff::latest_due(clock.wall, delay, jitter);
+                    found.map_or(OFFSET_BEGINNING, |(offset, _)| offset)
+                }
+            };
+            answer.push(partition.entry(start));
+            self.assignment.insert(partition);
+        }
+        if !partitions.is_empty() {
+            tracing::info!(pipeline = name, worker = self.settings.slot, partitions = %listed(partitions), "assigned");
+        }
+        answer
+    }
+
+    fn revoke(&mut self, client: &Client<'_>, partitions: &[Entry], lost: bool) -> Vec<Entry> {
+        self.metrics.rebalance();
+        let families: Vec<_> = partitions
+            .iter()
+            .flat_map(|entry| self.family(&entry.topic, entry.partition))
+            .collect();
+        if lost {
+            tracing::warn!(
+                pipeline = self.stages.config().name,
+                worker = self.settings.slot,
+                partitions = %listed(partitions),
+                "lost: nothing more is committed for them; what was in flight may be repeated by their new owner"
+            );
+        } else {
+            self.drain(self.settings.revoke_grace);
+            let commits: Vec<Entry> = families
+                .iter()
+                .filter_map(|(topic, number, _)| self.assignment.find(topic, *number))
+                .filter_map(|slot| {
+                    self.assignment
+                        .get(slot)?
+                        .commit(Clock::read().now, Duration::MAX)
+                })
+                .collect();
+            let result = offsets::commit(client, &commits, true);
+            self.metrics.commit(result.is_ok());
+            if let Err(code) = result {
+                tracing::warn!(%code, "the commit before a revoke failed; the new owner repeats what it did not see");
+            }
+            tracing::info!(
+                pipeline = self.stages.config().name,
+                worker = self.settings.slot,
+                partitions = %listed(partitions),
+                "revoked"
+            );
+        }
+        let mut answer = Vec::with_capacity(families.len());
+        for (topic, number, _) in families {
+            if let Some(partition) = self.assignment.remove(&topic, number) {
+                partition.metrics.discarded(partition.tracker.open() as u64);
+                self.shared.metrics.forget_partition(&partition.metrics);
+                self.shared
+                    .health
+                    .release(&self.stages.config().name, &topic, number);
+                answer.push(partition.entry(OFFSET_INVALID));
+            }
+        }
+        answer
+    }
+}
+
+fn listed(partitions: &[Entry]) -> String {
+    let names: Vec<_> = partitions
+        .iter()
+        .map(|entry| format!("{}-{}", entry.topic, entry.partition))
+        .collect();
+    names.join(" ")
+}

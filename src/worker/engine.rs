@@ -1,0 +1,444 @@
+//! A worker's state, and what it hands to the producer.
+
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::{Clock, Shared};
+use crate::config::model::Provenance;
+use crate::emit::in_flight::{InFlight, InFlights};
+use crate::error::{FatalError, Reason, RecordError};
+use crate::failure::backoff;
+use crate::failure::classify::{self, Next, classify};
+use crate::failure::envelope::{Envelope, Origin};
+use crate::failure_log::FailedRecord;
+use crate::headers;
+use crate::health::{PauseEntry, PauseReason};
+use crate::ingest::assignment::{Assignment, Flow, Role};
+use crate::ingest::offsets::Sequence;
+use crate::metrics::PipelineMetrics;
+use crate::native::producer::{Delivery, Produce, Producer};
+use crate::pipeline::Stages;
+use crate::record::{Header, Outcome, Record};
+
+/// How a worker runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Number of the worker in its pipeline, from 0.
+    pub slot: usize,
+    /// The most records of one batch.
+    pub batch: usize,
+    /// How often offsets are committed.
+    pub commit_interval: Duration,
+    /// How long a revoke waits for acknowledgements.
+    pub revoke_grace: Duration,
+    /// How long a shutdown waits for them.
+    pub shutdown_grace: Duration,
+    /// How long a partition with lag may make no progress before the watchdog speaks.
+    pub stuck_after: Duration,
+    /// Partitions of each topic at start, by topic: retry topics must have those of their source.
+    pub partitions: std::collections::HashMap<String, i32>,
+}
+
+/// How long a full producer queue is waited for before partitions pause.
+const QUEUE_FULL_WAIT: Duration = Duration::from_secs(5);
+
+/// The state of a worker.
+pub(super) struct Engine {
+    pub(super) settings: Settings,
+    pub(super) stages: Stages,
+    pub(super) producer: Producer,
+    pub(super) shared: Shared,
+    pub(super) metrics: PipelineMetrics,
+    pub(super) assignment: Assignment,
+    pub(super) in_flights: InFlights,
+    pub(super) deliveries: Vec<Delivery>,
+    pub(super) fatal: Option<FatalError>,
+    pub(super) random: SmallRng,
+    pub(super) next_commit: Instant,
+    pub(super) next_look: Instant,
+    /// Whether the producer's queue was full in the batch under way: the rest of it does not wait again.
+    pub(super) blocked: bool,
+}
+
+/// A record with its position in the worker's books.
+#[derive(Debug, Clone)]
+pub(super) struct Taken {
+    pub(super) slot: usize,
+    pub(super) sequence: Sequence,
+    pub(super) offset: i64,
+    pub(super) origin: Origin,
+}
+
+impl Engine {
+    pub(super) fn new(
+        settings: Settings,
+        stages: Stages,
+        producer: Producer,
+        shared: Shared,
+    ) -> Engine {
+        let metrics = shared.metrics.pipeline(&stages.config().name);
+        let clock = Clock::read();
+        shared
+            .health
+            .worker_alive(&stages.config().name, settings.slot);
+        Engine {
+            settings,
+            stages,
+            producer,
+            shared,
+            metrics,
+            assignment: Assignment::default(),
+            in_flights: InFlights::default(),
+            deliveries: Vec::new(),
+            fatal: None,
+            random: SmallRng::from_os_rng(),
+            next_commit: clock.now,
+            next_look: clock.now,
+            blocked: false,
+        }
+    }
+
+    /// Records begun and not complete.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flights.len()
+    }
+
+    /// Hands the value to the sink topic, with the record's key, timestamp and headers.
+    pub(super) fn emit(
+        &mut self,
+        taken: &Taken,
+        record: &Record<'_>,
+        own: &[Header<'_>],
+        value: Option<&[u8]>,
+        clock: Clock,
+    ) {
+        let config = self.stages.config();
+        let position = taken.origin.position();
+        let mut all: Vec<Header<'_>> = Vec::new();
+        let prior = format!("{}source", headers::PRIOR);
+        let headers: &[Header<'_>] = match config.provenance {
+            Provenance::None => own,
+            Provenance::Header => {
+                all.extend(own.iter().map(|(name, value)| match *name {
+                    headers::SOURCE => (prior.as_str(), *value),
+                    name => (name, *value),
+                }));
+                all.push((headers::SOURCE, Some(position.as_bytes())));
+                &all
+            }
+        };
+        let topic = config.sink.topic.clone();
+        let produce = Produce {
+            topic: &topic,
+            partition: None,
+            timestamp: taken.origin.timestamp,
+            key: record.key,
+            value,
+            headers,
+        };
+        match self.send(&produce, taken, Outcome::Emitted, None) {
+            Ok(()) => {}
+            Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                self.fail(taken, record, own, &too_large(&topic), clock);
+            }
+            Err(code) => self.not_sent(taken, &topic, code, PauseReason::BrokerRefused, clock),
+        }
+    }
+
+    /// Sends a failed record where its reason says: retry tier, dead letter, or nowhere and its partition pauses.
+    pub(super) fn fail(
+        &mut self,
+        taken: &Taken,
+        record: &Record<'_>,
+        own: &[Header<'_>],
+        error: &RecordError,
+        clock: Clock,
+    ) {
+        let disposition = classify(error.reason);
+        let failure = &self.stages.config().failure;
+        let next = classify::next(
+            disposition,
+            &failure.tiers,
+            taken.origin.attempt,
+            taken.origin.first_failed_at.unwrap_or(clock.wall),
+            clock.wall,
+            failure.budget,
+            error.retry_after,
+        );
+        self.log_failure(taken, error, next, clock);
+        match next {
+            Next::Tier(tier) => self.retry(taken, record, own, error, tier, clock),
+            Next::DeadLetter => self.dead_letter(taken, record, own, error, clock),
+            Next::Pause => {
+                let reason = pause_reason(error.reason);
+                self.pause(
+                    taken.slot,
+                    taken.offset,
+                    reason,
+                    &error.to_string(),
+                    error.retry_after,
+                    clock,
+                );
+            }
+        }
+    }
+
+    fn retry(
+        &mut self,
+        taken: &Taken,
+        record: &Record<'_>,
+        own: &[Header<'_>],
+        error: &RecordError,
+        tier: usize,
+        clock: Clock,
+    ) {
+        let Some(partition) = self.assignment.get(taken.slot) else {
+            return;
+        };
+        let (config, number) = (self.stages.config(), partition.number);
+        let topic = config.retry_topic(partition.source(), tier + 1);
+        let (delay, jitter) = (config.failure.tiers[tier], config.failure.jitter);
+        let unit: f64 = self.random.random();
+        let home = self.assignment.find(&topic, number);
+        let previous = home
+            .and_then(|slot| self.assignment.get(slot))
+            .map_or(0, |home| home.latest_due);
+        let due = backoff::due_at(previous, clock.wall, delay, jitter, unit);
+        if let Some(home) = home.and_then(|slot| self.assignment.get_mut(slot)) {
+            home.latest_due = due;
+        }
+        let envelope = Envelope::new(
+            self.stages.stamp(),
+            &taken.origin,
+            error,
+            own,
+            clock.wall,
+            Some(due),
+        );
+        let produce = Produce {
+            topic: &topic,
+            partition: Some(number),
+            timestamp: taken.origin.timestamp,
+            key: record.key,
+            value: record.value,
+            headers: &envelope.headers(),
+        };
+        match self.send(&produce, taken, Outcome::Retried, Some(error.reason)) {
+            Ok(()) => {}
+            // Too large with our headers around it: the dead-letter topic is asked next, and pauses if it says no.
+            Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                self.dead_letter(taken, record, own, error, clock)
+            }
+            Err(code) => self.not_sent(taken, &topic, code, PauseReason::BrokerRefused, clock),
+        }
+    }
+
+    fn dead_letter(
+        &mut self,
+        taken: &Taken,
+        record: &Record<'_>,
+        own: &[Header<'_>],
+        error: &RecordError,
+        clock: Clock,
+    ) {
+        let Some(partition) = self.assignment.get(taken.slot) else {
+            return;
+        };
+        let topic = self.stages.config().dead_letter_topic(partition.source());
+        let number = partition.number;
+        let envelope = Envelope::new(
+            self.stages.stamp(),
+            &taken.origin,
+            error,
+            own,
+            clock.wall,
+            None,
+        );
+        let produce = Produce {
+            topic: &topic,
+            partition: Some(number),
+            timestamp: taken.origin.timestamp,
+            key: record.key,
+            value: record.value,
+            headers: &envelope.headers(),
+        };
+        if let Err(code) = self.send(&produce, taken, Outcome::DeadLettered, Some(error.reason)) {
+            self.not_sent(taken, &topic, code, PauseReason::DeadLetterRefused, clock);
+        }
+    }
+
+    /// Produces one record as the outcome of `taken`. Waits for room when the producer's queue is full.
+    fn send(
+        &mut self,
+        produce: &Produce<'_>,
+        taken: &Taken,
+        outcome: Outcome,
+        reason: Option<Reason>,
+    ) -> Result<(), RDKafkaErrorCode> {
+        let Some(partition) = self.assignment.get(taken.slot) else {
+            return Ok(());
+        };
+        let token = self.in_flights.insert(InFlight {
+            slot: taken.slot,
+            epoch: partition.epoch,
+            sequence: taken.sequence,
+            offset: taken.offset,
+            outcome,
+            reason,
+            timestamp: taken.origin.timestamp,
+        });
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.producer.send(produce, token) {
+                Ok(()) => return Ok(()),
+                Err(RDKafkaErrorCode::QueueFull) if !self.blocked && waited < QUEUE_FULL_WAIT => {
+                    let step = Duration::from_millis(20);
+                    self.producer.poll(step, &mut self.deliveries);
+                    waited += step;
+                }
+                Err(code) => {
+                    self.blocked |= code == RDKafkaErrorCode::QueueFull;
+                    self.in_flights.remove(token);
+                    return Err(code);
+                }
+            }
+        }
+    }
+
+    /// A record that could not even be queued: its partition stops there.
+    fn not_sent(
+        &mut self,
+        taken: &Taken,
+        topic: &str,
+        code: RDKafkaErrorCode,
+        reason: PauseReason,
+        clock: Clock,
+    ) {
+        let reason = match code {
+            RDKafkaErrorCode::QueueFull => PauseReason::Backpressure,
+            _ => reason,
+        };
+        self.pause(
+            taken.slot,
+            taken.offset,
+            reason,
+            &format!("{topic}: {code}"),
+            None,
+            clock,
+        );
+    }
+
+    /// Stops a partition at `offset`, to be tried again after a growing wait or after `wait`.
+    pub(super) fn pause(
+        &mut self,
+        slot: usize,
+        offset: i64,
+        reason: PauseReason,
+        detail: &str,
+        wait: Option<Duration>,
+        clock: Clock,
+    ) {
+        let Some(partition) = self.assignment.get_mut(slot) else {
+            return;
+        };
+        let wait = wait.unwrap_or_else(|| backoff::pause(partition.tries));
+        partition.tries = partition.tries.saturating_add(1);
+        // What was produced for records before `offset` still counts; nothing behind it has been produced.
+        partition.stop(offset, clock.now + wait, reason);
+        let first = partition.tries == 1;
+        self.told(slot, reason, detail, wait, first, clock);
+    }
+
+    /// Tells health and metrics of a pause, and the log when it is the first in a row.
+    pub(super) fn told(
+        &mut self,
+        slot: usize,
+        reason: PauseReason,
+        detail: &str,
+        wait: Duration,
+        first: bool,
+        clock: Clock,
+    ) {
+        let Some(partition) = self.assignment.get(slot) else {
+            return;
+        };
+        partition.metrics.set_paused(Some(&reason));
+        let config = self.stages.config();
+        if first && reason.is_fault() {
+            tracing::warn!(
+                pipeline = config.name,
+                owner = %config.owner,
+                topic = partition.topic,
+                partition = partition.number,
+                reason = reason.as_str(),
+                "partition paused, nothing is lost: {detail}"
+            );
+        }
+        self.shared.health.pause(PauseEntry {
+            pipeline: config.name.clone(),
+            topic: partition.topic.clone(),
+            partition: partition.number,
+            reason,
+            detail: detail.to_owned(),
+            since: clock.wall,
+            until: Some(clock.wall + i64::try_from(wait.as_millis()).unwrap_or(0)),
+        });
+    }
+
+    fn log_failure(&mut self, taken: &Taken, error: &RecordError, next: Next, clock: Clock) {
+        let config = self.stages.config();
+        let failed = FailedRecord {
+            pipeline: &config.name,
+            topic: &taken.origin.topic,
+            partition: taken.origin.partition,
+            offset: taken.origin.offset,
+            owner: &config.owner,
+            disposition: match next {
+                Next::Tier(_) => "retried",
+                Next::DeadLetter => "dead_lettered",
+                Next::Pause => "paused",
+            },
+        };
+        self.shared.failures.record(clock.now, &failed, error);
+    }
+
+    /// Whether a partition takes records now.
+    pub(super) fn is_retry_not_due(&self, slot: usize, due_at: i64, clock: Clock) -> bool {
+        let retry = self
+            .assignment
+            .get(slot)
+            .is_some_and(|partition| matches!(partition.role, Role::Retry { .. }));
+        retry && due_at > clock.wall
+    }
+
+    /// From now on nothing more is taken: every partition counts as paused.
+    pub(super) fn stop_taking(&mut self, clock: Clock) {
+        for partition in self.assignment.iter_mut() {
+            partition.flow = Flow::Paused {
+                until: clock.now + Duration::from_secs(86_400),
+                reason: PauseReason::Backpressure,
+            };
+        }
+    }
+}
+
+/// The error of a record that a topic does not take for its size.
+pub(super) fn too_large(topic: &str) -> RecordError {
+    RecordError::new(
+        Reason::RecordTooLarge,
+        format!("larger than {topic} accepts"),
+    )
+}
+
+/// The pause that belongs to a reason whose disposition is to pause.
+fn pause_reason(reason: Reason) -> PauseReason {
+    match reason {
+        Reason::RegistryUnavailable => PauseReason::RegistryUnavailable,
+        Reason::LookupMisconfigured => PauseReason::LookupMisconfigured,
+        Reason::LookupUnavailable => PauseReason::LookupUnavailable,
+        _ => PauseReason::BrokerRefused,
+    }
+}

@@ -1,0 +1,203 @@
+//! The poll loop: one thread, one consumer, one producer. Takes a batch, runs it through the pipeline, produces, and
+//! commits what is acknowledged. Shutdown is a revoke of everything: stop taking, drain, commit, leave.
+
+mod assign;
+mod engine;
+mod settle;
+mod take;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rdkafka::types::RDKafkaErrorCode;
+use tokio_util::sync::CancellationToken;
+
+use self::engine::Engine;
+pub use self::engine::Settings;
+use crate::error::FatalError;
+use crate::failure_log::FailureLog;
+use crate::health::{Dependency, Health};
+use crate::ingest::properties::Properties;
+use crate::metrics::Metrics;
+use crate::native::consumer::Consumer;
+use crate::native::producer::Producer;
+use crate::pipeline::Stages;
+
+/// The longest wait for a record: how late a shutdown or a timer may be noticed.
+const IDLE_WAIT: Duration = Duration::from_millis(250);
+/// The wait for a record while deliveries are outstanding: how late an acknowledgement may be noticed.
+const BUSY_WAIT: Duration = Duration::from_millis(5);
+
+/// The time, read once per batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    /// For waits.
+    pub(crate) now: Instant,
+    /// For due times and headers: milliseconds since the epoch.
+    pub(crate) wall: i64,
+}
+
+impl Clock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the wall clock"
+    )]
+    pub(crate) fn read() -> Clock {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Clock {
+            now: Instant::now(),
+            wall: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+/// Milliseconds since the epoch.
+pub(crate) fn wall_clock() -> i64 {
+    Clock::read().wall
+}
+
+/// What a worker shares with the rest of the instance.
+#[derive(Clone)]
+pub struct Shared {
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Readiness and liveness.
+    pub health: Arc<Health>,
+    /// First occurrences and summaries of failures.
+    pub failures: Arc<FailureLog>,
+    /// Ends the worker.
+    pub shutdown: CancellationToken,
+}
+
+/// A worker: runs until shutdown or a fatal error.
+pub struct Worker {
+    consumer: Consumer,
+    engine: Engine,
+    shutdown: CancellationToken,
+}
+
+impl Worker {
+    /// Makes both clients and subscribes.
+    pub fn new(
+        settings: Settings,
+        stages: Stages,
+        consumer: &Properties,
+        producer: &Properties,
+        shared: Shared,
+    ) -> Result<Worker, FatalError> {
+        let topics = stages.config().source_topics.clone();
+        let batch = settings.batch;
+        let shutdown = shared.shutdown.clone();
+        let engine = Engine::new(settings, stages, Producer::new(producer)?, shared);
+        Ok(Worker {
+            consumer: Consumer::subscribe(consumer, &topics, batch)?,
+            engine,
+            shutdown,
+        })
+    }
+
+    /// The life of the worker. Returns once everything that can be is acknowledged, committed and left.
+    pub fn run(mut self) -> Result<(), FatalError> {
+        let result = self.turn_until_shutdown();
+        let clock = Clock::read();
+        self.engine.stop_taking(clock);
+        self.engine.drain(self.engine.settings.shutdown_grace);
+        if result.is_ok() {
+            self.engine.commit(&self.consumer.client(), true);
+        }
+        self.consumer.close(&mut self.engine);
+        let left = self.engine.in_flight();
+        if left > 0 {
+            tracing::warn!(
+                pipeline = self.engine.stages.config().name,
+                in_flight = left,
+                "not everything was acknowledged in time; these records will be read again"
+            );
+        }
+        result
+    }
+
+    fn turn_until_shutdown(&mut self) -> Result<(), FatalError> {
+        while !self.shutdown.is_cancelled() {
+            self.engine.turn(&mut self.consumer)?;
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// One round: timers, a batch, the acknowledgements that have come in.
+    fn turn(&mut self, consumer: &mut Consumer) -> Result<(), FatalError> {
+        let clock = Clock::read();
+        self.timers(&consumer.client(), clock);
+        let timeout = self.wait(clock);
+        {
+            let batch = consumer.poll(timeout, self);
+            if !batch.is_empty() {
+                self.take(&batch, Clock::read());
+            }
+            self.settle(&batch.client);
+        }
+        self.after_poll();
+        for error in consumer.take_errors() {
+            self.client_error(error.code, &error.message)?;
+        }
+        for (error, entries) in consumer.take_commits() {
+            self.committed(error, &entries);
+        }
+        for error in self.producer.take_errors() {
+            self.client_error(error.code, &error.message)?;
+        }
+        if let Some(error) = self.producer.fatal_error() {
+            return Err(FatalError::Kafka(format!(
+                "the producer was given up: {}",
+                error.message
+            )));
+        }
+        match self.fatal.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn wait(&self, clock: Clock) -> Duration {
+        let longest = if self.in_flight() > 0 {
+            BUSY_WAIT
+        } else {
+            IDLE_WAIT
+        };
+        match self.assignment.next_wake() {
+            // Never a busy loop, should a pause that is over not be lifted at once.
+            Some(wake) => longest.min(wake.saturating_duration_since(clock.now).max(BUSY_WAIT)),
+            None => longest,
+        }
+    }
+
+    /// What librdkafka says about the cluster as a whole.
+    fn client_error(&mut self, code: RDKafkaErrorCode, message: &str) -> Result<(), FatalError> {
+        match code {
+            RDKafkaErrorCode::AllBrokersDown => {
+                self.shared
+                    .health
+                    .dependency(Dependency::Broker, Err(message.to_owned()));
+                tracing::warn!(
+                    pipeline = self.stages.config().name,
+                    "no broker could be reached: {message}"
+                );
+            }
+            RDKafkaErrorCode::Authentication
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::Fatal
+            | RDKafkaErrorCode::Fenced
+            | RDKafkaErrorCode::FencedInstanceId
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed => {
+                return Err(FatalError::Kafka(message.to_owned()));
+            }
+            _ => tracing::debug!(pipeline = self.stages.config().name, %code, "{message}"),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! A batch: each record is begun, run through the pipeline, and its outcome produced in the order of the batch.
+
+use super::Clock;
+use super::engine::{Engine, Taken, too_large};
+use crate::failure::backoff;
+use crate::failure::envelope::{self, Origin};
+use crate::health::{Dependency, PauseReason};
+use crate::ingest::assignment::{Flow, Role};
+use crate::native::consumer::{Batch, Item};
+use crate::pipeline::{Verdict, Work};
+use crate::record::{Outcome, Record};
+
+impl Engine {
+    /// Takes every record of the batch whose partition is ours and open. The others are dropped, which loses nothing:
+    /// their partition is paused behind a seek, or somebody else's.
+    pub(super) fn take(&mut self, batch: &Batch<'_>, clock: Clock) {
+        self.blocked = false;
+        let mut work: Vec<Work<(usize, Taken)>> = Vec::with_capacity(batch.len());
+        for index in 0..batch.len() {
+            match batch.get(index) {
+                Item::Error {
+                    topic,
+                    partition,
+                    code,
+                    message,
+                } => self.consumer_error(topic, partition, code, &message),
+                Item::Record(record) => {
+                    let Some(taken) = self.begin(&record, clock) else {
+                        continue;
+                    };
+                    let verdict = self.judge(&taken, &record);
+                    work.push(Work {
+                        tag: (index, taken),
+                        verdict,
+                    });
+                }
+            }
+        }
+        self.stages.look_up(&mut work);
+        for Work {
+            tag: (index, taken),
+            verdict,
+        } in work
+        {
+            if let Item::Record(record) = batch.get(index) {
+                self.finish(&taken, &record, verdict, clock);
+            }
+        }
+        let elapsed = Clock::read().now.saturating_duration_since(clock.now);
+        self.metrics.batch(elapsed.as_secs_f64(), batch.len());
+    }
+
+    /// Enters a record into the books, unless it is not to be taken now.
+    fn begin(&mut self, record: &Record<'_>, clock: Clock) -> Option<Taken> {
+        let slot = self.assignment.find(record.topic, record.partition)?;
+        let due_at = match self.assignment.get(slot)?.role {
+            Role::Source => 0,
+            Role::Retry { .. } => envelope::due_at(record),
+        };
+        let not_due = self.is_retry_not_due(slot, due_at, clock);
+        let partition = self.assignment.get_mut(slot)?;
+        partition.metrics.read(1);
+        if partition.fresh {
+            // Perhaps fetched before the partition changed hands: read again from where the group stands.
+            let start = if partition.positioned {
+                partition.tracker.expected()
+            } else {
+                record.offset
+            };
+            partition.seek.get_or_insert(start);
+            partition.metrics.discarded(1);
+            return None;
+        }
+        if !partition.is_open() {
+            partition.metrics.discarded(1);
+            return None;
+        }
+        if not_due {
+            let wait = backoff::retry_sleep(std::time::Duration::from_millis(
+                u64::try_from(due_at - clock.wall).unwrap_or(0),
+            ));
+            partition.metrics.discarded(1);
+            if record.offset < partition.tracker.expected() {
+                return None;
+            }
+            partition.stop(record.offset, clock.now + wait, PauseReason::RetryNotDue);
+            self.told(
+                slot,
+                PauseReason::RetryNotDue,
+                "the head is not due yet",
+                wait,
+                false,
+                clock,
+            );
+            return None;
+        }
+        let Some(sequence) = partition.tracker.begin(record.offset) else {
+            partition.metrics.discarded(1);
+            return None;
+        };
+        partition.positioned = true;
+        let origin = match &partition.role {
+            Role::Source => Origin::of_source(record),
+            Role::Retry { source, .. } => Origin::of_retry(record, source),
+        };
+        Some(Taken {
+            slot,
+            sequence,
+            offset: record.offset,
+            origin,
+        })
+    }
+
+    fn judge(&mut self, taken: &Taken, record: &Record<'_>) -> Verdict {
+        let partition = self.assignment.get(taken.slot);
+        if let Some(error) = partition.and_then(|partition| partition.refused.get(&taken.offset)) {
+            return Verdict::Failed(error.clone());
+        }
+        self.stages
+            .process(record, partition.map(|partition| &partition.metrics))
+    }
+
+    fn finish(&mut self, taken: &Taken, record: &Record<'_>, verdict: Verdict, clock: Clock) {
+        // A record before it may have stopped the partition: then this one was rewound, and is read again after it.
+        let Some(partition) = self
+            .assignment
+            .get_mut(taken.slot)
+            .filter(|partition| partition.tracker.holds(taken.sequence))
+        else {
+            return;
+        };
+        let own_of_retry;
+        let renamed: Vec<_>;
+        let own = match partition.role {
+            Role::Source => record.headers.as_slice(),
+            Role::Retry { .. } => {
+                own_of_retry = envelope::own_headers(record);
+                renamed = own_of_retry
+                    .iter()
+                    .map(|(name, value)| (name.as_ref(), *value))
+                    .collect();
+                &renamed
+            }
+        };
+        match verdict {
+            Verdict::Emit(value) => self.emit(taken, record, own, value.as_deref(), clock),
+            Verdict::Filtered => {
+                partition.metrics.filtered(1);
+                partition
+                    .tracker
+                    .complete(taken.sequence, Outcome::Filtered);
+                partition.tries = 0;
+            }
+            Verdict::Failed(error) => self.fail(taken, record, own, &error, clock),
+            Verdict::LookUp(_) => unreachable!("look_up resolves every lookup"),
+        }
+    }
+
+    fn consumer_error(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        code: rdkafka::types::RDKafkaErrorCode,
+        message: &str,
+    ) {
+        use rdkafka::types::RDKafkaErrorCode as Code;
+        match code {
+            Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed => {
+                self.fatal = Some(crate::error::FatalError::Kafka(format!(
+                    "{topic}: {message}"
+                )));
+            }
+            Code::PollExceeded => tracing::warn!(
+                pipeline = self.stages.config().name,
+                "a batch took longer than max.poll.interval.ms: {message}"
+            ),
+            _ => {
+                self.shared
+                    .health
+                    .dependency(Dependency::Broker, Err(message.to_owned()));
+                tracing::warn!(pipeline = self.stages.config().name, topic, partition, %code, "consumer: {message}");
+            }
+        }
+    }
+
+    /// The broker refused a record for its own sake: it becomes a dead letter when it is read again.
+    pub(super) fn refuse(&mut self, slot: usize, offset: i64) {
+        let topic = self.stages.config().sink.topic.clone();
+        if let Some(partition) = self.assignment.get_mut(slot) {
+            partition.refused.insert(offset, too_large(&topic));
+        }
+    }
+
+    /// After a poll call, what it assigned is no longer fresh.
+    pub(super) fn after_poll(&mut self) {
+        for partition in self.assignment.iter_mut() {
+            partition.fresh = false;
+            if matches!(partition.flow, Flow::Open)
+                && partition.tracker.in_flight() == 0
+                && partition.refused.is_empty()
+            {
+                continue;
+            }
+            let committable = partition.tracker.committable();
+            partition.refused.retain(|offset, _| *offset >= committable);
+        }
+    }
+}
