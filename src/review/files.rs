@@ -645,6 +645,7 @@ mod tests {
             },
             transform: Vec::new(),
             sink: Sink {
+                place: Default::default(),
                 topic: "clean".to_owned(),
                 schema: sink,
                 subject: "clean-value".to_owned(),
@@ -656,7 +657,7 @@ mod tests {
                 budget: Duration::ZERO,
                 dead_letter: DeadLetter {
                     topic: None,
-                    retention: Duration::ZERO,
+                    retention: None,
                 },
             },
             create_topics: true,
