@@ -35,6 +35,7 @@ pub mod health;
 pub mod ingest;
 pub mod metrics;
 pub mod native;
+pub mod produce;
 pub mod record;
 pub mod status;
 pub mod telemetry;
