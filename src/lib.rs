@@ -12,8 +12,11 @@
 //! - [`failure`]: what becomes of an error: retry tier, dead letter, pause.
 //! - [`pipeline`]: the one file that names the stages in order.
 //! - [`worker`]: the poll loop.
+//! - [`build`], [`instance`]: from the configuration to compiled pipelines, and to a running instance.
+//! - [`native`]: librdkafka's C interface, the only unsafe code.
 //! - [`metrics`], [`health`], [`admin`], [`telemetry`], [`failure_log`], [`status`]: what is seen from outside.
 //! - [`embedded`]: an in-process broker and registry for the demo and the tests.
+//! - [`demo`], [`produce`]: the demo's story, and rows of CSV or JSON lines as records.
 //! - [`review`]: registration and review of schemas.
 //! - [`cli`]: one file per command.
 //!
@@ -38,6 +41,7 @@ pub mod instance;
 pub mod metrics;
 pub mod native;
 pub mod pipeline;
+pub mod produce;
 pub mod record;
 pub mod review;
 pub mod status;

@@ -231,13 +231,13 @@ mod tests {
         let metrics = Metrics::new();
         let health = Health::new();
         let shutdown = CancellationToken::new();
-        let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, mut lines) = tokio::sync::mpsc::channel(1000);
         let task = tokio::spawn(run(
             Arc::clone(&metrics),
             Arc::clone(&health),
             shutdown.clone(),
             Duration::from_millis(5),
-            move |line| sender.send(line.to_owned()).expect("the test listens"),
+            move |line| sender.try_send(line.to_owned()).expect("the test listens"),
         ));
         let handles = metrics.partition("gate", "orders", 0);
         handles.set_lag(7);

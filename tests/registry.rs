@@ -1,5 +1,9 @@
 //! The registry client, the schema cache and `schema register`: conformance on the embedded registry and on each base
 //! URL of `DRIFTGATE_TEST_REGISTRIES` (comma-separated), and every failure on registries that fail as told.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tests wait between polls that have a deadline"
+)]
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{Ipv4Addr, SocketAddr};

@@ -56,6 +56,8 @@ enum Command {
     /// Register and review schemas.
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
+    /// Publish rows of CSV or JSON lines as Avro records.
+    Produce(Box<produce::ProduceArgs>),
     /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
     /// Print the version, also of librdkafka.
@@ -75,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Init(args) => init::run(args),
         Command::Schema(command) => schema::run(command, load_config),
+        Command::Produce(args) => produce::run(*args, load_config),
         Command::Completions(args) => completions::run(args),
         Command::Version => version(),
     };
@@ -130,3 +133,4 @@ fn load_config(path: &std::path::Path) -> anyhow::Result<crate::config::model::C
         )),
     }
 }
+pub mod produce;

@@ -3,8 +3,6 @@
 //! It keeps at most 5 MiB or 100,000 batches a partition and then drops the oldest, writes nothing to disk, and does
 //! not filter aborted transactions.
 
-use std::sync::Arc;
-
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
@@ -14,7 +12,7 @@ use crate::ingest::topics;
 
 /// An embedded cluster of one broker. Stops when dropped.
 pub struct EmbeddedBroker {
-    cluster: Arc<MockCluster<'static, DefaultProducerContext>>,
+    cluster: MockCluster<'static, DefaultProducerContext>,
 }
 
 impl EmbeddedBroker {
@@ -22,9 +20,7 @@ impl EmbeddedBroker {
     pub fn start() -> Result<Self, FatalError> {
         let cluster = MockCluster::new(1)
             .map_err(|error| FatalError::Start(format!("embedded broker: {error}")))?;
-        Ok(EmbeddedBroker {
-            cluster: Arc::new(cluster),
-        })
+        Ok(EmbeddedBroker { cluster })
     }
 
     /// `host:port`.

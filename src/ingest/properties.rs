@@ -105,6 +105,11 @@ pub fn producer(
     largest: u64,
 ) -> Properties {
     let client_id = format!("driftgate-{}-{slot}", pipeline.name);
+    plain_producer(kafka, &client_id, memory, largest)
+}
+
+/// Properties of a producer that belongs to no pipeline, with the same guarantees.
+pub fn plain_producer(kafka: &Kafka, client_id: &str, memory: u64, largest: u64) -> Properties {
     let defaults = [
         ("linger.ms", "5".to_owned()),
         ("batch.size", "1000000".to_owned()),
@@ -114,7 +119,7 @@ pub fn producer(
             (memory / 1024).clamp(1024, 2_097_151).to_string(),
         ),
     ];
-    let mut properties = base(kafka, &client_id, &CONSUMER_ONLY, &defaults);
+    let mut properties = base(kafka, client_id, &CONSUMER_ONLY, &defaults);
     for (name, value) in [
         ("enable.idempotence", "true".to_owned()),
         ("acks", "all".to_owned()),

@@ -28,6 +28,9 @@ pub struct Facts {
 /// Facts by topic; a topic that does not exist is not in it.
 pub type Known = BTreeMap<String, Facts>;
 
+/// Settings of a topic that is created.
+pub type TopicConfig = Vec<(&'static str, String)>;
+
 /// Something that has to be done, or is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
@@ -40,7 +43,7 @@ pub enum Finding {
         /// Partitions that it needs.
         partitions: i32,
         /// Settings that it is made with.
-        config: Vec<(&'static str, String)>,
+        config: TopicConfig,
     },
     /// A retry or dead-letter topic has fewer partitions than its source.
     Grow {
@@ -81,7 +84,7 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut sink_partitions = 1;
     // One dead-letter topic may serve several sources: it needs the most that any of them needs.
-    let mut companions: BTreeMap<String, (i32, u64, Vec<(&'static str, String)>)> = BTreeMap::new();
+    let mut companions: BTreeMap<String, (i32, u64, TopicConfig)> = BTreeMap::new();
     for source in &pipeline.source_topics {
         let Some(facts) = known.get(source) else {
             findings.push(Finding::MissingSource(source.clone()));
@@ -137,7 +140,7 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
 
 /// Retries are kept by the time that they were written, not by the time of the event: an old event must not be deleted
 /// before it is due. Twice the budget, and at least a week.
-fn retry_config(pipeline: &Pipeline) -> Vec<(&'static str, String)> {
+fn retry_config(pipeline: &Pipeline) -> TopicConfig {
     let week = Duration::from_secs(7 * 86_400);
     let retention = (pipeline.failure.budget * 2).max(week);
     vec![
@@ -148,7 +151,7 @@ fn retry_config(pipeline: &Pipeline) -> Vec<(&'static str, String)> {
 }
 
 /// Dead letters keep the record's timestamp, by which brokers delete: so only an explicit retention deletes any.
-fn dead_letter_config(pipeline: &Pipeline) -> Vec<(&'static str, String)> {
+fn dead_letter_config(pipeline: &Pipeline) -> TopicConfig {
     let retention = match pipeline.failure.dead_letter.retention {
         Some(retention) => retention.as_millis().to_string(),
         None => "-1".to_owned(),

@@ -38,10 +38,13 @@ pub struct Client<'a> {
     handle: &'a Handle,
 }
 
+/// Calls a handler of a type that only the caller knows.
+type Call = unsafe fn(*mut c_void, &Client<'_>, &[Entry], Event) -> Vec<Entry>;
+
 struct Shared {
     /// The handler of the call under way; null outside of one.
     handler: *mut c_void,
-    call: Option<unsafe fn(*mut c_void, &Client<'_>, &[Entry], Event) -> Vec<Entry>>,
+    call: Option<Call>,
     handle: *const Handle,
     panic: Option<Box<dyn Any + Send>>,
     errors: Errors,

@@ -641,6 +641,7 @@ mod tests {
             },
             transform: Vec::new(),
             sink: Sink {
+                place: Default::default(),
                 topic: "clean".to_owned(),
                 schema: sink,
                 subject: "clean-value".to_owned(),
@@ -652,7 +653,7 @@ mod tests {
                 budget: Duration::ZERO,
                 dead_letter: DeadLetter {
                     topic: None,
-                    retention: Duration::ZERO,
+                    retention: None,
                 },
             },
             create_topics: true,

@@ -199,14 +199,15 @@ pub(super) fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// `Retry-After`: seconds, or a date.
+/// `Retry-After`: seconds, or a date, which is counted from the answer's own `Date`, so that clocks need not agree.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let until = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    let wait = until.duration_since(jiff::Timestamp::now());
+    let date = |text: &str| Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp());
+    let now = date(headers.get(http::header::DATE)?.to_str().ok()?)?;
+    let wait = date(text)?.duration_since(now);
     Some(Duration::try_from(wait).unwrap_or(Duration::ZERO))
 }
 
