@@ -106,10 +106,7 @@ fn defaults() {
     );
     assert_eq!(pipeline.failure.jitter, 0.2);
     assert_eq!(pipeline.failure.budget, Duration::from_secs(86_400));
-    assert_eq!(
-        pipeline.failure.dead_letter.retention,
-        Duration::from_secs(14 * 86_400)
-    );
+    assert_eq!(pipeline.failure.dead_letter.retention, None);
     assert_eq!(pipeline.dead_letter_topic("orders"), "orders.p.dlq");
 }
 
