@@ -564,7 +564,7 @@ mod tests {
             "type Missing is defined neither",
             "two.avsc: not JSON",
             "type Money is defined in",
-            "one of NONE",
+            "expected NONE",
         ] {
             assert!(faults.contains(expect), "{expect} in {faults}");
         }
@@ -592,7 +592,7 @@ mod tests {
             ("money.avsc", MONEY),
             (
                 "money.rules.yaml",
-                "owner: {team: shop}\ncompatibility: full\n",
+                "owner: {team: shop}\ncompatibility: FULL\n",
             ),
         ]);
         let files = plan(&of_dir(dir.path()).expect("targets")).expect("a plan");

@@ -198,7 +198,8 @@ impl Conversion {
             other => {
                 let number = self.decimal(&other)?;
                 let double: f64 = number.to_text().parse().map_err(|_| TYPE)?;
-                survives(&number, [double.to_string(), plain_double(double)]).map(|()| double)
+                let texts = readings(&other, [plain_double(double), double.to_string()]);
+                survives(&number, texts).map(|()| double)
             }
         }
     }
@@ -219,7 +220,8 @@ impl Conversion {
             other => {
                 let number = self.decimal(&other)?;
                 let float: f32 = number.to_text().parse().map_err(|_| TYPE)?;
-                survives(&number, [float.to_string(), plain_float(float)]).map(|()| float)
+                let texts = readings(&other, [plain_float(float), float.to_string()]);
+                survives(&number, texts).map(|()| float)
             }
         }
     }
@@ -253,13 +255,23 @@ impl Conversion {
 const PRECISION: Why = "precision would be lost";
 const UNIT: Why = "microseconds would be lost";
 
-/// Whether a number is what a floating-point number stands for: its shortest text (0.1), or its exact value (2^62).
-fn survives(number: &Decimal, texts: [String; 2]) -> Result<(), Why> {
-    let [shortest, exact] = texts.map(|text| Decimal::parse(&text));
-    let (Some(shortest), Some(exact)) = (shortest, exact) else {
-        return Err(RANGE);
-    };
-    match shortest.compare(number).is_eq() || exact.compare(number).is_eq() {
+/// How a floating-point number may be read: in plain digits, and where it comes from text (`1e23`) also as its shortest
+/// text. A long that is not exactly a double must not become one: it would come back as another number.
+fn readings(from: &Value, [plain, shortest]: [String; 2]) -> Vec<String> {
+    match from {
+        Value::String(_) => vec![plain, shortest],
+        _ => vec![plain],
+    }
+}
+
+/// Whether a number is what a floating-point number stands for, in one of its readings.
+fn survives(number: &Decimal, readings: Vec<String>) -> Result<(), Why> {
+    let parsed: Option<Vec<Decimal>> = readings.iter().map(|text| Decimal::parse(text)).collect();
+    match parsed
+        .ok_or(RANGE)?
+        .iter()
+        .any(|reading| reading.compare(number).is_eq())
+    {
         true => Ok(()),
         false => Err(PRECISION),
     }
