@@ -164,7 +164,8 @@ const RETRY: &[Key] = &[
         "tiers",
         Kind::List { item: &Kind::Duration { min: secs(1), max: secs(30 * DAY) }, max: MAX_TIERS },
         "Delays, each at least as long as the one before; one retry topic each. The defaults ride out a hiccup, a restart \
-         and a short outage. `[]` means that a record which fails for a passing reason is a dead letter at once.",
+         and a short outage. With `[]` nothing is retried: a lookup \
+         that is down pauses the partition, and a schema id that the registry does not know is a dead letter at once.",
     )
     .default("[5s, 1m, 10m]"),
     key(
