@@ -182,6 +182,9 @@ fn each_record_ends_where_it_belongs_with_every_byte() {
         writes[2].key = Some(Vec::new());
         writes.push(Write::new("good", payment(id, 5, "EUR")).header("traceparent", "00-1-2-01"));
         writes.push(Write::new("test", payment(id, 6, "TEST")));
+        let in_header = [vec![0], id.to_be_bytes().to_vec()].concat();
+        let headed = Write::new("headed", payment(id, 7, "EUR")[5..].to_vec());
+        writes.push(headed.header("__value_schema_id", in_header));
         let mut tombstone = Write::new("gone", "");
         tombstone.value = None;
         writes.push(tombstone);
@@ -189,7 +192,7 @@ fn each_record_ends_where_it_belongs_with_every_byte() {
 
         let dlq = format!("{}.{}.dlq", job.source, job.group);
         run_until(&job, embedded, || {
-            count(&client, &dlq) >= 5 && count(&client, &job.sink) >= 2
+            count(&client, &dlq) >= 5 && count(&client, &job.sink) >= 3
         });
 
         let dead = topics::consume_all(&client, &dlq);
@@ -237,12 +240,27 @@ fn each_record_ends_where_it_belongs_with_every_byte() {
         }
         let clean = topics::consume_all(&client, &job.sink);
         let keys: BTreeSet<_> = clean.iter().filter_map(|read| read.key.clone()).collect();
-        assert_eq!(keys, BTreeSet::from([b"good".to_vec(), b"gone".to_vec()]));
+        assert_eq!(
+            keys,
+            [&b"gone"[..], b"good", b"headed"]
+                .map(<[u8]>::to_vec)
+                .into()
+        );
         let gone = clean
             .iter()
             .find(|read| read.key.as_deref() == Some(b"gone"))
             .expect("the tombstone");
         assert_eq!(gone.value, None);
+        // Its schema id stood in a header; the sink's stands in front, and a header would win over it.
+        let headed = clean
+            .iter()
+            .find(|read| read.key.as_deref() == Some(b"headed"));
+        let headed = headed.expect("the one with its schema id in a header");
+        assert_eq!(headed.count("__value_schema_id"), 0);
+        assert_eq!(
+            headed.value.as_ref().map(|value| (value[0], &value[5..])),
+            Some((0, &payment(id, 7, "EUR")[5..]))
+        );
         let good = clean
             .iter()
             .find(|read| read.key.as_deref() == Some(b"good"))

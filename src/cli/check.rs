@@ -65,7 +65,7 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         print(&format!("{:#}\n", config::schema::json_schema()))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let loaded = match config::load(&args.config, &environment) {
+    let mut loaded = match config::load(&args.config, &environment) {
         Ok(loaded) => loaded,
         Err(faults) => {
             complain(&diagnose::render(&faults, false));
@@ -73,10 +73,12 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let mut report = Report {
-        warnings: loaded.warnings,
+        warnings: std::mem::take(&mut loaded.warnings),
         ..Report::default()
     };
     let explained = super::runtime()?.block_on(examine(&loaded.config, &args, &mut report))?;
+    loaded.locate(&mut report.faults);
+    report.unreachable.dedup();
     match args.output {
         Output::Json => {
             let mut json = flow::json(&loaded.config);

@@ -8,6 +8,7 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::{Clock, Shared};
 use crate::config::model::Provenance;
+use crate::contract::wire;
 use crate::emit::in_flight::{InFlight, InFlights};
 use crate::error::{FatalError, Reason, RecordError};
 use crate::failure::backoff;
@@ -119,10 +120,17 @@ impl Engine {
         let position = taken.origin.position();
         let mut all: Vec<Header<'_>> = Vec::new();
         let prior = format!("{}source", headers::PRIOR);
+        let names_schema = own.iter().any(|(name, _)| *name == wire::VALUE_HEADER);
         let headers: &[Header<'_>] = match config.provenance {
-            Provenance::None => own,
+            Provenance::None if !names_schema => own,
+            // The writer's schema id in a header would win over the sink's, which stands in front of the value.
+            Provenance::None => {
+                all.extend(own.iter().filter(|(name, _)| *name != wire::VALUE_HEADER));
+                &all
+            }
             Provenance::Header => {
-                all.extend(own.iter().map(|(name, value)| match *name {
+                let kept = own.iter().filter(|(name, _)| *name != wire::VALUE_HEADER);
+                all.extend(kept.map(|(name, value)| match *name {
                     headers::SOURCE => (prior.as_str(), *value),
                     name => (name, *value),
                 }));
