@@ -241,6 +241,23 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_keeps_the_records_before_it() {
+        let mut tracker = OffsetTracker::new(0, Counts::default());
+        let sequences: Vec<_> = (0..4)
+            .map(|offset| tracker.begin(offset).expect("in order"))
+            .collect();
+        tracker.rewind_to(2);
+        let held: Vec<_> = sequences
+            .iter()
+            .map(|sequence| tracker.holds(*sequence))
+            .collect();
+        assert_eq!(held, [true, true, false, false]);
+        assert_eq!((tracker.expected(), tracker.open()), (2, 2));
+        tracker.complete(sequences[0], Outcome::Emitted);
+        assert!(!tracker.holds(sequences[0]) && tracker.holds(sequences[1]));
+    }
+
+    #[test]
     fn counts_only_what_may_be_committed_and_survives_a_commit() {
         let mut tracker = OffsetTracker::new(0, Counts::default());
         let a = tracker.begin(0).expect("in order");
