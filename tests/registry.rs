@@ -1,9 +1,11 @@
-//! The registry client, the schema cache and `schema register`: conformance on the embedded registry and on each base
-//! URL of `DRIFTGATE_TEST_REGISTRIES` (comma-separated), and every failure on registries that fail as told.
+//! The registry client, the schema cache and `schema register`: conformance on the embedded registry and on the real
+//! ones, and every failure on registries that fail as told.
 #![expect(
     clippy::disallowed_methods,
     reason = "the tests wait between polls that have a deadline"
 )]
+
+mod support;
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -55,13 +57,8 @@ fn runtime() -> Runtime {
 /// what earlier runs left.
 fn on_each(test: impl AsyncFn(RegistryClient, String)) {
     let embedded = EmbeddedRegistry::start().expect("starts");
-    let real = std::env::var("DRIFTGATE_TEST_REGISTRIES").unwrap_or_default();
-    let real = real
-        .split(',')
-        .map(str::trim)
-        .filter(|url| !url.is_empty())
-        .map(str::to_owned);
-    for url in real.chain([embedded.url()]) {
+    let real = support::Bed::real().into_iter();
+    for url in real.map(|bed| bed.registry_url).chain([embedded.url()]) {
         eprintln!("on {url}");
         let prefix = format!("t{:016x}", RandomState::new().hash_one(0));
         runtime().block_on(test(client(&plain(&url)), prefix));
@@ -110,6 +107,28 @@ fn what_is_registered_is_found_by_id_by_version_and_by_text() {
             .expect("asked")
             .expect("found");
         assert_eq!((found.version, found.id), (1, id));
+    });
+}
+
+/// Instances that start together register the same sink schema; some registries answer all but one of them with 409.
+#[test]
+fn of_first_registrations_at_once_none_is_refused() {
+    on_each(async |client, prefix| {
+        for round in 0..5 {
+            let subject = format!("{prefix}-{round}-value");
+            let at_once: Vec<_> = (0..8)
+                .map(|_| {
+                    let (client, subject) = (client.clone(), subject.clone());
+                    tokio::spawn(async move { client.register(&subject, ORDER, &[]).await })
+                })
+                .collect();
+            let mut ids = Vec::new();
+            for one in at_once {
+                ids.push(one.await.expect("no panic").expect("registers"));
+            }
+            ids.dedup();
+            assert_eq!(ids.len(), 1, "one schema, one id: {ids:?}");
+        }
     });
 }
 

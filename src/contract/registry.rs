@@ -37,6 +37,10 @@ use crate::error::FatalError;
 /// Schemas that one schema may pull in. Real ones have a handful; the bound ends a registry that answers in circles.
 const MAX_REFERENCES: usize = 256;
 
+/// How often a registration is tried again after a 409, and after how long the first time.
+const RACES: u32 = 3;
+const RACE_PAUSE: Duration = Duration::from_millis(50);
+
 /// The language of a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SchemaKind {
@@ -291,9 +295,22 @@ impl RegistryClient {
     ) -> Result<u32, RegistryError> {
         let path = encoded(subject)?;
         let body = schema_body(text, references);
-        perform_sr_call(&self.inner.settings, SrCall::PostNew(&path, &body))
-            .await
-            .map_err(|error| self.explain(failure_of(&error), Asked::Subject(subject)))?
+        let mut losses = 0;
+        let registered = loop {
+            let call = SrCall::PostNew(&path, &body);
+            let error = match perform_sr_call(&self.inner.settings, call).await {
+                Ok(registered) => break registered,
+                Err(error) => self.explain(failure_of(&error), Asked::Subject(subject)),
+            };
+            // Of several first registrations of a subject at once, which is what instances that start together do,
+            // Apicurio answers all but one with 409. A schema that is really incompatible is so the next time too.
+            if !matches!(error, RegistryError::Incompatible { .. }) || losses == RACES {
+                return Err(error);
+            }
+            losses += 1;
+            tokio::time::sleep(RACE_PAUSE * losses).await;
+        };
+        registered
             .id
             .ok_or_else(|| self.unreadable("a registration without an id"))
     }
