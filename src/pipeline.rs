@@ -9,9 +9,9 @@ use futures::StreamExt;
 
 use crate::config::model;
 use crate::contract::cache::{Answer, SchemaCache};
-use crate::contract::decode::Limits;
+use crate::contract::decode::{Limits, decode};
 use crate::contract::encode::encode;
-use crate::contract::plan::Plan;
+use crate::contract::plan::{Plan, Scratch};
 use crate::contract::registry::{Fetched, SchemaKind};
 use crate::contract::resolve::Resolution;
 use crate::contract::rules::Rules;
@@ -84,6 +84,7 @@ pub struct Stages {
     runtime: tokio::runtime::Handle,
     plans: HashMap<u32, Result<Arc<Plan>, RecordError>>,
     limits: Limits,
+    scratch: Scratch,
 }
 
 impl Stages {
@@ -101,6 +102,7 @@ impl Stages {
             runtime,
             plans: HashMap::new(),
             limits: Limits::default(),
+            scratch: Scratch::default(),
         }
     }
 
@@ -141,10 +143,13 @@ impl Stages {
         }
         let plan = self.plan(id)?;
         let framing = value.len() - payload.len();
-        let event = plan.run(payload, &self.limits).map_err(|mut error| {
-            error.byte_offset = error.byte_offset.map(|offset| offset + framing);
-            error.with_schema(id)
-        })?;
+        let view = plan
+            .run(payload, &self.limits, &mut self.scratch)
+            .map_err(|mut error| {
+                error.byte_offset = error.byte_offset.map(|offset| offset + framing);
+                error.with_schema(id)
+            })?;
+        let event = decode(&self.compiled.contract, view.bytes, &self.limits)?;
         let mut warn = |rule: &str| {
             if let Some(metrics) = metrics {
                 metrics.rule_warned(rule);
@@ -312,5 +317,5 @@ fn compile(fetched: &Fetched, contract: &Schema) -> Result<Plan, RecordError> {
             format!("the writer schema does not parse: {error}"),
         )
     })?;
-    Plan::compile(&writer, contract)
+    Plan::compile(&writer, contract, &[])
 }

@@ -16,8 +16,6 @@
 
 mod compile;
 
-use std::collections::HashSet;
-
 use super::path::Trail;
 use super::schema::Schema;
 use super::value::Value;
@@ -35,14 +33,14 @@ pub struct Mismatch {
 /// Compiled steps from writer to reader.
 #[derive(Debug, Clone)]
 pub struct Resolution {
-    actions: Vec<Action>,
-    root: usize,
+    pub(super) actions: Vec<Action>,
+    pub(super) root: usize,
 }
 
-type ActionId = usize;
+pub(super) type ActionId = usize;
 
 #[derive(Debug, Clone)]
-enum Action {
+pub(super) enum Action {
     /// The value is the reader's as it is.
     Same,
     Promote(Promotion),
@@ -67,7 +65,7 @@ enum Action {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Promotion {
+pub(super) enum Promotion {
     IntLong,
     IntFloat,
     IntDouble,
@@ -87,33 +85,6 @@ impl Resolution {
     /// The reader's value of a writer's value.
     pub fn apply(&self, value: Value) -> Result<Value, RecordError> {
         self.run(self.root, value, &mut Trail::default())
-    }
-
-    /// Whether every value stays as it is, so that the writer's bytes are the reader's bytes too.
-    pub fn is_identity(&self) -> bool {
-        self.keeps(self.root, &mut HashSet::new())
-    }
-
-    fn keeps(&self, id: ActionId, seen: &mut HashSet<ActionId>) -> bool {
-        if !seen.insert(id) {
-            return true;
-        }
-        match &self.actions[id] {
-            Action::Same => true,
-            // A branch is entered from the writer's branch of the same place, or else an index is added.
-            Action::Promote(_) | Action::Refuse(_) | Action::Into(..) => false,
-            Action::Enum(symbols) => (symbols.iter().enumerate()).all(|(i, s)| s.as_ref() == Ok(&i)),
-            Action::Items(inner) | Action::Entries(inner) => self.keeps(*inner, seen),
-            Action::Record { fields, width, .. } => {
-                fields.len() == *width
-                    && (fields.iter().enumerate()).all(|(i, (_, target))| {
-                        target.is_some_and(|(to, action)| to == i && self.keeps(action, seen))
-                    })
-            }
-            Action::Branches(branches) => (branches.iter().enumerate()).all(|(i, id)| {
-                matches!(self.actions[*id], Action::Into(to, inner) if to == i && self.keeps(inner, seen))
-            }),
-        }
     }
 
     fn run<'s>(
