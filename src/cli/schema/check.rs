@@ -22,8 +22,8 @@ use crate::review::files::{self, SchemaFile};
   driftgate schema check schemas/orders-value.avsc --registry http://localhost:8081
   driftgate schema check schemas/orders-value.avsc --against main/orders-value.avsc --level FULL
 
-Exit codes: 0 nothing stands against the files, 1 something does, 2 the files or the configuration are wrong,
-3 the registry could not be reached.")]
+Exit codes: 0 nothing stands against the files, 1 something does, 2 the files or the
+configuration are wrong, 3 the registry could not be reached.")]
 pub struct CheckArgs {
     /// Schema files; the files of their folders that they refer to are checked too
     #[arg(value_name = "FILES", conflicts_with = "dir")]

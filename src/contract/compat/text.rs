@@ -46,10 +46,9 @@ pub(super) fn why(direction: Direction, issue: &Issue, writer: &Schema, reader: 
             size(reader, issue.reader)
         ),
         Site::Scale => format!(
-            "the decimals do not match: {} in {records} would be read with {} after the point by {readers}, a number \
-             of another size",
-            digits(writer, issue.writer),
-            scale(reader, issue.reader)
+            "{} in {records} would be read as {} by {readers}: the same digits, another number",
+            logical(writer, issue.writer),
+            logical(reader, issue.reader)
         ),
         Site::Precision => format!(
             "{records} may have numbers of more digits than {readers} takes ({})",
@@ -87,18 +86,6 @@ fn logical(schema: &Schema, id: NodeId) -> String {
         Some(Logical::Decimal { precision, scale }) => format!("decimal({precision},{scale})"),
         Some(logical) => logical.word().to_owned(),
         None => format!("plain {}", node.kind.word()),
-    }
-}
-
-fn digits(schema: &Schema, id: NodeId) -> String {
-    format!("a {}", logical(schema, id))
-}
-
-fn scale(schema: &Schema, id: NodeId) -> String {
-    match schema.node(id).logical {
-        Some(Logical::Decimal { scale: 1, .. }) => "1 digit".to_owned(),
-        Some(Logical::Decimal { scale, .. }) => format!("{scale} digits"),
-        _ => "other digits".to_owned(),
     }
 }
 
