@@ -272,6 +272,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         transform: steps::lower(view.items("transform"), cx),
         sink: sink(view.map("sink"), cx),
         failure: failure(view.map("failure"), cx),
+        alerts: alerts(view.items("alerts")),
         create_topics: view.bool("create_topics"),
     }
 }
@@ -302,7 +303,34 @@ fn contract(view: View<'_>, cx: &mut Lowering<'_>) -> Contract {
             );
         }
     }
-    Contract { schema, rules }
+    Contract {
+        schema,
+        rules,
+        drift: drift(view.map("drift")),
+    }
+}
+
+fn alerts(items: &[Node]) -> Vec<Secret> {
+    let hook = |item: &Node| item.get("webhook")?.text().map(Secret::new);
+    items.iter().filter_map(hook).collect()
+}
+
+fn drift(view: View<'_>) -> Drift {
+    let default = Drift::default();
+    let action = |key: &str, default: DriftAction| {
+        let word = view.scalar(key);
+        DriftAction::ALL
+            .into_iter()
+            .find(|action| word == Some(action.as_str()))
+            .unwrap_or(default)
+    };
+    Drift {
+        added_optional: action("added_optional", default.added_optional),
+        removed: action("removed", default.removed),
+        type_changed: action("type_changed", default.type_changed),
+        unit_changed: action("unit_changed", default.unit_changed),
+        unknown_subject: action("unknown_subject", default.unknown_subject),
+    }
 }
 
 /// `schema`, or `subject` and `at`.

@@ -65,6 +65,15 @@ pub struct Fetched {
     pub text: String,
     /// The texts it refers to, directly or not, each after those that it needs itself, none twice.
     pub references: Vec<String>,
+    /// The subjects that it is registered under; `None` where nobody asked or the registry does not tell.
+    pub subjects: Option<Arc<[String]>>,
+}
+
+impl Fetched {
+    /// Bytes of its texts.
+    pub fn bytes(&self) -> usize {
+        self.text.len() + self.references.iter().map(String::len).sum::<usize>()
+    }
 }
 
 /// A schema as a version of a subject.
@@ -216,6 +225,34 @@ impl RegistryClient {
         self.complete(schema).await
     }
 
+    /// The subjects that an id is registered under, those deleted softly left out. `None` from a registry that does
+    /// not tell.
+    pub async fn subjects_of(&self, id: u32) -> Result<Option<Vec<String>>, RegistryError> {
+        #[derive(Deserialize)]
+        struct At {
+            subject: String,
+        }
+        let versions = self.at(&format!("/schemas/ids/{id}/versions"));
+        match self
+            .send::<Option<Vec<At>>>(self.inner.http.get(versions))
+            .await
+        {
+            Ok(found) => {
+                let mut subjects: Vec<String> = found
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|at| at.subject)
+                    .collect();
+                subjects.sort();
+                subjects.dedup();
+                Ok(Some(subjects))
+            }
+            // An optional question: only silence is an outage.
+            Err(Failure::Answered { .. }) => Ok(None),
+            Err(failure) => Err(self.explain(failure, Asked::Nothing)),
+        }
+    }
+
     /// A version of a subject; the latest for `None`.
     pub async fn version(
         &self,
@@ -293,6 +330,7 @@ impl RegistryClient {
             kind: SchemaKind::Avro,
             text: found.schema.unwrap_or_else(|| text.to_owned()),
             references: self.resolve(direct).await?,
+            subjects: None,
         };
         Ok(Some(Version {
             subject: subject.to_owned(),
@@ -450,6 +488,7 @@ impl RegistryClient {
             },
             text: schema.schema,
             references: self.resolve(direct).await?,
+            subjects: None,
         })
     }
 

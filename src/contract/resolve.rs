@@ -82,6 +82,26 @@ impl Resolution {
         compile::compile(writer, reader)
     }
 
+    /// Bytes that it takes, roughly.
+    pub fn size(&self) -> usize {
+        let parts = self.actions.iter().map(|action| match action {
+            Action::Enum(symbols) => symbols
+                .iter()
+                .map(|symbol| 24 + symbol.as_ref().map_or_else(String::len, |_| 0))
+                .sum(),
+            Action::Record {
+                fields, defaults, ..
+            } => {
+                let names = fields.iter().map(|(name, _)| name.len() + 48);
+                names.sum::<usize>() + 64 * defaults.len()
+            }
+            Action::Branches(branches) => 8 * branches.capacity(),
+            Action::Refuse(why) => why.len(),
+            _ => 0,
+        });
+        parts.sum::<usize>() + size_of::<Action>() * self.actions.capacity()
+    }
+
     /// The reader's value of a writer's value.
     pub fn apply(&self, value: Value) -> Result<Value, RecordError> {
         self.run(self.root, value, &mut Trail::default())

@@ -638,6 +638,7 @@ mod tests {
             contract: Contract {
                 schema: contract,
                 rules: rules.map(PathBuf::from),
+                drift: crate::config::model::Drift::default(),
             },
             transform: Vec::new(),
             sink: Sink {
@@ -656,6 +657,7 @@ mod tests {
                     retention: None,
                 },
             },
+            alerts: Vec::new(),
             create_topics: true,
         };
         let subject = SchemaSource::Subject {

@@ -12,6 +12,7 @@ mod tests;
 mod walk;
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::decode::{self, Limits};
 use super::resolve::{Mismatch, Resolution};
@@ -30,7 +31,7 @@ const TEXT_LIMIT: usize = 300;
 pub struct Plan {
     program: Program,
     /// For saying what is wrong with a record.
-    writer: Schema,
+    writer: Arc<Schema>,
     resolution: Resolution,
 }
 
@@ -52,10 +53,19 @@ impl Plan {
         reader: &Schema,
         wanted: &[Vec<usize>],
     ) -> Result<Plan, RecordError> {
-        let resolution = Resolution::compile(writer, reader).map_err(|m| incompatible(&m))?;
+        Plan::compile_shared(Arc::new(writer.clone()), reader, wanted)
+    }
+
+    /// The same for a writer schema that others hold too.
+    pub fn compile_shared(
+        writer: Arc<Schema>,
+        reader: &Schema,
+        wanted: &[Vec<usize>],
+    ) -> Result<Plan, RecordError> {
+        let resolution = Resolution::compile(&writer, reader).map_err(|m| incompatible(&m))?;
         Ok(Plan {
-            program: lower::lower(writer, reader, &resolution, wanted),
-            writer: writer.clone(),
+            program: lower::lower(&writer, reader, &resolution, wanted),
+            writer,
             resolution,
         })
     }
@@ -82,6 +92,11 @@ impl Plan {
     /// Whether valid bytes of the writer are the reader's bytes as they stand.
     pub const fn is_same(&self) -> bool {
         self.program.same
+    }
+
+    /// Bytes that it takes, roughly.
+    pub fn size(&self) -> usize {
+        self.program.size() + self.resolution.size()
     }
 
     #[cold]

@@ -144,3 +144,19 @@ pub(super) struct Program {
     /// Whether valid bytes of the writer are the reader's as they stand.
     pub(super) same: bool,
 }
+
+impl Program {
+    /// Bytes that it takes, roughly.
+    pub(super) fn size(&self) -> usize {
+        let orders = self
+            .orders
+            .iter()
+            .map(|order| 4 * order.pieces.len() + 8 * order.marks.len());
+        size_of::<Op>() * self.code.capacity()
+            + 4 * (self.tables.capacity() + self.symbols.capacity())
+            + 8 * self.procedures.capacity()
+            + self.constants.capacity()
+            + orders.sum::<usize>()
+            + size_of::<Order>() * self.orders.capacity()
+    }
+}
