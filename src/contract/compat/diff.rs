@@ -143,22 +143,21 @@ impl<'a> Walk<'a> {
             same_type(a, b) && (name_fit(a, b) == wanted || name_fit(b, a) == wanted)
         };
         let mut partners = vec![None; news.len()];
+        let mut taken = vec![false; olds.len()];
         let tries: [&dyn Fn(usize, usize) -> bool; 3] =
             [&full, &|o, n| fits(o, n, Fit::Exact), &|o, n| {
                 fits(o, n, Fit::Unqualified)
             }];
         for fit in tries {
-            for n in 0..news.len() {
-                if partners[n].is_none() {
-                    let mut free = (0..olds.len()).filter(|o| !partners.contains(&Some(*o)));
-                    partners[n] = free.find(|o| fit(*o, n));
+            for (n, partner) in partners.iter_mut().enumerate() {
+                if partner.is_none() {
+                    *partner = (0..olds.len()).find(|o| !taken[*o] && fit(*o, n));
+                    partner.iter().for_each(|o| taken[*o] = true);
                 }
             }
         }
         // One left on each side: the one has become the other, unless they have nothing in common and there are more.
-        let left_old: Vec<_> = (0..olds.len())
-            .filter(|o| !partners.contains(&Some(*o)))
-            .collect();
+        let left_old: Vec<_> = (0..olds.len()).filter(|o| !taken[*o]).collect();
         let left_new: Vec<_> = (0..news.len()).filter(|n| partners[*n].is_none()).collect();
         if let ([o], [n]) = (left_old.as_slice(), left_new.as_slice()) {
             let (a, b) = kinds(*o, *n);
@@ -407,15 +406,26 @@ impl<'a> Walk<'a> {
 
     fn enumeration(
         &mut self,
-        (o, from): (Place, &EnumType),
-        (n, to): (Place, &EnumType),
+        (o, from): (Place, &'a EnumType),
+        (n, to): (Place, &'a EnumType),
         path: &str,
     ) {
-        let less = |a: &EnumType, b: &EnumType| -> Vec<String> {
-            let gone = a.symbols.iter().filter(|s| !b.symbols.contains(s));
+        let places = |of: &'a EnumType| -> HashMap<&'a str, usize> {
+            let symbols = of.symbols.iter().map(String::as_str);
+            symbols
+                .enumerate()
+                .map(|(at, symbol)| (symbol, at))
+                .collect()
+        };
+        let (in_old, in_new) = (places(from), places(to));
+        let less = |of: &EnumType, there: &HashMap<&str, usize>| -> Vec<String> {
+            let gone = of
+                .symbols
+                .iter()
+                .filter(|s| !there.contains_key(s.as_str()));
             gone.cloned().collect()
         };
-        let (added, removed) = (less(to, from), less(from, to));
+        let (added, removed) = (less(to, &in_old), less(from, &in_new));
         let default = |of: &EnumType| of.default.map(|position| of.symbols[position].clone());
         let (old_default, new_default) = (default(from), default(to));
         if !added.is_empty() {
@@ -430,11 +440,11 @@ impl<'a> Walk<'a> {
             draft.owns = vec![(Direction::Backward, o.node, n.node, Site::Symbols)];
             draft.effect = Some("where they were written, the enum's default is read");
         }
-        let kept: Vec<_> = to
+        let kept = to
             .symbols
             .iter()
-            .filter_map(|symbol| from.symbols.iter().position(|s| s == symbol))
-            .collect();
+            .filter_map(|symbol| in_old.get(symbol.as_str()));
+        let kept: Vec<_> = kept.collect();
         if !kept.is_sorted() {
             self.add(path, ChangeKind::SymbolsReordered).effect =
                 Some("symbols are matched by name, not by their place");

@@ -54,7 +54,7 @@ const WORDS: [&str; 8] = [
 fn mutate(json: &mut Json, rng: &mut StdRng, fresh: &mut u32) {
     *fresh += 1;
     let number = *fresh;
-    let chosen = rng.random_range(0..14);
+    let chosen = rng.random_range(0..18);
     let record = json["fields"].is_array();
     let named = json["name"].is_string();
     match chosen {
@@ -93,7 +93,7 @@ fn mutate(json: &mut Json, rng: &mut StdRng, fresh: &mut u32) {
             let fields = json["fields"].as_array_mut().expect("a record");
             fields.insert(rng.random_range(0..=fields.len()), field);
         }
-        7 | 8 | 9 if record => {
+        7..=9 if record => {
             let fields = json["fields"].as_array_mut().expect("a record");
             if fields.is_empty() {
                 return;
@@ -139,20 +139,18 @@ fn mutate(json: &mut Json, rng: &mut StdRng, fresh: &mut u32) {
                 json["size"] = json!(16);
             }
         }
-        13 => {
-            if json["logicalType"].is_string() {
-                let words = [
-                    "timestamp-micros",
-                    "timestamp-millis",
-                    "date",
-                    "time-millis",
-                    "none",
-                ];
-                match rng.random_range(0..3) {
-                    0 => json["logicalType"] = json!(words.choose(rng)),
-                    1 => json["scale"] = json!(rng.random_range(0..5)),
-                    _ => json["precision"] = json!(rng.random_range(19..23)),
-                }
+        13..=17 if json["logicalType"].is_string() => {
+            let words = [
+                "timestamp-micros",
+                "timestamp-millis",
+                "date",
+                "time-millis",
+                "none",
+            ];
+            match rng.random_range(0..3) {
+                0 => json["logicalType"] = json!(words.choose(rng)),
+                1 => json["scale"] = json!(rng.random_range(0..5)),
+                _ => json["precision"] = json!(rng.random_range(19..23)),
             }
         }
         _ => {}

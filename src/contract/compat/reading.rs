@@ -284,7 +284,8 @@ impl Reading<'_> {
         (r, to): (NodeId, &EnumType),
         path: &str,
     ) -> bool {
-        let lacks = |symbol: &&String| !to.symbols.contains(symbol) && to.default.is_none();
+        let known: HashSet<&String> = to.symbols.iter().collect();
+        let lacks = |symbol: &&String| !known.contains(symbol) && to.default.is_none();
         let lost: Vec<String> = from.symbols.iter().filter(lacks).cloned().collect();
         if lost.is_empty() {
             return true;
