@@ -23,12 +23,13 @@ pub(crate) enum Difference {
     UnionPositions,
     Aliases,
     UnionDefaults,
+    RecursiveDefaults,
 }
 
 use Difference::*;
 
 impl Difference {
-    pub(crate) const ALL: [Difference; 19] = [
+    pub(crate) const ALL: [Difference; 20] = [
         TrailingBytes,
         NumberTooLarge,
         Boolean,
@@ -48,6 +49,7 @@ impl Difference {
         UnionPositions,
         Aliases,
         UnionDefaults,
+        RecursiveDefaults,
     ];
 
     /// Its line in docs/avro.md: what we do, and what Java does.
@@ -107,6 +109,9 @@ impl Difference {
             }
             UnionDefaults => {
                 "A default of a union takes the first branch that it fits. Java picks by JSON type, so that a text stops at an enum that lacks it, and a number of 64 bits at an int, where it is cut."
+            }
+            RecursiveDefaults => {
+                "A default may hold a value of the record that it stands in. Java checks it before that record is complete, and refuses the schema."
             }
         }
     }

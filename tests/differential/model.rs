@@ -63,8 +63,14 @@ impl Pair {
             actions: Vec::new(),
             root: None,
         };
+        if !rules.keeps(Difference::RecursiveDefaults)
+            && !(defaults_check(writer) && defaults_check(reader))
+        {
+            return pair;
+        }
         if !rules.keeps(Difference::Aliases) {
-            match renamed(writer, reader) {
+            // Once when the pair is prepared and once more when it is resolved, so that chains and swaps go two steps.
+            match renamed(writer, reader).and_then(|once| renamed(&once, reader)) {
                 Ok(renamed) => pair.writer = renamed,
                 Err(Refused) => return pair,
             }
@@ -522,10 +528,91 @@ fn renamed(writer: &Schema, reader: &Schema) -> Taken<Schema> {
         Kind::Union(branches) => repeats(branches.iter().map(|b| result.label(*b))),
         _ => false,
     };
-    match result.reached().into_iter().any(twice) {
+    // New fields also have their defaults checked again, against the renamed types.
+    match result.reached().into_iter().any(twice) || !defaults_check(&result) {
         true => Err(Refused),
         false => Ok(result),
     }
+}
+
+/// Whether Java takes the defaults of a schema, which it checks field by field while the record is incomplete.
+fn defaults_check(schema: &Schema) -> bool {
+    fn walk(schema: &Schema, id: Id, state: &mut [State]) -> bool {
+        let Kind::Record(_, fields) = schema.kind(id) else {
+            return schema
+                .kind(id)
+                .parts()
+                .into_iter()
+                .all(|p| walk(schema, p, state));
+        };
+        if state[id] != State::New {
+            return true;
+        }
+        state[id] = State::Open;
+        let fine = fields.iter().all(|f| {
+            walk(schema, f.node, state)
+                && (f.default.as_ref())
+                    .is_none_or(|json| java_default(schema, f.node, json, state) == Ok(true))
+        });
+        state[id] = State::Done;
+        fine
+    }
+    walk(
+        schema,
+        schema.root,
+        &mut vec![State::New; schema.nodes.len()],
+    )
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    New,
+    Open,
+    Done,
+}
+
+/// Java's check of a default, which throws at an incomplete record.
+fn java_default(schema: &Schema, id: Id, json: &Json, state: &[State]) -> Taken<bool> {
+    let inner = |id: Id, json: &Json| java_default(schema, id, json, state);
+    let all = |id: Id, parts: &mut dyn Iterator<Item = &Json>| {
+        for part in parts {
+            if !inner(id, part)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    Ok(match (schema.kind(id), json) {
+        (Kind::String | Kind::Bytes | Kind::Enum(..) | Kind::Fixed(..), _) => json.is_string(),
+        (Kind::Int, _) => json.as_i64().is_some_and(|n| i32::try_from(n).is_ok()),
+        (Kind::Long, _) => json.is_i64(),
+        (Kind::Float | Kind::Double, _) => json.is_number(),
+        (Kind::Boolean, _) => json.is_boolean(),
+        (Kind::Null, _) => json.is_null(),
+        (Kind::Array(item), Json::Array(items)) => all(*item, &mut items.iter())?,
+        (Kind::Map(value), Json::Object(entries)) => all(*value, &mut entries.values())?,
+        (Kind::Record(_, fields), Json::Object(entries)) => {
+            if state[id] == State::Open {
+                return Err(Refused);
+            }
+            for field in fields {
+                match entries.get(&field.name).or(field.default.as_ref()) {
+                    Some(json) if inner(field.node, json)? => {}
+                    _ => return Ok(false),
+                }
+            }
+            true
+        }
+        (Kind::Union(branches), _) => {
+            for branch in branches {
+                if inner(*branch, json)? {
+                    return Ok(true);
+                }
+            }
+            false
+        }
+        _ => false,
+    })
 }
 
 fn repeats<'a>(words: impl Iterator<Item = &'a str>) -> bool {
@@ -556,12 +643,17 @@ fn read_default(schema: &Schema, id: Id, json: &Json, careful: bool, depth: usiz
         (Kind::Null, Json::Null) => Value::Null,
         (Kind::Boolean, Json::Bool(on)) => Value::Boolean(*on),
         #[expect(clippy::cast_possible_truncation, reason = "Java cuts it, too")]
+        (Kind::Int, Json::Number(n)) if !careful => Value::Int(match n.as_i64() {
+            Some(n) => n as i32,
+            None => n.as_f64().ok_or(Refused)? as i32,
+        }),
+        #[expect(clippy::cast_possible_truncation, reason = "Java cuts it, too")]
+        (Kind::Long, Json::Number(n)) if !careful && !n.is_i64() => {
+            Value::Long(n.as_f64().ok_or(Refused)? as i64)
+        }
         (Kind::Int, Json::Number(n)) => {
             let n = n.as_i64().ok_or(Refused)?;
-            if careful && i32::try_from(n).is_err() {
-                return Err(Refused);
-            }
-            Value::Int(n as i32)
+            Value::Int(i32::try_from(n).map_err(|_| Refused)?)
         }
         (Kind::Long, Json::Number(n)) => Value::Long(n.as_i64().ok_or(Refused)?),
         #[expect(clippy::cast_possible_truncation, reason = "the nearest float")]
@@ -593,14 +685,23 @@ fn read_default(schema: &Schema, id: Id, json: &Json, careful: bool, depth: usiz
                 .map(|(key, json)| Ok((key.clone().into_bytes(), inner(*value, json)?)))
                 .collect::<Taken<_>>()?,
         ),
-        (Kind::Record(_, fields), Json::Object(entries)) => Value::Record(
+        (Kind::Record(_, fields), _) if json.is_object() || !careful => Value::Record(
             (fields.iter())
                 .map(|f| {
-                    let json = entries.get(&f.name).or(f.default.as_ref()).ok_or(Refused)?;
+                    let json = json.get(&f.name).or(f.default.as_ref()).ok_or(Refused)?;
                     inner(f.node, json)
                 })
                 .collect::<Taken<_>>()?,
         ),
+        // Java takes any JSON for a branch of these types: what is in it, if anything.
+        (Kind::Array(item), Json::Object(entries)) if !careful => Value::Array(
+            (entries.values())
+                .map(|json| inner(*item, json))
+                .collect::<Taken<_>>()?,
+        ),
+        (Kind::Map(_), Json::Array(items)) if !items.is_empty() => return Err(Refused),
+        (Kind::Array(_), _) if !careful => Value::Array(Vec::new()),
+        (Kind::Map(_), _) if !careful => Value::Map(Vec::new()),
         (Kind::Union(branches), _) => {
             for (position, branch) in branches.iter().enumerate() {
                 let found = inner(*branch, json);
@@ -621,14 +722,19 @@ fn read_default(schema: &Schema, id: Id, json: &Json, careful: bool, depth: usiz
     })
 }
 
-/// A map key as Java has it: what is not UTF-8 replaced by U+FFFD, once for a surrogate's three bytes.
+/// A map key as Java has it: what is not UTF-8 replaced by U+FFFD, once for the bytes of a surrogate.
 fn replaced(key: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(key.len());
     let mut rest = key;
     while let Some((first, after)) = rest.split_first() {
-        if let [0xED, 0xA0..=0xBF, 0x80..=0xBF, ..] = rest {
+        let surrogate = match rest {
+            [0xED, 0xA0..=0xBF, 0x80..=0xBF, ..] => 3,
+            [0xED, 0xA0..=0xBF, ..] => 2,
+            _ => 0,
+        };
+        if surrogate > 0 {
             bytes.extend_from_slice("\u{FFFD}".as_bytes());
-            rest = &rest[3..];
+            rest = &rest[surrogate..];
         } else {
             bytes.push(*first);
             rest = after;

@@ -171,6 +171,12 @@ impl Schema {
                         && labels.len() == branches.len()
                         && !(branches.iter()).any(|b| matches!(self.kind(*b), Kind::Union(_)))
                 }
+                Kind::Enum(_, symbols, _) => {
+                    let mut sorted = symbols.clone();
+                    sorted.sort_unstable();
+                    sorted.dedup();
+                    sorted.len() == symbols.len()
+                }
                 Kind::Record(_, fields) => {
                     let mut names: Vec<_> = fields.iter().map(|f| &f.name).collect();
                     names.sort_unstable();
@@ -186,7 +192,7 @@ impl Schema {
         self.json(true).to_string()
     }
 
-    /// The text without aliases, for Java's notion of equal schemas.
+    /// The text without aliases, docs and defaults of enums, for Java's notion of equal schemas.
     pub(crate) fn shape(&self) -> String {
         self.json(false).to_string()
     }
@@ -261,7 +267,9 @@ impl Schema {
             }
             Kind::Enum(_, symbols, default) => {
                 object.insert("symbols".into(), json!(symbols));
-                if let Some(default) = default {
+                if let Some(default) = default
+                    && whole
+                {
                     object.insert("default".into(), json!(default));
                 }
             }
