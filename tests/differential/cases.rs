@@ -44,22 +44,12 @@ pub(crate) struct Case {
 /// The case of a seed, always the same.
 pub(crate) fn case(seed: u64) -> Case {
     let mut rng = SmallRng::seed_from_u64(seed);
-    let writer = loop {
-        let schema = schema(&mut rng);
-        if schema.valid() {
-            break schema;
-        }
-    };
-    let mut reader = writer.clone();
-    let mut evolutions = Vec::new();
-    for _ in 0..[1, 1, 1, 2, 3][rng.random_range(0..5)] {
-        // Not every change can be made in every schema.
-        for _ in 0..20 {
-            let what = *EVOLUTIONS.choose(&mut rng).expect("not empty");
-            if evolve(&mut reader, what, &mut rng) {
-                evolutions.push(what);
-                break;
-            }
+    let (writer, mut reader, first) = pair(&mut rng);
+    let mut evolutions = vec![first];
+    for _ in 0..[0, 0, 0, 1, 2][rng.random_range(0..5)] {
+        let what = *EVOLUTIONS.choose(&mut rng).expect("not empty");
+        if evolve(&mut reader, what, &mut rng) {
+            evolutions.push(what);
         }
     }
     let mut data = Vec::new();
@@ -81,6 +71,23 @@ pub(crate) fn case(seed: u64) -> Case {
         reader,
         evolutions,
         data,
+    }
+}
+
+/// Two schemas and the change between them. The change comes first, so that those which few schemas can have are as
+/// frequent as the others.
+fn pair(rng: &mut SmallRng) -> (Schema, Schema, &'static str) {
+    let what = match rng.random_range(0..20) {
+        // Once for each type of the default, so to say.
+        0 => "add with default",
+        _ => *EVOLUTIONS.choose(rng).expect("not empty"),
+    };
+    loop {
+        let writer = schema(rng);
+        let mut reader = writer.clone();
+        if writer.valid() && evolve(&mut reader, what, rng) {
+            return (writer, reader, what);
+        }
     }
 }
 
@@ -152,7 +159,7 @@ fn corrupt(encoded: &Encoded, rng: &mut SmallRng) -> Option<(Vec<u8>, &'static s
         }
         "enum index" => {
             replace(&[Enum], rng, &|_, rng| {
-                varint([-1, 5, 6, 1 << 20, 4][rng.random_range(0..5)])
+                varint([-1, 1, 2, 3, 4, 5, 6, 1 << 20][rng.random_range(0..8)])
             })?;
         }
         "union index" => {

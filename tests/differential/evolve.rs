@@ -154,15 +154,28 @@ fn change(schema: &mut Schema, what: &str, rng: &mut SmallRng) -> Option<()> {
         "none" => {}
         "add with default" | "add without default" => {
             let record = record_with(schema, rng, 0)?;
-            let mut builder = Builder::on(schema.clone(), rng);
-            let node = builder.node(1);
-            *schema = builder.schema;
-            let mut new = field(format!("new{}", rng.random_range(0..1000)), node);
-            if what == "add with default" {
-                new.default = Some(default(schema, node, rng, 0)?);
-            }
-            if let Kind::Record(_, fields) = &mut schema.nodes[record].kind {
-                fields.insert(rng.random_range(0..=fields.len()), new);
+            let with_default = what == "add with default";
+            let mut last = None;
+            for _ in 0..if with_default {
+                rng.random_range(1..4)
+            } else {
+                1
+            } {
+                let mut builder = Builder::on(schema.clone(), rng);
+                // Two of one type, too: their defaults are then not told apart by type.
+                let node = match last {
+                    Some(kind) if builder.rng.random_bool(0.3) => builder.push(kind, None),
+                    _ => builder.any(),
+                };
+                *schema = builder.schema;
+                last = Some(schema.kind(node).clone()).filter(|k| k.name().is_none());
+                let mut new = field(format!("new{}", rng.random_range(0..10_000)), node);
+                if with_default {
+                    new.default = Some(default(schema, node, rng, 0)?);
+                }
+                if let Kind::Record(_, fields) = &mut schema.nodes[record].kind {
+                    fields.insert(rng.random_range(0..=fields.len()), new);
+                }
             }
         }
         "remove"
@@ -338,7 +351,8 @@ fn symbols(schema: &mut Schema, what: &str, rng: &mut SmallRng) -> Option<()> {
     };
     let at = rng.random_range(0..symbols.len());
     match what {
-        "enum add symbol" => symbols.insert(at + usize::from(rng.random_bool(0.5)), "NEW".into()),
+        "enum add symbol" if rng.random_bool(0.5) => symbols.push("NEW".into()),
+        "enum add symbol" => symbols.insert(at, "NEW".into()),
         "enum reorder" => symbols.rotate_left(at.max(1)),
         "enum default" => *default = symbols.choose(rng).cloned(),
         _ => {

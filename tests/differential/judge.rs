@@ -9,8 +9,10 @@ use super::difference::{Difference, Rules};
 use super::java::{Answer, Oracle};
 use super::model::{Pair, Refused};
 use super::schemas::field;
-use super::subject::{Compile, Refusal, Run};
+use super::subject::{Engine, Refusal, Run};
 use super::types::{Kind, Name, Node, Schema};
+
+type Compiled = (&'static str, Result<Run, Refusal>);
 
 #[derive(Default)]
 pub(crate) struct Judge {
@@ -60,7 +62,7 @@ impl Judge {
         &mut self,
         cases: &[Case],
         mut oracle: Option<&mut Oracle>,
-        ours: &Compile,
+        engines: &[Engine],
     ) {
         let texts: Vec<_> = cases
             .iter()
@@ -79,8 +81,13 @@ impl Judge {
                 .collect();
             oracle.ask(&questions);
         }
-        let runs: Vec<_> = texts.iter().map(|(w, r)| ours(w, r)).collect();
-        for ((case, run), texts) in cases.iter().zip(&runs).zip(&texts) {
+        let compiled = |(writer, reader): &(String, String)| -> Vec<Compiled> {
+            (engines.iter())
+                .map(|(name, compile)| (*name, compile(writer, reader)))
+                .collect()
+        };
+        let runs: Vec<_> = texts.iter().map(compiled).collect();
+        for ((case, engines), texts) in cases.iter().zip(&runs).zip(&texts) {
             self.coverage.pair(case);
             let mut faulty = false;
             let mut models = Models {
@@ -89,7 +96,7 @@ impl Judge {
             };
             for (bytes, _) in &case.data {
                 let java = oracle.as_deref_mut().map(Oracle::answer);
-                if let Some(fault) = self.datum(&mut models, run, bytes, java.as_ref())
+                if let Some(fault) = self.datum(&mut models, engines, bytes, java.as_ref())
                     && !std::mem::replace(&mut faulty, true)
                 {
                     // One of a pair is enough to read.
@@ -102,16 +109,18 @@ impl Judge {
     fn datum(
         &mut self,
         models: &mut Models<'_>,
-        run: &Result<Run, Refusal>,
+        engines: &[Compiled],
         bytes: &[u8],
         java: Option<&Answer>,
     ) -> Option<String> {
-        let ours = match run {
+        let resolved = |(_, run): &Compiled| match run {
             Ok(run) => run(bytes),
             Err(refusal) => Err(*refusal),
         };
+        let all: Vec<_> = engines.iter().map(resolved).collect();
+        let ours = &all[0];
         self.coverage.add("cases", 1);
-        if let Err(refusal) = &ours {
+        if let Err(refusal) = ours {
             self.coverage.add("refused by us", 1);
             self.coverage.add(format!("refused by us: {refusal:?}"), 1);
         }
@@ -120,7 +129,7 @@ impl Judge {
         let show = || {
             format!(
                 "ours  {}\njava  {}\nmodel of ours {}\nmodel of java {}",
-                shown(&ours),
+                shown(ours),
                 match java {
                     Some(Answer::Read(bytes, consumed)) =>
                         format!("{} of {consumed} bytes", hex(bytes)),
@@ -131,8 +140,14 @@ impl Judge {
                 shown(&lax)
             )
         };
-        if ours.as_ref().ok() != strict.as_ref().ok() {
-            return Some(format!("ours is not what our rules say\n{}", show()));
+        for (engine, (name, _)) in all.iter().zip(engines) {
+            if engine.as_ref().ok() != strict.as_ref().ok() {
+                let found = shown(engine);
+                return Some(format!(
+                    "{name} is not what our rules say: {found}\n{}",
+                    show()
+                ));
+            }
         }
         if let Some(java) = java {
             let read = match java {

@@ -63,9 +63,8 @@ impl Pair {
             actions: Vec::new(),
             root: None,
         };
-        if !rules.keeps(Difference::RecursiveDefaults)
-            && !(defaults_check(writer) && defaults_check(reader))
-        {
+        let defaults = defaults_check(writer) && defaults_check(reader);
+        if !defaults && !rules.keeps(Difference::RecursiveDefaults) {
             return pair;
         }
         if !rules.keeps(Difference::Aliases) {
@@ -228,9 +227,7 @@ impl Compiler<'_> {
             return self.writer_union(w, branches, r);
         }
         if let Kind::Union(branches) = &to.kind {
-            if std::mem::discriminant(&from.kind) != std::mem::discriminant(&to.kind) {
-                return self.reader_union(w, branches);
-            }
+            return self.reader_union(w, branches);
         }
         if self.rules.keeps(Difference::Units) {
             self.units(from, to);

@@ -6,12 +6,12 @@ use driftgate::contract::schema::Schema;
 use driftgate::contract::value::Value;
 use serde_json::{Value as Json, json};
 
-use super::subject::{Compile, Refusal, Run, tree};
+use super::subject::{Engine, Refusal, Run, engine};
 
 type Compiled = Result<Run, Refusal>;
 
 /// Name and engine.
-pub(crate) const MUTANTS: [(&str, &Compile); 10] = [
+pub(crate) const MUTANTS: [Engine; 10] = [
     ("trailing bytes are not seen", &trailing),
     ("an int is read as a long", &wide_int),
     ("the index of wide unions is off by one", &union_index),
@@ -73,7 +73,7 @@ fn word(from: &'static str, to: &'static str) -> impl Fn(&mut Json) {
 }
 
 fn trailing(writer: &str, reader: &str) -> Compiled {
-    let run = tree(writer, reader)?;
+    let run = engine(writer, reader)?;
     Ok(Box::new(move |bytes| {
         run(bytes).or_else(|refusal| {
             let shorter = (0..bytes.len())
@@ -87,7 +87,7 @@ fn trailing(writer: &str, reader: &str) -> Compiled {
 fn wide_int(writer: &str, reader: &str) -> Compiled {
     let both = [writer, reader].map(|text| rewritten(text, &word("int", "long")));
     // Where a union has both already there is nothing to confuse.
-    tree(&both[0], &both[1]).or_else(|_| tree(writer, reader))
+    engine(&both[0], &both[1]).or_else(|_| engine(writer, reader))
 }
 
 fn union_index(writer: &str, reader: &str) -> Compiled {
@@ -98,12 +98,12 @@ fn union_index(writer: &str, reader: &str) -> Compiled {
         }
         _ => {}
     });
-    tree(&writer, reader)
+    engine(&writer, reader)
 }
 
 fn utf8(writer: &str, reader: &str) -> Compiled {
     let both = [writer, reader].map(|text| rewritten(text, &word("string", "bytes")));
-    tree(&both[0], &both[1]).or_else(|_| tree(writer, reader))
+    engine(&both[0], &both[1]).or_else(|_| engine(writer, reader))
 }
 
 fn without(reader: &str, key: &'static str, of_enum: bool) -> String {
@@ -117,11 +117,11 @@ fn without(reader: &str, key: &'static str, of_enum: bool) -> String {
 }
 
 fn aliases(writer: &str, reader: &str) -> Compiled {
-    tree(writer, &without(reader, "aliases", false))
+    engine(writer, &without(reader, "aliases", false))
 }
 
 fn enum_default(writer: &str, reader: &str) -> Compiled {
-    tree(writer, &without(reader, "default", true))
+    engine(writer, &without(reader, "default", true))
 }
 
 fn wrong_default(writer: &str, reader: &str) -> Compiled {
@@ -140,7 +140,7 @@ fn wrong_default(writer: &str, reader: &str) -> Compiled {
             }
         }
     });
-    tree(writer, &mixed)
+    engine(writer, &mixed)
 }
 
 fn last_field(writer: &str, reader: &str) -> Compiled {
@@ -148,12 +148,12 @@ fn last_field(writer: &str, reader: &str) -> Compiled {
     if let Some(Json::Array(fields)) = json.get_mut("fields") {
         fields.pop();
     }
-    tree(writer, &json.to_string()).or_else(|_| tree(writer, reader))
+    engine(writer, &json.to_string()).or_else(|_| engine(writer, reader))
 }
 
 /// The engine with its answer changed.
 fn changed(writer: &str, reader: &str, change: fn(&mut Value)) -> Compiled {
-    let run = tree(writer, reader)?;
+    let run = engine(writer, reader)?;
     let schema = Schema::parse(reader, &[]).map_err(|_| Refusal::Schema)?;
     Ok(Box::new(move |bytes| {
         let good = run(bytes)?;

@@ -142,6 +142,26 @@ impl Builder<'_> {
         }
     }
 
+    /// A new node of any type, each as often.
+    pub(crate) fn any(&mut self) -> Id {
+        match self.rng.random_range(0..14) {
+            0 => self.push(Kind::Null, None),
+            1 => self.enumeration(),
+            2 => self.fixed(),
+            3 => self.record(1),
+            4 => self.union(1),
+            5 => {
+                let item = self.node(1);
+                self.push(Kind::Array(item), None)
+            }
+            6 => {
+                let value = self.node(1);
+                self.push(Kind::Map(value), None)
+            }
+            _ => self.primitive(),
+        }
+    }
+
     pub(crate) fn primitive(&mut self) -> Id {
         let kinds = [
             Kind::Null,

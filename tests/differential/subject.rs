@@ -1,4 +1,4 @@
-//! What is held against the oracles. Another engine takes the place of [`tree`] by being a [`Compile`].
+//! What is held against the oracles. Another engine joins by a line in [`ENGINES`]; each must do the same.
 
 use driftgate::contract::decode::{Limits, decode};
 use driftgate::contract::encode::encode;
@@ -21,6 +21,17 @@ pub(crate) type Run = Box<dyn Fn(&[u8]) -> Result<Vec<u8>, Refusal>>;
 
 /// Writer and reader schema → how to read.
 pub(crate) type Compile = dyn Fn(&str, &str) -> Result<Run, Refusal> + Sync;
+
+/// An engine and its name.
+pub(crate) type Engine = (&'static str, &'static Compile);
+
+/// All engines. The first is the one that the mutants break.
+pub(crate) const ENGINES: &[Engine] = &[("tree", &tree)];
+
+/// The first engine.
+pub(crate) fn engine(writer: &str, reader: &str) -> Result<Run, Refusal> {
+    (ENGINES[0].1)(writer, reader)
+}
 
 /// The tree path: decode, resolve, encode.
 pub(crate) fn tree(writer: &str, reader: &str) -> Result<Run, Refusal> {

@@ -208,7 +208,7 @@ impl Schema {
             && std::mem::replace(&mut defined[id], true)
         {
             // Both ways to refer to a name.
-            return match name.space() == space && id % 2 == 0 {
+            return match name.space() == space && id.is_multiple_of(2) {
                 true => json!(name.short()),
                 false => json!(name.full),
             };
@@ -221,7 +221,7 @@ impl Schema {
             // Inherited, apart, or in the name itself.
             if inner == space {
                 object.insert("name".into(), json!(name.short()));
-            } else if id % 2 == 0 {
+            } else if id.is_multiple_of(2) {
                 object.insert("name".into(), json!(name.short()));
                 object.insert("namespace".into(), json!(inner));
             } else {
@@ -255,7 +255,7 @@ impl Schema {
                     if whole && !field.aliases.is_empty() {
                         item.insert("aliases".into(), json!(field.aliases));
                     }
-                    if whole && field.node % 3 == 0 {
+                    if whole && field.node.is_multiple_of(3) {
                         item.insert("doc".into(), json!("é"));
                     }
                     if let Some(default) = &field.default {

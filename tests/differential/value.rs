@@ -1,5 +1,7 @@
 //! Values and their bytes: a writer of our own, so that a fault in the encoder under test cannot hide itself.
 
+use std::collections::BTreeMap;
+
 use rand::Rng;
 use rand::rngs::SmallRng;
 
@@ -163,6 +165,23 @@ impl Encoded {
                 self.value(value, rng);
             }
         }
+    }
+}
+
+/// The value with its maps in the order of their keys, and of equal keys the last.
+pub(crate) fn sorted(value: Value) -> Value {
+    let all = |values: Vec<Value>| values.into_iter().map(sorted).collect();
+    match value {
+        Value::Array(items) => Value::Array(all(items)),
+        Value::Record(fields) => Value::Record(all(fields)),
+        Value::Union(branch, value) => Value::Union(branch, Box::new(sorted(*value))),
+        Value::Map(entries) => {
+            let unique: BTreeMap<_, _> = (entries.into_iter())
+                .map(|(key, value)| (key, sorted(value)))
+                .collect();
+            Value::Map(unique.into_iter().collect())
+        }
+        other => other,
     }
 }
 
