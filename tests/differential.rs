@@ -29,6 +29,8 @@ mod schemas;
 mod skip;
 #[path = "differential/subject.rs"]
 mod subject;
+#[path = "differential/texts.rs"]
+mod texts;
 #[path = "differential/types.rs"]
 mod types;
 #[path = "differential/value.rs"]
@@ -46,7 +48,7 @@ use model::Pair;
 use mutants::MUTANTS;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use subject::{ENGINES, engine};
+use subject::{ENGINES, Refusal, engine};
 
 /// Pairs of schemas in `make test`: 210,000 cases.
 const PAIRS: u64 = 7_500;
@@ -196,6 +198,28 @@ fn apache_avro_reads_what_is_valid_to_the_same_values() {
         }
     }
     assert!(compared > 3_000, "{compared} data");
+}
+
+#[test]
+fn texts_are_schemas_to_us_and_to_java_as_listed() {
+    let classes = java::prepare();
+    let mut oracle = classes.as_deref().map(Oracle::start);
+    let mut wrong = Vec::new();
+    for (text, ours, java) in texts::TEXTS {
+        let found = !matches!(engine(text, text), Err(Refusal::Schema));
+        let mut their = *java;
+        if let Some(oracle) = oracle.as_mut() {
+            oracle.ask(&[(text, text, vec![&[]])]);
+            their = !matches!(oracle.answer(), Answer::Refused(java::Kind::Schema, _));
+        }
+        if ours != java && !include_str!("../docs/avro.md").contains(&format!("| `{text}` |")) {
+            wrong.push(format!("{text}: not in docs/avro.md"));
+        }
+        if (found, their) != (*ours, *java) {
+            wrong.push(format!("{text}: ours {found}, java {their}"));
+        }
+    }
+    assert!(wrong.is_empty(), "not as listed:\n{}", wrong.join("\n"));
 }
 
 #[test]
