@@ -24,12 +24,13 @@ pub(crate) enum Difference {
     Aliases,
     UnionDefaults,
     RecursiveDefaults,
+    SkippedRecursion,
 }
 
 use Difference::*;
 
 impl Difference {
-    pub(crate) const ALL: [Difference; 20] = [
+    pub(crate) const ALL: [Difference; 21] = [
         TrailingBytes,
         NumberTooLarge,
         Boolean,
@@ -50,6 +51,7 @@ impl Difference {
         Aliases,
         UnionDefaults,
         RecursiveDefaults,
+        SkippedRecursion,
     ];
 
     /// Its line in docs/avro.md: what we do, and what Java does.
@@ -112,6 +114,9 @@ impl Difference {
             }
             RecursiveDefaults => {
                 "A default may hold a value of the record that it stands in. Java checks it before that record is complete, and refuses the schema."
+            }
+            SkippedRecursion => {
+                "A recursive record in a field that the reader lacks is read like any other. Java's parser can fail there with a null pointer."
             }
         }
     }

@@ -152,6 +152,20 @@ impl Schema {
         order
     }
 
+    /// Whether a record contains itself.
+    pub(crate) fn is_recursive(&self) -> bool {
+        self.reached().into_iter().any(|id| {
+            let inside = |part| {
+                Schema {
+                    nodes: self.nodes.clone(),
+                    root: part,
+                }
+                .reached()
+            };
+            (self.kind(id).parts().into_iter()).any(|part| inside(part).contains(&id))
+        })
+    }
+
     /// Whether both sides must take it for a schema, apart from its defaults.
     pub(crate) fn valid(&self) -> bool {
         let reached = self.reached();
