@@ -278,7 +278,41 @@ pub(crate) fn at_the_bounds() -> Vec<Case> {
         evolutions: Vec::new(),
         data,
     };
+    // A reader that lacks the field in which a record recurs, and a map inside that field.
+    let record = |full: &str, fields| {
+        let aliases = Vec::new();
+        Kind::Record(
+            Name {
+                full: full.into(),
+                aliases,
+            },
+            fields,
+        )
+    };
+    let recursive = Schema {
+        nodes: vec![
+            node(record(
+                "L",
+                vec![field("gone".into(), 1), field("rest".into(), 4)],
+            )),
+            node(record("G", vec![field("up".into(), 2)])),
+            node(Kind::Union(vec![3, 0])),
+            node(Kind::Null),
+            node(Kind::Map(0)),
+        ],
+        root: 0,
+    };
+    let mut without = recursive.clone();
+    without.nodes[0].kind = record("L", vec![field("rest".into(), 4)]);
+    let skipped = Case {
+        reader: without,
+        ..case(
+            recursive,
+            vec![(vec![2, 0, 2, 2, b'k', 0, 0, 0, 0], "valid")],
+        )
+    };
     vec![
+        skipped,
         case(
             list,
             vec![deep(10), deep(63), deep(64), deep(65), deep(300)],
