@@ -1,17 +1,23 @@
 //! `driftgate schema …`: reviewed schema files and the registry.
 
+mod check;
+mod diff;
+mod lines;
+mod register;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
+use clap::{Subcommand, ValueEnum};
 
+pub use self::check::{CheckArgs, check};
+pub use self::diff::{DiffArgs, diff};
+pub use self::register::{RegisterArgs, register};
 use crate::config::model::{Config, Registry, RegistryAuth, RegistryTls};
-use crate::contract::registry::RegistryClient;
+use crate::contract::registry::RegistryError;
 use crate::review::files::{self, Target};
-use crate::review::register::{self, Outcome, Report};
 
 const FINDINGS: u8 = 1;
 const USAGE: u8 = 2;
@@ -27,37 +33,13 @@ pub enum SchemaCommand {
     /// `<subject>.rules.yaml` beside it states a `compatibility`, the subject gets that level. What is already
     /// registered stays as it is.
     Register(RegisterArgs),
-}
-
-/// `schema register`
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  driftgate schema register
-  driftgate schema register --dry-run schemas/orders-value.avsc
-  driftgate schema register -c driftgate.yaml --output json
-
-Exit codes: 0 all registered, 1 a schema was refused or is incompatible, 2 the files or the configuration are wrong,
-3 the registry could not be reached.")]
-pub struct RegisterArgs {
-    /// Schema files
-    #[arg(value_name = "FILES", conflicts_with = "dir")]
-    pub files: Vec<PathBuf>,
-    /// Every .avsc file of this folder [default: schemas, unless FILES or a configuration is given]
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// The configuration: its registry and, unless FILES or --dir is given, the schema files of its contracts (under
-    /// their names) and sinks (under the sinks' subjects)
-    #[arg(short, long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// The registry's URL [default: the configuration's, $SCHEMA_REGISTRY_URL, or http://localhost:8081]
-    #[arg(long, value_name = "URL")]
-    pub registry: Option<String>,
-    /// Say what would happen and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Form of the result on stdout
-    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
-    pub output: OutputFormat,
+    /// Hold schema files to the versions before them: each change by path, and whom it breaks
+    ///
+    /// Changes that the Avro specification lets pass and that change what a value means (milliseconds to
+    /// microseconds, a date to a time of day) break both directions here. Nothing is registered.
+    Check(CheckArgs),
+    /// Show what differs between two schemas, by path, and whom each change breaks
+    Diff(DiffArgs),
 }
 
 /// The form of a listing.
@@ -74,104 +56,42 @@ pub fn run(
     command: SchemaCommand,
     load_config: impl FnOnce(&Path) -> anyhow::Result<Config>,
 ) -> anyhow::Result<ExitCode> {
-    match command {
-        SchemaCommand::Register(args) => {
-            let config = match &args.config {
-                Some(path) => match load_config(path) {
-                    Ok(config) => Some(config),
-                    Err(error) => {
-                        writeln!(io::stderr(), "{error:#}")?;
-                        return Ok(ExitCode::from(USAGE));
-                    }
-                },
-                None => None,
-            };
-            register(
-                &args,
-                config.as_ref(),
-                &mut io::stdout().lock(),
-                &mut io::stderr(),
-            )
-        }
-    }
-}
-
-/// `schema register`, with its outputs: results on `out`, all else on `log`.
-pub fn register(
-    args: &RegisterArgs,
-    config: Option<&Config>,
-    out: &mut dyn Write,
-    log: &mut dyn Write,
-) -> anyhow::Result<ExitCode> {
-    let planned = targets(args, config).and_then(|targets| files::plan(&targets));
-    let plan = match planned {
-        Ok(plan) if !plan.is_empty() => plan,
-        Ok(_) => {
-            writeln!(log, "there are no schema files to register")?;
-            return Ok(ExitCode::from(USAGE));
-        }
-        Err(faults) => {
-            for fault in faults {
-                writeln!(log, "{fault}")?;
-            }
-            return Ok(ExitCode::from(USAGE));
-        }
+    let path = match &command {
+        SchemaCommand::Register(args) => args.config.as_deref(),
+        SchemaCommand::Check(args) => args.config.as_deref(),
+        SchemaCommand::Diff(args) => args.config.as_deref(),
     };
-    let client = match RegistryClient::new(&registry(args, config)) {
-        Ok(client) => client,
+    let config = match path.map(load_config).transpose() {
+        Ok(config) => config,
         Err(error) => {
-            writeln!(log, "{error}")?;
+            writeln!(io::stderr(), "{error:#}")?;
             return Ok(ExitCode::from(USAGE));
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    // Draws on stderr, and only on a terminal.
-    let bar = ProgressBar::new(plan.len() as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")?);
-    let report = runtime.block_on(register::register(
-        &client,
-        &plan,
-        args.dry_run,
-        |outcome| {
-            bar.set_message(outcome.subject.clone());
-            bar.inc(1);
-        },
-    ));
-    bar.finish_and_clear();
-    show(&report, args.output, out)?;
-    if let Some(error) = &report.stopped {
-        let left = plan.len() - report.outcomes.len();
-        writeln!(
-            log,
-            "{error}\n{left} of {} files were not reached",
-            plan.len()
-        )?;
-        return Ok(ExitCode::from(COULD_NOT_RUN));
+    let (out, log) = (&mut io::stdout().lock(), &mut io::stderr());
+    match command {
+        SchemaCommand::Register(args) => register(&args, config.as_ref(), out, log),
+        SchemaCommand::Check(args) => check(&args, config.as_ref(), out, log),
+        SchemaCommand::Diff(args) => diff(&args, config.as_ref(), out, log),
     }
-    let findings = report
-        .outcomes
-        .iter()
-        .filter(|outcome| outcome.action.is_finding())
-        .count();
-    Ok(if findings > 0 {
-        ExitCode::from(FINDINGS)
-    } else {
-        ExitCode::SUCCESS
-    })
 }
 
-fn targets(args: &RegisterArgs, config: Option<&Config>) -> Result<Vec<Target>, Vec<String>> {
-    match (&args.dir, config) {
-        _ if !args.files.is_empty() => Ok(args.files.iter().map(Target::of_file).collect()),
+/// The files that a command is about: those named, those of a folder, those of a configuration, or those of `schemas`.
+fn targets(
+    named: &[PathBuf],
+    dir: Option<&Path>,
+    config: Option<&Config>,
+) -> Result<Vec<Target>, Vec<String>> {
+    match (dir, config) {
+        _ if !named.is_empty() => Ok(named.iter().map(Target::of_file).collect()),
         (Some(dir), _) => files::of_dir(dir).map_err(|fault| vec![fault]),
         (None, Some(config)) => Ok(files::of_config(config)),
         (None, None) => files::of_dir(Path::new("schemas")).map_err(|fault| vec![fault]),
     }
 }
 
-fn registry(args: &RegisterArgs, config: Option<&Config>) -> Registry {
+/// The registry of the configuration or of the environment, at `url` if that is given.
+fn registry(url: Option<&str>, config: Option<&Config>) -> Registry {
     let mut registry = match config {
         Some(config) => config.registry.clone(),
         None => Registry {
@@ -182,61 +102,19 @@ fn registry(args: &RegisterArgs, config: Option<&Config>) -> Registry {
             timeout: Duration::from_secs(10),
         },
     };
-    if let Some(url) = &args.registry {
-        registry.url.clone_from(url);
+    if let Some(url) = url {
+        url.clone_into(&mut registry.url);
     }
     registry
 }
 
-fn show(report: &Report, format: OutputFormat, out: &mut dyn Write) -> io::Result<()> {
-    match format {
-        OutputFormat::Json => {
-            serde_json::to_writer_pretty(&mut *out, &report.outcomes)?;
-            writeln!(out)
-        }
-        OutputFormat::Table => table(&report.outcomes, out),
-    }
-}
-
-fn table(outcomes: &[Outcome], out: &mut dyn Write) -> io::Result<()> {
-    if outcomes.is_empty() {
-        return Ok(());
-    }
-    let number = |number: Option<u32>| number.map_or("-".to_owned(), |number| number.to_string());
-    let subject = outcomes
-        .iter()
-        .map(|outcome| outcome.subject.chars().count())
-        .max()
-        .unwrap_or(0)
-        .max("SUBJECT".len());
-    writeln!(
-        out,
-        "{:subject$}  {:14}  {:>6}  {:>7}  COMPATIBILITY",
-        "SUBJECT", "RESULT", "ID", "VERSION"
-    )?;
-    for outcome in outcomes {
-        let level = match (&outcome.compatibility_before, &outcome.compatibility) {
-            (Some(before), Some(level)) => format!("{before} -> {level}"),
-            (None, Some(level)) => level.clone(),
-            (_, None) => "-".to_owned(),
-        };
-        let (id, version) = (number(outcome.id), number(outcome.version));
-        let action = outcome.action.as_str();
-        writeln!(
-            out,
-            "{:subject$}  {action:14}  {id:>6}  {version:>7}  {level}",
-            outcome.subject
-        )?;
-        for reference in &outcome.references {
-            writeln!(
-                out,
-                "    refers to {} ({} version {})",
-                reference.name, reference.subject, reference.version
-            )?;
-        }
-        for reason in &outcome.reasons {
-            writeln!(out, "    {reason}")?;
-        }
-    }
-    Ok(())
+/// A schema that the registry does not have was asked for in vain; anything else says nothing of the schema.
+fn unanswered(error: &RegistryError, log: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    writeln!(log, "{error}")?;
+    Ok(ExitCode::from(match error {
+        RegistryError::UnknownId(_)
+        | RegistryError::NoSuchSubject(_)
+        | RegistryError::NoSuchVersion { .. } => USAGE,
+        _ => COULD_NOT_RUN,
+    }))
 }

@@ -2,6 +2,7 @@
 //! a [`RecordError`](crate::error::RecordError). Knows nothing of topics, partitions or offsets.
 
 pub mod cache;
+pub mod compat;
 pub mod decimal;
 pub mod decode;
 pub mod default;

@@ -238,6 +238,22 @@ impl RegistryClient {
         })
     }
 
+    /// The numbers of a subject's versions, ascending, without those deleted softly.
+    pub async fn versions(&self, subject: &str) -> Result<Vec<u32>, RegistryError> {
+        let path = self.at(&format!("/subjects/{}/versions", encoded(subject)?));
+        match self
+            .send::<Option<Vec<u32>>>(self.inner.http.get(path))
+            .await
+        {
+            Ok(versions) => {
+                let mut versions = versions.unwrap_or_default();
+                versions.sort_unstable();
+                Ok(versions)
+            }
+            Err(failure) => Err(self.explain(failure, Asked::Subject(subject))),
+        }
+    }
+
     /// The version under which a subject already has this schema.
     pub async fn find(
         &self,
