@@ -105,7 +105,8 @@ impl Worker {
         self.engine.stop_taking(clock);
         self.engine.drain(self.engine.settings.shutdown_grace);
         if result.is_ok() {
-            self.engine.commit(&self.consumer.client(), true);
+            let patience = self.engine.commit_patience();
+            self.engine.commit(&self.consumer.client(), Some(patience));
         }
         self.consumer.close(&mut self.engine);
         let left = self.engine.in_flight();
@@ -179,6 +180,7 @@ impl Engine {
     fn client_error(&mut self, code: RDKafkaErrorCode, message: &str) -> Result<(), FatalError> {
         match code {
             RDKafkaErrorCode::AllBrokersDown => {
+                self.unreachable = true;
                 self.shared
                     .health
                     .dependency(Dependency::Broker, Err(message.to_owned()));
