@@ -250,7 +250,8 @@ fn the_program_tells_how_it_stands_and_its_counts_add_up() {
         get("/readyz").is_some_and(|(status, _)| status == 200)
     });
     let page = || get("/metrics").expect("the program answers").1;
-    let failures = |page: &str, labels: &[&str]| live::sum(page, "driftgate_failures_total", labels);
+    let failures =
+        |page: &str, labels: &[&str]| live::sum(page, "driftgate_failures_total", labels);
     let before = page();
     let series = |reason: &str| {
         let found = before
@@ -288,8 +289,7 @@ fn the_program_tells_how_it_stands_and_its_counts_add_up() {
         let labels: Vec<&str> = labels.iter().copied().chain([source.as_str()]).collect();
         live::sum(&page, family, &labels)
     };
-    let outcome =
-        |name: &str| sum("driftgate_records_total", &[&format!("outcome=\"{name}\"")]);
+    let outcome = |name: &str| sum("driftgate_records_total", &[&format!("outcome=\"{name}\"")]);
     assert_eq!(
         ["emitted", "dead_lettered", "retried", "filtered"].map(outcome),
         [100.0, 7.0, 3.0, 0.0]
@@ -310,16 +310,26 @@ fn the_program_tells_how_it_stands_and_its_counts_add_up() {
     let last = sum("driftgate_dead_letter_last_timestamp_seconds", &[]);
     assert!(last > 1_700_000_000.0, "{last}");
     assert_eq!(
-        sum("driftgate_failures_total", &["\"rule_violation\"", "\"dead_lettered\""]),
+        sum(
+            "driftgate_failures_total",
+            &["\"rule_violation\"", "\"dead_lettered\""]
+        ),
         7.0
     );
     assert_eq!(
-        sum("driftgate_failures_total", &["\"unknown_schema\"", "\"retried\""]),
+        sum(
+            "driftgate_failures_total",
+            &["\"unknown_schema\"", "\"retried\""]
+        ),
         3.0
     );
     assert!(program.runs());
     assert_eq!(program.stop(LIMIT).code(), Some(0));
-    assert!(http::get(format!("http://{address}/healthz")).send().is_err());
+    assert!(
+        http::get(format!("http://{address}/healthz"))
+            .send()
+            .is_err()
+    );
 }
 
 /// The figure is a ratio of two instances that idle at the same time on the same machine.
@@ -387,7 +397,12 @@ fn cpu(process: u32) -> u64 {
 fn every_missing_topic_is_named_before_anything_is_read() {
     let check = |job: &Job| {
         topics::produce(&job.client, &job.source, &small(job, 0..3));
-        let missing = [&job.sink, &job.dlq, &job.retry_topic(1), &job.retry_topic(2)];
+        let missing = [
+            &job.sink,
+            &job.dlq,
+            &job.retry_topic(1),
+            &job.retry_topic(2),
+        ];
         let mut programs = [("check", 1), ("run", 2)].map(|(command, code)| {
             let program = job.start(command, command);
             (command, code, program)
@@ -427,7 +442,12 @@ fn topics_with_too_few_partitions_are_grown_and_ones_that_are_too_small_refused(
     };
     let job = Job::new(&bed, None, shape);
     let retries = job.retry_topic(1);
-    topics::create(&job.client, &retries, 2, &[("max.message.bytes", "1100000")]);
+    topics::create(
+        &job.client,
+        &retries,
+        2,
+        &[("max.message.bytes", "1100000")],
+    );
     job.live(None, |live| live.ready());
     assert_eq!(topics::partitions(&job.client, &retries), 4);
 
@@ -462,7 +482,9 @@ fn a_source_that_grows_ends_the_instance_and_a_restart_reads_all_of_it() {
     };
     write(0..20, 2);
     let ((), result) = job.run(None, |live| {
-        live.eventually("the first are committed", || job.committed(&job.source) == 20);
+        live.eventually("the first are committed", || {
+            job.committed(&job.source) == 20
+        });
         live::grow(&job.client, &job.source, 4);
         write(20..60, 4);
         eventually(LIMIT, "the instance ends", || live.shutdown.is_cancelled());
@@ -475,7 +497,9 @@ fn a_source_that_grows_ends_the_instance_and_a_restart_reads_all_of_it() {
         "{message}"
     );
     job.live(None, |live| {
-        live.eventually("everything is committed", || job.committed(&job.source) == 60);
+        live.eventually("everything is committed", || {
+            job.committed(&job.source) == 60
+        });
     });
     let ids: BTreeSet<i64> = job.emitted().into_iter().collect();
     assert_eq!(ids, (0..60).collect());
@@ -489,7 +513,7 @@ fn a_source_that_grows_ends_the_instance_and_a_restart_reads_all_of_it() {
 fn many_hops_through_the_tiers_pile_up_no_headers() {
     both(|bed, embedded| {
         let shape = Shape {
-            retry: "{ tiers: [100ms, 200ms], budget: 4s }",
+            retry: "{ tiers: [1s, 1s], jitter: 0%, budget: 8s }",
             lookup: Some(format!("http://127.0.0.1:{}", ports::free())),
             ..Shape::default()
         };
@@ -506,6 +530,7 @@ fn many_hops_through_the_tiers_pile_up_no_headers() {
         topics::produce(&job.client, &job.source, std::slice::from_ref(&write));
         let retried = [job.retry_topic(1), job.retry_topic(2)];
         job.live(embedded, |live| {
+            live.ready();
             live.eventually("a dead letter", || job.count(&job.dlq) == 1);
         });
         let hops: Vec<Read> = retried

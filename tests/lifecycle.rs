@@ -82,7 +82,7 @@ fn stalled(grace: &'static str) -> Option<Stalled> {
     let shape = Shape {
         grace,
         // So that records are still at the producer when the broker stalls.
-        properties: "linger.ms: 2000, socket.timeout.ms: 10000",
+        properties: "linger.ms: 2000, session.timeout.ms: 6000",
         ..Shape::default()
     };
     let job = Job::new(&bed, None, shape);
@@ -147,7 +147,7 @@ fn a_stop_that_cannot_drain_ends_within_its_grace() {
     let took = asked.elapsed();
     assert!(status.is_some(), "it ends: {}", stalled.program.tail());
     println!("a stop with shutdown_grace of 5 s and a broker that does not answer took {took:?}");
-    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert!(took < Duration::from_secs(7), "{took:?}");
     let log = stalled.job.log("program");
     assert!(log.contains("will be read again"), "{log}");
     stalled.nothing_is_lost();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka_sys as sys;
@@ -17,6 +17,9 @@ use super::list::List;
 use super::{ClientError, Errors, Handle, Opaque, code, create, take_error, text};
 use crate::error::FatalError;
 use crate::record::{Header, Record};
+
+/// How often a close looks whether it is done.
+const CLOSE_STEP: Duration = Duration::from_millis(50);
 
 /// librdkafka's "start at the beginning".
 pub const OFFSET_BEGINNING: i64 = -2;
@@ -215,13 +218,36 @@ impl Consumer {
         self.shared.commits.take()
     }
 
-    /// Leaves the group: a revoke of everything, told to the handler.
-    pub fn close<H: Rebalance>(&mut self, handler: &mut H) {
-        if !std::mem::replace(&mut self.closed, true) {
-            // SAFETY: the handle is live; no batch is alive, since it would borrow `self`.
-            self.with_handler(handler, |consumer| unsafe {
-                sys::rd_kafka_consumer_close(consumer.handle.rk);
-            });
+    /// Leaves the group: a revoke of everything, told to the handler. A coordinator that does not answer is waited for
+    /// until `patience` has passed; then it finds out by itself, when the session times out.
+    pub fn close<H: Rebalance>(mut self, handler: &mut H, patience: Duration) {
+        self.closed = true;
+        let until = Instant::now() + patience;
+        let gone = self.with_handler(handler, |consumer| {
+            let rk = consumer.handle.rk;
+            // SAFETY: the handle is live; no batch is alive, since it would borrow `self`. The queue is our own, and
+            // librdkafka drops what comes to it later. Rebalances are told while it is served.
+            unsafe {
+                let queue = Queue(sys::rd_kafka_queue_new(rk));
+                if take_error(sys::rd_kafka_consumer_close_queue(rk, queue.0)).is_err() {
+                    // A client that has met its fatal error cannot be closed, only destroyed.
+                    return true;
+                }
+                while sys::rd_kafka_consumer_closed(rk) == 0 {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    sys::rd_kafka_queue_poll_callback(queue.0, millis(left.min(CLOSE_STEP)).max(1));
+                }
+                true
+            }
+        });
+        if !gone {
+            // Destroying the handle waits for the same answer, or five seconds. Nothing else of ours needs that, and
+            // the end of the process does not wait for the thread. Should there be no thread, it is waited for here.
+            let end = std::thread::Builder::new().name("leaving".into());
+            drop(end.spawn(move || drop(self)));
         }
     }
 }
@@ -342,9 +368,7 @@ impl Client<'_> {
     pub fn seek(&self, partitions: &[Entry], timeout: Duration) -> Result<(), ClientError> {
         let list = entries_list(partitions);
         // SAFETY: handle and list are live for the call.
-        take_error(unsafe {
-            sys::rd_kafka_seek_partitions(self.rk, list.0, millis(timeout))
-        })?;
+        take_error(unsafe { sys::rd_kafka_seek_partitions(self.rk, list.0, millis(timeout)) })?;
         // SAFETY: the list is live and holds one result per element.
         let failed = unsafe {
             (0..(*list.0).cnt).find_map(|index| code((*(*list.0).elems.add(index as usize)).err))

@@ -44,7 +44,9 @@ pub struct Settings {
 }
 
 /// How long an answer to the last commit of a partition is waited for when the time for everything else is over.
-const LAST_COMMIT: Duration = Duration::from_secs(1);
+const LAST_COMMIT: Duration = Duration::from_millis(500);
+/// What of the two seconds that a shutdown keeps back the group's coordinator has to answer in.
+const LAST_WORDS: Duration = Duration::from_millis(1500);
 /// How long a record that is to be produced in a batch of its own waits for those before it, and for its answer.
 const ALONE_WAIT: Duration = Duration::from_secs(5);
 /// How long a full producer queue is waited for before partitions pause.
@@ -477,6 +479,13 @@ impl Engine {
     /// How long the answer to a commit is waited for that nothing comes after: what is left of the time to leave in.
     pub(super) fn commit_patience(&self) -> Duration {
         self.revoke_patience().max(LAST_COMMIT)
+    }
+
+    /// How long leaving the group may take at a shutdown, its revoke included.
+    pub(super) fn leave_patience(&self) -> Duration {
+        let now = Clock::read().now;
+        let by = self.leave_by.unwrap_or(now) + LAST_WORDS;
+        by.saturating_duration_since(now)
     }
 
     /// How long a revoke waits for acknowledgements. During a shutdown it has only what is left of that.

@@ -108,11 +108,17 @@ impl Worker {
             let patience = self.engine.commit_patience();
             self.engine.commit(&self.consumer.client(), Some(patience));
         }
-        self.consumer.close(&mut self.engine);
-        let left = self.engine.in_flight();
+        let patience = self.engine.leave_patience();
+        let Worker {
+            consumer,
+            mut engine,
+            ..
+        } = self;
+        consumer.close(&mut engine, patience);
+        let left = engine.in_flight();
         if left > 0 {
             tracing::warn!(
-                pipeline = self.engine.stages.config().name,
+                pipeline = engine.stages.config().name,
                 in_flight = left,
                 "not everything was acknowledged in time; these records will be read again"
             );

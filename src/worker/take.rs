@@ -123,13 +123,9 @@ impl Engine {
 
     fn finish(&mut self, taken: &Taken, record: &Record<'_>, verdict: Verdict, clock: Clock) {
         // A record before it may have stopped the partition: then this one was rewound, and is read again after it.
-        let Some(partition) = self
-            .assignment
-            .get_mut(taken.slot)
-            .filter(|partition| {
-                partition.rewind.is_none() && partition.tracker.holds(taken.sequence)
-            })
-        else {
+        let Some(partition) = self.assignment.get_mut(taken.slot).filter(|partition| {
+            partition.rewind.is_none() && partition.tracker.holds(taken.sequence)
+        }) else {
             return;
         };
         let own_of_retry;
