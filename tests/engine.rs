@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use driftgate::error::FatalError;
+use driftgate::ingest::properties;
+use driftgate::ingest::topics::{Facts, Known, largest_batch};
 use rand::SeedableRng;
 use rand::distr::{Alphanumeric, SampleString};
 use rand::rngs::SmallRng;
@@ -89,6 +91,31 @@ fn a_record_too_large_for_the_sink_is_a_dead_letter_and_the_others_keep_their_or
             assert_eq!(letter.header("driftgate.reason"), Some("record_too_large"));
         }
     }
+}
+
+/// A batch larger than a topic takes is refused whole: none is made where the limits are known.
+#[test]
+fn no_batch_is_larger_than_the_smallest_limit_of_its_topics() {
+    let embedded = Embedded::start();
+    let job = Job::new(&embedded.bed, Some(&embedded.broker), single());
+    let pipeline = &job.config.pipelines[0];
+    let facts = |limit: u64| Facts {
+        partitions: SINGLE,
+        max_message_bytes: Some(limit),
+    };
+    let known: Known = [
+        (job.source.clone(), facts(100)),
+        (job.sink.clone(), facts(3_000)),
+        (job.dlq.clone(), facts(1_100_000)),
+    ]
+    .into();
+    let check = |known: &Known, expect: &str| {
+        let batch = largest_batch(pipeline, known);
+        let found = properties::producer(&job.config.kafka, pipeline, 0, 1, 1, batch);
+        assert_eq!(found["batch.size"], expect);
+    };
+    check(&known, "3000");
+    check(&Known::new(), "1000000");
 }
 
 /// Records that were written again after a refusal are repeats: what counts is the order of the first ones.
@@ -374,7 +401,9 @@ fn a_retry_that_is_due_in_an_hour_costs_no_cpu() {
     });
     let after = programs.each_ref().map(|program| cpu(program.id()));
     let [empty, far] = [after[0] - before[0], after[1] - before[1]];
-    println!("CPU in 8 s idle: {empty} ticks with an empty retry topic, {far} with one due in 1 h");
+    eprintln!(
+        "CPU in 8 s idle: {empty} ticks with an empty retry topic, {far} with one due in 1 h"
+    );
     // A thread that polls without waiting takes a hundred ticks a second.
     let ratio = (far + 10) as f64 / (empty + 10) as f64;
     assert!(ratio < 3.0, "{far} ticks against {empty}");

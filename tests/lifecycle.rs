@@ -146,7 +146,7 @@ fn a_stop_that_cannot_drain_ends_within_its_grace() {
     let status = stalled.program.ended(Duration::from_secs(30));
     let took = asked.elapsed();
     assert!(status.is_some(), "it ends: {}", stalled.program.tail());
-    println!("a stop with shutdown_grace of 5 s and a broker that does not answer took {took:?}");
+    eprintln!("a stop with shutdown_grace of 5 s and a broker that does not answer took {took:?}");
     assert!(took < Duration::from_secs(7), "{took:?}");
     let log = stalled.job.log("program");
     assert!(log.contains("will be read again"), "{log}");
@@ -196,6 +196,6 @@ fn a_lost_assignment_is_not_committed_and_the_instance_goes_on() {
     // Offsets never went back: nobody wrote twice what the other had committed before the pause.
     let emitted = job.emitted();
     let repeated = emitted.len() - ids(&job).len();
-    println!("{repeated} repeats");
+    eprintln!("{repeated} repeats");
     assert!(repeated <= 500, "only what was in flight may be repeated");
 }

@@ -20,7 +20,7 @@ fn a_later_record_that_stops_its_retry_partition_keeps_the_earlier_ones() {
     };
     let job = Job::new(&embedded.bed, Some(&embedded.broker), shape);
     let retries = job.retry_topic(1);
-    let soon = jiff::Timestamp::now().as_millisecond() + 10_000;
+    let soon = now() + 10_000;
     let writes: Vec<Write> = (0..DUE + LATER)
         .map(|id| {
             let due = if id < DUE { soon - 60_000 } else { soon };
@@ -39,13 +39,21 @@ fn a_later_record_that_stops_its_retry_partition_keeps_the_earlier_ones() {
         live.eventually("the due ones are emitted and committed", || {
             job.count(&job.sink) == DUE && job.committed(&retries) == DUE
         });
-        assert!(jiff::Timestamp::now().as_millisecond() < soon);
+        assert!(now() < soon);
         live.eventually("the others follow when they are due", || {
             job.committed(&retries) == DUE + LATER
         });
-        assert!(jiff::Timestamp::now().as_millisecond() >= soon);
+        assert!(now() >= soon);
     });
     let mut ids = job.emitted();
     ids.sort_unstable();
     assert_eq!(ids, (0..DUE + LATER).collect::<Vec<_>>());
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "due times are in milliseconds since the epoch"
+)]
+fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }
