@@ -5,6 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rustix::process::Signal;
 use support::live::{self, Embedded, Job, LIMIT, Shape, real};
 use support::process::Server;
@@ -116,23 +117,58 @@ impl Stalled {
     }
 }
 
+/// Drains after a first signal, and ends at once, in its own words, after the second.
+fn second_signal(job: &Job, program: &mut Server) {
+    program.signal(Signal::TERM);
+    eventually(LIMIT, "it drains", || {
+        job.log("program").contains("draining")
+    });
+    let early = program.ended(Duration::from_secs(2));
+    assert_eq!(early, None, "the first signal waits for what is in flight");
+    let second = Instant::now();
+    program.signal(Signal::TERM);
+    let status = program.ended(Duration::from_secs(5));
+    assert_eq!(status.and_then(|status| status.code()), Some(130));
+    assert!(second.elapsed() < Duration::from_secs(5));
+    assert!(job.log("program").contains("second signal"));
+}
+
 #[test]
 fn a_second_signal_ends_at_once_and_loses_nothing() {
     let Some(mut stalled) = stalled("300s") else {
         return;
     };
-    stalled.program.signal(Signal::TERM);
-    eventually(LIMIT, "it drains", || {
-        stalled.job.log("program").contains("draining")
-    });
-    let early = stalled.program.ended(Duration::from_secs(2));
-    assert_eq!(early, None, "the first signal waits for what is in flight");
-    let second = Instant::now();
-    stalled.program.signal(Signal::TERM);
-    let status = stalled.program.ended(Duration::from_secs(5));
-    assert_eq!(status.and_then(|status| status.code()), Some(130));
-    assert!(second.elapsed() < Duration::from_secs(5));
+    second_signal(&stalled.job, &mut stalled.program);
     stalled.nothing_is_lost();
+}
+
+/// The same on the embedded broker, which says again and again that it has too few replicas.
+#[test]
+fn a_second_signal_ends_at_once_and_loses_nothing_embedded() {
+    let embedded = Embedded::start();
+    let shape = Shape {
+        grace: "300s",
+        properties: "session.timeout.ms: 6000",
+        ..Shape::default()
+    };
+    let job = Job::new(&embedded.bed, Some(&embedded.broker), shape);
+    topics::produce(&job.client, &job.source, &writes(&job, 0..500));
+    let busy = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS; 5_000];
+    let cluster = embedded.broker.cluster();
+    cluster.request_errors(RDKafkaApiKey::Produce, &busy);
+    let mut program = job.start("run", "program");
+    eventually(LIMIT, "records in flight", || {
+        in_flight(&job, "program") > 0.0
+    });
+    second_signal(&job, &mut program);
+    assert_eq!(job.committed(&job.source), 0);
+    cluster.clear_request_errors(RDKafkaApiKey::Produce);
+    let again = job.start("run", "again");
+    eventually(LIMIT, "all is committed", || {
+        job.committed(&job.source) == 500
+    });
+    assert_eq!(again.stop(LIMIT).code(), Some(0));
+    assert_eq!(ids(&job), (0..500).collect());
 }
 
 /// Neither the drain, nor the commits, nor leaving the group waits longer than was asked for.
