@@ -173,6 +173,17 @@ pub fn largest(pipeline: &Pipeline, known: &Known) -> u64 {
     sizes.max().unwrap_or(BROKER_MESSAGE_BYTES) + HEADER_ROOM
 }
 
+/// The smallest limit of a topic that the pipeline writes to, where the broker tells. A batch above it is refused whole,
+/// small records and all, so that is the most that the producer may put into one.
+pub fn largest_batch(pipeline: &Pipeline, known: &Known) -> Option<u64> {
+    let written = names(pipeline)
+        .into_iter()
+        .filter(|topic| !pipeline.source_topics.contains(topic));
+    written
+        .filter_map(|topic| known.get(&topic)?.max_message_bytes)
+        .min()
+}
+
 /// Asks the broker and changes what is to be changed.
 pub struct TopicAdmin {
     client: AdminClient<DefaultClientContext>,

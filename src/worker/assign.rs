@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::Clock;
 use super::engine::Engine;
-use crate::error::FatalError;
+use crate::error::{FatalError, Reason};
 use crate::failure::backoff;
+use crate::failure::classify::{Disposition, classify};
 use crate::ingest::assignment::{Partition, Role};
 use crate::ingest::offsets::{self, Counts};
 use crate::native::consumer::{Client, Entry, OFFSET_BEGINNING, OFFSET_INVALID, Rebalance};
@@ -116,6 +117,9 @@ impl Rebalance for Engine {
                 (entry.offset, counts.unwrap_or_default())
             });
             let metrics = self.shared.metrics.partition(&name, &topic, number);
+            for (reason, retried) in fates() {
+                metrics.expect_failure(reason, retried);
+            }
             let epoch = self.assignment.next_epoch();
             let mut partition = Partition::new(
                 &topic,
@@ -159,7 +163,7 @@ impl Rebalance for Engine {
                 "lost: nothing more is committed for them; what was in flight may be repeated by their new owner"
             );
         } else {
-            self.drain(self.settings.revoke_grace);
+            self.drain(self.revoke_patience());
             let commits: Vec<Entry> = families
                 .iter()
                 .filter_map(|(topic, number, _)| self.assignment.find(topic, *number))
@@ -169,8 +173,11 @@ impl Rebalance for Engine {
                         .commit(Clock::read().now, Duration::MAX)
                 })
                 .collect();
-            let result = offsets::commit(client, &commits, true);
-            self.metrics.commit(result.is_ok());
+            // Bounded, because the group waits for us: a coordinator that is away must not hold up everybody.
+            let result = offsets::commit(client, &commits, Some(self.commit_patience()));
+            if !commits.is_empty() {
+                self.metrics.commit(result.is_ok());
+            }
             if let Err(code) = result {
                 tracing::warn!(%code, "the commit before a revoke failed; the new owner repeats what it did not see");
             }
@@ -194,6 +201,18 @@ impl Rebalance for Engine {
         }
         answer
     }
+}
+
+/// What can become of failed records: reason, and whether by a retry or else a dead letter. A pause is neither.
+fn fates() -> impl Iterator<Item = (Reason, bool)> {
+    Reason::ALL.into_iter().flat_map(|reason| {
+        let retried: &[bool] = match classify(reason) {
+            Disposition::DeadLetter => &[false],
+            Disposition::Retry | Disposition::RetryUntilBudget => &[true, false],
+            Disposition::Pause => &[],
+        };
+        retried.iter().map(move |retried| (reason, *retried))
+    })
 }
 
 fn listed(partitions: &[Entry]) -> String {

@@ -15,6 +15,7 @@ pub mod bed;
 pub mod certificates;
 pub mod http;
 pub mod kafka;
+pub mod live;
 pub mod ports;
 pub mod process;
 pub mod proxy;
