@@ -20,6 +20,8 @@ pub struct InFlight {
     pub outcome: Outcome,
     /// Why, for a retry or a dead letter.
     pub reason: Option<Reason>,
+    /// Retry tier, counted from 0, for a retry.
+    pub tier: Option<usize>,
     /// Timestamp of the source record, milliseconds since the epoch.
     pub timestamp: Option<i64>,
 }
@@ -77,6 +79,7 @@ mod tests {
             offset,
             outcome: Outcome::Emitted,
             reason: None,
+            tier: None,
             timestamp: None,
         };
         let mut in_flights = InFlights::default();

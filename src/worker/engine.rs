@@ -62,6 +62,8 @@ pub(super) struct Engine {
     pub(super) next_look: Instant,
     /// Whether the producer's queue was full in the batch under way: the rest of it does not wait again.
     pub(super) blocked: bool,
+    /// No broker could be reached when one was last asked.
+    pub(super) broker_down: bool,
 }
 
 /// A record with its position in the worker's books.
@@ -99,6 +101,7 @@ impl Engine {
             next_commit: clock.now,
             next_look: clock.now,
             blocked: false,
+            broker_down: false,
         }
     }
 
@@ -147,7 +150,7 @@ impl Engine {
             value,
             headers,
         };
-        match self.send(&produce, taken, Outcome::Emitted, None) {
+        match self.send(&produce, taken, Outcome::Emitted, None, None) {
             Ok(()) => {}
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
                 self.fail(taken, record, own, &too_large(&topic), clock);
@@ -234,7 +237,13 @@ impl Engine {
             value: record.value,
             headers: &envelope.headers(),
         };
-        match self.send(&produce, taken, Outcome::Retried, Some(error.reason)) {
+        match self.send(
+            &produce,
+            taken,
+            Outcome::Retried,
+            Some(error.reason),
+            Some(tier),
+        ) {
             Ok(()) => {}
             // Too large with our headers around it: the dead-letter topic is asked next, and pauses if it says no.
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
@@ -273,7 +282,13 @@ impl Engine {
             value: record.value,
             headers: &envelope.headers(),
         };
-        if let Err(code) = self.send(&produce, taken, Outcome::DeadLettered, Some(error.reason)) {
+        if let Err(code) = self.send(
+            &produce,
+            taken,
+            Outcome::DeadLettered,
+            Some(error.reason),
+            None,
+        ) {
             self.not_sent(taken, &topic, code, PauseReason::DeadLetterRefused, clock);
         }
     }
@@ -285,6 +300,7 @@ impl Engine {
         taken: &Taken,
         outcome: Outcome,
         reason: Option<Reason>,
+        tier: Option<usize>,
     ) -> Result<(), RDKafkaErrorCode> {
         let Some(partition) = self.assignment.get(taken.slot) else {
             return Ok(());
@@ -296,6 +312,7 @@ impl Engine {
             offset: taken.offset,
             outcome,
             reason,
+            tier,
             timestamp: taken.origin.timestamp,
         });
         let mut waited = Duration::ZERO;

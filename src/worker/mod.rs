@@ -182,10 +182,13 @@ impl Engine {
                 self.shared
                     .health
                     .dependency(Dependency::Broker, Err(message.to_owned()));
-                tracing::warn!(
-                    pipeline = self.stages.config().name,
-                    "no broker could be reached: {message}"
-                );
+                if !std::mem::replace(&mut self.broker_down, true) {
+                    tracing::warn!(
+                        pipeline = self.stages.config().name,
+                        worker = self.settings.slot,
+                        "no broker could be reached: {message}"
+                    );
+                }
             }
             RDKafkaErrorCode::Authentication
             | RDKafkaErrorCode::SaslAuthenticationFailed

@@ -6,6 +6,7 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::Clock;
 use super::engine::Engine;
+use crate::emit::in_flight::InFlight;
 use crate::failure::backoff;
 use crate::health::{Dependency, PauseReason};
 use crate::ingest::assignment::{Flow, Partition, Rewind, Role};
@@ -18,6 +19,8 @@ use crate::record::Outcome;
 const RECOMMIT: Duration = Duration::from_secs(12 * 3600);
 /// How often lag is looked at and the watchdog runs.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a worker waits for the answer of a broker that was down: little, since it reads nothing meanwhile.
+const ASK_BROKER: Duration = Duration::from_millis(200);
 const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Engine {
@@ -46,7 +49,11 @@ impl Engine {
             };
             let Some(code) = delivery.error else {
                 partition.tracker.complete(sent.sequence, sent.outcome);
-                partition.tries = 0;
+                if std::mem::take(&mut partition.tries) > 0 {
+                    let (topic, number) = (&partition.topic, partition.number);
+                    let pipeline = &self.stages.config().name;
+                    self.shared.health.resume(pipeline, topic, number);
+                }
                 match (sent.outcome, sent.reason) {
                     (Outcome::Retried, Some(reason)) => partition.metrics.retried(reason),
                     (Outcome::DeadLettered, Some(reason)) => {
@@ -72,15 +79,11 @@ impl Engine {
             );
             let pause = match sent.outcome {
                 Outcome::Emitted if own_fault => None,
-                Outcome::DeadLettered => Some((
-                    PauseReason::DeadLetterRefused,
-                    format!("the dead-letter topic: {code}"),
-                )),
-                _ => Some((
-                    PauseReason::BrokerRefused,
-                    format!("not acknowledged: {code}"),
-                )),
+                Outcome::DeadLettered => Some(PauseReason::DeadLetterRefused),
+                _ => Some(PauseReason::BrokerRefused),
             };
+            let pause =
+                pause.map(|reason| (reason, format!("{}: {code}", self.destination(&sent))));
             if pause.is_none() {
                 self.refuse(sent.slot, sent.offset);
             }
@@ -128,15 +131,18 @@ impl Engine {
             else {
                 continue;
             };
-            if let Flow::Paused { until, .. } = partition.flow
+            if let Flow::Paused { until, reason } = partition.flow
                 && until <= clock.now
                 && partition.seek.is_none()
             {
                 partition.flow = Flow::Open;
                 partition.metrics.set_paused(None);
-                let (topic, number) = (partition.topic.clone(), partition.number);
-                let name = self.stages.config().name.clone();
-                self.shared.health.resume(&name, &topic, number);
+                // A fault is over when an outcome has got through, not when another try begins.
+                if !reason.is_fault() {
+                    let (topic, number) = (&partition.topic, partition.number);
+                    let pipeline = &self.stages.config().name;
+                    self.shared.health.resume(pipeline, topic, number);
+                }
             }
             let Some(partition) = self.assignment.get_mut(slot) else {
                 continue;
@@ -216,7 +222,7 @@ impl Engine {
         }
         self.metrics.commit(error.is_none());
         let Some(code) = error else {
-            self.shared.health.dependency(Dependency::Broker, Ok(()));
+            self.broker_is_up();
             return;
         };
         // Usual while the group rebalances: the next commit, or the next owner, says it again.
@@ -229,7 +235,47 @@ impl Engine {
         }
     }
 
+    /// Asks for the group's offset of a source partition when the broker was last seen down: without records there is
+    /// nothing to commit, and no other answer would show that it is back.
+    fn ask_broker(&mut self, client: &Client<'_>) {
+        if !self.broker_down {
+            return;
+        }
+        let Some(topic) = self.stages.config().source_topics.first().cloned() else {
+            return;
+        };
+        if client.committed(&[(topic, 0)], ASK_BROKER).is_ok() {
+            self.broker_is_up();
+        }
+    }
+
+    fn broker_is_up(&mut self) {
+        self.shared.health.dependency(Dependency::Broker, Ok(()));
+        if std::mem::take(&mut self.broker_down) {
+            tracing::info!(
+                pipeline = self.stages.config().name,
+                worker = self.settings.slot,
+                "the broker answers again"
+            );
+        }
+    }
+
+    /// Where something was produced to, for messages.
+    fn destination(&self, sent: &InFlight) -> String {
+        let config = self.stages.config();
+        let source = self
+            .assignment
+            .get(sent.slot)
+            .map_or("", |partition| partition.source());
+        match (sent.outcome, sent.tier) {
+            (Outcome::Retried, Some(tier)) => config.retry_topic(source, tier + 1),
+            (Outcome::DeadLettered, _) => config.dead_letter_topic(source),
+            _ => config.sink.topic.clone(),
+        }
+    }
+
     fn look(&mut self, client: &Client<'_>, clock: Clock) {
+        self.ask_broker(client);
         let name = self.stages.config().name.clone();
         self.shared.health.worker_alive(&name, self.settings.slot);
         if !client.member_id().is_empty() {
@@ -247,6 +293,12 @@ impl Engine {
                 Role::Retry { .. } => partition.metrics.set_retries_pending(lag),
             }
             partition.metrics.set_in_flight(partition.tracker.open());
+            // Nothing is left to get through, as when retention has deleted what the pause was about.
+            if lag == 0 && partition.flow == Flow::Open && partition.tries > 0 {
+                partition.tries = 0;
+                let (topic, number) = (&partition.topic, partition.number);
+                self.shared.health.resume(&name, topic, number);
+            }
             let moved = partition.committed != Some(committable) || lag == 0;
             let waits = matches!(partition.flow, Flow::Paused { reason, .. } if !reason.is_fault());
             if moved || waits {

@@ -149,7 +149,11 @@ impl Engine {
                 partition
                     .tracker
                     .complete(taken.sequence, Outcome::Filtered);
-                partition.tries = 0;
+                if std::mem::take(&mut partition.tries) > 0 {
+                    let (topic, number) = (&partition.topic, partition.number);
+                    let pipeline = &self.stages.config().name;
+                    self.shared.health.resume(pipeline, topic, number);
+                }
             }
             Verdict::Failed(error) => self.fail(taken, record, own, &error, clock),
             Verdict::LookUp(_) => unreachable!("look_up resolves every lookup"),
@@ -178,6 +182,7 @@ impl Engine {
                 self.shared
                     .health
                     .dependency(Dependency::Broker, Err(message.to_owned()));
+                self.broker_down = true;
                 tracing::warn!(pipeline = self.stages.config().name, topic, partition, %code, "consumer: {message}");
             }
         }
