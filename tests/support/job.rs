@@ -35,6 +35,8 @@ const CUSTOMER: &str =
 pub struct Shape {
     /// Entries of `kafka.properties`.
     pub properties: Vec<(String, String)>,
+    /// `kafka.group_instance_id`.
+    pub instance: Option<String>,
     /// `registry.auth`, as YAML.
     pub registry_auth: String,
     /// Workers of the pipeline.
@@ -51,6 +53,7 @@ impl Default for Shape {
     fn default() -> Self {
         Shape {
             properties: Vec::new(),
+            instance: None,
             registry_auth: "{}".into(),
             workers: 2,
             tiers: "[1s]".into(),
@@ -107,6 +110,9 @@ impl Job {
             .map(|(name, value)| format!("{name}: {value:?}"))
             .collect();
         let properties = properties.join(", ");
+        let instance = shape.instance.as_ref().map_or(String::new(), |instance| {
+            format!(", group_instance_id: {instance}")
+        });
         let lookup = shape.lookup.as_ref().map_or(String::new(), |base| {
             format!("      - lookup: {{ into: customer, url: \"{base}/{{id}}\", type: customer.avsc, timeout: 2s }}\n      - drop: [customer]\n")
         });
@@ -118,7 +124,7 @@ impl Job {
         } = shape;
         let text = format!(
             r##"
-kafka: {{ bootstrap_servers: "{bootstrap}", properties: {{ {properties} }} }}
+kafka: {{ bootstrap_servers: "{bootstrap}", properties: {{ {properties} }}{instance} }}
 registry: {{ url: "{registry}", auth: {registry_auth} }}
 admin: {{ listen: "${{ADMIN_LISTEN:-off}}" }}
 shutdown_grace: 10s

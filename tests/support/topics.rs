@@ -322,9 +322,14 @@ pub fn watermarks(config: &ClientConfig, topic: &str) -> Vec<(i64, i64)> {
     let consumer: BaseConsumer = config.create().expect("a valid configuration");
     (0..partitions_of(&consumer, topic))
         .map(|partition| {
-            consumer
-                .fetch_watermarks(topic, partition, LIMIT)
-                .expect("the broker knows its watermarks")
+            // A topic that has just been made, or a broker that has just come back, says for a moment that it does not
+            // lead the partition.
+            let mut last = None;
+            let found = super::wait::within(LIMIT, || {
+                let answer = consumer.fetch_watermarks(topic, partition, LIMIT);
+                answer.map_err(|error| last = Some(error)).ok()
+            });
+            found.unwrap_or_else(|| panic!("no watermarks of {topic}[{partition}]: {last:?}"))
         })
         .collect()
 }
