@@ -13,7 +13,7 @@ use driftgate::embedded::broker::EmbeddedBroker;
 use driftgate::embedded::registry::EmbeddedRegistry;
 use support::job::{LIMIT, beds_with, count, find, job, payment, prepare, register, run_until};
 use support::topics::{self, Write};
-use support::{Bed, Environment};
+use support::{Bed, Environment, Job, Shape};
 use tokio_util::sync::CancellationToken;
 
 #[test]
@@ -190,7 +190,13 @@ fn a_registry_outage_costs_no_record() {
 fn a_killed_instance_loses_nothing() {
     support::bed::each(Bed::real(), |bed| {
         const RECORDS: i64 = 20_000;
-        let (job, client) = (job(bed), bed.client());
+        // The group misses the killed one within seconds.
+        let shape = Shape {
+            workers: 2,
+            ..Shape::quick()
+        };
+        let client = bed.client();
+        let job = Job::new(&bed.bootstrap, &bed.registry_url, &shape);
         prepare(bed, &job, None);
         let id = register(bed, &job.source);
         let (mut first, mut second) = (job.start("first"), job.start("second"));
