@@ -12,9 +12,11 @@ use crate::ingest::assignment::{Partition, Role};
 use crate::ingest::offsets::{self, Counts};
 use crate::native::consumer::{Client, Entry, OFFSET_BEGINNING, OFFSET_INVALID, Rebalance};
 
-/// How long one question for committed offsets may take, and how often it is asked.
+/// How long one question for committed offsets may take, how long it is asked again, and after which wait. A broker that
+/// has just come back answers at once that it is still loading them: tries without a wait would be over in a moment.
 const COMMITTED_TIMEOUT: Duration = Duration::from_secs(10);
-const COMMITTED_TRIES: usize = 3;
+const COMMITTED_LIMIT: Duration = Duration::from_secs(40);
+const COMMITTED_PAUSE: Duration = Duration::from_millis(250);
 
 impl Engine {
     /// The retry topics of a source topic, with their tier.
@@ -57,17 +59,21 @@ impl Engine {
     }
 
     fn committed_offsets(
-        &self,
+        &mut self,
         client: &Client<'_>,
         partitions: &[(String, i32)],
     ) -> Result<Vec<Entry>, FatalError> {
-        let mut tries = 0;
+        let until = Clock::read().now + COMMITTED_LIMIT;
+        let mut told = false;
         loop {
             match client.committed(partitions, COMMITTED_TIMEOUT) {
                 Ok(entries) => return Ok(entries),
-                Err(code) if tries < COMMITTED_TRIES => {
-                    tries += 1;
-                    tracing::warn!(%code, tries, "committed offsets could not be read");
+                Err(code) if Clock::read().now < until && !self.shared.shutdown.is_cancelled() => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%code, "committed offsets could not be read; asked again");
+                    }
+                    // A wait that goes on taking acknowledgements.
+                    self.producer.poll(COMMITTED_PAUSE, &mut self.deliveries);
                 }
                 Err(code) => {
                     return Err(FatalError::Kafka(format!(
@@ -101,7 +107,10 @@ impl Rebalance for Engine {
         let committed = match self.committed_offsets(client, &names) {
             Ok(committed) => committed,
             Err(error) => {
-                self.fatal = Some(error);
+                // Who is told to end while the broker is away has nothing to give back, and ends as it was told.
+                if !self.shared.shutdown.is_cancelled() {
+                    self.fatal = Some(error);
+                }
                 return Vec::new();
             }
         };

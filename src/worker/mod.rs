@@ -186,14 +186,16 @@ impl Engine {
     fn client_error(&mut self, code: RDKafkaErrorCode, message: &str) -> Result<(), FatalError> {
         match code {
             RDKafkaErrorCode::AllBrokersDown => {
-                self.unreachable = true;
                 self.shared
                     .health
                     .dependency(Dependency::Broker, Err(message.to_owned()));
-                tracing::warn!(
-                    pipeline = self.stages.config().name,
-                    "no broker could be reached: {message}"
-                );
+                if !std::mem::replace(&mut self.unreachable, true) {
+                    tracing::warn!(
+                        pipeline = self.stages.config().name,
+                        worker = self.settings.slot,
+                        "no broker could be reached: {message}"
+                    );
+                }
             }
             RDKafkaErrorCode::Authentication
             | RDKafkaErrorCode::SaslAuthenticationFailed

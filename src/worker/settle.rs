@@ -241,7 +241,13 @@ impl Engine {
 
     /// A broker has answered.
     pub(super) fn answered(&mut self) {
-        self.unreachable = false;
+        if std::mem::take(&mut self.unreachable) {
+            tracing::info!(
+                pipeline = self.stages.config().name,
+                worker = self.settings.slot,
+                "the broker answers again"
+            );
+        }
         self.shared.health.dependency(Dependency::Broker, Ok(()));
     }
 
