@@ -5,7 +5,7 @@
 //! its share of the records now? *Alive*: would a restart help? A registry outage makes an instance unready and never
 //! dead: restarting it would only lose the caches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -168,6 +168,8 @@ struct State {
     workers: BTreeMap<(String, usize), Worker>,
     /// By pipeline, topic and partition.
     pauses: BTreeMap<(String, String, i32), PauseEntry>,
+    /// Pipeline, topic and partition of those that have lag and make no progress, for no reason that they know.
+    stuck: BTreeSet<(String, String, i32)>,
     /// `None`: up. `Some`: what went wrong last.
     dependencies: BTreeMap<Dependency, Option<String>>,
 }
@@ -186,6 +188,7 @@ impl Health {
                 phase: Phase::Starting("starting".to_owned()),
                 workers: BTreeMap::new(),
                 pauses: BTreeMap::new(),
+                stuck: BTreeSet::new(),
                 dependencies: BTreeMap::new(),
             }),
         })
@@ -258,6 +261,19 @@ impl Health {
     /// The partition was revoked: whoever owns it now speaks for it.
     pub fn release(&self, pipeline: &str, topic: &str, partition: i32) {
         self.resume(pipeline, topic, partition);
+        self.unstuck(pipeline, topic, partition);
+    }
+
+    /// The partition has lag and has made no progress for longer than the watchdog allows.
+    pub fn stuck(&self, pipeline: &str, topic: &str, partition: i32) {
+        let key = (pipeline.to_owned(), topic.to_owned(), partition);
+        self.lock().stuck.insert(key);
+    }
+
+    /// It moves again.
+    pub fn unstuck(&self, pipeline: &str, topic: &str, partition: i32) {
+        let key = (pipeline.to_owned(), topic.to_owned(), partition);
+        self.lock().stuck.remove(&key);
     }
 
     /// What the last use of a dependency showed.
@@ -299,6 +315,7 @@ impl Health {
             }
         }
         let paused = pause_reasons(&state, &mut reasons);
+        stuck_reasons(&state, &mut reasons);
         Readiness {
             ready: reasons.is_empty(),
             reasons,
@@ -351,6 +368,13 @@ impl Health {
                 })
             })
             .collect();
+        let stuck: Vec<Value> = state
+            .stuck
+            .iter()
+            .map(|(pipeline, topic, partition)| {
+                json!({ "pipeline": pipeline, "topic": topic, "partition": partition })
+            })
+            .collect();
         let dependencies: Vec<Value> = state
             .dependencies
             .iter()
@@ -365,6 +389,7 @@ impl Health {
             "alive": liveness.alive,
             "workers": workers,
             "paused": paused,
+            "stuck": stuck,
             "dependencies": dependencies,
         })
     }
@@ -422,24 +447,45 @@ fn pause_reasons(state: &State, reasons: &mut Vec<String>) -> usize {
     let mut count = 0;
     for ((pipeline, reason), entries) in faults {
         count += entries.len();
-        let mut places: Vec<String> = entries
+        let places = entries
             .iter()
-            .take(NAMED_PARTITIONS)
-            .map(|entry| format!("{}[{}]", entry.topic, entry.partition))
-            .collect();
-        if let Some(more) = entries
-            .len()
-            .checked_sub(NAMED_PARTITIONS)
-            .filter(|n| *n > 0)
-        {
-            places.push(format!("{more} more"));
-        }
-        let places = places.join(", ");
+            .map(|entry| (entry.topic.as_str(), entry.partition));
+        let places = named(places.collect());
         // Any entry will do for the detail: partitions paused for one reason wait for one thing.
         let detail = entries.first().map_or("", |entry| entry.detail.as_str());
         reasons.push(format!("{pipeline}: {places} paused, {reason}: {detail}"));
     }
     count
+}
+
+/// Adds one sentence for each pipeline.
+fn stuck_reasons(state: &State, reasons: &mut Vec<String>) {
+    let mut pipelines: BTreeMap<&str, Vec<(&str, i32)>> = BTreeMap::new();
+    for (pipeline, topic, partition) in &state.stuck {
+        pipelines
+            .entry(pipeline)
+            .or_default()
+            .push((topic, *partition));
+    }
+    for (pipeline, places) in pipelines {
+        reasons.push(format!(
+            "{pipeline}: {} have records to read and make no progress",
+            named(places)
+        ));
+    }
+}
+
+/// The first few partitions by name, and how many more there are.
+fn named(partitions: Vec<(&str, i32)>) -> String {
+    let mut places: Vec<String> = partitions
+        .iter()
+        .take(NAMED_PARTITIONS)
+        .map(|(topic, number)| format!("{topic}[{number}]"))
+        .collect();
+    if partitions.len() > NAMED_PARTITIONS {
+        places.push(format!("{} more", partitions.len() - NAMED_PARTITIONS));
+    }
+    places.join(", ")
 }
 
 fn timestamp(millis: i64) -> String {

@@ -37,12 +37,17 @@ const ASK: Duration = Duration::from_secs(10);
 /// How long a start waits between attempts to reach the broker or the registry.
 const AGAIN: Duration = Duration::from_secs(2);
 
+/// Longer than a broker's restart and any rebalance.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+
 /// What an instance shares, made before anything else so that `/healthz` answers from the start.
 pub struct Instance {
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Readiness and liveness.
     pub health: Arc<Health>,
+    /// How long a partition with lag may make no progress before the watchdog speaks: a minute.
+    pub stuck_after: Duration,
     failures: Arc<FailureLog>,
     shutdown: CancellationToken,
 }
@@ -53,6 +58,7 @@ impl Instance {
         Instance {
             metrics: Metrics::new(),
             health: Health::new(),
+            stuck_after: STUCK_AFTER,
             failures: Arc::new(FailureLog::new(Instant::now())),
             shutdown,
         }
@@ -285,7 +291,7 @@ impl Instance {
                         .shutdown_grace
                         .saturating_sub(Duration::from_secs(2))
                         .max(Duration::from_secs(1)),
-                    stuck_after: Duration::from_secs(60),
+                    stuck_after: self.stuck_after,
                     partitions: partitions.clone(),
                 };
                 // Two thirds for what was fetched, one third for what waits to be acknowledged.
@@ -296,6 +302,7 @@ impl Instance {
                     slot,
                     share / 3,
                     topics::largest(pipeline, &known),
+                    topics::largest_batch(pipeline, &known),
                 );
                 let stages = Stages::new(
                     Arc::clone(&compiled),

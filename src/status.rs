@@ -12,20 +12,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::health::{Health, Readiness};
 use crate::metrics::{Metrics, Totals};
+use crate::telemetry::LogFormat;
 
 /// Often enough to watch, seldom enough to scroll by.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Prints the line on stderr until `shutdown`; `None` if stderr is not a terminal.
+/// Prints the line on stderr until `shutdown`; `None` where nobody is to see it.
 pub fn spawn(
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    format: LogFormat,
     shutdown: CancellationToken,
 ) -> Option<JoinHandle<()>> {
-    stderr().is_terminal().then(|| {
+    is_wanted(stderr().is_terminal(), format).then(|| {
         let print = |line: &str| eprintln!("{line}");
         tokio::spawn(run(metrics, health, shutdown, INTERVAL, print))
     })
+}
+
+/// Only on a terminal, and never between lines of JSON: who asked for those reads them with a program.
+fn is_wanted(terminal: bool, format: LogFormat) -> bool {
+    terminal && format == LogFormat::Text
 }
 
 async fn run(
@@ -154,6 +161,14 @@ mod tests {
         check(0.25, "0.2");
         check(9.96, "10.0");
         check(12_345.6, "12,346");
+    }
+
+    #[test]
+    fn only_for_eyes() {
+        let wanted = [true, false].map(|terminal| {
+            [LogFormat::Text, LogFormat::Json].map(|format| is_wanted(terminal, format))
+        });
+        assert_eq!(wanted, [[true, false], [false, false]]);
     }
 
     #[test]

@@ -4,150 +4,17 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use driftgate::config;
-use driftgate::config::model::Config;
 use driftgate::demo::recount::Summary;
 use driftgate::demo::{self, Options, Screen};
 use driftgate::embedded::broker::EmbeddedBroker;
 use driftgate::embedded::registry::EmbeddedRegistry;
-use driftgate::instance::Instance;
-use rdkafka::ClientConfig;
-use rustix::process::Signal;
-use serde_json::json;
-use support::process::Server;
-use support::topics::{self, Read, Write};
-use support::{Bed, Environment, http, unique};
+use support::job::{LIMIT, beds_with, count, find, job, payment, prepare, register, run_until};
+use support::topics::{self, Write};
+use support::{Bed, Environment, Job, Shape};
 use tokio_util::sync::CancellationToken;
-
-const PARTITIONS: i32 = 4;
-const LIMIT: Duration = Duration::from_secs(90);
-const SCHEMA: &str = r#"{"type":"record","name":"Payment","fields":[
-    {"name":"id","type":"long"},{"name":"currency","type":"string"}]}"#;
-
-/// A configuration file in a folder of its own, with topics and group that no other test uses.
-struct Job {
-    folder: tempfile::TempDir,
-    source: String,
-    group: String,
-    sink: String,
-    config: Config,
-}
-
-fn job(bed: &Bed) -> Job {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (source, group, sink) = (unique("payments"), unique("gate"), unique("clean"));
-    let (bootstrap, registry) = (&bed.bootstrap, &bed.registry_url);
-    let text = format!(
-        r##"
-kafka: {{ bootstrap_servers: "{bootstrap}" }}
-registry: {{ url: "{registry}" }}
-admin: {{ listen: off }}
-shutdown_grace: 10s
-pipelines:
-  payments:
-    owner: {{ team: billing, contact: "#billing" }}
-    group: {group}
-    workers: 2
-    provenance: header
-    source: {{ topics: [{source}] }}
-    contract: {{ schema: payment.avsc, rules: payment.rules.yaml }}
-    transform:
-      - filter: "currency != 'TEST'"
-    sink: {{ topic: {sink}, schema: payment.avsc, auto_register: true }}
-    failure: {{ retry: {{ tiers: [1s] }} }}
-"##
-    );
-    let write =
-        |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
-    write("driftgate.yaml", &text);
-    write("payment.avsc", SCHEMA);
-    write(
-        "payment.rules.yaml",
-        "rules:\n  - { name: positive-id, field: id, range: { min: 0 } }\n",
-    );
-    let config = load(&folder.path().join("driftgate.yaml"));
-    Job {
-        folder,
-        source,
-        group,
-        sink,
-        config,
-    }
-}
-
-fn load(path: &Path) -> Config {
-    let loaded = config::load(path, &|_| None);
-    loaded.unwrap_or_else(|faults| panic!("{faults:#?}")).config
-}
-
-/// Registers the writer schema and returns its id.
-fn register(bed: &Bed, topic: &str) -> u32 {
-    let url = format!("{}/subjects/{topic}-value/versions", bed.registry_url);
-    let (status, body) = http::post(url, json!({ "schema": SCHEMA }))
-        .send()
-        .expect("the registry answers");
-    assert_eq!(status, 200, "{body}");
-    let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-    u32::try_from(answer["id"].as_u64().expect("an id")).expect("an id")
-}
-
-fn payment(schema: u32, id: i64, currency: &str) -> Vec<u8> {
-    let mut value = vec![0];
-    value.extend(schema.to_be_bytes());
-    let mut rest = ((id << 1) ^ (id >> 63)).cast_unsigned();
-    while rest >= 0x80 {
-        value.push((rest & 0x7f) as u8 | 0x80);
-        rest >>= 7;
-    }
-    value.push(rest as u8);
-    value.push(u8::try_from(currency.len() * 2).expect("short"));
-    value.extend(currency.as_bytes());
-    value
-}
-
-/// Runs an instance on this thread until `done` says so.
-fn run_until(job: &Job, embedded: Option<&EmbeddedBroker>, done: impl Fn() -> bool + Send + Sync) {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let shutdown = CancellationToken::new();
-    let instance = Instance::new(shutdown.clone());
-    let finished = std::thread::scope(|scope| {
-        let watch = scope.spawn(|| {
-            let _end = shutdown.clone().drop_guard();
-            support::wait::within(LIMIT, || shutdown.is_cancelled() || done())
-        });
-        let result = runtime.block_on(instance.run(&job.config, &|_| None, embedded));
-        result.expect("the instance ends well");
-        watch.join().expect("the broker answers")
-    });
-    assert!(finished.is_some(), "not done within {LIMIT:?}");
-}
-
-fn beds_with(body: impl Fn(&Bed, Option<&EmbeddedBroker>)) {
-    let broker = EmbeddedBroker::start().expect("an embedded broker");
-    let registry = EmbeddedRegistry::start().expect("an embedded registry");
-    let (bootstrap, url) = (broker.bootstrap_servers(), registry.url());
-    let bed = Bed::of(Environment::Embedded, bootstrap, url, registry);
-    body(&bed, Some(&broker));
-    support::bed::each(Bed::real(), |bed| body(bed, None));
-}
-
-fn prepare(bed: &Bed, job: &Job, embedded: Option<&EmbeddedBroker>) {
-    match embedded {
-        Some(broker) => broker
-            .create_topics(&job.config.pipelines[0], PARTITIONS)
-            .expect("topics"),
-        None => topics::create(&bed.client(), &job.source, PARTITIONS, &[]),
-    }
-}
-
-fn count(client: &ClientConfig, topic: &str) -> i64 {
-    let ends = topics::watermarks(client, topic);
-    ends.iter().map(|(_, end)| end).sum()
-}
 
 #[test]
 fn each_record_ends_where_it_belongs_with_every_byte() {
@@ -273,15 +140,6 @@ fn each_record_ends_where_it_belongs_with_every_byte() {
     });
 }
 
-fn find<'r>(reads: &'r [Read], value: &[u8]) -> &'r Read {
-    let found: Vec<_> = reads
-        .iter()
-        .filter(|read| read.value.as_deref() == Some(value))
-        .collect();
-    assert_eq!(found.len(), 1, "one record of that value");
-    found[0]
-}
-
 /// A registry that is away is nobody's fault: nothing is dead-lettered, and everything arrives once it is back.
 #[test]
 fn a_registry_outage_costs_no_record() {
@@ -332,22 +190,16 @@ fn a_registry_outage_costs_no_record() {
 fn a_killed_instance_loses_nothing() {
     support::bed::each(Bed::real(), |bed| {
         const RECORDS: i64 = 20_000;
-        let (job, client) = (job(bed), bed.client());
+        // The group misses the killed one within seconds.
+        let shape = Shape {
+            workers: 2,
+            ..Shape::quick()
+        };
+        let client = bed.client();
+        let job = Job::new(&bed.bootstrap, &bed.registry_url, &shape);
         prepare(bed, &job, None);
         let id = register(bed, &job.source);
-        let instance = |name: &str| {
-            let file = job.folder.path().join("driftgate.yaml");
-            let arguments = ["run", "-c", file.to_str().expect("text")];
-            let log = job.folder.path().join(name);
-            Server::start(
-                Path::new(env!("CARGO_BIN_EXE_driftgate")),
-                arguments,
-                &[],
-                &log,
-            )
-        };
-        let (mut first, second) = (instance("first.log"), instance("second.log"));
-        let mut killed = None;
+        let (mut first, mut second) = (job.start("first"), job.start("second"));
         for part in 0..20 {
             let numbers = part * RECORDS / 20..(part + 1) * RECORDS / 20;
             let writes: Vec<Write> = numbers
@@ -360,28 +212,13 @@ fn a_killed_instance_loses_nothing() {
                         .then_some(())
                 };
                 support::wait::eventually(LIMIT, "records in the sink", some);
-                assert!(first.runs(), "{}", first.tail());
-                first.signal(Signal::KILL);
-                killed = first.ended(LIMIT);
+                first.kill();
             }
         }
-        assert!(killed.is_some(), "the first instance was killed");
-        let arrived = || {
-            let clean = topics::consume_all(&client, &job.sink);
-            let positions: BTreeSet<_> = clean
-                .iter()
-                .filter_map(|read| read.header("driftgate.source").map(str::to_owned))
-                .collect();
-            (positions.len() as i64 == RECORDS).then_some(clean.len())
-        };
-        let copies = support::wait::eventually(LIMIT, "every record in the sink", arrived);
-        assert!(copies as i64 >= RECORDS);
-        let status = second.stop(Duration::from_secs(30));
-        assert_eq!(status.code(), Some(0), "SIGTERM drains and ends with 0");
-        assert_eq!(
-            count(&client, &format!("{}.{}.dlq", job.source, job.group)),
-            0
-        );
+        job.wait_for_all(&client, usize::try_from(RECORDS).expect("few"));
+        job.settled(&client, &job.source);
+        second.stop();
+        assert_eq!(count(&client, &job.dlq()), 0);
     });
 }
 

@@ -72,7 +72,7 @@ pub fn main() -> ExitCode {
         return ExitCode::from(USAGE);
     }
     let result = match args.command {
-        Command::Run(args) => run::run(args),
+        Command::Run(run) => run::run(run, args.log_format),
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Init(args) => init::run(args),

@@ -13,6 +13,7 @@ use crate::embedded::registry::EmbeddedRegistry;
 use crate::error::FatalError;
 use crate::instance::Instance;
 use crate::status;
+use crate::telemetry::LogFormat;
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,7 @@ pub struct RunArgs {
 }
 
 /// Runs the pipelines.
-pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+pub fn run(args: RunArgs, format: LogFormat) -> anyhow::Result<ExitCode> {
     let loaded = match config::load(&args.config, &environment) {
         Ok(loaded) => loaded,
         Err(faults) => {
@@ -41,7 +42,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         complain(&diagnose::render(&loaded.warnings, false));
     }
     let runtime = super::runtime()?;
-    let result = runtime.block_on(live(loaded.config, args.embedded));
+    let result = runtime.block_on(live(loaded.config, args.embedded, format));
     // Worker threads have ended; what the runtime still does (a request that hangs) is not waited for.
     runtime.shutdown_background();
     match result {
@@ -57,7 +58,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn live(mut config: Config, embedded: bool) -> Result<(), FatalError> {
+async fn live(mut config: Config, embedded: bool, format: LogFormat) -> Result<(), FatalError> {
     let shutdown = CancellationToken::new();
     listen_for_signals(shutdown.clone())?;
     let parts = match embedded {
@@ -66,7 +67,8 @@ async fn live(mut config: Config, embedded: bool) -> Result<(), FatalError> {
     };
     tracing::info!("{}", config::redacted(&config));
     let instance = Instance::new(shutdown.clone());
-    let status = status::spawn(instance.metrics.clone(), instance.health.clone(), shutdown);
+    let (metrics, health) = (instance.metrics.clone(), instance.health.clone());
+    let status = status::spawn(metrics, health, format, shutdown);
     let result = instance
         .run(
             &config,

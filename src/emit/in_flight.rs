@@ -18,6 +18,10 @@ pub struct InFlight {
     pub offset: i64,
     /// The outcome, once it is acknowledged.
     pub outcome: Outcome,
+    /// The tier of a retry, counted from 0.
+    pub tier: usize,
+    /// Whether it was produced in a batch of its own.
+    pub alone: bool,
     /// Why, for a retry or a dead letter.
     pub reason: Option<Reason>,
     /// Timestamp of the source record, milliseconds since the epoch.
@@ -76,6 +80,8 @@ mod tests {
             sequence: 0,
             offset,
             outcome: Outcome::Emitted,
+            tier: 0,
+            alone: false,
             reason: None,
             timestamp: None,
         };

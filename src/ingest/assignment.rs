@@ -1,6 +1,6 @@
 //! The partitions that are ours, and how each of them stands. Pure state: the worker does what it asks for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::offsets::{Counts, OffsetTracker};
@@ -73,13 +73,20 @@ pub struct Partition {
     pub rewind: Option<Rewind>,
     /// Records that a broker refused for a reason of their own, by offset: dead letters when they are read again.
     pub refused: BTreeMap<i64, RecordError>,
+    /// Records that were in a batch which a broker refused for its size, by offset. Which of the batch was too large
+    /// nobody says, so each is produced in a batch of its own when it is read again.
+    pub suspects: BTreeSet<i64>,
+    /// Whether a pause for a fault has been told and nothing has got through since.
+    pub faulted: bool,
     /// The offset of the last commit that was sent; `None` forces the next one.
     pub committed: Option<i64>,
     /// When that was.
     pub committed_at: Instant,
     /// Retry only: the last due time written to this partition, milliseconds since the epoch.
     pub latest_due: i64,
-    /// When the committable offset last moved, or there was nothing to do.
+    /// The committable offset at the watchdog's last look.
+    pub seen: i64,
+    /// When it last moved, or there was nothing to do.
     pub progressed_at: Instant,
     /// Whether the watchdog has spoken.
     pub stuck: bool,
@@ -113,9 +120,12 @@ impl Partition {
             tries: 0,
             rewind: None,
             refused: BTreeMap::new(),
+            suspects: BTreeSet::new(),
+            faulted: false,
             committed: committed.map(|(offset, _)| offset),
             committed_at: now,
             latest_due: 0,
+            seen: start,
             progressed_at: now,
             stuck: false,
             metrics,

@@ -5,6 +5,7 @@
 //! a crash repeats records and never skips one.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::native::consumer::{Client, Entry};
 use crate::record::Outcome;
@@ -191,15 +192,21 @@ impl OffsetTracker {
 }
 
 /// Commits offsets of a group. The only place that does: everything that is committed has passed an [`OffsetTracker`].
+/// With `wait` the answer is waited for that long, and `OperationTimedOut` says that it did not come.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that commits offsets"
+)]
 pub(crate) fn commit(
     client: &Client<'_>,
     entries: &[Entry],
-    wait: bool,
+    wait: Option<Duration>,
 ) -> Result<(), rdkafka::types::RDKafkaErrorCode> {
-    if entries.is_empty() {
-        return Ok(());
+    match (entries, wait) {
+        ([], _) => Ok(()),
+        (entries, None) => client.commit(entries),
+        (entries, Some(timeout)) => client.commit_within(entries, timeout),
     }
-    client.commit(entries, wait)
 }
 
 #[cfg(test)]

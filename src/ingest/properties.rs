@@ -96,16 +96,26 @@ pub fn consumer(kafka: &Kafka, pipeline: &Pipeline, slot: usize, memory: u64) ->
 }
 
 /// Properties of a worker's producer. `memory` is its share of `memory_limit`, `largest` the largest record that any
-/// of its topics takes, both in bytes.
+/// of its topics takes, `batch` the most that all of them take, all in bytes.
 pub fn producer(
     kafka: &Kafka,
     pipeline: &Pipeline,
     slot: usize,
     memory: u64,
     largest: u64,
+    batch: Option<u64>,
 ) -> Properties {
     let client_id = format!("driftgate-{}-{slot}", pipeline.name);
-    plain_producer(kafka, &client_id, memory, largest)
+    let mut properties = plain_producer(kafka, &client_id, memory, largest);
+    let set = properties
+        .get("batch.size")
+        .and_then(|size| size.parse::<u64>().ok());
+    if let (Some(batch), Some(set)) = (batch, set)
+        && batch < set
+    {
+        properties.insert("batch.size".into(), batch.max(1).to_string());
+    }
+    properties
 }
 
 /// Properties of a producer that belongs to no pipeline, with the same guarantees.

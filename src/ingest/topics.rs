@@ -2,15 +2,18 @@
 //! dead-letter topics have every partition of their source, and room for its largest record with our headers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigResource, NewPartitions, NewTopic, ResourceSpecifier,
     TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, ClientContext};
 
 use super::properties::{BROKER_MESSAGE_BYTES, HEADER_ROOM, Properties};
 use crate::config::model::Pipeline;
@@ -173,11 +176,43 @@ pub fn largest(pipeline: &Pipeline, known: &Known) -> u64 {
     sizes.max().unwrap_or(BROKER_MESSAGE_BYTES) + HEADER_ROOM
 }
 
+/// The smallest limit of a topic that the pipeline writes to, where the broker tells. A batch above it is refused whole,
+/// small records and all, so that is the most that the producer may put into one.
+pub fn largest_batch(pipeline: &Pipeline, known: &Known) -> Option<u64> {
+    let written = names(pipeline)
+        .into_iter()
+        .filter(|topic| !pipeline.source_topics.contains(topic));
+    written
+        .filter_map(|topic| known.get(&topic)?.max_message_bytes)
+        .min()
+}
+
 /// Asks the broker and changes what is to be changed.
 pub struct TopicAdmin {
     client: AdminClient<DefaultClientContext>,
+    /// Asks for metadata. The admin client never serves its queue of errors, and a refused login is told nowhere else:
+    /// the question itself only says that no broker answered.
+    probe: BaseConsumer<LastError>,
     timeout: Duration,
 }
+
+/// What a client was told last that says more than "no broker answered".
+#[derive(Default)]
+struct LastError(Mutex<Option<String>>);
+
+impl ClientContext for LastError {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = Some(reason.to_owned());
+        }
+    }
+}
+
+impl ConsumerContext for LastError {}
+
+/// The most events that are looked through for the reason of a failure.
+const EVENTS: usize = 100;
 
 impl TopicAdmin {
     /// A client with the given properties. `timeout` bounds each question.
@@ -189,7 +224,25 @@ impl TopicAdmin {
         let client = config
             .create()
             .map_err(|error| FatalError::Kafka(error.to_string()))?;
-        Ok(TopicAdmin { client, timeout })
+        let probe = config
+            .create_with_context(LastError::default())
+            .map_err(|error| FatalError::Kafka(error.to_string()))?;
+        Ok(TopicAdmin {
+            client,
+            probe,
+            timeout,
+        })
+    }
+
+    /// Why no broker answered.
+    fn reason(&self, error: KafkaError) -> String {
+        // Each call serves one event, and returns nothing for a log line.
+        for _ in 0..EVENTS {
+            drop(self.probe.poll(Duration::ZERO));
+        }
+        let mut last = self.probe.context().0.lock();
+        let last = last.as_mut().map_or(None, |last| last.take());
+        last.unwrap_or_else(|| error.to_string())
     }
 
     fn options(&self) -> AdminOptions {
@@ -203,11 +256,11 @@ impl TopicAdmin {
         let mut found = BTreeMap::new();
         // The whole cluster's list: asking for a topic by name can create it where the broker auto-creates topics.
         let metadata = self
-            .client
-            .inner()
+            .probe
             .fetch_metadata(None, self.timeout)
             .map_err(|error| {
-                FatalError::Kafka(format!("the broker could not be reached: {error}"))
+                let reason = self.reason(error);
+                FatalError::Kafka(format!("the broker could not be reached: {reason}"))
             })?;
         for topic in metadata
             .topics()

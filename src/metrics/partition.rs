@@ -222,6 +222,16 @@ impl PartitionMetrics {
         self.counters.stale.inc_by(n);
     }
 
+    /// Makes the series of a failure that may come exist, at zero: a rate over one that begins at its first count
+    /// misses that one.
+    pub fn expect_failure(&self, reason: Reason, retried: bool) {
+        let disposition = match retried {
+            true => Disposition::Retried,
+            false => Disposition::DeadLettered,
+        };
+        self.failure(reason, disposition);
+    }
+
     /// A record was acknowledged on a retry topic.
     pub fn retried(&self, reason: Reason) {
         self.counters.retried.inc();

@@ -2,19 +2,24 @@
 //! inside that call.
 
 use std::any::Any;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use rdkafka_sys as sys;
 
 pub use super::list::Entry;
 use super::list::List;
-use super::{ClientError, Errors, Handle, code, create, take_error, text};
+use super::{ClientError, Errors, Handle, Opaque, code, create, take_error, text};
 use crate::error::FatalError;
 use crate::record::{Header, Record};
+
+/// How often a close looks whether it is done.
+const CLOSE_STEP: Duration = Duration::from_millis(50);
 
 /// librdkafka's "start at the beginning".
 pub const OFFSET_BEGINNING: i64 = -2;
@@ -35,20 +40,23 @@ pub trait Rebalance {
 
 /// The consumer's handle without its queue: what may be called inside a rebalance.
 pub struct Client<'a> {
-    handle: &'a Handle,
+    rk: *mut sys::rd_kafka_t,
+    /// The handle is live for `'a`.
+    live: PhantomData<&'a Handle>,
 }
 
 /// Calls a handler of a type that only the caller knows.
 type Call = unsafe fn(*mut c_void, &Client<'_>, &[Entry], Event) -> Vec<Entry>;
 
+/// The answer to a commit: what was wrong, if anything, and the offsets.
+type Commit = (Option<RDKafkaErrorCode>, Vec<Entry>);
+
 struct Shared {
-    /// The handler of the call under way; null outside of one.
-    handler: *mut c_void,
-    call: Option<Call>,
-    handle: *const Handle,
-    panic: Option<Box<dyn Any + Send>>,
+    /// The handler of the call under way, and how to call it; `None` outside of one.
+    handler: Cell<Option<(*mut c_void, Call)>>,
+    panic: RefCell<Option<Box<dyn Any + Send>>>,
     errors: Errors,
-    commits: Vec<(Option<RDKafkaErrorCode>, Vec<Entry>)>,
+    commits: RefCell<Vec<Commit>>,
 }
 
 #[derive(Clone, Copy)]
@@ -61,15 +69,16 @@ enum Event {
 pub struct Consumer {
     // Field order is drop order: the queue reference goes before the handle, the callbacks' state last.
     queue: Queue,
-    handle: Box<Handle>,
-    shared: Box<Shared>,
+    handle: Handle,
+    shared: Opaque<Shared>,
     slots: Vec<*mut sys::rd_kafka_message_t>,
     closed: bool,
 }
 
 struct Queue(*mut sys::rd_kafka_queue_t);
 
-// SAFETY: as for `Handle`: used from one thread at a time, which owns the whole consumer.
+// SAFETY: as for `Handle`: used from one thread at a time, which owns the whole consumer, its callbacks' state included.
+// A handler is noted only for the length of a call, so none travels with it.
 unsafe impl Send for Consumer {}
 
 impl Drop for Queue {
@@ -86,19 +95,16 @@ impl Consumer {
         topics: &[String],
         batch: usize,
     ) -> Result<Consumer, FatalError> {
-        let mut shared = Box::new(Shared {
-            handler: std::ptr::null_mut(),
-            call: None,
-            handle: std::ptr::null(),
-            panic: None,
+        let shared = Opaque::new(Shared {
+            handler: Cell::new(None),
+            panic: RefCell::new(None),
             errors: Errors::default(),
-            commits: Vec::new(),
+            commits: RefCell::default(),
         });
-        let opaque: *mut Shared = &mut *shared;
         let handle = create(
             sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
             properties,
-            opaque.cast(),
+            shared.pointer(),
             // SAFETY: `conf` is live while it is being prepared.
             |conf| unsafe {
                 sys::rd_kafka_conf_set_rebalance_cb(conf, Some(on_rebalance));
@@ -106,8 +112,6 @@ impl Consumer {
                 sys::rd_kafka_conf_set_offset_commit_cb(conf, Some(on_commit));
             },
         )?;
-        let handle = Box::new(handle);
-        shared.handle = &*handle;
         // SAFETY: the handle is live. poll_set_consumer sends the client's events (errors, commit results) to the
         // consumer queue, so that one call serves all.
         let queue = unsafe {
@@ -137,7 +141,8 @@ impl Consumer {
     /// What may be called at any time.
     pub fn client(&self) -> Client<'_> {
         Client {
-            handle: &self.handle,
+            rk: self.handle.rk,
+            live: PhantomData,
         }
     }
 
@@ -152,10 +157,11 @@ impl Consumer {
             count += self.with_handler(handler, |consumer| consumer.fill(1, room, 0));
         }
         Batch {
-            slots: &mut self.slots[..count],
             client: Client {
-                handle: &self.handle,
+                rk: self.handle.rk,
+                live: PhantomData,
             },
+            slots: &mut self.slots[..count],
         }
     }
 
@@ -192,11 +198,10 @@ impl Consumer {
                 Event::Revoke { lost } => handler.revoke(client, partitions, lost),
             }
         }
-        self.shared.handler = std::ptr::from_mut(handler).cast();
-        self.shared.call = Some(call::<H>);
+        let noted = (std::ptr::from_mut(handler).cast(), call::<H> as Call);
+        self.shared.handler.set(Some(noted));
         let result = body(self);
-        self.shared.handler = std::ptr::null_mut();
-        self.shared.call = None;
+        self.shared.handler.set(None);
         if let Some(panic) = self.shared.panic.take() {
             resume_unwind(panic);
         }
@@ -209,17 +214,40 @@ impl Consumer {
     }
 
     /// Results of asynchronous commits since the last call.
-    pub fn take_commits(&mut self) -> Vec<(Option<RDKafkaErrorCode>, Vec<Entry>)> {
-        std::mem::take(&mut self.shared.commits)
+    pub fn take_commits(&mut self) -> Vec<Commit> {
+        self.shared.commits.take()
     }
 
-    /// Leaves the group: a revoke of everything, told to the handler.
-    pub fn close<H: Rebalance>(&mut self, handler: &mut H) {
-        if !std::mem::replace(&mut self.closed, true) {
-            // SAFETY: the handle is live; no batch is alive, since it would borrow `self`.
-            self.with_handler(handler, |consumer| unsafe {
-                sys::rd_kafka_consumer_close(consumer.handle.rk);
-            });
+    /// Leaves the group: a revoke of everything, told to the handler. A coordinator that does not answer is waited for
+    /// until `patience` has passed; then it finds out by itself, when the session times out.
+    pub fn close<H: Rebalance>(mut self, handler: &mut H, patience: Duration) {
+        self.closed = true;
+        let until = Instant::now() + patience;
+        let gone = self.with_handler(handler, |consumer| {
+            let rk = consumer.handle.rk;
+            // SAFETY: the handle is live; no batch is alive, since it would borrow `self`. The queue is our own, and
+            // librdkafka drops what comes to it later. Rebalances are told while it is served.
+            unsafe {
+                let queue = Queue(sys::rd_kafka_queue_new(rk));
+                if take_error(sys::rd_kafka_consumer_close_queue(rk, queue.0)).is_err() {
+                    // A client that has met its fatal error cannot be closed, only destroyed.
+                    return true;
+                }
+                while sys::rd_kafka_consumer_closed(rk) == 0 {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    sys::rd_kafka_queue_poll_callback(queue.0, millis(left.min(CLOSE_STEP)).max(1));
+                }
+                true
+            }
+        });
+        if !gone {
+            // Destroying the handle waits for the same answer, or five seconds. Nothing else of ours needs that, and
+            // the end of the process does not wait for the thread. Should there be no thread, it is waited for here.
+            let end = std::thread::Builder::new().name("leaving".into());
+            drop(end.spawn(move || drop(self)));
         }
     }
 }
@@ -248,28 +276,79 @@ impl Client<'_> {
                 .map(|(topic, partition)| (topic.as_str(), *partition, OFFSET_INVALID, None)),
         );
         // SAFETY: handle and list are live for the call.
-        match code(unsafe { sys::rd_kafka_committed(self.handle.rk, list.0, millis(timeout)) }) {
+        match code(unsafe { sys::rd_kafka_committed(self.rk, list.0, millis(timeout)) }) {
             Some(code) => Err(code),
             None => Ok(List::read(list.0)),
         }
     }
 
-    /// Commits the entries' offsets (the next to read) and metadata. Without `wait` the result arrives in
-    /// [`Consumer::take_commits`].
-    pub(crate) fn commit(&self, entries: &[Entry], wait: bool) -> Result<(), RDKafkaErrorCode> {
+    /// Commits the entries' offsets (the next to read) and metadata. The answer arrives in [`Consumer::take_commits`].
+    pub(crate) fn commit(&self, entries: &[Entry]) -> Result<(), RDKafkaErrorCode> {
         let list = entries_list(entries);
         // SAFETY: handle and list are live; librdkafka copies the list.
-        match code(unsafe { sys::rd_kafka_commit(self.handle.rk, list.0, c_int::from(!wait)) }) {
+        match code(unsafe { sys::rd_kafka_commit(self.rk, list.0, 1) }) {
             Some(code) => Err(code),
             None => Ok(()),
         }
+    }
+
+    /// The same, and waits for the answer, at most `timeout`: then it is `OperationTimedOut`, and the commit may still
+    /// take place. librdkafka's own call that waits is bounded only by its session and socket time-outs, together more
+    /// than a minute and a half.
+    pub(crate) fn commit_within(
+        &self,
+        entries: &[Entry],
+        timeout: Duration,
+    ) -> Result<(), RDKafkaErrorCode> {
+        let list = entries_list(entries);
+        // SAFETY: handle and list are live, and librdkafka copies the list. The queue is our own; librdkafka holds a
+        // reference of its own to it until the answer, which it throws away once we have destroyed ours. Without a
+        // callback the answer is an event, which is ours to destroy.
+        unsafe {
+            let queue = Queue(sys::rd_kafka_queue_new(self.rk));
+            let sent =
+                sys::rd_kafka_commit_queue(self.rk, list.0, queue.0, None, std::ptr::null_mut());
+            if let Some(code) = code(sent) {
+                return Err(code);
+            }
+            let event = sys::rd_kafka_queue_poll(queue.0, millis(timeout));
+            if event.is_null() {
+                return Err(RDKafkaErrorCode::OperationTimedOut);
+            }
+            let answer = code(sys::rd_kafka_event_error(event));
+            sys::rd_kafka_event_destroy(event);
+            match answer {
+                Some(code) => Err(code),
+                None => Ok(()),
+            }
+        }
+    }
+
+    /// Whether a broker answers within `timeout`: asks one for the list of brokers.
+    pub fn reachable(&self, timeout: Duration) -> bool {
+        let mut answer = std::ptr::null();
+        // SAFETY: the handle is live. On success the answer is ours to destroy.
+        unsafe {
+            let error = sys::rd_kafka_metadata(
+                self.rk,
+                0,
+                std::ptr::null_mut(),
+                &mut answer,
+                millis(timeout),
+            );
+            if code(error).is_some() {
+                return false;
+            }
+            sys::rd_kafka_metadata_destroy(answer);
+        }
+        true
     }
 
     /// Stops fetching the partitions; what was fetched and not returned is thrown away.
     pub fn pause(&self, partitions: &[Entry]) -> Result<(), RDKafkaErrorCode> {
         let list = entries_list(partitions);
         // SAFETY: handle and list are live for the call.
-        match code(unsafe { sys::rd_kafka_pause_partitions(self.handle.rk, list.0) }) {
+        match code(unsafe { sys::rd_kafka_pause_partitions(self.rk, list.0) }) {
             Some(code) => Err(code),
             None => Ok(()),
         }
@@ -279,7 +358,7 @@ impl Client<'_> {
     pub fn resume(&self, partitions: &[Entry]) -> Result<(), RDKafkaErrorCode> {
         let list = entries_list(partitions);
         // SAFETY: handle and list are live for the call.
-        match code(unsafe { sys::rd_kafka_resume_partitions(self.handle.rk, list.0) }) {
+        match code(unsafe { sys::rd_kafka_resume_partitions(self.rk, list.0) }) {
             Some(code) => Err(code),
             None => Ok(()),
         }
@@ -289,9 +368,7 @@ impl Client<'_> {
     pub fn seek(&self, partitions: &[Entry], timeout: Duration) -> Result<(), ClientError> {
         let list = entries_list(partitions);
         // SAFETY: handle and list are live for the call.
-        take_error(unsafe {
-            sys::rd_kafka_seek_partitions(self.handle.rk, list.0, millis(timeout))
-        })?;
+        take_error(unsafe { sys::rd_kafka_seek_partitions(self.rk, list.0, millis(timeout)) })?;
         // SAFETY: the list is live and holds one result per element.
         let failed = unsafe {
             (0..(*list.0).cnt).find_map(|index| code((*(*list.0).elems.add(index as usize)).err))
@@ -312,7 +389,7 @@ impl Client<'_> {
         // SAFETY: handle, name and both integers are live for the call.
         let error = unsafe {
             sys::rd_kafka_get_watermark_offsets(
-                self.handle.rk,
+                self.rk,
                 name.as_ptr(),
                 partition,
                 &mut low,
@@ -326,10 +403,10 @@ impl Client<'_> {
     pub fn member_id(&self) -> String {
         // SAFETY: the handle is live; the text is ours to free, with librdkafka's allocator.
         unsafe {
-            let pointer = sys::rd_kafka_memberid(self.handle.rk);
+            let pointer = sys::rd_kafka_memberid(self.rk);
             let id = text(pointer);
             if !pointer.is_null() {
-                sys::rd_kafka_mem_free(self.handle.rk, pointer.cast());
+                sys::rd_kafka_mem_free(self.rk, pointer.cast());
             }
             id
         }
@@ -477,9 +554,10 @@ unsafe extern "C" fn on_rebalance(
     partitions: *mut sys::rd_kafka_topic_partition_list_t,
     opaque: *mut c_void,
 ) {
-    // SAFETY: `opaque` is the consumer's boxed `Shared`, which outlives the handle; we are inside a call that has
-    // `&mut Consumer`, and that call touches `shared` only before and after.
-    let shared = unsafe { &mut *opaque.cast::<Shared>() };
+    // SAFETY: `opaque` is the consumer's `Shared`, which outlives the handle and of which only shared references are
+    // made (`Opaque`). Its cells are borrowed here and in methods of `Consumer` for the length of one statement each,
+    // none of which calls librdkafka: so no two borrows meet.
+    let shared = unsafe { &*opaque.cast::<Shared>() };
     let given = List::read(partitions);
     // SAFETY: `rk` is live.
     let lost = unsafe { sys::rd_kafka_assignment_lost(rk) } != 0;
@@ -489,19 +567,20 @@ unsafe extern "C" fn on_rebalance(
     } else {
         Event::Revoke { lost }
     };
-    let answer = match (
-        shared.call,
-        shared.handler.is_null() || shared.panic.is_some(),
-    ) {
-        (Some(call), false) => {
-            let (handler, handle) = (shared.handler, shared.handle);
+    let panicked = shared.panic.borrow().is_some();
+    let answer = match shared.handler.get() {
+        Some((handler, call)) if !panicked => {
+            let client = Client {
+                rk,
+                live: PhantomData,
+            };
             // A panic must not unwind through C. It is kept and goes on once librdkafka's call has returned.
-            // SAFETY: `handler` and `call` were set together by `with_handler`; `handle` is the consumer's.
+            // SAFETY: `handler` and `call` were set together by `with_handler`, which is still running.
             let called = catch_unwind(AssertUnwindSafe(|| unsafe {
-                call(handler, &Client { handle: &*handle }, &given, event)
+                call(handler, &client, &given, event)
             }));
             called.unwrap_or_else(|panic| {
-                shared.panic = Some(panic);
+                shared.panic.replace(Some(panic));
                 given.clone()
             })
         }
@@ -547,6 +626,7 @@ unsafe extern "C" fn on_commit(
     opaque: *mut c_void,
 ) {
     // SAFETY: as in `on_rebalance`.
-    let shared = unsafe { &mut *opaque.cast::<Shared>() };
-    shared.commits.push((code(error), List::read(offsets)));
+    let shared = unsafe { &*opaque.cast::<Shared>() };
+    let answer = (code(error), List::read(offsets));
+    shared.commits.borrow_mut().push(answer);
 }

@@ -15,6 +15,8 @@ pub mod producer;
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ops::Deref;
+use std::ptr::NonNull;
 use std::sync::Mutex;
 
 use rdkafka::ClientConfig;
@@ -45,6 +47,39 @@ impl Drop for Handle {
     fn drop(&mut self) {
         // SAFETY: `rk` came from rd_kafka_new and is destroyed only here.
         unsafe { sys::rd_kafka_destroy(self.rk) };
+    }
+}
+
+/// State that our callbacks reach through librdkafka's opaque pointer while we reach it through this. Both sides only
+/// ever make a shared reference, so `T` changes behind `Cell` and `RefCell`. It is an allocation of its own and not a
+/// `Box`: a box asserts, whenever it is moved or used, that nobody else has a pointer into it.
+struct Opaque<T>(NonNull<T>);
+
+impl<T> Opaque<T> {
+    fn new(state: T) -> Opaque<T> {
+        Opaque(NonNull::from(Box::leak(Box::new(state))))
+    }
+
+    /// What librdkafka hands to the callbacks.
+    fn pointer(&self) -> *mut c_void {
+        self.0.as_ptr().cast()
+    }
+}
+
+impl<T> Deref for Opaque<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: made by `new`, freed only in `drop`, and no `&mut T` is ever made.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl<T> Drop for Opaque<T> {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came out of a box in `new` and is given back once. Whoever owns this and a handle drops
+        // the handle first (field order), and no callback runs after `rd_kafka_destroy`.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 

@@ -1,5 +1,6 @@
 //! The producer: one produce call a record, delivery reports collected and handed out in [`Producer::poll`].
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka_sys as sys;
 
-use super::{ClientError, Errors, Handle, code, create, text};
+use super::{ClientError, Errors, Handle, Opaque, code, create, text};
 use crate::error::FatalError;
 
 /// What to produce. Everything is copied by librdkafka before the call returns.
@@ -37,7 +38,7 @@ pub struct Delivery {
 }
 
 struct Shared {
-    deliveries: Vec<Delivery>,
+    deliveries: RefCell<Vec<Delivery>>,
     errors: Errors,
 }
 
@@ -46,13 +47,13 @@ pub struct Producer {
     // Field order is drop order: topic handles before the client, the callbacks' state last.
     topics: Topics,
     handle: Handle,
-    shared: Box<Shared>,
+    shared: Opaque<Shared>,
 }
 
-struct Topics(HashMap<String, *mut sys::rd_kafka_topic_t>);
-
-// SAFETY: as for `Handle`: used from one thread at a time, which owns the whole producer.
+// SAFETY: as for `Handle`: used from one thread at a time, which owns the whole producer, its callbacks' state included.
 unsafe impl Send for Producer {}
+
+struct Topics(HashMap<String, *mut sys::rd_kafka_topic_t>);
 
 impl Drop for Topics {
     fn drop(&mut self) {
@@ -66,15 +67,14 @@ impl Drop for Topics {
 impl Producer {
     /// Makes the producer.
     pub fn new(properties: &BTreeMap<String, String>) -> Result<Producer, FatalError> {
-        let mut shared = Box::new(Shared {
-            deliveries: Vec::new(),
+        let shared = Opaque::new(Shared {
+            deliveries: RefCell::default(),
             errors: Errors::default(),
         });
-        let opaque: *mut Shared = &mut *shared;
         let handle = create(
             sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
             properties,
-            opaque.cast(),
+            shared.pointer(),
             // SAFETY: `conf` is live while it is being prepared.
             |conf| unsafe {
                 sys::rd_kafka_conf_set_dr_msg_cb(conf, Some(on_delivery));
@@ -144,14 +144,14 @@ impl Producer {
 
     /// Serves callbacks for up to `timeout` and moves the delivery reports into `out`.
     pub fn poll(&mut self, timeout: Duration, out: &mut Vec<Delivery>) {
-        // SAFETY: the handle is live; callbacks run inside and touch `shared`, which nobody borrows meanwhile.
+        // SAFETY: the handle is live; callbacks run inside and borrow the deliveries, which nobody has borrowed now.
         unsafe {
             sys::rd_kafka_poll(
                 self.handle.rk,
                 c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX),
             )
         };
-        out.append(&mut self.shared.deliveries);
+        out.append(&mut self.shared.deliveries.borrow_mut());
     }
 
     /// Asks librdkafka to send what waits for its linger time now.
@@ -163,7 +163,7 @@ impl Producer {
                 c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX),
             )
         };
-        out.append(&mut self.shared.deliveries);
+        out.append(&mut self.shared.deliveries.borrow_mut());
     }
 
     /// Gives up what is queued and in flight. Only before the producer is dropped: an idempotent one cannot go on.
@@ -258,14 +258,13 @@ unsafe extern "C" fn on_delivery(
     message: *const sys::rd_kafka_message_t,
     opaque: *mut c_void,
 ) {
-    // SAFETY: `opaque` is the producer's boxed `Shared`, which outlives the handle; the message is live.
-    unsafe {
-        let shared = &mut *opaque.cast::<Shared>();
-        shared.deliveries.push(Delivery {
-            token: (*message)._private as usize,
-            error: code((*message).err),
-        });
-    }
+    // SAFETY: `opaque` is the producer's `Shared`, which outlives the handle and of which only shared references are
+    // made (`Opaque`); the message is live.
+    let (shared, message) = unsafe { (&*opaque.cast::<Shared>(), &*message) };
+    shared.deliveries.borrow_mut().push(Delivery {
+        token: message._private as usize,
+        error: code(message.err),
+    });
 }
 
 unsafe extern "C" fn on_error(

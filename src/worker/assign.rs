@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use super::Clock;
 use super::engine::Engine;
-use crate::error::FatalError;
+use crate::error::{FatalError, Reason};
 use crate::failure::backoff;
+use crate::failure::classify::{Disposition, classify};
 use crate::ingest::assignment::{Partition, Role};
 use crate::ingest::offsets::{self, Counts};
 use crate::native::consumer::{Client, Entry, OFFSET_BEGINNING, OFFSET_INVALID, Rebalance};
 
-/// How long one question for committed offsets may take, and how often it is asked.
+/// How long one question for committed offsets may take, how long it is asked again, and after which wait. A broker that
+/// has just come back answers at once that it is still loading them: tries without a wait would be over in a moment.
 const COMMITTED_TIMEOUT: Duration = Duration::from_secs(10);
-const COMMITTED_TRIES: usize = 3;
+const COMMITTED_LIMIT: Duration = Duration::from_secs(40);
+const COMMITTED_PAUSE: Duration = Duration::from_millis(250);
 
 impl Engine {
     /// The retry topics of a source topic, with their tier.
@@ -56,17 +59,21 @@ impl Engine {
     }
 
     fn committed_offsets(
-        &self,
+        &mut self,
         client: &Client<'_>,
         partitions: &[(String, i32)],
     ) -> Result<Vec<Entry>, FatalError> {
-        let mut tries = 0;
+        let until = Clock::read().now + COMMITTED_LIMIT;
+        let mut told = false;
         loop {
             match client.committed(partitions, COMMITTED_TIMEOUT) {
                 Ok(entries) => return Ok(entries),
-                Err(code) if tries < COMMITTED_TRIES => {
-                    tries += 1;
-                    tracing::warn!(%code, tries, "committed offsets could not be read");
+                Err(code) if Clock::read().now < until && !self.shared.shutdown.is_cancelled() => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%code, "committed offsets could not be read; asked again");
+                    }
+                    // A wait that goes on taking acknowledgements.
+                    self.producer.poll(COMMITTED_PAUSE, &mut self.deliveries);
                 }
                 Err(code) => {
                     return Err(FatalError::Kafka(format!(
@@ -100,7 +107,10 @@ impl Rebalance for Engine {
         let committed = match self.committed_offsets(client, &names) {
             Ok(committed) => committed,
             Err(error) => {
-                self.fatal = Some(error);
+                // Who is told to end while the broker is away has nothing to give back, and ends as it was told.
+                if !self.shared.shutdown.is_cancelled() {
+                    self.fatal = Some(error);
+                }
                 return Vec::new();
             }
         };
@@ -116,6 +126,9 @@ impl Rebalance for Engine {
                 (entry.offset, counts.unwrap_or_default())
             });
             let metrics = self.shared.metrics.partition(&name, &topic, number);
+            for (reason, retried) in fates() {
+                metrics.expect_failure(reason, retried);
+            }
             let epoch = self.assignment.next_epoch();
             let mut partition = Partition::new(
                 &topic,
@@ -159,7 +172,7 @@ impl Rebalance for Engine {
                 "lost: nothing more is committed for them; what was in flight may be repeated by their new owner"
             );
         } else {
-            self.drain(self.settings.revoke_grace);
+            self.drain(self.revoke_patience());
             let commits: Vec<Entry> = families
                 .iter()
                 .filter_map(|(topic, number, _)| self.assignment.find(topic, *number))
@@ -169,8 +182,11 @@ impl Rebalance for Engine {
                         .commit(Clock::read().now, Duration::MAX)
                 })
                 .collect();
-            let result = offsets::commit(client, &commits, true);
-            self.metrics.commit(result.is_ok());
+            // Bounded, because the group waits for us: a coordinator that is away must not hold up everybody.
+            let result = offsets::commit(client, &commits, Some(self.commit_patience()));
+            if !commits.is_empty() {
+                self.metrics.commit(result.is_ok());
+            }
             if let Err(code) = result {
                 tracing::warn!(%code, "the commit before a revoke failed; the new owner repeats what it did not see");
             }
@@ -194,6 +210,18 @@ impl Rebalance for Engine {
         }
         answer
     }
+}
+
+/// What can become of failed records: reason, and whether by a retry or else a dead letter. A pause is neither.
+fn fates() -> impl Iterator<Item = (Reason, bool)> {
+    Reason::ALL.into_iter().flat_map(|reason| {
+        let retried: &[bool] = match classify(reason) {
+            Disposition::DeadLetter => &[false],
+            Disposition::Retry | Disposition::RetryUntilBudget => &[true, false],
+            Disposition::Pause => &[],
+        };
+        retried.iter().map(move |retried| (reason, *retried))
+    })
 }
 
 fn listed(partitions: &[Entry]) -> String {

@@ -43,6 +43,12 @@ pub struct Settings {
     pub partitions: std::collections::HashMap<String, i32>,
 }
 
+/// How long an answer to the last commit of a partition is waited for when the time for everything else is over.
+const LAST_COMMIT: Duration = Duration::from_millis(500);
+/// What of the two seconds that a shutdown keeps back the group's coordinator has to answer in.
+const LAST_WORDS: Duration = Duration::from_millis(1500);
+/// How long a record that is to be produced in a batch of its own waits for those before it, and for its answer.
+const ALONE_WAIT: Duration = Duration::from_secs(5);
 /// How long a full producer queue is waited for before partitions pause.
 const QUEUE_FULL_WAIT: Duration = Duration::from_secs(5);
 
@@ -60,6 +66,10 @@ pub(super) struct Engine {
     pub(super) random: SmallRng,
     pub(super) next_commit: Instant,
     pub(super) next_look: Instant,
+    /// Set at shutdown: until when acknowledgements are waited for.
+    pub(super) leave_by: Option<Instant>,
+    /// Whether the cluster was found unreachable and has not answered since.
+    pub(super) unreachable: bool,
     /// Whether the producer's queue was full in the batch under way: the rest of it does not wait again.
     pub(super) blocked: bool,
 }
@@ -98,6 +108,8 @@ impl Engine {
             random: SmallRng::from_os_rng(),
             next_commit: clock.now,
             next_look: clock.now,
+            leave_by: None,
+            unreachable: false,
             blocked: false,
         }
     }
@@ -147,7 +159,7 @@ impl Engine {
             value,
             headers,
         };
-        match self.send(&produce, taken, Outcome::Emitted, None) {
+        match self.send(&produce, taken, Outcome::Emitted, 0, None) {
             Ok(()) => {}
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
                 self.fail(taken, record, own, &too_large(&topic), clock);
@@ -234,7 +246,7 @@ impl Engine {
             value: record.value,
             headers: &envelope.headers(),
         };
-        match self.send(&produce, taken, Outcome::Retried, Some(error.reason)) {
+        match self.send(&produce, taken, Outcome::Retried, tier, Some(error.reason)) {
             Ok(()) => {}
             // Too large with our headers around it: the dead-letter topic is asked next, and pauses if it says no.
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
@@ -273,35 +285,63 @@ impl Engine {
             value: record.value,
             headers: &envelope.headers(),
         };
-        if let Err(code) = self.send(&produce, taken, Outcome::DeadLettered, Some(error.reason)) {
+        if let Err(code) = self.send(
+            &produce,
+            taken,
+            Outcome::DeadLettered,
+            0,
+            Some(error.reason),
+        ) {
             self.not_sent(taken, &topic, code, PauseReason::DeadLetterRefused, clock);
         }
     }
 
-    /// Produces one record as the outcome of `taken`. Waits for room when the producer's queue is full.
+    /// Produces one record as the outcome of `taken`. Waits for room when the producer's queue is full. A suspect waits
+    /// until nothing else is in flight, and for its own answer, so that a refusal is about it and nothing else.
     fn send(
         &mut self,
         produce: &Produce<'_>,
         taken: &Taken,
         outcome: Outcome,
+        tier: usize,
         reason: Option<Reason>,
     ) -> Result<(), RDKafkaErrorCode> {
-        let Some(partition) = self.assignment.get(taken.slot) else {
+        let suspect = self
+            .assignment
+            .get(taken.slot)
+            .is_some_and(|partition| partition.suspects.contains(&taken.offset));
+        if suspect {
+            self.drain(ALONE_WAIT);
+        }
+        // One in front of it may just have been refused: then this one is read again behind it.
+        let Some(partition) = self
+            .assignment
+            .get(taken.slot)
+            .filter(|partition| partition.rewind.is_none())
+        else {
             return Ok(());
         };
+        let alone = suspect && self.in_flights.is_empty();
         let token = self.in_flights.insert(InFlight {
             slot: taken.slot,
             epoch: partition.epoch,
             sequence: taken.sequence,
             offset: taken.offset,
             outcome,
+            tier,
+            alone,
             reason,
             timestamp: taken.origin.timestamp,
         });
         let mut waited = Duration::ZERO;
         loop {
             match self.producer.send(produce, token) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    if suspect {
+                        self.drain(ALONE_WAIT);
+                    }
+                    return Ok(());
+                }
                 Err(RDKafkaErrorCode::QueueFull) if !self.blocked && waited < QUEUE_FULL_WAIT => {
                     let step = Duration::from_millis(20);
                     self.producer.poll(step, &mut self.deliveries);
@@ -370,10 +410,11 @@ impl Engine {
         first: bool,
         clock: Clock,
     ) {
-        let Some(partition) = self.assignment.get(slot) else {
+        let Some(partition) = self.assignment.get_mut(slot) else {
             return;
         };
         partition.metrics.set_paused(Some(&reason));
+        partition.faulted |= reason.is_fault();
         let config = self.stages.config();
         if first && reason.is_fault() {
             tracing::warn!(
@@ -424,12 +465,35 @@ impl Engine {
 
     /// From now on nothing more is taken: every partition counts as paused.
     pub(super) fn stop_taking(&mut self, clock: Clock) {
+        self.leave_by = Some(clock.now + self.settings.shutdown_grace);
         for partition in self.assignment.iter_mut() {
             partition.flow = Flow::Paused {
                 until: clock.now + Duration::from_secs(86_400),
                 reason: PauseReason::Backpressure,
             };
         }
+    }
+}
+
+impl Engine {
+    /// How long the answer to a commit is waited for that nothing comes after: what is left of the time to leave in.
+    pub(super) fn commit_patience(&self) -> Duration {
+        self.revoke_patience().max(LAST_COMMIT)
+    }
+
+    /// How long leaving the group may take at a shutdown, its revoke included.
+    pub(super) fn leave_patience(&self) -> Duration {
+        let now = Clock::read().now;
+        let by = self.leave_by.unwrap_or(now) + LAST_WORDS;
+        by.saturating_duration_since(now)
+    }
+
+    /// How long a revoke waits for acknowledgements. During a shutdown it has only what is left of that.
+    pub(super) fn revoke_patience(&self) -> Duration {
+        let left = |by: Instant| by.saturating_duration_since(Clock::read().now);
+        self.leave_by
+            .map_or(self.settings.revoke_grace, left)
+            .min(self.settings.revoke_grace)
     }
 }
 

@@ -105,13 +105,20 @@ impl Worker {
         self.engine.stop_taking(clock);
         self.engine.drain(self.engine.settings.shutdown_grace);
         if result.is_ok() {
-            self.engine.commit(&self.consumer.client(), true);
+            let patience = self.engine.commit_patience();
+            self.engine.commit(&self.consumer.client(), Some(patience));
         }
-        self.consumer.close(&mut self.engine);
-        let left = self.engine.in_flight();
+        let patience = self.engine.leave_patience();
+        let Worker {
+            consumer,
+            mut engine,
+            ..
+        } = self;
+        consumer.close(&mut engine, patience);
+        let left = engine.in_flight();
         if left > 0 {
             tracing::warn!(
-                pipeline = self.engine.stages.config().name,
+                pipeline = engine.stages.config().name,
                 in_flight = left,
                 "not everything was acknowledged in time; these records will be read again"
             );
@@ -182,10 +189,13 @@ impl Engine {
                 self.shared
                     .health
                     .dependency(Dependency::Broker, Err(message.to_owned()));
-                tracing::warn!(
-                    pipeline = self.stages.config().name,
-                    "no broker could be reached: {message}"
-                );
+                if !std::mem::replace(&mut self.unreachable, true) {
+                    tracing::warn!(
+                        pipeline = self.stages.config().name,
+                        worker = self.settings.slot,
+                        "no broker could be reached: {message}"
+                    );
+                }
             }
             RDKafkaErrorCode::Authentication
             | RDKafkaErrorCode::SaslAuthenticationFailed

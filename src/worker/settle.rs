@@ -5,9 +5,9 @@ use std::time::Duration;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::Clock;
-use super::engine::Engine;
+use super::engine::{Engine, too_large};
 use crate::failure::backoff;
-use crate::health::{Dependency, PauseReason};
+use crate::health::{Dependency, Health, PauseReason};
 use crate::ingest::assignment::{Flow, Partition, Rewind, Role};
 use crate::ingest::offsets;
 use crate::native::consumer::{Client, Entry};
@@ -18,6 +18,8 @@ use crate::record::Outcome;
 const RECOMMIT: Duration = Duration::from_secs(12 * 3600);
 /// How often lag is looked at and the watchdog runs.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a look asks a cluster that was away.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Engine {
@@ -46,7 +48,7 @@ impl Engine {
             };
             let Some(code) = delivery.error else {
                 partition.tracker.complete(sent.sequence, sent.outcome);
-                partition.tries = 0;
+                got_through(&self.shared.health, &self.stages.config().name, partition);
                 match (sent.outcome, sent.reason) {
                     (Outcome::Retried, Some(reason)) => partition.metrics.retried(reason),
                     (Outcome::DeadLettered, Some(reason)) => {
@@ -70,24 +72,31 @@ impl Engine {
                 code,
                 RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize
             );
-            let pause = match sent.outcome {
-                Outcome::Emitted if own_fault => None,
-                Outcome::DeadLettered => Some((
+            let config = self.stages.config();
+            let (reason, topic) = match sent.outcome {
+                Outcome::DeadLettered => (
                     PauseReason::DeadLetterRefused,
-                    format!("the dead-letter topic: {code}"),
-                )),
-                _ => Some((
+                    config.dead_letter_topic(partition.source()),
+                ),
+                Outcome::Retried => (
                     PauseReason::BrokerRefused,
-                    format!("not acknowledged: {code}"),
-                )),
+                    config.retry_topic(partition.source(), sent.tier + 1),
+                ),
+                _ => (PauseReason::BrokerRefused, config.sink.topic.clone()),
             };
-            if pause.is_none() {
-                self.refuse(sent.slot, sent.offset);
-            }
-            if let Some(partition) = self.assignment.get_mut(sent.slot) {
-                // The first failure decides; the ones behind it are read again with it.
-                partition.rewind.get_or_insert(Rewind { pause });
-            }
+            let pause = if own_fault && !sent.alone {
+                // A batch is refused whole: which of its records is too large shows when each is produced alone.
+                partition.suspects.insert(sent.offset);
+                None
+            } else if own_fault && sent.outcome == Outcome::Emitted {
+                // The record's own fault: it becomes a dead letter when it is read again.
+                partition.refused.insert(sent.offset, too_large(&topic));
+                None
+            } else {
+                Some((reason, format!("{topic}: not acknowledged: {code}")))
+            };
+            // The first failure decides; the ones behind it are read again with it.
+            partition.rewind.get_or_insert(Rewind { pause });
         }
         self.deliveries = deliveries;
     }
@@ -133,10 +142,11 @@ impl Engine {
                 && partition.seek.is_none()
             {
                 partition.flow = Flow::Open;
-                partition.metrics.set_paused(None);
-                let (topic, number) = (partition.topic.clone(), partition.number);
-                let name = self.stages.config().name.clone();
-                self.shared.health.resume(&name, &topic, number);
+                // A fault stays told while its record is tried again, until something gets through: else whoever asks
+                // in between would see a pause that comes and goes.
+                if !partition.faulted {
+                    told_open(&self.shared.health, &self.stages.config().name, partition);
+                }
             }
             let Some(partition) = self.assignment.get_mut(slot) else {
                 continue;
@@ -172,7 +182,7 @@ impl Engine {
         self.hold(client, clock);
         if clock.now >= self.next_commit {
             self.next_commit = clock.now + self.settings.commit_interval;
-            self.commit(client, false);
+            self.commit(client, None);
         }
         if clock.now >= self.next_look {
             self.next_look = clock.now + LOOK;
@@ -181,7 +191,7 @@ impl Engine {
     }
 
     /// Commits what may be committed. The result of one that does not wait comes to [`Self::committed`].
-    pub(super) fn commit(&mut self, client: &Client<'_>, wait: bool) {
+    pub(super) fn commit(&mut self, client: &Client<'_>, wait: Option<Duration>) {
         let now = Clock::read().now;
         let entries: Vec<Entry> = self
             .assignment
@@ -192,7 +202,7 @@ impl Engine {
             return;
         }
         let result = offsets::commit(client, &entries, wait);
-        if wait {
+        if wait.is_some() {
             self.metrics.commit(result.is_ok());
         }
         if let Err(code) = &result {
@@ -216,7 +226,7 @@ impl Engine {
         }
         self.metrics.commit(error.is_none());
         let Some(code) = error else {
-            self.shared.health.dependency(Dependency::Broker, Ok(()));
+            self.answered();
             return;
         };
         // Usual while the group rebalances: the next commit, or the next owner, says it again.
@@ -229,11 +239,27 @@ impl Engine {
         }
     }
 
+    /// A broker has answered.
+    pub(super) fn answered(&mut self) {
+        if std::mem::take(&mut self.unreachable) {
+            tracing::info!(
+                pipeline = self.stages.config().name,
+                worker = self.settings.slot,
+                "the broker answers again"
+            );
+        }
+        self.shared.health.dependency(Dependency::Broker, Ok(()));
+    }
+
     fn look(&mut self, client: &Client<'_>, clock: Clock) {
         let name = self.stages.config().name.clone();
         self.shared.health.worker_alive(&name, self.settings.slot);
         if !client.member_id().is_empty() {
             self.shared.health.worker_joined(&name, self.settings.slot);
+        }
+        // A cluster that was away has to be asked: with nothing to read or commit, nothing else would tell.
+        if self.unreachable && client.reachable(PROBE_TIMEOUT) {
+            self.answered();
         }
         let stuck_after = self.settings.stuck_after;
         for partition in self.assignment.iter_mut() {
@@ -247,12 +273,22 @@ impl Engine {
                 Role::Retry { .. } => partition.metrics.set_retries_pending(lag),
             }
             partition.metrics.set_in_flight(partition.tracker.open());
-            let moved = partition.committed != Some(committable) || lag == 0;
-            let waits = matches!(partition.flow, Flow::Paused { reason, .. } if !reason.is_fault());
+            let moved = partition.seen != committable || lag == 0;
+            partition.seen = committable;
+            if lag == 0 {
+                got_through(&self.shared.health, &name, partition);
+            }
+            // A pause says itself why. But for a full queue: should that never end, somebody has to be told.
+            let waits = match partition.flow {
+                Flow::Open => partition.faulted,
+                Flow::Paused { reason, .. } => reason != PauseReason::Backpressure,
+            };
             if moved || waits {
                 partition.progressed_at = clock.now;
                 if std::mem::take(&mut partition.stuck) {
                     partition.metrics.set_stuck(false);
+                    let health = &self.shared.health;
+                    health.unstuck(&name, &partition.topic, partition.number);
                     tracing::info!(
                         pipeline = name,
                         topic = partition.topic,
@@ -265,6 +301,8 @@ impl Engine {
             {
                 partition.stuck = true;
                 partition.metrics.set_stuck(true);
+                let health = &self.shared.health;
+                health.stuck(&name, &partition.topic, partition.number);
                 tracing::warn!(
                     pipeline = name,
                     owner = %self.stages.config().owner,
@@ -290,6 +328,20 @@ impl Engine {
             self.acknowledge(Clock::read());
         }
     }
+}
+
+/// Something of the partition got through: pauses begin short again, and a fault that was told is over.
+pub(super) fn got_through(health: &Health, pipeline: &str, partition: &mut Partition) {
+    partition.tries = 0;
+    if partition.faulted && partition.flow == Flow::Open {
+        told_open(health, pipeline, partition);
+    }
+}
+
+fn told_open(health: &Health, pipeline: &str, partition: &mut Partition) {
+    partition.faulted = false;
+    partition.metrics.set_paused(None);
+    health.resume(pipeline, &partition.topic, partition.number);
 }
 
 /// Brings librdkafka's state in line with the partition's.

@@ -1,7 +1,8 @@
 //! A batch: each record is begun, run through the pipeline, and its outcome produced in the order of the batch.
 
 use super::Clock;
-use super::engine::{Engine, Taken, too_large};
+use super::engine::{Engine, Taken};
+use super::settle::got_through;
 use crate::failure::backoff;
 use crate::failure::envelope::{self, Origin};
 use crate::health::{Dependency, PauseReason};
@@ -125,11 +126,9 @@ impl Engine {
 
     fn finish(&mut self, taken: &Taken, record: &Record<'_>, verdict: Verdict, clock: Clock) {
         // A record before it may have stopped the partition: then this one was rewound, and is read again after it.
-        let Some(partition) = self
-            .assignment
-            .get_mut(taken.slot)
-            .filter(|partition| partition.tracker.holds(taken.sequence))
-        else {
+        let Some(partition) = self.assignment.get_mut(taken.slot).filter(|partition| {
+            partition.rewind.is_none() && partition.tracker.holds(taken.sequence)
+        }) else {
             return;
         };
         let own_of_retry;
@@ -152,7 +151,7 @@ impl Engine {
                 partition
                     .tracker
                     .complete(taken.sequence, Outcome::Filtered);
-                partition.tries = 0;
+                got_through(&self.shared.health, &self.stages.config().name, partition);
             }
             Verdict::Failed(error) => self.fail(taken, record, own, &error, clock),
             Verdict::LookUp(_) => unreachable!("look_up resolves every lookup"),
@@ -178,19 +177,12 @@ impl Engine {
                 "a batch took longer than max.poll.interval.ms: {message}"
             ),
             _ => {
+                self.unreachable = true;
                 self.shared
                     .health
                     .dependency(Dependency::Broker, Err(message.to_owned()));
                 tracing::warn!(pipeline = self.stages.config().name, topic, partition, %code, "consumer: {message}");
             }
-        }
-    }
-
-    /// The broker refused a record for its own sake: it becomes a dead letter when it is read again.
-    pub(super) fn refuse(&mut self, slot: usize, offset: i64) {
-        let topic = self.stages.config().sink.topic.clone();
-        if let Some(partition) = self.assignment.get_mut(slot) {
-            partition.refused.insert(offset, too_large(&topic));
         }
     }
 
@@ -201,11 +193,13 @@ impl Engine {
             if matches!(partition.flow, Flow::Open)
                 && partition.tracker.in_flight() == 0
                 && partition.refused.is_empty()
+                && partition.suspects.is_empty()
             {
                 continue;
             }
             let committable = partition.tracker.committable();
             partition.refused.retain(|offset, _| *offset >= committable);
+            partition.suspects.retain(|offset| *offset >= committable);
         }
     }
 }

@@ -433,8 +433,11 @@ fn run(mut command: Command, what: &str) {
     );
 }
 
-/// 16 random bytes in URL-safe base64, as Kafka writes its ids.
+/// 16 random bytes in URL-safe base64, as Kafka writes its ids. One that begins with a dash would be taken for an option.
 fn cluster_id() -> String {
     use base64::Engine;
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes())
+    let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let mut bytes = uuid::Uuid::new_v4().into_bytes();
+    bytes[0] &= 0x7f; // the first letter is of A to f
+    engine.encode(bytes)
 }

@@ -14,7 +14,10 @@
 pub mod bed;
 pub mod certificates;
 pub mod http;
+pub mod job;
 pub mod kafka;
+pub mod live;
+pub mod lookup;
 pub mod ports;
 pub mod process;
 pub mod proxy;
@@ -24,7 +27,9 @@ pub mod topics;
 pub mod wait;
 
 pub use bed::{Bed, Environment};
+pub use job::{Job, Runner, Shape};
 pub use kafka::{Login, Options, RealKafka, SecureKafka};
+pub use lookup::LookupServer;
 pub use proxy::Proxy;
 pub use registry::{Kind, Registry};
 pub use skip::skip;

@@ -322,9 +322,14 @@ pub fn watermarks(config: &ClientConfig, topic: &str) -> Vec<(i64, i64)> {
     let consumer: BaseConsumer = config.create().expect("a valid configuration");
     (0..partitions_of(&consumer, topic))
         .map(|partition| {
-            consumer
-                .fetch_watermarks(topic, partition, LIMIT)
-                .expect("the broker knows its watermarks")
+            // A topic that has just been made, or a broker that has just come back, says for a moment that it does not
+            // lead the partition.
+            let mut last = None;
+            let found = super::wait::within(LIMIT, || {
+                let answer = consumer.fetch_watermarks(topic, partition, LIMIT);
+                answer.map_err(|error| last = Some(error)).ok()
+            });
+            found.unwrap_or_else(|| panic!("no watermarks of {topic}[{partition}]: {last:?}"))
         })
         .collect()
 }
@@ -340,9 +345,15 @@ pub fn committed(config: &ClientConfig, group: &str, topic: &str) -> Vec<Option<
     for partition in 0..partitions_of(&consumer, topic) {
         asked.add_partition(topic, partition);
     }
-    let answer = consumer
-        .committed_offsets(asked, LIMIT)
-        .expect("the group's coordinator answers");
+    // A new broker makes its topic of offsets when it is first asked, and says for a while that the coordinator is
+    // nowhere or elsewhere; one that comes back is loading it.
+    let mut last = None;
+    let answer = super::wait::within(LIMIT, || {
+        let answer = consumer.committed_offsets(asked.clone(), LIMIT);
+        answer.map_err(|error| last = Some(error)).ok()
+    });
+    let answer =
+        answer.unwrap_or_else(|| panic!("the coordinator of {group} does not answer: {last:?}"));
     answer
         .elements()
         .iter()

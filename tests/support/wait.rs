@@ -51,6 +51,15 @@ pub fn within<A: Answer>(deadline: Duration, mut probe: impl FnMut() -> A) -> Op
     }
 }
 
+/// Calls `check` every `step` for as long as `duration`: what must hold all that time panics there.
+pub fn throughout(duration: Duration, step: Duration, mut check: impl FnMut()) {
+    let until = Instant::now() + duration;
+    while Instant::now() < until {
+        check();
+        pause(step);
+    }
+}
+
 /// The one sleep of the tests: between two polls.
 #[expect(
     clippy::disallowed_methods,

@@ -1,0 +1,227 @@
+//! A pipeline over SASL_SSL with ACLs on the broker, and over TLS with basic authentication on the registry: with no more
+//! rights than it needs, with a wrong password, and with a right that is missing. The certificates are the test's own.
+
+mod support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use support::job::{PARTITIONS, SCHEMA, count, find, payment, wait_for_count};
+use support::topics::{self, Write};
+use support::{Job, RealKafka, Registry, Runner, SecureKafka, Shape, wait};
+
+struct Place {
+    kafka: SecureKafka,
+    registry: Registry,
+    secrets: tempfile::TempDir,
+    admin: ClientConfig,
+}
+
+#[test]
+fn over_sasl_ssl_with_acls_and_a_registry_that_asks_who_it_is() {
+    let (Some(kafka), Some(registry)) = (RealKafka::sasl_ssl(), Registry::axonops_secure()) else {
+        return;
+    };
+    let place = Place {
+        admin: kafka.client(&kafka.admin),
+        kafka,
+        registry,
+        secrets: tempfile::tempdir().expect("a folder"),
+    };
+    // One broker and one registry; the three share nothing else.
+    std::thread::scope(|scope| {
+        scope.spawn(|| the_least_rights_are_enough(&place));
+        scope.spawn(|| a_missing_right_on_the_sink_pauses(&place));
+        scope.spawn(|| a_wrong_password_is_told(&place));
+    });
+}
+
+impl Place {
+    /// A file with a secret, as an orchestrator mounts it.
+    fn secret(&self, name: &str, secret: &str) -> String {
+        let file = self.secrets.path().join(name);
+        std::fs::write(&file, format!("{secret}\n")).expect("the test's own folder");
+        format!("${{file:{}}}", file.display())
+    }
+
+    /// A job that logs in with these passwords.
+    fn job(&self, name: &str, kafka_password: &str, registry_password: &str) -> Job {
+        let mut properties = self.kafka.properties(&self.kafka.app);
+        for (property, value) in &mut properties {
+            if property == "sasl.password" {
+                *value = self.secret(&format!("{name}-kafka"), kafka_password);
+            }
+        }
+        let security = self.registry.security().expect("a secure registry");
+        let password = self.secret(&format!("{name}-registry"), registry_password);
+        let (user, ca) = (&security.login.username, security.certificates.ca.display());
+        let shape = Shape {
+            properties,
+            registry_auth: format!(
+                "{{ basic: {{ username: {user}, password: \"{password}\" }}, tls: {{ ca: \"{ca}\" }} }}"
+            ),
+            tiers: "[1s]".into(),
+            ..Shape::default()
+        };
+        Job::new(&self.kafka.bootstrap(), &self.registry.url(), &shape)
+    }
+
+    fn right_job(&self, name: &str) -> Job {
+        let security = self.registry.security().expect("a secure registry");
+        self.job(name, &self.kafka.app.password, &security.login.password)
+    }
+
+    /// What every job needs: to read the source and to be in its group, to write what it makes, to read its retries.
+    fn allow_all_but_the_sink(&self, job: &Job) {
+        let app = format!("User:{}", self.kafka.app.username);
+        let allow = |operations: &[&str], resources: &[&str]| {
+            let mut rules = vec!["--allow-principal", &app];
+            for operation in operations {
+                rules.extend(["--operation", operation]);
+            }
+            rules.extend(resources);
+            self.kafka.allow(&rules);
+        };
+        let (retry, dlq) = (job.retry(1), job.dlq());
+        allow(&["Read"], &["--topic", &job.source, "--group", &job.group]);
+        allow(&["Read", "Write", "Create"], &["--topic", &retry]);
+        allow(&["Write", "Create"], &["--topic", &dlq]);
+    }
+
+    fn no_secret_in(&self, runner: &Runner, others: &[&str]) {
+        let log = runner.log();
+        let security = self.registry.security().expect("a secure registry");
+        let secrets = [
+            self.kafka.app.password.as_str(),
+            self.kafka.admin.password.as_str(),
+            &security.login.password,
+        ];
+        assert!(!log.is_empty());
+        for secret in secrets.iter().chain(others) {
+            assert!(!log.contains(secret), "a password is in the log");
+        }
+    }
+
+    fn register(&self, job: &Job) -> u32 {
+        topics::create(&self.admin, &job.source, PARTITIONS, &[]);
+        self.registry
+            .register(&format!("{}-value", job.source), SCHEMA)
+    }
+}
+
+fn the_least_rights_are_enough(place: &Place) {
+    let job = place.right_job("least");
+    let schema = place.register(&job);
+    place.allow_all_but_the_sink(&job);
+    place
+        .kafka
+        .allow_topic(&job.sink, false, &["Write", "Create"]);
+    let mut runner = job.start("gate");
+    runner.wait_ready(200, &[]);
+    let mut writes: Vec<_> = (0..100)
+        .map(|n| Write::new(format!("{n}"), payment(schema, n, "EUR")))
+        .collect();
+    let poison = b"not Avro".to_vec();
+    let unknown = payment(1_999_999_999, 7, "EUR");
+    writes.push(Write::new("poison", poison.clone()));
+    writes.push(Write::new("unknown", unknown.clone()));
+    topics::produce(&place.admin, &job.source, &writes);
+    assert_eq!(job.wait_for_all(&place.admin, 100), 100);
+    wait_for_count(&place.admin, &job.dlq(), 2);
+    job.settled(&place.admin, &job.source);
+    // The unknown id went through the retry topic, which was written, read and committed.
+    assert_eq!(job.settled(&place.admin, &job.retry(1))["dead_lettered"], 1);
+    runner.stop();
+    let dead = topics::consume_all(&place.admin, &job.dlq());
+    assert_eq!(dead.len(), 2);
+    let reason = |value: &[u8]| find(&dead, value).header("driftgate.reason");
+    assert_eq!(reason(&poison), Some("unframed"));
+    assert_eq!(reason(&unknown), Some("unknown_schema"));
+    for (topic, partitions) in [(job.sink.clone(), PARTITIONS), (job.dlq(), PARTITIONS)] {
+        assert_eq!(topics::partitions(&place.admin, &topic), partitions);
+    }
+    place.no_secret_in(&runner, &[]);
+}
+
+fn a_missing_right_on_the_sink_pauses(place: &Place) {
+    let job = place.right_job("sink");
+    let schema = place.register(&job);
+    topics::create(&place.admin, &job.sink, PARTITIONS, &[]);
+    place.allow_all_but_the_sink(&job);
+    place.kafka.allow_topic(&job.sink, false, &["Describe"]);
+    let mut runner = job.start("gate");
+    runner.wait_ready(200, &[]);
+    let writes: Vec<_> = (0..50)
+        .map(|n| Write::new(format!("{n}"), payment(schema, n, "EUR")))
+        .collect();
+    topics::produce(&place.admin, &job.source, &writes);
+    runner.wait_ready(
+        503,
+        &["broker_refused", &job.sink, "Topic authorization failed"],
+    );
+    wait::throughout(Duration::from_secs(3), Duration::from_millis(500), || {
+        assert!(runner.runs(), "it waits and does not end");
+        let topics = [job.sink.clone(), job.dlq(), job.retry(1)];
+        let written: i64 = topics.iter().map(|topic| count(&place.admin, topic)).sum();
+        assert_eq!(written, 0);
+        let committed = topics::committed(&place.admin, &job.group, &job.source);
+        assert!(
+            committed.iter().flatten().all(|(offset, _)| *offset == 0),
+            "{committed:?}"
+        );
+    });
+    let warned = |line: &&str| line.contains("partition paused") && line.contains(&job.sink);
+    assert!(runner.log().lines().find(warned).is_some());
+
+    place.kafka.allow_topic(&job.sink, false, &["Write"]);
+    job.wait_for_all(&place.admin, 50);
+    job.settled(&place.admin, &job.source);
+    runner.wait_ready(200, &[]);
+    runner.stop();
+    assert_eq!(count(&place.admin, &job.dlq()), 0);
+    place.no_secret_in(&runner, &[]);
+}
+
+/// It waits, since logins may reach a broker late, and says what it waits for.
+fn a_wrong_password_is_told(place: &Place) {
+    let security = place.registry.security().expect("a secure registry");
+    let wrong = "wrong-e4b1c5";
+    let job = place.job("kafka", wrong, &security.login.password);
+    place.register(&job);
+    let mut runner = job.start("broker");
+    runner.wait_ready(503, &["broker is unavailable", "Authentication failed"]);
+    assert!(runner.runs());
+    one_line(&runner, "waiting for the broker", "Authentication failed");
+    runner.stop();
+    place.no_secret_in(&runner, &[wrong]);
+    // As `check` tells it, which does not wait.
+    let file = job.folder.path().join("driftgate.yaml");
+    let checked = std::process::Command::new(Path::new(env!("CARGO_BIN_EXE_driftgate")))
+        .args(["check", "-c", file.to_str().expect("text")])
+        .output()
+        .expect("the program runs");
+    let told = String::from_utf8_lossy(&checked.stderr).into_owned()
+        + &String::from_utf8_lossy(&checked.stdout);
+    assert_eq!(checked.status.code(), Some(3), "{told}");
+    assert!(told.contains("Authentication failed"), "{told}");
+    assert!(!told.contains(wrong), "{told}");
+
+    let job = place.job("registry", &place.kafka.app.password, wrong);
+    place.register(&job);
+    let mut runner = job.start("registry");
+    runner.wait_ready(503, &["registry is unavailable", "401"]);
+    one_line(&runner, "waiting for the registry", "401");
+    runner.stop();
+    place.no_secret_in(&runner, &[wrong]);
+}
+
+#[track_caller]
+fn one_line(runner: &Runner, what: &str, why: &str) {
+    let log = runner.log();
+    let told = |line: &str| line.contains(what) && line.contains(why);
+    assert!(
+        log.lines().any(told),
+        "no line says {what} and {why}:\n{log}"
+    );
+}
