@@ -16,6 +16,7 @@
 
 mod compile;
 
+use super::decimal;
 use super::path::Trail;
 use super::schema::Schema;
 use super::value::Value;
@@ -44,6 +45,8 @@ pub(super) enum Action {
     /// The value is the reader's as it is.
     Same,
     Promote(Promotion),
+    /// The value is the reader's as it is, if it is a decimal of at most so many digits.
+    Digits(usize),
     /// Writer symbol → reader symbol, or the writer's symbol that the reader lacks.
     Enum(Vec<Result<usize, String>>),
     Items(ActionId),
@@ -118,6 +121,13 @@ impl Resolution {
         };
         Ok(match (&self.actions[id], value) {
             (Action::Same, value) => value,
+            (Action::Digits(precision), Value::Bytes(bytes) | Value::Fixed(bytes))
+                if !decimal::fits(&bytes, *precision) =>
+            {
+                let why = format!("expected a decimal of at most {precision} digits, found more");
+                return refuse(trail, why);
+            }
+            (Action::Digits(_), value @ (Value::Bytes(_) | Value::Fixed(_))) => value,
             (Action::Refuse(why), _) => return refuse(trail, why.clone()),
             (Action::Into(branch, inner), value) => {
                 Value::Union(*branch, Box::new(self.run(*inner, value, trail)?))

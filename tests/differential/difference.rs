@@ -83,7 +83,7 @@ impl Difference {
                 "Entries of a map are passed on as they were written. Java keeps the last of equal keys."
             }
             DecimalDigits => {
-                "A decimal with more digits than its precision in the reader schema is refused. Java's bytes hold any number of digits."
+                "A decimal with more digits than its precision, in the writer's schema or in the reader's, is refused. Java's bytes hold any number of digits."
             }
             Depth => {
                 "Data deeper than 64 records, arrays and maps is refused. Java goes on until its stack is exhausted."
@@ -95,7 +95,7 @@ impl Difference {
                 "A pair of schemas with a part that can never be read is refused as a whole. Java refuses only a datum that reaches the part, so that an empty array passes."
             }
             Units => {
-                "Two logical types that differ in kind, unit or scale, or a decimal precision that shrinks, are refused. Java ignores logical types in resolution: milliseconds are read as microseconds."
+                "Two logical types that differ in kind, unit or scale, or a decimal precision that shrinks, are refused. So are a text as a decimal and a decimal as a text. Java ignores logical types in resolution: milliseconds are read as microseconds."
             }
             RecordNames => {
                 "Records match by full name, alias or unqualified name. Java reads a record as one of any other name, and in a union as the first that looks alike."

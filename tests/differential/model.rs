@@ -146,7 +146,7 @@ fn digits_fit(schema: &Schema, id: Id, value: &Value) -> bool {
 }
 
 /// Digits of a two's complement number; more than any precision here where it is long.
-fn digits(bytes: &[u8]) -> usize {
+pub(crate) fn digits(bytes: &[u8]) -> usize {
     let sign = if bytes.first().is_some_and(|b| *b > 0x7f) {
         0xff
     } else {
@@ -165,7 +165,7 @@ fn digits(bytes: &[u8]) -> usize {
 }
 
 /// The logical type, if it is valid where it stands.
-fn logical(node: &Node) -> Option<Logical> {
+pub(crate) fn logical(node: &Node) -> Option<Logical> {
     node.logical.filter(|l| match (&node.kind, l.word) {
         (Kind::Fixed(_, size), "uuid") => *size == 16,
         (Kind::Fixed(_, size), "duration") => *size == 12,
@@ -272,11 +272,14 @@ impl Compiler<'_> {
     }
 
     fn units(&mut self, from: &Node, to: &Node) {
+        let promoted = promotes(&from.kind, &to.kind);
+        let decimal = |node| logical(node).is_some_and(|l| l.word == "decimal");
         let (Some(w), Some(r)) = (logical(from), logical(to)) else {
+            self.misread |= promoted && decimal(from) != decimal(to);
             return;
         };
-        let related = std::mem::discriminant(&from.kind) == std::mem::discriminant(&to.kind)
-            || promotes(&from.kind, &to.kind);
+        let related =
+            std::mem::discriminant(&from.kind) == std::mem::discriminant(&to.kind) || promoted;
         let fine = match (w.word, r.word) {
             ("decimal", "decimal") => w.scale == r.scale && w.precision <= r.precision,
             (w, r) => w == r,

@@ -1,6 +1,6 @@
 //! Running a compiled pair: bytes → a value of the reader's schema.
 
-use super::{Act, Action, JAVA_ITEMS, Pair, Refused, Taken};
+use super::{Act, Action, JAVA_ITEMS, Pair, Refused, Taken, digits, logical};
 use crate::difference::Difference;
 use crate::types::{Id, Kind, Schema};
 use crate::value::Value;
@@ -171,6 +171,16 @@ impl<'p> Reading<'p, '_> {
         }
     }
 
+    fn decimal(&self, side: Side, id: Id, bytes: Vec<u8>) -> Taken<Vec<u8>> {
+        let node = &self.schema(side).nodes[id];
+        let fits =
+            logical(node).is_none_or(|l| l.word != "decimal" || digits(&bytes) <= l.precision);
+        match fits || !self.keeps(Difference::DecimalDigits) {
+            true => Ok(bytes),
+            false => Err(Refused),
+        }
+    }
+
     fn read(&mut self, side: Side, id: Id) -> Taken<Value> {
         let schema = self.schema(side);
         Ok(match schema.kind(id) {
@@ -192,12 +202,18 @@ impl<'p> Reading<'p, '_> {
                 let bytes = self.take(8)?;
                 Value::Double(u64::from_le_bytes(bytes.try_into().expect("eight")))
             }
-            Kind::Bytes => Value::Bytes(self.sized()?),
+            Kind::Bytes => {
+                let bytes = self.sized()?;
+                Value::Bytes(self.decimal(side, id, bytes)?)
+            }
             Kind::String => {
                 let bytes = self.sized()?;
                 Value::String(self.text(bytes)?)
             }
-            Kind::Fixed(_, size) => Value::Fixed(self.take(*size)?.to_vec()),
+            Kind::Fixed(_, size) => {
+                let bytes = self.take(*size)?.to_vec();
+                Value::Fixed(self.decimal(side, id, bytes)?)
+            }
             Kind::Enum(_, symbols, _) => {
                 let index = usize::try_from(self.int()?).map_err(|_| Refused)?;
                 match index < symbols.len() {

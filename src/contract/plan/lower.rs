@@ -167,6 +167,7 @@ impl Lowering<'_> {
             }
             Action::Branches(actions) => self.union(node, actions, way, wanted),
             Action::Promote(promotion) => self.promoted(node, *promotion),
+            Action::Digits(precision) => self.digits(node, *precision),
             Action::Enum(symbols) => self.symbols(symbols),
             Action::Refuse(_) => self.emit(Op::Refuse),
             Action::Same | Action::Items(_) | Action::Entries(_) | Action::Record { .. } => {
@@ -225,6 +226,18 @@ impl Lowering<'_> {
             Promotion::LongFloat => Op::LongFloat,
             Promotion::LongDouble => Op::LongDouble,
             Promotion::FloatDouble => Op::FloatDouble,
+        });
+    }
+
+    /// Bytes or fixed that only the reader takes for a decimal.
+    fn digits(&mut self, node: NodeId, precision: usize) {
+        let precision = position(precision);
+        self.emit(match &self.writer.node(node).kind {
+            Kind::Fixed(fixed) => Op::FixedDecimal {
+                size: position(fixed.size),
+                precision,
+            },
+            _ => Op::Decimal(precision),
         });
     }
 
@@ -567,7 +580,7 @@ impl Lowering<'_> {
         let actions = &self.resolution.actions;
         match (&actions[action], &self.writer.node(node).kind) {
             // What is refused leaves no bytes.
-            (Action::Same | Action::Refuse(_), _) => true,
+            (Action::Same | Action::Digits(_) | Action::Refuse(_), _) => true,
             (Action::Promote(promotion), _) => matches!(
                 promotion,
                 Promotion::IntLong | Promotion::StringBytes | Promotion::BytesString
