@@ -6,6 +6,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value as Json, json};
 
 use super::decimal;
+use super::encode::encode_node;
 use super::schema::{Kind, Logical, NodeId, Schema};
 use super::value::Value;
 
@@ -28,6 +29,59 @@ pub(super) struct Generator {
     shape: Shape,
     names: Vec<String>,
     count: usize,
+}
+
+/// The bytes of a value with every array and map in blocks that state their size: two where there are several elements.
+pub(super) fn sized_blocks(schema: &Schema, node: NodeId, value: &Value, out: &mut Vec<u8>) {
+    let blocks = |elements: Vec<Vec<u8>>, out: &mut Vec<u8>| {
+        let (first, rest) = elements.split_at(elements.len().div_ceil(2));
+        for block in [first, rest].into_iter().filter(|block| !block.is_empty()) {
+            let bytes = block.concat();
+            long(-i64::try_from(block.len()).expect("few"), out);
+            long(i64::try_from(bytes.len()).expect("few"), out);
+            out.extend(bytes);
+        }
+        out.push(0);
+    };
+    match (&schema.node(node).kind, value) {
+        (Kind::Union(branches), Value::Union(branch, inner)) => {
+            long(i64::try_from(*branch).expect("few"), out);
+            sized_blocks(schema, branches[*branch], inner, out);
+        }
+        (Kind::Record(record), Value::Record(values)) => {
+            for (field, value) in record.fields.iter().zip(values) {
+                sized_blocks(schema, field.node, value, out);
+            }
+        }
+        (Kind::Array(item), Value::Array(items)) => {
+            let element = |value| {
+                let mut bytes = Vec::new();
+                sized_blocks(schema, *item, value, &mut bytes);
+                bytes
+            };
+            blocks(items.iter().map(element).collect(), out);
+        }
+        (Kind::Map(of), Value::Map(entries)) => {
+            let element = |(key, value): &(String, Value)| {
+                let mut bytes = Vec::new();
+                long(i64::try_from(key.len()).expect("few"), &mut bytes);
+                bytes.extend(key.as_bytes());
+                sized_blocks(schema, *of, value, &mut bytes);
+                bytes
+            };
+            blocks(entries.iter().map(element).collect(), out);
+        }
+        _ => encode_node(schema, node, value, out).expect("fits"),
+    }
+}
+
+fn long(value: i64, out: &mut Vec<u8>) {
+    let mut number = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    while number >= 0x80 {
+        out.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    out.push(number.to_le_bytes()[0]);
 }
 
 /// Random changes to a schema, from writer to reader.

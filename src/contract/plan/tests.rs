@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 
+use super::program::Op;
 use super::*;
-use crate::contract::arbitrary::{ANY, Evolution, Generator};
+use crate::contract::arbitrary::{ANY, Evolution, Generator, sized_blocks};
 use crate::contract::encode::encode;
 use crate::contract::schema::Kind;
 use crate::contract::value::Value;
@@ -214,6 +215,8 @@ proptest! {
         let mut bytes = Vec::new();
         encode(&writer, &value, &mut bytes).expect("fits");
         let limits = Limits { elements: 10_000, ..Limits::default() };
+        let mut sized = Vec::new();
+        sized_blocks(&writer, writer.root, &value, &mut sized);
         for _ in 0..3 {
             let reader = evolution.evolve(&text);
             let Ok(reader) = Schema::parse(&reader, &[]) else { continue };
@@ -225,6 +228,7 @@ proptest! {
                 agree(&writer, &reader, &bytes[..cut % bytes.len()], &limits);
             }
             corrupt_varint(&writer, &reader, &bytes, at, &limits);
+            agree(&writer, &reader, &sized, &limits);
         }
     }
 }
@@ -255,4 +259,163 @@ fn the_random_pairs_cover_what_a_plan_does() {
         }
     }
     assert!(seen.iter().all(|count| *count > 30), "{seen:?}");
+}
+
+/// A deliberate bug: changes the first instruction that it can, and says whether there was one.
+type Bug = fn(&mut Op) -> bool;
+
+fn swap(op: &mut Op, from: impl Fn(Op) -> Option<Op>) -> bool {
+    let Some(to) = from(*op) else { return false };
+    *op = to;
+    true
+}
+
+const BUGS: &[(&str, Bug)] = &[
+    ("any byte is a boolean", |op| {
+        swap(op, |op| (op == Op::Boolean).then_some(Op::Skip(1)))
+    }),
+    ("an int of 64 bits", |op| {
+        swap(op, |op| (op == Op::Int).then_some(Op::Long))
+    }),
+    ("a text of any bytes", |op| {
+        swap(op, |op| (op == Op::Text).then_some(Op::Bytes))
+    }),
+    ("a symbol too many", |op| {
+        swap(op, |op| match op {
+            Op::Enum(count) => Some(Op::Enum(count + 1)),
+            _ => None,
+        })
+    }),
+    ("the other branch is the null one", |op| {
+        swap(op, |op| match op {
+            Op::Nullable { null, over } => Some(Op::Nullable {
+                null: 1 - null,
+                over,
+            }),
+            _ => None,
+        })
+    }),
+    ("a block that keeps the size it had", |op| {
+        swap(op, |op| match op {
+            Op::Array {
+                body,
+                same: false,
+                depth,
+            } => Some(Op::Array {
+                body,
+                same: true,
+                depth,
+            }),
+            _ => None,
+        })
+    }),
+    ("a float where a double should be", |op| {
+        swap(op, |op| (op == Op::IntDouble).then_some(Op::IntFloat))
+    }),
+    ("a dropped field that stays", |op| {
+        swap(op, |op| (op == Op::Resume).then_some(Op::Empty(0)))
+    }),
+    ("a default cut short", |op| {
+        swap(op, |op| match op {
+            Op::Constant(from, to) if to > from => Some(Op::Constant(from, to - 1)),
+            _ => None,
+        })
+    }),
+    ("fields in the writer's order", |op| {
+        swap(op, |op| match op {
+            Op::Reorder(_) => Some(Op::Empty(0)),
+            _ => None,
+        })
+    }),
+    ("a symbol by the writer's index", |op| {
+        swap(op, |op| match op {
+            Op::Symbol { count, .. } => Some(Op::Enum(count)),
+            _ => None,
+        })
+    }),
+    ("a decimal of any length", |op| {
+        swap(op, |op| match op {
+            Op::Decimal(_) => Some(Op::Bytes),
+            _ => None,
+        })
+    }),
+    ("a fixed that is a byte short", |op| {
+        swap(op, |op| match op {
+            Op::Skip(size) if size > 0 => Some(Op::Skip(size - 1)),
+            _ => None,
+        })
+    }),
+    ("a position one instruction late", |op| {
+        swap(op, |op| match op {
+            Op::Mark(mark) => Some(Op::MarkInside(mark, 1)),
+            _ => None,
+        })
+    }),
+    ("a value that is refused passes", |op| {
+        swap(op, |op| (op == Op::Refuse).then_some(Op::Empty(0)))
+    }),
+];
+
+/// What `agree` looks at, without a word.
+fn differs(plan: &Plan, reader: &Schema, paths: &[Vec<usize>], bytes: &[u8]) -> bool {
+    let (limits, mut scratch) = (Limits::default(), Scratch::default());
+    let tree =
+        decode::decode(&plan.writer, bytes, &limits).and_then(|value| plan.resolution.apply(value));
+    let run =
+        std::panic::AssertUnwindSafe(|| match (plan.run(bytes, &limits, &mut scratch), tree) {
+            (Ok(view), Ok(value)) => {
+                if decode::decode(reader, view.bytes, &limits).as_ref() != Ok(&value) {
+                    return true;
+                }
+                for (path, mark) in paths.iter().zip(view.marks) {
+                    marked(reader, &value, path, *mark, view.bytes);
+                }
+                false
+            }
+            (Err(one), Err(other)) => one != other,
+            _ => true,
+        });
+    // A bug that makes the walk run out of its bounds shows itself.
+    std::panic::catch_unwind(run).unwrap_or(true)
+}
+
+#[test]
+fn deliberate_bugs_in_a_plan_are_each_caught() {
+    let quiet = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let missed: Vec<_> = BUGS
+        .iter()
+        .filter(|(_, bug)| !(0..6000).any(|seed| catches(seed, *bug)))
+        .map(|(name, _)| *name)
+        .collect();
+    std::panic::set_hook(quiet);
+    assert!(missed.is_empty(), "not caught: {missed:?}");
+}
+
+fn catches(seed: u64, bug: Bug) -> bool {
+    let (text, writer, value) = Generator::pair(seed, ANY);
+    let Ok(reader) = Schema::parse(&Evolution::new(seed).evolve(&text), &[]) else {
+        return false;
+    };
+    let paths = paths(&reader);
+    let Ok(mut plan) = Plan::compile(&writer, &reader, &paths) else {
+        return false;
+    };
+    if !plan.program.code.iter_mut().any(bug) {
+        return false;
+    }
+    let mut bytes = Vec::new();
+    encode(&writer, &value, &mut bytes).expect("fits");
+    let mut sized = Vec::new();
+    sized_blocks(&writer, writer.root, &value, &mut sized);
+    let flipped = |at: usize| {
+        let mut corrupt = bytes.clone();
+        corrupt[at / 4] ^= [0x01, 0x02, 0x80, 0xFF][at % 4];
+        corrupt
+    };
+    let corrupt = (0..4 * bytes.len().min(20)).map(flipped);
+    [bytes.clone(), sized]
+        .into_iter()
+        .chain(corrupt)
+        .any(|bytes| differs(&plan, &reader, &paths, &bytes))
 }
