@@ -6,6 +6,7 @@ pub mod completions;
 pub mod demo;
 pub mod flow;
 pub mod init;
+pub mod produce;
 pub mod run;
 pub mod schema;
 
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::{diagnose, fault::Fault};
 use crate::telemetry::{self, LogFormat};
 
 /// Something is wrong with what was checked.
@@ -110,6 +112,20 @@ pub(crate) fn complain(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
+/// Faults of the configuration, for a person.
+pub(crate) fn complain_of(faults: &[Fault]) {
+    let text = diagnose::render(faults, telemetry::coloured());
+    complain(text.trim_end());
+}
+
+/// What is legal there and likely not meant; nothing for none.
+pub(crate) fn warn_of(warnings: &[Fault]) {
+    if !warnings.is_empty() {
+        let text = diagnose::render_warnings(warnings, telemetry::coloured());
+        complain(text.trim_end());
+    }
+}
+
 /// The environment, as the configuration interpolates it.
 pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
@@ -126,11 +142,13 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// The configuration of a command that only borrows addresses and schemas from it.
 fn load_config(path: &std::path::Path) -> anyhow::Result<crate::config::model::Config> {
     match crate::config::load(path, &environment) {
-        Ok(loaded) => Ok(loaded.config),
-        Err(faults) => Err(anyhow::anyhow!(
-            "{}",
-            crate::config::diagnose::render(&faults, false)
-        )),
+        Ok(loaded) => {
+            warn_of(&loaded.warnings);
+            Ok(loaded.config)
+        }
+        Err(faults) => {
+            let text = diagnose::render(&faults, telemetry::coloured());
+            Err(anyhow::anyhow!("{}", text.trim_end()))
+        }
     }
 }
-pub mod produce;

@@ -13,6 +13,9 @@ pub struct Fault {
     pub message: String,
     /// What to do, or what was likely meant.
     pub hint: Option<String>,
+    /// Where in a text of the configuration it stands: where that text begins, and how many of its characters come
+    /// before. In a text over several lines only the [`Source`](super::source::Source) knows the place of each.
+    pub within: Option<(Place, usize)>,
     /// The line it stands on, once a [`Source`](super::source::Source) has added it.
     pub snippet: Option<Box<Snippet>>,
 }
@@ -36,6 +39,7 @@ impl Fault {
             text: text.into(),
             message: message.into(),
             hint: None,
+            within: None,
             snippet: None,
         }
     }
@@ -48,6 +52,13 @@ impl Fault {
             column: 0,
         };
         Fault::new(&place, "", message)
+    }
+
+    /// The same fault, known to stand behind so many characters of the text that begins at a place.
+    #[must_use]
+    pub fn within(mut self, text: &Place, offset: usize) -> Self {
+        self.within = Some((text.clone(), offset));
+        self
     }
 
     /// The same fault, with a hint.

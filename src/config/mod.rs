@@ -12,6 +12,7 @@ mod keys;
 mod load;
 mod lower;
 pub mod model;
+mod origin;
 mod properties;
 mod redact;
 mod reference;

@@ -89,7 +89,7 @@ pub(crate) const WALLS: &[Wall] = &[
     },
     Wall {
         what: "saphyr_parser",
-        only: &["config::tree"],
+        only: &["config::tree", "config::origin"],
         why: "everything behind the tree sees values with places, not YAML",
     },
     Wall {
