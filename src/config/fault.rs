@@ -15,7 +15,7 @@ pub struct Fault {
     pub hint: Option<String>,
     /// Where in a text of the configuration it stands: where that text begins, and how many of its characters come
     /// before. In a text over several lines only the [`Source`](super::source::Source) knows the place of each.
-    pub within: Option<(Place, usize)>,
+    pub within: Option<Box<(Place, usize)>>,
     /// The line it stands on, once a [`Source`](super::source::Source) has added it.
     pub snippet: Option<Box<Snippet>>,
 }
@@ -57,7 +57,7 @@ impl Fault {
     /// The same fault, known to stand behind so many characters of the text that begins at a place.
     #[must_use]
     pub fn within(mut self, text: &Place, offset: usize) -> Self {
-        self.within = Some((text.clone(), offset));
+        self.within = Some(Box::new((text.clone(), offset)));
         self
     }
 

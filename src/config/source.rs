@@ -119,7 +119,7 @@ impl Source {
 
     /// The place of a character of a text that the file writes in another way.
     fn settle(&self, fault: &mut Fault) {
-        let Some((text, offset)) = &fault.within else {
+        let Some((text, offset)) = fault.within.as_deref() else {
             return;
         };
         let rewritten = self.rewritten.iter().find(|other| other.place == *text);
