@@ -171,7 +171,7 @@ impl<'a> Checker<'a> {
             message.push_str(&format!(" (it holds `{value}`)"));
         }
         let mut fault = Fault::new(&node.place, text, message);
-        fault.hint = problem.hint;
+        fault.hint = problem.hint.map(String::into_boxed_str);
         self.faults.push(fault);
     }
 
@@ -407,7 +407,7 @@ impl<'a> Checker<'a> {
                 }
                 if let Err(problem) = properties::check(written, &scalar.text) {
                     let mut fault = Fault::new(&name.place, &name.raw, problem.message);
-                    fault.hint = problem.hint;
+                    fault.hint = problem.hint.map(String::into_boxed_str);
                     self.faults.push(fault);
                 }
             }

@@ -12,7 +12,7 @@ pub struct Fault {
     /// What is wrong.
     pub message: String,
     /// What to do, or what was likely meant.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
     /// Where in a text of the configuration it stands: where that text begins, and how many of its characters come
     /// before. In a text over several lines only the [`Source`](super::source::Source) knows the place of each.
     pub within: Option<Box<(Place, usize)>>,
@@ -64,7 +64,7 @@ impl Fault {
     /// The same fault, with a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(hint.into().into_boxed_str());
         self
     }
 }
