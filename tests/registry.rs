@@ -1071,5 +1071,6 @@ x-a-order  registered           3        1  BACKWARD -> BACKWARD_TRANSITIVE
     std::fs::write(&money, "{").expect("written");
     let (exit, _, log) = run(&args);
     assert_eq!(exit, code(2));
-    assert!(log.contains("x-money.avsc: not JSON"), "{log}");
+    assert!(log.contains("x-money.avsc:1:"), "{log}");
+    assert!(log.contains("not JSON"), "{log}");
 }

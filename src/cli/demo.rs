@@ -49,7 +49,10 @@ pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(USAGE));
         }
         Err(error) => {
-            complain(&format!("driftgate: --duration: {}", error.message));
+            let hint = error
+                .hint
+                .map_or(String::new(), |hint| format!(" ({hint})"));
+            complain(&format!("driftgate: --duration: {}{hint}", error.message));
             return Ok(ExitCode::from(USAGE));
         }
     };

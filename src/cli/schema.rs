@@ -8,10 +8,13 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::config::diagnose;
+use crate::config::fault::Fault;
 use crate::config::model::{Config, Registry, RegistryAuth, RegistryTls};
 use crate::contract::registry::RegistryClient;
 use crate::review::files::{self, Target};
 use crate::review::register::{self, Outcome, Report};
+use crate::telemetry;
 
 const FINDINGS: u8 = 1;
 const USAGE: u8 = 2;
@@ -111,9 +114,8 @@ pub fn register(
             return Ok(ExitCode::from(USAGE));
         }
         Err(faults) => {
-            for fault in faults {
-                writeln!(log, "{fault}")?;
-            }
+            let text = diagnose::render(&faults, telemetry::coloured());
+            writeln!(log, "{}", text.trim_end())?;
             return Ok(ExitCode::from(USAGE));
         }
     };
@@ -162,12 +164,17 @@ pub fn register(
     })
 }
 
-fn targets(args: &RegisterArgs, config: Option<&Config>) -> Result<Vec<Target>, Vec<String>> {
+fn targets(args: &RegisterArgs, config: Option<&Config>) -> Result<Vec<Target>, Vec<Fault>> {
     match (&args.dir, config) {
         _ if !args.files.is_empty() => Ok(args.files.iter().map(Target::of_file).collect()),
         (Some(dir), _) => files::of_dir(dir).map_err(|fault| vec![fault]),
         (None, Some(config)) => Ok(files::of_config(config)),
-        (None, None) => files::of_dir(Path::new("schemas")).map_err(|fault| vec![fault]),
+        (None, None) => files::of_dir(Path::new("schemas")).map_err(|fault| {
+            vec![
+                fault
+                    .hint("name the files, or --dir with their folder, or a configuration with -c"),
+            ]
+        }),
     }
 }
 

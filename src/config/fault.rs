@@ -31,6 +31,20 @@ pub struct Snippet {
     pub width: usize,
 }
 
+/// On one line, for where there is no room for its own.
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.place.line {
+            0 => write!(f, "{}: {}", self.place.file, self.message)?,
+            _ => write!(f, "{}: {}", self.place, self.message)?,
+        }
+        match &self.hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Fault {
     /// A fault without a hint.
     pub fn new(place: &Place, text: impl Into<String>, message: impl Into<String>) -> Self {

@@ -17,7 +17,7 @@ mod properties;
 mod redact;
 mod reference;
 pub mod rules;
-mod scalar;
+pub(crate) mod scalar;
 pub mod schema;
 pub mod source;
 mod steps;

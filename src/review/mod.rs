@@ -2,4 +2,5 @@
 //! registered, in an order in which every reference exists. Knows nothing of records and topics.
 
 pub mod files;
+mod names;
 pub mod register;
