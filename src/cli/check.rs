@@ -21,7 +21,10 @@ use crate::review::register;
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  driftgate check -c driftgate.yaml\n  driftgate check --offline            # in a review, without broker and registry\n  driftgate check --print-schema > driftgate.schema.json"
+    after_help = "Examples:\n  driftgate check -c driftgate.yaml\n  driftgate check --offline            # in a review, without broker and registry\n  driftgate check --print-schema > driftgate.schema.json
+
+Exit codes: 0 nothing is wrong, 1 broker or registry say something else than the configuration, 2 wrong usage, or the
+configuration, a schema, a rule or a step is wrong, 3 broker or registry could not be asked."
 )]
 pub struct CheckArgs {
     /// The configuration file.

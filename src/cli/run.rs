@@ -18,7 +18,10 @@ use crate::status;
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  driftgate run -c driftgate.yaml\n  driftgate run --embedded -c driftgate.yaml   # no Kafka needed: a broker and a registry in this process"
+    after_help = "Examples:\n  driftgate run -c driftgate.yaml\n  driftgate run --embedded -c driftgate.yaml   # no Kafka needed: a broker and a registry in this process
+
+Exit codes: 0 it drained after SIGTERM or SIGINT, 2 wrong usage, or the configuration, a schema or a topic is refused,
+3 the broker or a part of this process could not be had, 130 a second signal ended it without a drain."
 )]
 pub struct RunArgs {
     /// The configuration file.

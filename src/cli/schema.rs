@@ -3,22 +3,18 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::{COULD_NOT_RUN, FINDINGS, Output, USAGE};
 use crate::config::diagnose;
 use crate::config::fault::Fault;
-use crate::config::model::{Config, Registry, RegistryAuth, RegistryTls};
+use crate::config::model::Config;
 use crate::contract::registry::RegistryClient;
 use crate::review::files::{self, Target};
 use crate::review::register::{self, Outcome, Report};
 use crate::telemetry;
-
-const FINDINGS: u8 = 1;
-const USAGE: u8 = 2;
-const COULD_NOT_RUN: u8 = 3;
 
 /// The subcommands of `schema`.
 #[derive(Debug, Subcommand)]
@@ -59,17 +55,8 @@ pub struct RegisterArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Form of the result on stdout
-    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
-    pub output: OutputFormat,
-}
-
-/// The form of a listing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
-    /// Columns.
-    Table,
-    /// One JSON array.
-    Json,
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: Output,
 }
 
 /// Runs a `schema` command. `load_config` reads a configuration file; an error of it is a usage error.
@@ -119,7 +106,7 @@ pub fn register(
             return Ok(ExitCode::from(USAGE));
         }
     };
-    let client = match RegistryClient::new(&registry(args, config)) {
+    let client = match RegistryClient::new(&super::registry(config, args.registry.as_deref())) {
         Ok(client) => client,
         Err(error) => {
             writeln!(log, "{error}")?;
@@ -178,30 +165,13 @@ fn targets(args: &RegisterArgs, config: Option<&Config>) -> Result<Vec<Target>, 
     }
 }
 
-fn registry(args: &RegisterArgs, config: Option<&Config>) -> Registry {
-    let mut registry = match config {
-        Some(config) => config.registry.clone(),
-        None => Registry {
-            url: std::env::var("SCHEMA_REGISTRY_URL")
-                .unwrap_or_else(|_| "http://localhost:8081".to_owned()),
-            auth: RegistryAuth::None,
-            tls: RegistryTls::default(),
-            timeout: Duration::from_secs(10),
-        },
-    };
-    if let Some(url) = &args.registry {
-        registry.url.clone_from(url);
-    }
-    registry
-}
-
-fn show(report: &Report, format: OutputFormat, out: &mut dyn Write) -> io::Result<()> {
+fn show(report: &Report, format: Output, out: &mut dyn Write) -> io::Result<()> {
     match format {
-        OutputFormat::Json => {
+        Output::Json => {
             serde_json::to_writer_pretty(&mut *out, &report.outcomes)?;
             writeln!(out)
         }
-        OutputFormat::Table => table(&report.outcomes, out),
+        Output::Table => table(&report.outcomes, out),
     }
 }
 

@@ -82,3 +82,14 @@ impl Fault {
         self
     }
 }
+
+/// Why a file or folder cannot be used, in words.
+pub(crate) fn cannot(what: &str, error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file or folder".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "its permissions keep this user out".to_owned(),
+        std::io::ErrorKind::IsADirectory => "this is a folder, not a file".to_owned(),
+        std::io::ErrorKind::NotADirectory => "this is a file, not a folder".to_owned(),
+        _ => format!("cannot {what} it: {error}"),
+    }
+}

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::names::{Names, PRIMITIVES, full_name};
 use crate::config;
-use crate::config::fault::Fault;
+use crate::config::fault::{Fault, cannot};
 use crate::config::model::{Config, Place, SchemaSource};
 use crate::config::scalar::closest;
 use crate::config::source::Source;
@@ -364,16 +364,6 @@ fn at(
     let mut fault = Fault::new(&place, written, message);
     Source::new(&file, text, Vec::new(), false).locate(&mut fault);
     fault
-}
-
-fn cannot(what: &str, error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file or folder".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "its permissions keep this user out".to_owned(),
-        std::io::ErrorKind::IsADirectory => "this is a folder, not a file".to_owned(),
-        std::io::ErrorKind::NotADirectory => "this is a file, not a folder".to_owned(),
-        _ => format!("cannot {what} it: {error}"),
-    }
 }
 
 /// Depth first, dependencies before dependents.
