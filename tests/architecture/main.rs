@@ -7,7 +7,6 @@
 mod reader;
 mod rules;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -122,12 +121,16 @@ fn unused(all: &[Named]) -> Vec<String> {
     unused
 }
 
-fn of_the_tree() -> Vec<Named> {
-    let mut reader = Reader::of_disk();
+fn the_tree() -> Reader {
+    let mut reader = Reader::of(|path| std::fs::read_to_string(path).ok());
     let src = PathBuf::from("src");
     reader.file(&src.join("lib.rs"), &[], &src);
     reader.file(&src.join("main.rs"), &[], &src);
-    reader.named.into_iter().collect()
+    reader
+}
+
+fn of_the_tree() -> Vec<Named> {
+    the_tree().named.into_iter().collect()
 }
 
 #[test]
@@ -160,32 +163,13 @@ fn every_source_file_is_read() {
     }
     let mut all = Vec::new();
     files(Path::new("src"), &mut all);
-    let named = of_the_tree();
-    let read: BTreeSet<&str> = named
-        .iter()
-        .filter_map(|named| Some(named.place.rsplit_once(':')?.0))
-        .collect();
-    // What is left out says so at its head, or only names modules.
+    let tree = the_tree();
     let missed: Vec<_> = all
         .iter()
-        .map(|path| path.display().to_string())
-        .filter(|path| !read.contains(path.as_str()))
-        .filter(|path| {
-            let text = std::fs::read_to_string(path).unwrap();
-            let file = syn::parse_file(&text).unwrap();
-            let modules = |item: &syn::Item| matches!(item, syn::Item::Mod(_));
-            !file.items.iter().all(modules)
-        })
-        .filter(|path| !is_test_file(path))
+        .filter(|path| !tree.read.contains(*path) && !tree.is_test(path))
         .collect();
     assert!(missed.is_empty(), "not read: {missed:?}");
-}
-
-/// Declared under `#[cfg(test)]`.
-fn is_test_file(path: &str) -> bool {
-    ["tests.rs", "testing.rs", "arbitrary.rs"]
-        .iter()
-        .any(|name| path.ends_with(name))
+    assert!(tree.is_test(Path::new("src/expr/tests.rs")));
 }
 
 /// What a tree of small files breaks: the place of each, and what is named there.
@@ -194,10 +178,7 @@ fn check(files: &'static [(&'static str, &'static str)], expect: &[(&str, &str)]
         let found = files.iter().find(|(name, _)| Path::new(name) == path);
         found.map(|(_, text)| (*text).to_owned())
     };
-    let mut reader = Reader {
-        named: BTreeSet::new(),
-        open: Box::new(open),
-    };
+    let mut reader = Reader::of(open);
     reader.file(Path::new("lib.rs"), &[], Path::new(""));
     let named: Vec<Named> = reader.named.into_iter().collect();
     let found = breaches(&named);

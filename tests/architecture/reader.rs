@@ -2,7 +2,7 @@
 //! under `#[cfg(test)]` is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::spanned::Spanned as _;
@@ -25,16 +25,27 @@ type Open = dyn Fn(&Path) -> Option<String>;
 /// Reads the tree of modules below a root file; test modules are left out.
 pub(crate) struct Reader {
     pub(crate) named: BTreeSet<Named>,
+    /// The files that were read.
+    pub(crate) read: BTreeSet<PathBuf>,
+    /// Where modules stand that are declared under `#[cfg(test)]`: a file, and a folder with what is below it.
+    pub(crate) tests: BTreeSet<PathBuf>,
     /// Where files come from: the disk, or a test.
     pub(crate) open: Box<Open>,
 }
 
 impl Reader {
-    pub(crate) fn of_disk() -> Reader {
+    pub(crate) fn of(open: impl Fn(&Path) -> Option<String> + 'static) -> Reader {
         Reader {
             named: BTreeSet::new(),
-            open: Box::new(|path| std::fs::read_to_string(path).ok()),
+            read: BTreeSet::new(),
+            tests: BTreeSet::new(),
+            open: Box::new(open),
         }
+    }
+
+    /// Whether a file is no code of the product.
+    pub(crate) fn is_test(&self, path: &Path) -> bool {
+        self.tests.iter().any(|test| path.starts_with(test))
     }
 
     /// Reads a file and those of the modules that it declares; `children` is the folder of these.
@@ -42,6 +53,7 @@ impl Reader {
         let text = (self.open)(path).unwrap_or_else(|| panic!("{}: not there", path.display()));
         let file =
             syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        self.read.insert(path.to_owned());
         self.items(&file.items, path, module, children);
     }
 
@@ -56,7 +68,15 @@ impl Reader {
         for (segments, alias) in imports {
             names.insert(alias, absolute(&segments, module, &BTreeMap::new()));
         }
-        for item in items.iter().filter(|item| !is_test(attributes(item))) {
+        for item in items {
+            if is_test(attributes(item)) {
+                if let syn::Item::Mod(inner) = item {
+                    let folder = children.join(inner.ident.to_string());
+                    self.tests.insert(folder.with_extension("rs"));
+                    self.tests.insert(folder);
+                }
+                continue;
+            }
             if let syn::Item::Mod(inner) = item {
                 let name = inner.ident.to_string();
                 let below = [module, std::slice::from_ref(&name)].concat();
