@@ -390,7 +390,10 @@ fn faults_of_names_and_interpolation() {
     );
     check("", &[(0, 0, "", "holds nothing")]);
     check("# nothing\n", &[(0, 0, "", "holds nothing")]);
-    check("- a\n", &[(1, 1, "", "`the file` is a list")]);
+    check(
+        "- a\n",
+        &[(1, 1, "", "the file is a list; expected a mapping")],
+    );
     check("kafka: {}\n", &[(1, 1, "", "`pipelines` is missing")]);
     check(
         "pipelines: {}\n",

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::StatusCode;
-use driftgate::cli::schema::{OutputFormat, RegisterArgs};
+use driftgate::cli::Output;
+use driftgate::cli::schema::RegisterArgs;
 use driftgate::config::model::{Registry, RegistryAuth, RegistryTls, Secret};
 use driftgate::contract::cache::{Answer, CacheSettings, RegistryState, SchemaCache};
 use driftgate::contract::registry::{Reference, RegistryClient, RegistryError, SchemaKind};
@@ -1014,7 +1015,7 @@ fn args(dir: &Path, url: &str) -> RegisterArgs {
         config: None,
         registry: Some(url.to_owned()),
         dry_run: false,
-        output: OutputFormat::Table,
+        output: Output::Table,
     }
 }
 
@@ -1042,7 +1043,7 @@ x-a-order  registered           3        1  BACKWARD -> BACKWARD_TRANSITIVE
     };
     assert_eq!(lines(&out), lines(expect));
 
-    args.output = OutputFormat::Json;
+    args.output = Output::Json;
     let (exit, out, _) = run(&args);
     let outcomes: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(exit, code(0));
@@ -1052,7 +1053,7 @@ x-a-order  registered           3        1  BACKWARD -> BACKWARD_TRANSITIVE
     let money = dir.path().join("x-money.avsc");
     let text = std::fs::read_to_string(&money).expect("readable");
     std::fs::write(&money, text.replace("long", "string")).expect("written");
-    args.output = OutputFormat::Table;
+    args.output = Output::Table;
     let (exit, out, _) = run(&args);
     assert_eq!(exit, code(1));
     assert!(
@@ -1071,5 +1072,6 @@ x-a-order  registered           3        1  BACKWARD -> BACKWARD_TRANSITIVE
     std::fs::write(&money, "{").expect("written");
     let (exit, _, log) = run(&args);
     assert_eq!(exit, code(2));
-    assert!(log.contains("x-money.avsc: not JSON"), "{log}");
+    assert!(log.contains("x-money.avsc:1:"), "{log}");
+    assert!(log.contains("not JSON"), "{log}");
 }

@@ -91,8 +91,34 @@ fn kafka(view: View<'_>, cx: &mut Lowering<'_>) -> Kafka {
                 .push(Fault::new(&entry.key.place, &entry.key.raw, message));
         }
     }
+    let bootstrap_servers = view.text("bootstrap_servers").unwrap_or_default();
+    for server in bootstrap_servers.split(',').map(str::trim) {
+        let place = view.value_place("bootstrap_servers");
+        let address = server.split_once("://").map_or(server, |(_, rest)| rest);
+        // What stands in the brackets of an IPv6 address is no port.
+        let bare = address.rsplit_once(']').map_or(address, |(_, rest)| rest);
+        match bare.rsplit_once(':').map(|(_, port)| port.parse::<u16>()) {
+            _ if bootstrap_servers.is_empty() => {}
+            _ if address.is_empty() => {
+                let message = "a broker's address is empty here";
+                cx.faults
+                    .push(Fault::new(place, "", message).hint("host:port, separated by commas"));
+            }
+            Some(Ok(1..)) => {}
+            Some(_) => {
+                let message = format!("`{address}` has no port between 1 and 65535");
+                cx.faults
+                    .push(Fault::new(place, "", message).hint("host:port, separated by commas"));
+            }
+            None => {
+                let message = format!("`{address}` has no port, so it is 9092");
+                cx.warnings
+                    .push(Fault::new(place, "", message).hint(format!("write {address}:9092")));
+            }
+        }
+    }
     Kafka {
-        bootstrap_servers: view.text("bootstrap_servers").unwrap_or_default(),
+        bootstrap_servers,
         properties,
         group_instance_id: view.text("group_instance_id"),
     }
