@@ -54,8 +54,9 @@ pub(crate) const WALLS: &[Wall] = &[
     },
     Wall {
         what: "reqwest",
-        only: &["contract::registry", "transform::lookup::client"],
-        why: "HTTP is asked by the registry client and by lookups, whose failures are classified there",
+        only: &["alert", "contract::registry", "transform::lookup::client"],
+        why: "HTTP is asked by the registry client and by lookups, whose failures are classified there, and by alerts, \
+              whose failures change nothing",
     },
     Wall {
         what: "reqwest_middleware",
@@ -137,8 +138,9 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("metrics", &["error", "health", "contract::cache"]),
     ("telemetry", &["error"]),
     ("failure_log", &["config", "error"]),
-    ("status", &["health", "metrics"]),
+    ("status", &["health", "metrics", "telemetry"]),
     ("admin", &["config", "error", "health", "metrics"]),
+    ("alert", &["config", "error"]),
     // The stages. None knows the one beside it, nor who calls it.
     ("native", &["error", "record"]),
     (
@@ -160,6 +162,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "pipeline",
         &[
+            "alert",
             "config",
             "contract",
             "error",
@@ -203,6 +206,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "admin",
             "build",
+            "alert",
             "config",
             "contract",
             "embedded::broker",
