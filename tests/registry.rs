@@ -207,6 +207,44 @@ fn an_incompatible_schema_is_refused_with_reasons_and_a_wrong_one_too() {
     });
 }
 
+/// At a level that is about the latest version alone, an earlier one has no say, wherever the registry would look.
+#[test]
+fn a_level_that_is_not_transitive_asks_for_the_latest_version_alone() {
+    on_each(async |client, prefix| {
+        let subject = format!("{prefix}-value");
+        let with = |fields: &str| {
+            format!(
+                r#"{{"type":"record","name":"R","fields":[{{"name":"id","type":"string"}}{fields}]}}"#
+            )
+        };
+        let text = with(r#",{"name":"x","type":"string"}"#);
+        client
+            .register(&subject, &text, &[])
+            .await
+            .expect("the first");
+        client
+            .set_compatibility(&subject, "BACKWARD")
+            .await
+            .expect("a level");
+        client
+            .register(&subject, &with(""), &[])
+            .await
+            .expect("the second");
+        let number = with(r#",{"name":"x","type":"int","default":0}"#);
+        let reasons = client.check_compatible(&subject, &number, &[]).await;
+        assert_eq!(reasons, Ok(Vec::new()), "it reads the second");
+        client
+            .set_compatibility(&subject, "BACKWARD_TRANSITIVE")
+            .await
+            .expect("a level");
+        let reasons = client.check_compatible(&subject, &number, &[]).await;
+        assert!(
+            reasons.is_ok_and(|reasons| !reasons.is_empty()),
+            "and not the first"
+        );
+    });
+}
+
 fn order_files(prefix: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &str| {

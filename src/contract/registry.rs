@@ -393,13 +393,19 @@ impl RegistryClient {
                 .post(self.at(&format!("{path}{version}?verbose=true")));
             self.send::<Verdict>(request.body(body.clone())).await
         };
-        // Without a version: all those that the level is about. Not every registry has that (Karapace).
-        let told = match ask("").await {
+        // Without a version: all those that the level is about. Not every registry has that (Karapace), and Apicurio
+        // compares with all of them at any level, which is too many where only the latest counts.
+        let all = match self.compatibility(subject).await {
+            Ok(level) => level.ends_with("_TRANSITIVE"),
+            Err(RegistryError::NoSuchSubject(_)) => true,
+            Err(error) => return Err(error),
+        };
+        let told = match ask(if all { "" } else { "/latest" }).await {
             Err(Failure::Answered {
                 status: 404 | 405,
                 code,
                 ..
-            }) if !matches!(code, Some(40401 | 40402)) => ask("/latest").await,
+            }) if all && !matches!(code, Some(40401 | 40402)) => ask("/latest").await,
             told => told,
         };
         match told {

@@ -1,13 +1,13 @@
 //! The topics of a pipeline before it starts: which there are, which are missing, which are too small. Retry and
 //! dead-letter topics have every partition of their source, and room for its largest record with our headers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::admin::{
-    AdminClient, AdminOptions, ConfigResource, NewPartitions, NewTopic, ResourceSpecifier,
-    TopicReplication,
+    AdminClient, AdminOptions, ConfigResource, NewPartitions, NewTopic, OwnedResourceSpecifier,
+    ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -300,23 +300,25 @@ impl TopicAdmin {
                 .await
                 .unwrap_or_default(),
         };
-        let sizes: Vec<Option<u64>> = described
+        // By name: nothing says that the answers come in the order of the questions.
+        let sizes: HashMap<String, u64> = described
             .into_iter()
-            .map(|resource| size(resource.ok()))
+            .filter_map(|resource| {
+                let resource = resource.ok()?;
+                let OwnedResourceSpecifier::Topic(topic) = &resource.specifier else {
+                    return None;
+                };
+                Some((topic.clone(), size(&resource)?))
+            })
             .collect();
-        let facts = partitions
-            .into_iter()
-            .enumerate()
-            .map(|(index, (topic, partitions))| {
-                let max_message_bytes = sizes.get(index).copied().flatten();
-                (
-                    topic,
-                    Facts {
-                        partitions,
-                        max_message_bytes,
-                    },
-                )
-            });
+        let facts = partitions.into_iter().map(|(topic, partitions)| {
+            let max_message_bytes = sizes.get(&topic).copied();
+            let facts = Facts {
+                partitions,
+                max_message_bytes,
+            };
+            (topic, facts)
+        });
         Ok(facts.collect())
     }
 
@@ -363,8 +365,7 @@ impl TopicAdmin {
     }
 }
 
-fn size(resource: Option<ConfigResource>) -> Option<u64> {
-    let resource = resource?;
+fn size(resource: &ConfigResource) -> Option<u64> {
     let entry = resource
         .entries
         .iter()
