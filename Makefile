@@ -42,7 +42,7 @@ soak: ## the same tests again and again, to find what fails one time in many (SO
 	@scripts/fetch
 	@for round in $$(seq $(SOAK_ROUNDS)); do \
 		echo "==> round $$round of $(SOAK_ROUNDS)"; \
-		scripts/with-real $(CARGO) test --locked $(TEST_ARGS) || exit 1; \
+		DRIFTGATE_TEST_SOAK=1 scripts/with-real $(CARGO) test --locked $(TEST_ARGS) || exit 1; \
 	done
 
 audit: ## known vulnerabilities of the dependencies (fetches the advisory database)

@@ -50,14 +50,7 @@ pub async fn load_schema(
     registry: Option<&RegistryClient>,
 ) -> Result<Option<Loaded>, BuildError> {
     match source {
-        SchemaSource::File { path } => load_file(path).map(Some).map_err(|message| {
-            let place = Place {
-                file: path.display().to_string(),
-                line: 1,
-                column: 1,
-            };
-            BuildError::Faults(vec![Fault::new(&place, "", message)])
-        }),
+        SchemaSource::File { path } => load_file(path).map(Some).map_err(BuildError::Faults),
         SchemaSource::Subject { subject, version } => {
             let Some(registry) = registry else {
                 return Ok(None);
@@ -84,9 +77,12 @@ pub async fn load_schema(
 }
 
 /// Loads an `.avsc` file with the named types that it takes from its neighbours.
-pub fn load_file(path: &Path) -> Result<Loaded, String> {
+pub fn load_file(path: &Path) -> Result<Loaded, Vec<Fault>> {
     let (text, references) = files::read(path)?;
-    let schema = Schema::parse(&text, &references).map_err(|error| error.to_string())?;
+    let schema = Schema::parse(&text, &references).map_err(|error| {
+        let file = path.display().to_string();
+        vec![Fault::of_file(&file, error.to_string())]
+    })?;
     let stem = path
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
@@ -176,8 +172,21 @@ pub async fn compile(
     let Ok([contract, sink]) = <[Loaded; 2]>::try_from(loaded) else {
         return Ok(None);
     };
+    if contract.schema.record().is_none() && !config.transform.is_empty() {
+        let found = contract.schema.describe(contract.schema.root);
+        let message = format!("steps change fields, and this schema has none: it is {found}");
+        let fault = Fault::of_file(&contract.name, message);
+        let hint = "a contract with `transform` is a record";
+        return Err(BuildError::Faults(vec![fault.hint(hint)]));
+    }
     let rules = Rules::compile(&rules_file, &contract.schema).map_err(|more| faults.extend(more));
-    let load = |path: &Path| load_file(path).map(|loaded| loaded.schema.as_ref().clone());
+    let load = |path: &Path| match load_file(path) {
+        Ok(loaded) => Ok(loaded.schema.as_ref().clone()),
+        Err(faults) => {
+            let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            Err(lines.join("; "))
+        }
+    };
     let transform = Transform::compile(&config.transform, &contract.schema, &load)
         .map_err(|more| faults.extend(more));
     let (Ok(rules), Ok(transform)) = (rules, transform) else {

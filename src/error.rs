@@ -18,6 +18,10 @@ pub enum Reason {
     UnsupportedSchema,
     /// No value of this writer schema can ever be read as the contract's schema.
     IncompatibleSchema,
+    /// The writer schema differs from the contract in a way that `contract.drift` quarantines.
+    Drift,
+    /// The writer schema differs from the contract in a way that `contract.drift` halts for.
+    DriftHalted,
     /// The bytes are not a value of the writer schema: truncated, trailing, out of range, bad UTF-8, over a limit.
     MalformedData,
     /// The bytes are valid, and this value has no counterpart in the contract's schema (an unknown enum symbol, a
@@ -45,12 +49,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Reason; 16] = [
+    pub const ALL: [Reason; 18] = [
         Reason::Unframed,
         Reason::UnsupportedFraming,
         Reason::UnknownSchema,
         Reason::UnsupportedSchema,
         Reason::IncompatibleSchema,
+        Reason::Drift,
+        Reason::DriftHalted,
         Reason::MalformedData,
         Reason::UnresolvableValue,
         Reason::RuleViolation,
@@ -72,6 +78,8 @@ impl Reason {
             Reason::UnknownSchema => "unknown_schema",
             Reason::UnsupportedSchema => "unsupported_schema",
             Reason::IncompatibleSchema => "incompatible_schema",
+            Reason::Drift => "drift",
+            Reason::DriftHalted => "drift_halted",
             Reason::MalformedData => "malformed_data",
             Reason::UnresolvableValue => "unresolvable_value",
             Reason::RuleViolation => "rule_violation",

@@ -30,6 +30,8 @@ pub enum PauseReason {
     LookupUnavailable,
     /// A lookup answered in a way that no record can cause: wrong shape, 401, 403, a redirect.
     LookupMisconfigured,
+    /// A writer schema drifted from the contract, and the policy says to halt.
+    Drift,
     /// The broker refused or lost an output for a reason that is not the record's own.
     BrokerRefused,
     /// The dead-letter topic did not take a dead letter.
@@ -40,11 +42,12 @@ pub enum PauseReason {
 
 impl PauseReason {
     /// Every reason, for tables and metric labels.
-    pub const ALL: [PauseReason; 7] = [
+    pub const ALL: [PauseReason; 8] = [
         PauseReason::RetryNotDue,
         PauseReason::RegistryUnavailable,
         PauseReason::LookupUnavailable,
         PauseReason::LookupMisconfigured,
+        PauseReason::Drift,
         PauseReason::BrokerRefused,
         PauseReason::DeadLetterRefused,
         PauseReason::Backpressure,
@@ -57,6 +60,7 @@ impl PauseReason {
             PauseReason::RegistryUnavailable => "registry_unavailable",
             PauseReason::LookupUnavailable => "lookup_unavailable",
             PauseReason::LookupMisconfigured => "lookup_misconfigured",
+            PauseReason::Drift => "drift",
             PauseReason::BrokerRefused => "broker_refused",
             PauseReason::DeadLetterRefused => "dead_letter_refused",
             PauseReason::Backpressure => "backpressure",
@@ -70,6 +74,7 @@ impl PauseReason {
             PauseReason::RegistryUnavailable
             | PauseReason::LookupUnavailable
             | PauseReason::LookupMisconfigured
+            | PauseReason::Drift
             | PauseReason::BrokerRefused
             | PauseReason::DeadLetterRefused => true,
         }

@@ -10,9 +10,10 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
+use crate::alert::Alerts;
 use crate::build::{self, BuildError};
 use crate::config::diagnose;
-use crate::config::model::{Config, Pipeline};
+use crate::config::model::{Config, DriftAction, Pipeline};
 use crate::contract::cache::{CacheSettings, RegistryState, SchemaCache};
 use crate::contract::registry::{RegistryClient, RegistryError};
 use crate::embedded::broker::EmbeddedBroker;
@@ -22,7 +23,7 @@ use crate::health::{Dependency, Health};
 use crate::ingest::properties;
 use crate::ingest::topics::{self, Facts, Finding, Known, TopicAdmin};
 use crate::metrics::Metrics;
-use crate::pipeline::{Compiled, Stages};
+use crate::pipeline::{Compiled, Event, Gate, Stages};
 use crate::review;
 use crate::transform::lookup::LookupClient;
 use crate::worker::{Settings, Shared, Worker};
@@ -106,7 +107,13 @@ impl Instance {
         let cache = Arc::new(SchemaCache::new(
             registry,
             Handle::current(),
-            CacheSettings::default(),
+            CacheSettings {
+                subjects: config
+                    .pipelines
+                    .iter()
+                    .any(|pipeline| pipeline.contract.drift.unknown_subject != DriftAction::Allow),
+                ..CacheSettings::default()
+            },
         ));
         let observer = tokio::spawn(observe(
             Arc::clone(&self.metrics),
@@ -269,6 +276,7 @@ impl Instance {
                 .iter()
                 .map(|(topic, facts)| (topic.clone(), facts.partitions))
                 .collect();
+            let gate = Arc::new(self.gate(pipeline)?);
             for slot in 0..pipeline.workers {
                 let settings = Settings {
                     slot,
@@ -300,6 +308,7 @@ impl Instance {
                     Arc::clone(&compiled),
                     Arc::clone(cache),
                     Arc::clone(&lookups),
+                    Arc::clone(&gate),
                     Handle::current(),
                 );
                 let worker = Worker::new(settings, stages, &consumer, &producer, self.shared())?;
@@ -312,6 +321,16 @@ impl Instance {
             }
         }
         Ok(workers)
+    }
+
+    /// What judges the writer schemas of a pipeline, and tells what it finds.
+    fn gate(&self, pipeline: &Pipeline) -> Result<Gate, FatalError> {
+        let alerts = Alerts::start(pipeline, &Handle::current())?;
+        let metrics = Arc::clone(&self.metrics);
+        let (name, owner) = (pipeline.name.clone(), pipeline.owner.to_string());
+        let contract = &pipeline.contract;
+        let tell = move |event: &Event<'_>| event.tell(&name, &owner, &metrics, &alerts);
+        Ok(Gate::new(contract.drift, contract.schema.subject(), tell))
     }
 
     fn shared(&self) -> Shared {

@@ -23,6 +23,7 @@
 //! [`record`], [`headers`] and [`error`] are the words all of them share.
 
 pub mod admin;
+pub mod alert;
 pub mod build;
 pub mod cli;
 pub mod config;

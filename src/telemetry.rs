@@ -29,12 +29,15 @@ pub enum LogFormat {
 pub fn init(format: LogFormat, level: &str) -> Result<(), FatalError> {
     let rust_log = std::env::var("RUST_LOG").ok();
     let filter = filter(level, rust_log.as_deref())?;
-    let colours =
-        stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     // This also takes in what libraries say through the `log` crate.
-    subscriber(format, filter, colours, stderr)
+    subscriber(format, filter, coloured(), stderr)
         .try_init()
         .map_err(|error| FatalError::Start(format!("logging could not be set up: {error}")))
+}
+
+/// Whether stderr is a terminal that shows colours, and nobody has forbidden them with `NO_COLOR`.
+pub fn coloured() -> bool {
+    stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn filter(level: &str, rust_log: Option<&str>) -> Result<EnvFilter, FatalError> {

@@ -11,7 +11,8 @@ mod cases;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use driftgate::cli::schema::{CheckArgs, DiffArgs, OutputFormat};
+use driftgate::cli::Output;
+use driftgate::cli::schema::{CheckArgs, DiffArgs};
 use driftgate::config::model::{Registry, RegistryAuth, RegistryTls};
 use driftgate::contract::compat::{self, By, Direction, Earlier, Level, Verdict};
 use driftgate::contract::registry::{RegistryClient, RegistryError};
@@ -344,7 +345,7 @@ fn check_args(files: Vec<PathBuf>, url: Option<String>) -> CheckArgs {
         registry: url,
         against: Vec::new(),
         level: None,
-        output: OutputFormat::Table,
+        output: Output::Table,
     }
 }
 
@@ -354,7 +355,7 @@ fn check(args: &CheckArgs) -> (u8, String, String) {
     outputs(exit, out, log)
 }
 
-fn diff(old: &str, new: &str, url: Option<&str>, output: OutputFormat) -> (u8, String, String) {
+fn diff(old: &str, new: &str, url: Option<&str>, output: Output) -> (u8, String, String) {
     let args = DiffArgs {
         old: old.to_owned(),
         new: new.to_owned(),
@@ -435,7 +436,7 @@ fn check_needs_no_registry_for_files() {
     // Nothing listens there: a question would end with 3.
     let mut args = check_args(vec![new.clone()], Some("http://127.0.0.1:1".to_owned()));
     args.against = vec![old.display().to_string()];
-    args.output = OutputFormat::Json;
+    args.output = Output::Json;
     let (exit, out, log) = check(&args);
     assert_eq!((exit, log.as_str()), (1, ""));
     let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
@@ -491,7 +492,7 @@ fn check_sees_through_references_to_a_changed_definition() {
         config: None,
         registry: Some(registry.url()),
         dry_run: false,
-        output: OutputFormat::Table,
+        output: Output::Table,
     };
     driftgate::cli::schema::register(&register, None, &mut Vec::new(), &mut Vec::new())
         .expect("runs");
@@ -528,18 +529,13 @@ fn diff_takes_files_versions_and_ids() {
     let url = registry.url();
     let url = Some(url.as_str());
 
-    let (exit, out, log) = diff(&old, &new, None, OutputFormat::Table);
+    let (exit, out, log) = diff(&old, &new, None, Output::Table);
     assert_eq!((exit, log.as_str()), (0, ""));
     insta::assert_snapshot!("diff_table", folder.without(&out));
-    let (_, out, _) = diff(&old, &new, None, OutputFormat::Json);
+    let (_, out, _) = diff(&old, &new, None, Output::Json);
     insta::assert_snapshot!("diff_json", folder.without(&out));
 
-    let (exit, out, _) = diff(
-        "orders-value@1",
-        "orders-value@latest",
-        url,
-        OutputFormat::Table,
-    );
+    let (exit, out, _) = diff("orders-value@1", "orders-value@latest", url, Output::Table);
     assert_eq!(exit, 0);
     assert!(
         out.starts_with("orders-value@1 (id 1) -> orders-value@2 (id 2)\n"),
@@ -549,21 +545,17 @@ fn diff_takes_files_versions_and_ids() {
         out.ends_with("  backward: compatible, forward: compatible\n"),
         "{out}"
     );
-    let (_, out, _) = diff("1", &old, url, OutputFormat::Table);
+    let (_, out, _) = diff("1", &old, url, Output::Table);
     assert!(
         out.contains("id 1 -> ") && out.ends_with("  no change\n"),
         "{out}"
     );
-    assert_eq!(diff("99", &old, url, OutputFormat::Table).0, 2);
-    assert_eq!(diff("orders-value@9", &old, url, OutputFormat::Table).0, 2);
-    assert_eq!(diff("nothing@1", &old, url, OutputFormat::Table).0, 2);
+    assert_eq!(diff("99", &old, url, Output::Table).0, 2);
+    assert_eq!(diff("orders-value@9", &old, url, Output::Table).0, 2);
+    assert_eq!(diff("nothing@1", &old, url, Output::Table).0, 2);
     registry.stop();
-    assert_eq!(diff("1", &old, url, OutputFormat::Table).0, 3);
-    assert_eq!(
-        diff(&old, &new, url, OutputFormat::Table).0,
-        0,
-        "files alone"
-    );
+    assert_eq!(diff("1", &old, url, Output::Table).0, 3);
+    assert_eq!(diff(&old, &new, url, Output::Table).0, 0, "files alone");
 }
 
 #[test]

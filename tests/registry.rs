@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::StatusCode;
-use driftgate::cli::schema::{OutputFormat, RegisterArgs};
+use driftgate::cli::Output;
+use driftgate::cli::schema::RegisterArgs;
 use driftgate::config::model::{Registry, RegistryAuth, RegistryTls, Secret};
 use driftgate::contract::cache::{Answer, CacheSettings, RegistryState, SchemaCache};
 use driftgate::contract::registry::{Reference, RegistryClient, RegistryError, SchemaKind};
@@ -202,6 +203,44 @@ fn an_incompatible_schema_is_refused_with_reasons_and_a_wrong_one_too() {
         assert!(
             matches!(wrong, Err(RegistryError::Refused { status: 422, .. })),
             "{wrong:?}"
+        );
+    });
+}
+
+/// At a level that is about the latest version alone, an earlier one has no say, wherever the registry would look.
+#[test]
+fn a_level_that_is_not_transitive_asks_for_the_latest_version_alone() {
+    on_each(async |client, prefix| {
+        let subject = format!("{prefix}-value");
+        let with = |fields: &str| {
+            format!(
+                r#"{{"type":"record","name":"R","fields":[{{"name":"id","type":"string"}}{fields}]}}"#
+            )
+        };
+        let text = with(r#",{"name":"x","type":"string"}"#);
+        client
+            .register(&subject, &text, &[])
+            .await
+            .expect("the first");
+        client
+            .set_compatibility(&subject, "BACKWARD")
+            .await
+            .expect("a level");
+        client
+            .register(&subject, &with(""), &[])
+            .await
+            .expect("the second");
+        let number = with(r#",{"name":"x","type":"int","default":0}"#);
+        let reasons = client.check_compatible(&subject, &number, &[]).await;
+        assert_eq!(reasons, Ok(Vec::new()), "it reads the second");
+        client
+            .set_compatibility(&subject, "BACKWARD_TRANSITIVE")
+            .await
+            .expect("a level");
+        let reasons = client.check_compatible(&subject, &number, &[]).await;
+        assert!(
+            reasons.is_ok_and(|reasons| !reasons.is_empty()),
+            "and not the first"
         );
     });
 }
@@ -1014,7 +1053,7 @@ fn args(dir: &Path, url: &str) -> RegisterArgs {
         config: None,
         registry: Some(url.to_owned()),
         dry_run: false,
-        output: OutputFormat::Table,
+        output: Output::Table,
     }
 }
 
@@ -1042,7 +1081,7 @@ x-a-order  registered           3        1  BACKWARD -> BACKWARD_TRANSITIVE
     };
     assert_eq!(lines(&out), lines(expect));
 
-    args.output = OutputFormat::Json;
+    args.output = Output::Json;
     let (exit, out, _) = run(&args);
     let outcomes: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(exit, code(0));
@@ -1052,7 +1091,7 @@ x-a-order  registered           3        1  BACKWARD -> BACKWARD_TRANSITIVE
     let money = dir.path().join("x-money.avsc");
     let text = std::fs::read_to_string(&money).expect("readable");
     std::fs::write(&money, text.replace("long", "string")).expect("written");
-    args.output = OutputFormat::Table;
+    args.output = Output::Table;
     let (exit, out, _) = run(&args);
     assert_eq!(exit, code(1));
     assert!(
@@ -1071,5 +1110,6 @@ x-a-order  registered           3        1  BACKWARD -> BACKWARD_TRANSITIVE
     std::fs::write(&money, "{").expect("written");
     let (exit, _, log) = run(&args);
     assert_eq!(exit, code(2));
-    assert!(log.contains("x-money.avsc: not JSON"), "{log}");
+    assert!(log.contains("x-money.avsc:1:"), "{log}");
+    assert!(log.contains("not JSON"), "{log}");
 }

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{COULD_NOT_RUN, FINDINGS, USAGE, complain, environment, flow, print};
+use super::{
+    COULD_NOT_RUN, FINDINGS, USAGE, complain, complain_of, environment, flow, print, warn_of,
+};
 use crate::build::{self, BuildError, Parts};
 use crate::config::model::{Config, Pipeline, SchemaSource};
-use crate::config::{self, diagnose, fault::Fault};
+use crate::config::{self, fault::Fault};
 use crate::contract::registry::{RegistryClient, RegistryError};
 use crate::ingest::properties;
 use crate::ingest::topics::{self, Finding, TopicAdmin};
@@ -19,7 +21,10 @@ use crate::review::register;
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  driftgate check -c driftgate.yaml\n  driftgate check --offline            # in a review, without broker and registry\n  driftgate check --print-schema > driftgate.schema.json"
+    after_help = "Examples:\n  driftgate check -c driftgate.yaml\n  driftgate check --offline            # in a review, without broker and registry\n  driftgate check --print-schema > driftgate.schema.json
+
+Exit codes: 0 nothing is wrong, 1 broker or registry say something else than the configuration, 2 wrong usage, or the
+configuration, a schema, a rule or a step is wrong, 3 broker or registry could not be asked."
 )]
 pub struct CheckArgs {
     /// The configuration file.
@@ -68,7 +73,7 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let mut loaded = match config::load(&args.config, &environment) {
         Ok(loaded) => loaded,
         Err(faults) => {
-            complain(&diagnose::render(&faults, false));
+            complain_of(&faults);
             return Ok(ExitCode::from(USAGE));
         }
     };
@@ -97,11 +102,10 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn conclude(report: &Report) -> ExitCode {
-    for faults in [&report.faults, &report.warnings] {
-        if !faults.is_empty() {
-            complain(&diagnose::render(faults, false));
-        }
+    if !report.faults.is_empty() {
+        complain_of(&report.faults);
     }
+    warn_of(&report.warnings);
     for note in &report.notes {
         complain(&format!("note: {note}"));
     }
@@ -276,7 +280,10 @@ async fn ask_broker(config: &Config, report: &mut Report) -> anyhow::Result<()> 
         let known = match admin.known(&topics::names(pipeline)).await {
             Ok(known) => known,
             Err(error) => {
-                report.unreachable.push(format!("topics: {error}"));
+                let servers = &config.kafka.bootstrap_servers;
+                report
+                    .unreachable
+                    .push(format!("topics, at {servers}: {error}"));
                 return Ok(());
             }
         };

@@ -7,7 +7,11 @@ use clap_complete::Shell;
 
 /// Arguments of `completions`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  driftgate completions bash > /etc/bash_completion.d/driftgate")]
+#[command(
+    after_help = "Example:\n  driftgate completions bash > /etc/bash_completion.d/driftgate
+
+Exit codes: 0 printed, 2 wrong usage."
+)]
 pub struct CompletionsArgs {
     /// The shell.
     shell: Shell,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{FINDINGS, USAGE, complain, print};
+use super::{FINDINGS, Output, USAGE, complain, print};
 use crate::config::units;
 use crate::demo::recount::Summary;
 use crate::demo::{self, Options, Screen};
@@ -15,7 +15,9 @@ use crate::demo::{self, Options, Screen};
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  driftgate demo\n  driftgate demo --duration 20s --output json | tail -1"
+    after_help = "Examples:\n  driftgate demo\n  driftgate demo --duration 20s --output json | tail -1
+
+Exit codes: 0 every record has exactly one outcome, 1 the counts do not add up, 2 wrong usage, 3 it could not run."
 )]
 pub struct DemoArgs {
     /// How long it runs, 15s or more. Ctrl-C ends it sooner, with the same table.
@@ -32,14 +34,6 @@ pub struct DemoArgs {
     output: Output,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    /// The conservation table.
-    Table,
-    /// One JSON object.
-    Json,
-}
-
 /// Runs the demo. Exit code 1 if the recount does not add up.
 pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let duration = match units::parse_duration(&args.duration) {
@@ -49,7 +43,10 @@ pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(USAGE));
         }
         Err(error) => {
-            complain(&format!("driftgate: --duration: {}", error.message));
+            let hint = error
+                .hint
+                .map_or(String::new(), |hint| format!(" ({hint})"));
+            complain(&format!("driftgate: --duration: {}{hint}", error.message));
             return Ok(ExitCode::from(USAGE));
         }
     };

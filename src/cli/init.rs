@@ -27,7 +27,9 @@ const FILES: [(&str, &str); 4] = [
 /// Writes a commented starting point: a configuration, a contract with rules, and the schema of the output.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  driftgate init orders && driftgate check --offline -c orders/driftgate.yaml"
+    after_help = "Example:\n  driftgate init orders && driftgate check --offline -c orders/driftgate.yaml
+
+Exit codes: 0 the files are written, 2 wrong usage, or a file exists, 3 a file could not be written."
 )]
 pub struct InitArgs {
     /// Folder to write into; made if it is not there.

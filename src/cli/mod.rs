@@ -6,14 +6,18 @@ pub mod completions;
 pub mod demo;
 pub mod flow;
 pub mod init;
+pub mod produce;
 pub mod run;
 pub mod schema;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::model::{Config, Registry, RegistryAuth, RegistryTls};
+use crate::config::{diagnose, fault::Fault};
 use crate::telemetry::{self, LogFormat};
 
 /// Something is wrong with what was checked.
@@ -25,7 +29,21 @@ pub const COULD_NOT_RUN: u8 = 3;
 
 /// Holds every record to an Avro contract, and loses none.
 #[derive(Debug, Parser)]
-#[command(name = "driftgate", version, about, long_about = None, max_term_width = 100)]
+#[command(
+    name = "driftgate",
+    version,
+    about,
+    long_about = None,
+    max_term_width = 100,
+    after_help = "Examples:
+  driftgate demo
+  driftgate init orders && driftgate check --offline -c orders/driftgate.yaml
+  driftgate run -c orders/driftgate.yaml
+
+Exit codes: 0 ok, 1 something is wrong with what was checked, registered or produced, 2 wrong usage, or a configuration
+that `run` refuses, 3 it could not run: broker, registry or a file could not be reached.
+Results go to stdout, logs and messages to stderr."
+)]
 struct Args {
     /// How logs are written to stderr.
     #[arg(
@@ -61,6 +79,9 @@ enum Command {
     /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
     /// Print the version, also of librdkafka.
+    #[command(
+        after_help = "Example:\n  driftgate version\n\nExit codes: 0 printed, 2 wrong usage."
+    )]
     Version,
 }
 
@@ -110,6 +131,48 @@ pub(crate) fn complain(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
+/// Faults of the configuration, for a person.
+pub(crate) fn complain_of(faults: &[Fault]) {
+    let text = diagnose::render(faults, telemetry::coloured());
+    complain(text.trim_end());
+}
+
+/// What is legal there and likely not meant; nothing for none.
+pub(crate) fn warn_of(warnings: &[Fault]) {
+    if !warnings.is_empty() {
+        let text = diagnose::render_warnings(warnings, telemetry::coloured());
+        complain(text.trim_end());
+    }
+}
+
+/// The form of a result on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For a person.
+    Table,
+    /// For a program.
+    Json,
+}
+
+/// The registry of a command that may do without a configuration: the one of `--registry`, of the configuration, of the
+/// environment, or the usual one here.
+pub(crate) fn registry(config: Option<&Config>, url: Option<&str>) -> Registry {
+    let mut registry = match config {
+        Some(config) => config.registry.clone(),
+        None => Registry {
+            url: environment("SCHEMA_REGISTRY_URL")
+                .unwrap_or_else(|| "http://localhost:8081".to_owned()),
+            auth: RegistryAuth::None,
+            tls: RegistryTls::default(),
+            timeout: Duration::from_secs(10),
+        },
+    };
+    if let Some(url) = url {
+        url.clone_into(&mut registry.url);
+    }
+    registry
+}
+
 /// The environment, as the configuration interpolates it.
 pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
@@ -124,13 +187,15 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 /// The configuration of a command that only borrows addresses and schemas from it.
-fn load_config(path: &std::path::Path) -> anyhow::Result<crate::config::model::Config> {
+fn load_config(path: &std::path::Path) -> anyhow::Result<Config> {
     match crate::config::load(path, &environment) {
-        Ok(loaded) => Ok(loaded.config),
-        Err(faults) => Err(anyhow::anyhow!(
-            "{}",
-            crate::config::diagnose::render(&faults, false)
-        )),
+        Ok(loaded) => {
+            warn_of(&loaded.warnings);
+            Ok(loaded.config)
+        }
+        Err(faults) => {
+            let text = diagnose::render(&faults, telemetry::coloured());
+            Err(anyhow::anyhow!("{}", text.trim_end()))
+        }
     }
 }
-pub mod produce;

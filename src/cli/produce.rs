@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{COULD_NOT_RUN, FINDINGS, USAGE, complain, print, runtime};
-use crate::config::model::{Config, Kafka, Registry, RegistryAuth, RegistryTls};
+use super::{COULD_NOT_RUN, FINDINGS, Output, USAGE, complain, print, runtime};
+use crate::config::model::{Config, Kafka};
 use crate::produce::input::Input;
 use crate::produce::run::{self, Counts, Job, Report, Stop, Watch};
 use crate::produce::send::Rate;
@@ -98,14 +97,6 @@ pub struct ProduceArgs {
     output: Output,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    /// A line per count.
-    Table,
-    /// One JSON object.
-    Json,
-}
-
 fn delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         _ if text == "tab" || text == "\\t" => Ok(b'\t'),
@@ -175,7 +166,7 @@ fn job(args: &ProduceArgs, config: Option<&Config>) -> Result<Job, Failure> {
         create_topic: args.create_topic,
         largest: args.max_message_bytes,
         kafka: kafka(args, config),
-        registry: registry(args, config),
+        registry: super::registry(config, args.registry.as_deref()),
         format: format(args)?,
         key: args.key.clone(),
         timestamp: args.timestamp.clone(),
@@ -260,23 +251,6 @@ fn kafka(args: &ProduceArgs, config: Option<&Config>) -> Kafka {
         kafka.bootstrap_servers.clone_from(servers);
     }
     kafka
-}
-
-fn registry(args: &ProduceArgs, config: Option<&Config>) -> Registry {
-    let mut registry = match config {
-        Some(config) => config.registry.clone(),
-        None => Registry {
-            url: std::env::var("SCHEMA_REGISTRY_URL")
-                .unwrap_or_else(|_| "http://localhost:8081".to_owned()),
-            auth: RegistryAuth::None,
-            tls: RegistryTls::default(),
-            timeout: Duration::from_secs(10),
-        },
-    };
-    if let Some(url) = &args.registry {
-        registry.url.clone_from(url);
-    }
-    registry
 }
 
 /// Draws on stderr, and only on a terminal.

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{COULD_NOT_RUN, USAGE, complain, environment};
-use crate::config::{self, diagnose, model::Config};
+use super::{COULD_NOT_RUN, USAGE, complain, complain_of, environment, warn_of};
+use crate::build::{self, BuildError};
+use crate::config::{self, Loaded, fault::Fault, model::Config};
 use crate::embedded::broker::EmbeddedBroker;
 use crate::embedded::registry::EmbeddedRegistry;
 use crate::error::FatalError;
@@ -18,7 +19,10 @@ use crate::telemetry::LogFormat;
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  driftgate run -c driftgate.yaml\n  driftgate run --embedded -c driftgate.yaml   # no Kafka needed: a broker and a registry in this process"
+    after_help = "Examples:\n  driftgate run -c driftgate.yaml\n  driftgate run --embedded -c driftgate.yaml   # no Kafka needed: a broker and a registry in this process
+
+Exit codes: 0 it drained after SIGTERM or SIGINT, 2 wrong usage, or the configuration, a schema or a topic is refused,
+3 the broker or a part of this process could not be had, 130 a second signal ended it without a drain."
 )]
 pub struct RunArgs {
     /// The configuration file.
@@ -34,14 +38,17 @@ pub fn run(args: RunArgs, format: LogFormat) -> anyhow::Result<ExitCode> {
     let loaded = match config::load(&args.config, &environment) {
         Ok(loaded) => loaded,
         Err(faults) => {
-            complain(&diagnose::render(&faults, false));
+            complain_of(&faults);
             return Ok(ExitCode::from(USAGE));
         }
     };
-    if !loaded.warnings.is_empty() {
-        complain(&diagnose::render(&loaded.warnings, false));
-    }
+    warn_of(&loaded.warnings);
     let runtime = super::runtime()?;
+    let faults = runtime.block_on(local_faults(&loaded));
+    if !faults.is_empty() {
+        complain_of(&faults);
+        return Ok(ExitCode::from(USAGE));
+    }
     let result = runtime.block_on(live(loaded.config, args.embedded, format));
     // Worker threads have ended; what the runtime still does (a request that hangs) is not waited for.
     runtime.shutdown_background();
@@ -56,6 +63,19 @@ pub fn run(args: RunArgs, format: LogFormat) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(code))
         }
     }
+}
+
+/// What is wrong with schemas, rules and steps as far as files tell. Looked at here, before anybody is asked, since here
+/// the faults still get their lines; what needs the registry is compiled by the instance.
+async fn local_faults(loaded: &Loaded) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for pipeline in &loaded.config.pipelines {
+        if let Err(BuildError::Faults(more)) = build::compile(pipeline, None, &environment).await {
+            faults.extend(more);
+        }
+    }
+    loaded.locate(&mut faults);
+    faults
 }
 
 async fn live(mut config: Config, embedded: bool, format: LogFormat) -> Result<(), FatalError> {

@@ -8,20 +8,19 @@ mod register;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 
 pub use self::check::{CheckArgs, check};
 pub use self::diff::{DiffArgs, diff};
 pub use self::register::{RegisterArgs, register};
-use crate::config::model::{Config, Registry, RegistryAuth, RegistryTls};
+use super::{COULD_NOT_RUN, FINDINGS, Output, USAGE, registry};
+use crate::config::diagnose;
+use crate::config::fault::Fault;
+use crate::config::model::Config;
 use crate::contract::registry::RegistryError;
 use crate::review::files::{self, Target};
-
-const FINDINGS: u8 = 1;
-const USAGE: u8 = 2;
-const COULD_NOT_RUN: u8 = 3;
+use crate::telemetry;
 
 /// The subcommands of `schema`.
 #[derive(Debug, Subcommand)]
@@ -40,15 +39,6 @@ pub enum SchemaCommand {
     Check(CheckArgs),
     /// Show what differs between two schemas, by path, and whom each change breaks
     Diff(DiffArgs),
-}
-
-/// The form of a listing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
-    /// Columns.
-    Table,
-    /// One JSON array.
-    Json,
 }
 
 /// Runs a `schema` command. `load_config` reads a configuration file; an error of it is a usage error.
@@ -81,31 +71,24 @@ fn targets(
     named: &[PathBuf],
     dir: Option<&Path>,
     config: Option<&Config>,
-) -> Result<Vec<Target>, Vec<String>> {
+) -> Result<Vec<Target>, Vec<Fault>> {
     match (dir, config) {
         _ if !named.is_empty() => Ok(named.iter().map(Target::of_file).collect()),
         (Some(dir), _) => files::of_dir(dir).map_err(|fault| vec![fault]),
         (None, Some(config)) => Ok(files::of_config(config)),
-        (None, None) => files::of_dir(Path::new("schemas")).map_err(|fault| vec![fault]),
+        (None, None) => files::of_dir(Path::new("schemas")).map_err(|fault| {
+            vec![
+                fault
+                    .hint("name the files, or --dir with their folder, or a configuration with -c"),
+            ]
+        }),
     }
 }
 
-/// The registry of the configuration or of the environment, at `url` if that is given.
-fn registry(url: Option<&str>, config: Option<&Config>) -> Registry {
-    let mut registry = match config {
-        Some(config) => config.registry.clone(),
-        None => Registry {
-            url: std::env::var("SCHEMA_REGISTRY_URL")
-                .unwrap_or_else(|_| "http://localhost:8081".to_owned()),
-            auth: RegistryAuth::None,
-            tls: RegistryTls::default(),
-            timeout: Duration::from_secs(10),
-        },
-    };
-    if let Some(url) = url {
-        url.clone_into(&mut registry.url);
-    }
-    registry
+/// Faults of files, with their lines.
+fn complain(faults: &[Fault], log: &mut dyn Write) -> io::Result<()> {
+    let text = diagnose::render(faults, telemetry::coloured());
+    writeln!(log, "{}", text.trim_end())
 }
 
 /// A schema that the registry does not have was asked for in vain; anything else says nothing of the schema.

@@ -42,9 +42,10 @@ impl<'a> Checker<'a> {
     /// The whole file.
     pub(crate) fn root(&mut self, tree: &Tree, file: &str) {
         match &tree.root {
-            None if self.complete => self
-                .faults
-                .push(Fault::of_file(file, "the file holds nothing")),
+            None if self.complete => self.faults.push(
+                Fault::of_file(file, "the file holds nothing")
+                    .hint("`driftgate init` writes one to begin with"),
+            ),
             None => {}
             Some(root) => self.map(root, self.table, &root.place.clone(), ""),
         }
@@ -131,7 +132,7 @@ impl<'a> Checker<'a> {
             Body::List(_) => "a list",
             _ => "a mapping",
         };
-        let message = format!("`{name}` is {found}; expected {}", kind.expected());
+        let message = format!("{} is {found}; expected {}", called(name), kind.expected());
         let fault = Fault::new(&node.place, "", message);
         self.faults.push(match (kind, &node.body) {
             (Kind::Expression, Body::Map(_)) => fault.hint("text with `{` needs quotes"),
@@ -170,14 +171,13 @@ impl<'a> Checker<'a> {
             message.push_str(&format!(" (it holds `{value}`)"));
         }
         let mut fault = Fault::new(&node.place, text, message);
-        fault.hint = problem.hint;
+        fault.hint = problem.hint.map(String::into_boxed_str);
         self.faults.push(fault);
     }
 
     fn map(&mut self, node: &Node, keys: &'static [Key], at: &Place, name: &str) {
         if !matches!(node.body, Body::Map(_) | Body::Null) {
             let kind = Kind::Map(keys);
-            let name = if name.is_empty() { "the file" } else { name };
             self.wrong_shape_or_scalar(node, &kind, name);
             return;
         }
@@ -215,7 +215,7 @@ impl<'a> Checker<'a> {
             Body::Broken | Body::Null => {}
             Body::Scalar(_) => {
                 self.mask_misplaced(node, kind);
-                let message = format!("`{name}`: expected {}", kind.expected());
+                let message = format!("{}: expected {}", called(name), kind.expected());
                 self.faults.push(Fault::new(&node.place, "", message));
             }
             _ => self.wrong_shape(node, kind, name),
@@ -407,7 +407,7 @@ impl<'a> Checker<'a> {
                 }
                 if let Err(problem) = properties::check(written, &scalar.text) {
                     let mut fault = Fault::new(&name.place, &name.raw, problem.message);
-                    fault.hint = problem.hint;
+                    fault.hint = problem.hint.map(String::into_boxed_str);
                     self.faults.push(fault);
                 }
             }
@@ -480,4 +480,12 @@ fn find_path(keys: &'static [Key], name: &str, prefix: &str) -> Option<String> {
         }
     }
     None
+}
+
+/// A key's name; the file as a whole has none.
+fn called(name: &str) -> String {
+    match name {
+        "" => "the file".to_owned(),
+        _ => format!("`{name}`"),
+    }
 }

@@ -144,7 +144,8 @@ impl Input<'_> {
             text,
             [checker.masks, tree.masks].concat(),
             !tree.complete,
-        );
+        )
+        .rewritten(std::mem::take(&mut tree.rewritten));
         let mut warnings = cx.warnings;
         for list in [&mut faults, &mut warnings] {
             list.sort_by_key(|fault| (fault.place.line, fault.place.column));
@@ -158,12 +159,29 @@ pub(crate) fn read_file(path: &Path, name: &str) -> Result<String, Fault> {
     let failed = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => Fault::of_file(name, "there is no such file")
             .hint("`driftgate init` writes one to begin with"),
-        std::io::ErrorKind::InvalidData => Fault::of_file(name, "the file is not UTF-8 text"),
+        std::io::ErrorKind::PermissionDenied => Fault::of_file(name, "the file may not be read")
+            .hint("its permissions keep this user out"),
         _ => Fault::of_file(name, format!("cannot read the file: {error}")),
     };
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > MAX_FILE {
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
+        let fault = Fault::of_file(name, "this is a folder, not a file");
+        let inside = path.join("driftgate.yaml");
+        return Err(match inside.is_file() {
+            true => fault.hint(format!("did you mean {}?", inside.display())),
+            false => fault,
+        });
+    }
+    if metadata.len() > MAX_FILE {
         return Err(Fault::of_file(name, "the file is larger than 4 MiB"));
     }
-    std::fs::read_to_string(path).map_err(failed)
+    String::from_utf8(std::fs::read(path).map_err(failed)?).map_err(|error| {
+        let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = sound.iter().filter(|byte| **byte == b'\n').count() + 1;
+        Fault::of_file(
+            name,
+            format!("the file is not UTF-8 text, from line {line} on"),
+        )
+        .hint("save it as UTF-8")
+    })
 }

@@ -91,8 +91,34 @@ fn kafka(view: View<'_>, cx: &mut Lowering<'_>) -> Kafka {
                 .push(Fault::new(&entry.key.place, &entry.key.raw, message));
         }
     }
+    let bootstrap_servers = view.text("bootstrap_servers").unwrap_or_default();
+    for server in bootstrap_servers.split(',').map(str::trim) {
+        let place = view.value_place("bootstrap_servers");
+        let address = server.split_once("://").map_or(server, |(_, rest)| rest);
+        // What stands in the brackets of an IPv6 address is no port.
+        let bare = address.rsplit_once(']').map_or(address, |(_, rest)| rest);
+        match bare.rsplit_once(':').map(|(_, port)| port.parse::<u16>()) {
+            _ if bootstrap_servers.is_empty() => {}
+            _ if address.is_empty() => {
+                let message = "a broker's address is empty here";
+                cx.faults
+                    .push(Fault::new(place, "", message).hint("host:port, separated by commas"));
+            }
+            Some(Ok(1..)) => {}
+            Some(_) => {
+                let message = format!("`{address}` has no port between 1 and 65535");
+                cx.faults
+                    .push(Fault::new(place, "", message).hint("host:port, separated by commas"));
+            }
+            None => {
+                let message = format!("`{address}` has no port, so it is 9092");
+                cx.warnings
+                    .push(Fault::new(place, "", message).hint(format!("write {address}:9092")));
+            }
+        }
+    }
     Kafka {
-        bootstrap_servers: view.text("bootstrap_servers").unwrap_or_default(),
+        bootstrap_servers,
         properties,
         group_instance_id: view.text("group_instance_id"),
     }
@@ -272,6 +298,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         transform: steps::lower(view.items("transform"), cx),
         sink: sink(view.map("sink"), cx),
         failure: failure(view.map("failure"), cx),
+        alerts: alerts(view.items("alerts")),
         create_topics: view.bool("create_topics"),
     }
 }
@@ -302,7 +329,34 @@ fn contract(view: View<'_>, cx: &mut Lowering<'_>) -> Contract {
             );
         }
     }
-    Contract { schema, rules }
+    Contract {
+        schema,
+        rules,
+        drift: drift(view.map("drift")),
+    }
+}
+
+fn alerts(items: &[Node]) -> Vec<Secret> {
+    let hook = |item: &Node| item.get("webhook")?.text().map(Secret::new);
+    items.iter().filter_map(hook).collect()
+}
+
+fn drift(view: View<'_>) -> Drift {
+    let default = Drift::default();
+    let action = |key: &str, default: DriftAction| {
+        let word = view.scalar(key);
+        DriftAction::ALL
+            .into_iter()
+            .find(|action| word == Some(action.as_str()))
+            .unwrap_or(default)
+    };
+    Drift {
+        added_optional: action("added_optional", default.added_optional),
+        removed: action("removed", default.removed),
+        type_changed: action("type_changed", default.type_changed),
+        unit_changed: action("unit_changed", default.unit_changed),
+        unknown_subject: action("unknown_subject", default.unknown_subject),
+    }
 }
 
 /// `schema`, or `subject` and `at`.

@@ -154,6 +154,8 @@ pub struct Pipeline {
     pub sink: Sink,
     /// `failure`
     pub failure: Failure,
+    /// `alerts`: URLs that are told of drift.
+    pub alerts: Vec<Secret>,
     /// `create_topics`: whether retry, dead-letter and sink topics that are missing are created.
     pub create_topics: bool,
 }
@@ -196,6 +198,68 @@ pub struct Contract {
     pub schema: SchemaSource,
     /// `rules`: path of the rules file, relative paths resolved against the configuration file.
     pub rules: Option<PathBuf>,
+    /// `drift`
+    pub drift: Drift,
+}
+
+/// `contract.drift`: what a writer schema does that differs from the contract, by class of difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drift {
+    /// `added_optional`: the writer has a field more.
+    pub added_optional: DriftAction,
+    /// `removed`: the writer lacks a field, and the contract has a default for it.
+    pub removed: DriftAction,
+    /// `type_changed`: the writer may send values that the contract does not have.
+    pub type_changed: DriftAction,
+    /// `unit_changed`: the same number means something else.
+    pub unit_changed: DriftAction,
+    /// `unknown_subject`: the writer schema is registered, and under no subject of this topic.
+    pub unknown_subject: DriftAction,
+}
+
+impl Default for Drift {
+    fn default() -> Self {
+        Drift {
+            added_optional: DriftAction::Allow,
+            removed: DriftAction::Warn,
+            type_changed: DriftAction::Warn,
+            unit_changed: DriftAction::Halt,
+            unknown_subject: DriftAction::Warn,
+        }
+    }
+}
+
+/// What is done about a writer schema that drifted, from the least to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DriftAction {
+    /// It is told and goes on.
+    Allow,
+    /// It is told as a warning, and to the owner.
+    Warn,
+    /// Its records are dead letters.
+    Quarantine,
+    /// Its partitions pause until somebody has looked.
+    Halt,
+}
+
+impl DriftAction {
+    /// Every action, from the least to the most.
+    pub const ALL: [DriftAction; 4] = [
+        DriftAction::Allow,
+        DriftAction::Warn,
+        DriftAction::Quarantine,
+        DriftAction::Halt,
+    ];
+
+    /// Its word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            DriftAction::Allow => "allow",
+            DriftAction::Warn => "warn",
+            DriftAction::Quarantine => "quarantine",
+            DriftAction::Halt => "halt",
+        }
+    }
 }
 
 /// Where a schema comes from.

@@ -77,6 +77,22 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
     line("create_topics", &pipeline.create_topics.to_string());
     line("source.topics", &pipeline.source_topics.join(", "));
     line("contract", &schema(&pipeline.contract.schema));
+    let drift = &pipeline.contract.drift;
+    for (class, action) in [
+        ("added_optional", drift.added_optional),
+        ("removed", drift.removed),
+        ("type_changed", drift.type_changed),
+        ("unit_changed", drift.unit_changed),
+        ("unknown_subject", drift.unknown_subject),
+    ] {
+        line(&format!("contract.drift.{class}"), action.as_str());
+    }
+    if !pipeline.alerts.is_empty() {
+        line(
+            "alerts",
+            &format!("{} webhooks {REDACTED}", pipeline.alerts.len()),
+        );
+    }
     if let Some(rules) = &pipeline.contract.rules {
         line("contract.rules", &rules.display().to_string());
     }

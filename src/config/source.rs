@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::fault::{Fault, Snippet};
+use super::origin::Rewritten;
 
 const REDACTED: &str = "[redacted]";
 
@@ -71,6 +72,7 @@ pub struct Source {
     masks: Vec<Range<usize>>,
     /// Its syntax is broken, so that which texts are secret is a guess from each line alone.
     guess: bool,
+    rewritten: Vec<Rewritten>,
 }
 
 impl std::fmt::Debug for Source {
@@ -97,13 +99,37 @@ impl Source {
             lines,
             masks,
             guess,
+            rewritten: Vec::new(),
         }
+    }
+
+    /// The same file, with the places of the texts that YAML rewrote.
+    pub(crate) fn rewritten(mut self, rewritten: Vec<Rewritten>) -> Self {
+        self.rewritten = rewritten;
+        self
     }
 
     /// Gives a fault of this file its line; leaves others as they are.
     pub fn locate(&self, fault: &mut Fault) {
         if fault.place.file == self.name && fault.snippet.is_none() {
+            self.settle(fault);
             fault.snippet = self.snippet(fault).map(Box::new);
+        }
+    }
+
+    /// The place of a character of a text that the file writes in another way.
+    fn settle(&self, fault: &mut Fault) {
+        let Some((text, offset)) = fault.within.as_deref() else {
+            return;
+        };
+        let rewritten = self.rewritten.iter().find(|other| other.place == *text);
+        let Some(origins) = rewritten.map(|rewritten| &rewritten.origins) else {
+            return;
+        };
+        if let Some(index) = origins.get(*offset).or(origins.last()) {
+            let row = self.lines.partition_point(|start| start <= index);
+            fault.place.line = row;
+            fault.place.column = index - self.lines[row - 1] + 1;
         }
     }
 

@@ -10,6 +10,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 
 use super::fault::Fault;
 use super::model::Place;
+use super::origin::Rewritten;
 
 /// Deeper than any meaningful file, and shallow enough for the recursive walks over the tree.
 const MAX_DEPTH: usize = 64;
@@ -26,6 +27,8 @@ pub(crate) struct Tree {
     pub(crate) complete: bool,
     /// Characters that are not shown, since what they are is unclear and a secret may be among them.
     pub(crate) masks: Vec<std::ops::Range<usize>>,
+    /// Texts that do not stand in the file letter by letter.
+    pub(crate) rewritten: Vec<Rewritten>,
 }
 
 #[derive(Debug)]
@@ -136,16 +139,30 @@ pub(crate) fn parse(text: &str, file: &str, faults: &mut Vec<Fault>) -> Tree {
         open: Vec::new(),
         root: None,
         masks: Vec::new(),
+        rewritten: Vec::new(),
     };
     let complete = builder.read(text);
     while !builder.open.is_empty() {
         builder.close(None);
     }
-    let (root, masks) = (builder.root.take(), builder.masks);
     Tree {
-        root,
+        root: builder.root.take(),
         complete,
-        masks,
+        masks: builder.masks,
+        rewritten: builder.rewritten,
+    }
+}
+
+/// What a line that is no YAML was likely meant to be.
+fn slip(line: &str) -> Option<&'static str> {
+    let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
+    if line.contains("${") {
+        // `{ token: ${TOKEN} }`, where YAML takes the inner brace for its own.
+        Some("inside { } and [ ], write \"${…}\" in quotes")
+    } else if indent.contains('\t') {
+        Some("YAML is indented with spaces; here is a tab")
+    } else {
+        None
     }
 }
 
@@ -171,6 +188,7 @@ struct Builder<'a> {
     open: Vec<Open>,
     root: Option<Node>,
     masks: Vec<std::ops::Range<usize>>,
+    rewritten: Vec<Rewritten>,
 }
 
 impl Builder<'_> {
@@ -184,13 +202,11 @@ impl Builder<'_> {
                     let place = self.place(error.marker());
                     let message = format!("not YAML: {}", error.info());
                     let fault = Fault::new(&place, "", message);
-                    // The commonest slip: `{ token: ${TOKEN} }`, where YAML takes the inner brace for its own.
                     let line = text.lines().nth(place.line.saturating_sub(1));
-                    self.faults
-                        .push(match line.is_some_and(|line| line.contains("${")) {
-                            true => fault.hint("inside { } and [ ], write \"${…}\" in quotes"),
-                            false => fault,
-                        });
+                    self.faults.push(match line.and_then(slip) {
+                        Some(hint) => fault.hint(hint),
+                        None => fault,
+                    });
                     return false;
                 }
             };
@@ -253,6 +269,8 @@ impl Builder<'_> {
                         );
                     } else {
                         node.raw = self.slice(span);
+                        self.rewritten
+                            .extend(Rewritten::of(&node, style, self.chars));
                     }
                     self.add(node);
                 }

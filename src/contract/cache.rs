@@ -30,6 +30,10 @@ pub struct CacheSettings {
     pub unknown_ttl: Duration,
     /// Ids kept, known and unknown.
     pub capacity: usize,
+    /// Bytes of schema text kept.
+    pub bytes: usize,
+    /// Whether the subjects of an id are asked for with its schema.
+    pub subjects: bool,
 }
 
 impl Default for CacheSettings {
@@ -37,6 +41,8 @@ impl Default for CacheSettings {
         CacheSettings {
             unknown_ttl: Duration::from_secs(30),
             capacity: 10_000,
+            bytes: 64 * 1024 * 1024,
+            subjects: false,
         }
     }
 }
@@ -113,6 +119,8 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     entries: HashMap<u32, Entry>,
+    /// Of the schemas among them.
+    bytes: usize,
     in_flight: usize,
     /// Counts questions: the age of an entry for eviction.
     clock: u64,
@@ -129,6 +137,15 @@ enum Entry {
     Pending,
 }
 
+impl Entry {
+    fn bytes(&self) -> usize {
+        match self {
+            Entry::Ready { schema, .. } => schema.bytes(),
+            Entry::Unknown { .. } | Entry::Pending => 0,
+        }
+    }
+}
+
 enum Looked {
     Known(Answer),
     Fetch,
@@ -139,6 +156,7 @@ impl SchemaCache {
     pub fn new(client: RegistryClient, runtime: Handle, settings: CacheSettings) -> SchemaCache {
         let state = State {
             entries: HashMap::new(),
+            bytes: 0,
             in_flight: 0,
             clock: 0,
             registry: RegistryState::Up,
@@ -230,7 +248,14 @@ impl SchemaCache {
             landed: false,
         };
         self.shared.runtime.spawn(async move {
-            let fetched = flight.shared.client.schema_by_id(id).await;
+            let client = &flight.shared.client;
+            let mut fetched = client.schema_by_id(id).await;
+            if let (Ok(schema), true) = (&mut fetched, flight.shared.settings.subjects) {
+                match client.subjects_of(id).await {
+                    Ok(subjects) => schema.subjects = subjects.map(Arc::from),
+                    Err(error) => fetched = Err(error),
+                }
+            }
             flight.land(fetched);
         });
     }
@@ -275,15 +300,19 @@ impl Flight {
             }),
             Err(failure) => {
                 shared.failures.fetch_add(1, Ordering::Relaxed);
-                state.entries.remove(&self.id);
+                state.remove(self.id);
                 state.failed(&failure, now);
                 None
             }
         };
         if let Some(entry) = entry {
             state.answered();
-            state.entries.insert(self.id, entry);
-            while state.settled() > shared.settings.capacity.max(1) && state.evict() {
+            state.insert(self.id, entry);
+            let settings = &shared.settings;
+            while (state.settled() > settings.capacity.max(1)
+                || state.bytes > settings.bytes && state.settled() > 1)
+                && state.evict()
+            {
                 shared.evictions.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -381,6 +410,19 @@ impl State {
         self.entries.len() - self.in_flight
     }
 
+    fn insert(&mut self, id: u32, entry: Entry) {
+        self.bytes += entry.bytes();
+        if let Some(before) = self.entries.insert(id, entry) {
+            self.bytes -= before.bytes();
+        }
+    }
+
+    fn remove(&mut self, id: u32) -> bool {
+        let removed = self.entries.remove(&id);
+        self.bytes -= removed.as_ref().map_or(0, Entry::bytes);
+        removed.is_some()
+    }
+
     /// Drops the least recently used entry, unknown ids first: made-up ids must not push out real schemas.
     fn evict(&mut self) -> bool {
         let oldest = self.entries.iter().filter_map(|(id, entry)| match entry {
@@ -389,7 +431,7 @@ impl State {
             Entry::Pending => None,
         });
         match oldest.min() {
-            Some((_, _, id)) => self.entries.remove(&id).is_some(),
+            Some((_, _, id)) => self.remove(id),
             None => false,
         }
     }
@@ -423,6 +465,7 @@ mod tests {
     fn state() -> State {
         State {
             entries: HashMap::new(),
+            bytes: 0,
             in_flight: 0,
             clock: 0,
             registry: RegistryState::Up,
@@ -481,6 +524,7 @@ mod tests {
             kind: crate::contract::registry::SchemaKind::Avro,
             text: String::new(),
             references: Vec::new(),
+            subjects: None,
         });
         let until = Instant::now();
         state.entries.insert(

@@ -6,6 +6,11 @@ const DIGIT_LIMIT: usize = 4096;
 
 /// Whether the unscaled number has at most `precision` digits.
 pub fn fits(bytes: &[u8], precision: usize) -> bool {
+    if let Some(number) = small(bytes) {
+        // 2¹²⁷ has 39 digits.
+        return precision >= 39
+            || number.unsigned_abs() < 10_u128.pow(u32::try_from(precision).unwrap_or(38));
+    }
     let (_, magnitude) = magnitude(bytes);
     // A byte holds at least 2.4 digits, so a number this long cannot fit; this keeps hostile lengths cheap.
     magnitude.len() <= precision.saturating_add(1) && digits(magnitude).len() <= precision
@@ -100,6 +105,20 @@ pub fn extend(bytes: &[u8], size: usize) -> Option<Vec<u8>> {
     let mut extended = vec![fill; padding];
     extended.extend_from_slice(bytes);
     Some(extended)
+}
+
+/// The number, if 128 bits hold it: nearly all do, and then nothing is allocated.
+fn small(bytes: &[u8]) -> Option<i128> {
+    let fill = match bytes.first() {
+        Some(first) if first & 0x80 != 0 => 0xFF,
+        _ => 0,
+    };
+    let (padding, last) = bytes.split_at(bytes.len().saturating_sub(16));
+    let mut number = [fill; 16];
+    number[16 - last.len()..].copy_from_slice(last);
+    let number = i128::from_be_bytes(number);
+    let padded = padding.iter().all(|byte| *byte == fill) && (number < 0) == (fill == 0xFF);
+    padded.then_some(number)
 }
 
 /// Sign and magnitude, big endian without leading zero bytes. No bytes at all is zero.

@@ -4,8 +4,9 @@
 //! Strict: every byte is accounted for. Nothing is allocated by a length or count that the bytes claim before the
 //! bytes are there, and what takes no bytes is counted against a budget.
 
+use super::decimal;
 use super::path::Trail;
-use super::schema::{Kind, NodeId, Schema};
+use super::schema::{Kind, Logical, NodeId, Schema};
 use super::value::Value;
 use crate::error::{Reason, RecordError};
 
@@ -32,15 +33,7 @@ impl Default for Limits {
 
 /// The value that `bytes` are, all of them. Offsets in errors count from the beginning of `bytes`.
 pub fn decode(schema: &Schema, bytes: &[u8], limits: &Limits) -> Result<Value, RecordError> {
-    let mut decoder = Decoder {
-        schema,
-        bytes,
-        position: 0,
-        depth: 0,
-        elements: 0,
-        limits,
-        trail: Trail::default(),
-    };
+    let mut decoder = Decoder::new(schema, bytes, limits);
     if bytes.len() > limits.bytes {
         let found = format!(
             "expected at most {} bytes, found {}",
@@ -58,6 +51,18 @@ pub fn decode(schema: &Schema, bytes: &[u8], limits: &Limits) -> Result<Value, R
     Ok(value)
 }
 
+/// The value of one node that `bytes` begin with, and how many of them it is.
+pub fn prefix(
+    schema: &Schema,
+    node: NodeId,
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<(Value, usize), RecordError> {
+    let mut decoder = Decoder::new(schema, bytes, limits);
+    let value = decoder.node(node)?;
+    Ok((value, decoder.position))
+}
+
 struct Decoder<'s, 'b> {
     schema: &'s Schema,
     bytes: &'b [u8],
@@ -69,6 +74,18 @@ struct Decoder<'s, 'b> {
 }
 
 impl<'s, 'b> Decoder<'s, 'b> {
+    fn new(schema: &'s Schema, bytes: &'b [u8], limits: &'b Limits) -> Self {
+        Decoder {
+            schema,
+            bytes,
+            position: 0,
+            depth: 0,
+            elements: 0,
+            limits,
+            trail: Trail::default(),
+        }
+    }
+
     fn error(&self, offset: usize, message: String) -> RecordError {
         RecordError::new(Reason::MalformedData, message)
             .at(self.trail.render())
@@ -95,9 +112,15 @@ impl<'s, 'b> Decoder<'s, 'b> {
             Kind::Long => Value::Long(self.long("a long")?),
             Kind::Float => Value::Float(f32::from_le_bytes(self.array("a float")?)),
             Kind::Double => Value::Double(f64::from_le_bytes(self.array("a double")?)),
-            Kind::Bytes => Value::Bytes(self.sized("bytes")?.to_vec()),
+            Kind::Bytes => {
+                let bytes = self.sized("bytes")?;
+                Value::Bytes(self.decimal(id, bytes)?.to_vec())
+            }
             Kind::String => Value::String(self.string("a string")?),
-            Kind::Fixed(fixed) => Value::Fixed(self.take(fixed.size, "a fixed")?.to_vec()),
+            Kind::Fixed(fixed) => {
+                let bytes = self.take(fixed.size, "a fixed")?;
+                Value::Fixed(self.decimal(id, bytes)?.to_vec())
+            }
             Kind::Enum(symbols) => {
                 let at = self.position;
                 let index = self.int("an enum index")?;
@@ -170,6 +193,17 @@ impl<'s, 'b> Decoder<'s, 'b> {
                 Value::Map(entries)
             }
         })
+    }
+
+    /// Holds the bytes of a decimal to its precision: one with more digits is no value of its schema.
+    fn decimal(&self, id: NodeId, bytes: &'b [u8]) -> Result<&'b [u8], RecordError> {
+        match self.schema.node(id).logical {
+            Some(Logical::Decimal { precision, .. }) if !decimal::fits(bytes, precision) => {
+                let found = format!("expected a decimal of at most {precision} digits, found more");
+                Err(self.error(self.position - bytes.len(), found))
+            }
+            _ => Ok(bytes),
+        }
     }
 
     fn enter(&mut self) -> Result<(), RecordError> {

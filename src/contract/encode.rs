@@ -9,13 +9,23 @@ use crate::error::{Reason, RecordError};
 
 /// Appends `value` as the root of `schema`. On an error `out` is as it was.
 pub fn encode(schema: &Schema, value: &Value, out: &mut Vec<u8>) -> Result<(), RecordError> {
+    encode_node(schema, schema.root, value, out)
+}
+
+/// Appends `value` as a value of one node. On an error `out` is as it was.
+pub fn encode_node(
+    schema: &Schema,
+    node: NodeId,
+    value: &Value,
+    out: &mut Vec<u8>,
+) -> Result<(), RecordError> {
     let before = out.len();
     let mut encoder = Encoder {
         schema,
         out,
         trail: Trail::default(),
     };
-    let result = encoder.node(schema.root, value);
+    let result = encoder.node(node, value);
     if result.is_err() {
         out.truncate(before);
     }

@@ -6,6 +6,7 @@ pub mod compat;
 pub mod decimal;
 pub mod decode;
 pub mod default;
+pub mod drift;
 pub mod encode;
 pub mod json;
 mod parse;

@@ -65,6 +65,15 @@ pub struct Fetched {
     pub text: String,
     /// The texts it refers to, directly or not, each after those that it needs itself, none twice.
     pub references: Vec<String>,
+    /// The subjects that it is registered under; `None` where nobody asked or the registry does not tell.
+    pub subjects: Option<Arc<[String]>>,
+}
+
+impl Fetched {
+    /// Bytes of its texts.
+    pub fn bytes(&self) -> usize {
+        self.text.len() + self.references.iter().map(String::len).sum::<usize>()
+    }
 }
 
 /// A schema as a version of a subject.
@@ -216,6 +225,34 @@ impl RegistryClient {
         self.complete(schema).await
     }
 
+    /// The subjects that an id is registered under, those deleted softly left out. `None` from a registry that does
+    /// not tell.
+    pub async fn subjects_of(&self, id: u32) -> Result<Option<Vec<String>>, RegistryError> {
+        #[derive(Deserialize)]
+        struct At {
+            subject: String,
+        }
+        let versions = self.at(&format!("/schemas/ids/{id}/versions"));
+        match self
+            .send::<Option<Vec<At>>>(self.inner.http.get(versions))
+            .await
+        {
+            Ok(found) => {
+                let mut subjects: Vec<String> = found
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|at| at.subject)
+                    .collect();
+                subjects.sort();
+                subjects.dedup();
+                Ok(Some(subjects))
+            }
+            // An optional question: only silence is an outage.
+            Err(Failure::Answered { .. }) => Ok(None),
+            Err(failure) => Err(self.explain(failure, Asked::Nothing)),
+        }
+    }
+
     /// A version of a subject; the latest for `None`.
     pub async fn version(
         &self,
@@ -293,6 +330,7 @@ impl RegistryClient {
             kind: SchemaKind::Avro,
             text: found.schema.unwrap_or_else(|| text.to_owned()),
             references: self.resolve(direct).await?,
+            subjects: None,
         };
         Ok(Some(Version {
             subject: subject.to_owned(),
@@ -355,13 +393,19 @@ impl RegistryClient {
                 .post(self.at(&format!("{path}{version}?verbose=true")));
             self.send::<Verdict>(request.body(body.clone())).await
         };
-        // Without a version: all those that the level is about. Not every registry has that (Karapace).
-        let told = match ask("").await {
+        // Without a version: all those that the level is about. Not every registry has that (Karapace), and Apicurio
+        // compares with all of them at any level, which is too many where only the latest counts.
+        let all = match self.compatibility(subject).await {
+            Ok(level) => level.ends_with("_TRANSITIVE"),
+            Err(RegistryError::NoSuchSubject(_)) => true,
+            Err(error) => return Err(error),
+        };
+        let told = match ask(if all { "" } else { "/latest" }).await {
             Err(Failure::Answered {
                 status: 404 | 405,
                 code,
                 ..
-            }) if !matches!(code, Some(40401 | 40402)) => ask("/latest").await,
+            }) if all && !matches!(code, Some(40401 | 40402)) => ask("/latest").await,
             told => told,
         };
         match told {
@@ -450,6 +494,7 @@ impl RegistryClient {
             },
             text: schema.schema,
             references: self.resolve(direct).await?,
+            subjects: None,
         })
     }
 

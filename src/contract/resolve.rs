@@ -16,8 +16,7 @@
 
 mod compile;
 
-use std::collections::HashSet;
-
+use super::decimal;
 use super::path::Trail;
 use super::schema::Schema;
 use super::value::Value;
@@ -35,17 +34,19 @@ pub struct Mismatch {
 /// Compiled steps from writer to reader.
 #[derive(Debug, Clone)]
 pub struct Resolution {
-    actions: Vec<Action>,
-    root: usize,
+    pub(super) actions: Vec<Action>,
+    pub(super) root: usize,
 }
 
-type ActionId = usize;
+pub(super) type ActionId = usize;
 
 #[derive(Debug, Clone)]
-enum Action {
+pub(super) enum Action {
     /// The value is the reader's as it is.
     Same,
     Promote(Promotion),
+    /// The value is the reader's as it is, if it is a decimal of at most so many digits.
+    Digits(usize),
     /// Writer symbol → reader symbol, or the writer's symbol that the reader lacks.
     Enum(Vec<Result<usize, String>>),
     Items(ActionId),
@@ -67,7 +68,7 @@ enum Action {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Promotion {
+pub(super) enum Promotion {
     IntLong,
     IntFloat,
     IntDouble,
@@ -84,36 +85,29 @@ impl Resolution {
         compile::compile(writer, reader)
     }
 
+    /// Bytes that it takes, roughly.
+    pub fn size(&self) -> usize {
+        let parts = self.actions.iter().map(|action| match action {
+            Action::Enum(symbols) => symbols
+                .iter()
+                .map(|symbol| 24 + symbol.as_ref().map_or_else(String::len, |_| 0))
+                .sum(),
+            Action::Record {
+                fields, defaults, ..
+            } => {
+                let names = fields.iter().map(|(name, _)| name.len() + 48);
+                names.sum::<usize>() + 64 * defaults.len()
+            }
+            Action::Branches(branches) => 8 * branches.capacity(),
+            Action::Refuse(why) => why.len(),
+            _ => 0,
+        });
+        parts.sum::<usize>() + size_of::<Action>() * self.actions.capacity()
+    }
+
     /// The reader's value of a writer's value.
     pub fn apply(&self, value: Value) -> Result<Value, RecordError> {
         self.run(self.root, value, &mut Trail::default())
-    }
-
-    /// Whether every value stays as it is, so that the writer's bytes are the reader's bytes too.
-    pub fn is_identity(&self) -> bool {
-        self.keeps(self.root, &mut HashSet::new())
-    }
-
-    fn keeps(&self, id: ActionId, seen: &mut HashSet<ActionId>) -> bool {
-        if !seen.insert(id) {
-            return true;
-        }
-        match &self.actions[id] {
-            Action::Same => true,
-            // A branch is entered from the writer's branch of the same place, or else an index is added.
-            Action::Promote(_) | Action::Refuse(_) | Action::Into(..) => false,
-            Action::Enum(symbols) => (symbols.iter().enumerate()).all(|(i, s)| s.as_ref() == Ok(&i)),
-            Action::Items(inner) | Action::Entries(inner) => self.keeps(*inner, seen),
-            Action::Record { fields, width, .. } => {
-                fields.len() == *width
-                    && (fields.iter().enumerate()).all(|(i, (_, target))| {
-                        target.is_some_and(|(to, action)| to == i && self.keeps(action, seen))
-                    })
-            }
-            Action::Branches(branches) => (branches.iter().enumerate()).all(|(i, id)| {
-                matches!(self.actions[*id], Action::Into(to, inner) if to == i && self.keeps(inner, seen))
-            }),
-        }
     }
 
     fn run<'s>(
@@ -127,6 +121,13 @@ impl Resolution {
         };
         Ok(match (&self.actions[id], value) {
             (Action::Same, value) => value,
+            (Action::Digits(precision), Value::Bytes(bytes) | Value::Fixed(bytes))
+                if !decimal::fits(&bytes, *precision) =>
+            {
+                let why = format!("expected a decimal of at most {precision} digits, found more");
+                return refuse(trail, why);
+            }
+            (Action::Digits(_), value @ (Value::Bytes(_) | Value::Fixed(_))) => value,
             (Action::Refuse(why), _) => return refuse(trail, why.clone()),
             (Action::Into(branch, inner), value) => {
                 Value::Union(*branch, Box::new(self.run(*inner, value, trail)?))

@@ -249,6 +249,35 @@ impl Schema {
         }
     }
 
+    /// Bytes that it takes, roughly.
+    pub fn size(&self) -> usize {
+        let name = |name: &Name| name.full.len() + 48 * name.aliases.len();
+        let parts = self.nodes.iter().map(|node| match &node.kind {
+            Kind::Record(record) => {
+                let fields = record.fields.iter().map(|field| {
+                    let default = field
+                        .default
+                        .as_ref()
+                        .map_or(0, |json| json.to_string().len());
+                    let doc = field.doc.as_ref().map_or(0, String::len);
+                    // The name stands in the index once more.
+                    3 * field.name.len() + doc + default + 48 * field.aliases.len() + 64
+                });
+                name(&record.name)
+                    + fields.sum::<usize>()
+                    + size_of::<Field>() * record.fields.capacity()
+            }
+            Kind::Enum(symbols) => {
+                let texts = symbols.symbols.iter().map(|symbol| symbol.len() + 24);
+                name(&symbols.name) + texts.sum::<usize>()
+            }
+            Kind::Fixed(fixed) => name(&fixed.name),
+            Kind::Union(branches) => 8 * branches.capacity(),
+            _ => 0,
+        });
+        parts.sum::<usize>() + size_of::<Node>() * self.nodes.capacity()
+    }
+
     /// The node at `id`.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id]

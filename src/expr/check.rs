@@ -1,18 +1,21 @@
 //! The type checker: walks CEL's syntax tree against the schema and lowers it to [`Ir`], in which every field is a
 //! position and every comparison knows its kind. All faults are collected.
 
+mod call;
 mod compare;
+mod field;
+mod logic;
 
 use super::functions::{self, Function};
 use super::number::Decimal;
-use super::path::{self, listed, peel, type_name};
+use super::path;
 use super::source::Source;
 use super::types::{Base, Type};
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
-use crate::contract::schema::{Kind, Schema};
+use crate::contract::schema::Schema;
 use crate::contract::value::Value;
-use cel::common::ast::{CallExpr, Expr as Cel, LiteralValue, SelectExpr, operators};
+use cel::common::ast::{CallExpr, Expr as Cel, LiteralValue, operators};
 use cel::parser::Expression;
 use std::collections::BTreeSet;
 
@@ -226,90 +229,6 @@ impl Checker<'_> {
         Some(Typed::new(Ir::Const(value), Type::exactly(base)))
     }
 
-    /// `has(a.b)`: neither `a` nor `a.b` is null.
-    fn has(&mut self, expr: &Expression, select: &SelectExpr) -> Option<Typed> {
-        let plain = Expression {
-            id: expr.id,
-            expr: Cel::Select(SelectExpr {
-                test: false,
-                ..select.clone()
-            }),
-        };
-        let typed = self.field(&plain, &Known::new(), true)?;
-        let (Ir::Field(positions) | Ir::Whole(positions)) = typed.ir else {
-            return self.later(expr, "`has()` of anything but a field");
-        };
-        let facts = Facts {
-            if_true: (1..=positions.len())
-                .map(|end| positions[..end].to_vec())
-                .collect(),
-            if_false: Known::new(),
-        };
-        let absent = Ir::IsNull(Box::new(Ir::Field(positions)));
-        Some(Typed::boolean(Ir::Not(Box::new(absent)), facts))
-    }
-
-    /// A field, through nested records. With `testing`, nullable records on the way need no guard.
-    fn field(&mut self, expr: &Expression, known: &Known, testing: bool) -> Option<Typed> {
-        let Some(chain) = chain(expr) else {
-            return self.later(expr, "selecting from anything but a field");
-        };
-        let mut positions = Vec::with_capacity(chain.len());
-        let mut node = self.schema.root;
-        let mut shown = String::new();
-        for (name, at) in chain {
-            let holder = peel(self.schema, node);
-            if holder.nullable && !positions.is_empty() && !testing && !known.contains(&positions) {
-                let fault = self.source.fault(
-                    at,
-                    format!("`{shown}` may be null, so it may have no `{name}`"),
-                );
-                return self.refuse(fault.hint(format!(
-                    "guard it: `{shown} != null && …`, or `has({shown}.{name})` in a condition"
-                )));
-            }
-            let Kind::Record(record) = &self.schema.node(holder.node).kind else {
-                let what = type_name(self.schema, holder.node);
-                if matches!(self.schema.node(holder.node).kind, Kind::Map(_)) {
-                    return self.later(at, "looking up keys of a map");
-                }
-                let fault = self
-                    .source
-                    .fault(at, format!("`{shown}` is {what}; it has no field `{name}`"));
-                return self.refuse(fault);
-            };
-            let Some(position) = record.index.get(name) else {
-                let near = path::suggest(name, record.fields.iter().map(|f| f.name.as_str()));
-                let hint = match near {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("its fields are {}", listed(record)),
-                };
-                let message = format!("{} has no field `{name}`", record.name.full);
-                let fault = self.source.fault(at, message).hint(hint);
-                return self.refuse(fault);
-            };
-            positions.push(*position);
-            node = record.fields[*position].node;
-            if !shown.is_empty() {
-                shown.push('.');
-            }
-            shown.push_str(name);
-        }
-        if !self.fields.contains(&shown) {
-            self.fields.push(shown);
-        }
-        let peeled = peel(self.schema, node);
-        let base = Base::of(self.schema, peeled.node);
-        if peeled.several {
-            return Some(Typed::new(Ir::Whole(positions), Type::exactly(base)));
-        }
-        let ty = Type {
-            base,
-            nullable: peeled.nullable && !known.contains(&positions),
-        };
-        Some(Typed::new(Ir::Field(positions), ty))
-    }
-
     fn call(&mut self, expr: &Expression, call: &CallExpr, known: &Known) -> Option<Typed> {
         match (call.func_name.as_str(), call.args.as_slice()) {
             (operators::LOGICAL_AND, [left, right]) => self.and_or(left, right, known, true),
@@ -356,200 +275,9 @@ impl Checker<'_> {
             },
         }
     }
-
-    /// An operand that must be true or false.
-    fn condition(&mut self, expr: &Expression, known: &Known) -> Option<Typed> {
-        let typed = self.check(expr, known)?;
-        let typed = self.present(expr, typed)?;
-        if typed.ty.base == Base::Boolean {
-            return Some(typed);
-        }
-        let what = typed.ty.describe(self.schema);
-        let fault = self
-            .source
-            .fault(expr, format!("must be true or false here; this is {what}"));
-        self.refuse(fault)
-    }
-
-    /// An operand that must not be null.
-    fn present(&mut self, expr: &Expression, typed: Typed) -> Option<Typed> {
-        if !typed.ty.nullable {
-            return Some(typed);
-        }
-        let fault = self.source.fault(expr, "this may be null");
-        let written = fault.text.clone();
-        self.refuse(match typed.ir {
-            Ir::Field(_) => Fault {
-                message: format!("`{written}` may be null"),
-                ..fault
-            }
-            .hint(format!(
-                "guard it: `{written} != null && …`, or `{written} == null || …` where null is to pass"
-            )),
-            _ => fault,
-        })
-    }
-
-    fn and_or(
-        &mut self,
-        left: &Expression,
-        right: &Expression,
-        known: &Known,
-        and: bool,
-    ) -> Option<Typed> {
-        let left = self.condition(left, known);
-        // The right side is looked at even if the left is wrong, so that its faults are listed too; what the left
-        // would have established is then unknown, and complaints about nulls would only mislead.
-        let Some(left) = left else {
-            let before = self.faults.len();
-            let _known_wrong = self.condition(right, known);
-            let late = self.faults.split_off(before);
-            self.faults.extend(
-                late.into_iter()
-                    .filter(|f| !f.message.contains("may be null")),
-            );
-            return None;
-        };
-        let given = match and {
-            true => &left.facts.if_true,
-            false => &left.facts.if_false,
-        };
-        let inside = known.union(given).cloned().collect();
-        let right = self.condition(right, &inside)?;
-        let (a, b) = (left.facts, right.facts);
-        let both = |a: &Known, b: &Known| a.union(b).cloned().collect();
-        let either = |a: &Known, b: &Known| a.intersection(b).cloned().collect();
-        let operands = (Box::new(left.ir), Box::new(right.ir));
-        Some(match and {
-            true => Typed::boolean(
-                Ir::And(operands.0, operands.1),
-                Facts {
-                    if_true: both(&a.if_true, &b.if_true),
-                    if_false: either(&a.if_false, &b.if_false),
-                },
-            ),
-            false => Typed::boolean(
-                Ir::Or(operands.0, operands.1),
-                Facts {
-                    if_true: either(&a.if_true, &b.if_true),
-                    if_false: both(&a.if_false, &b.if_false),
-                },
-            ),
-        })
-    }
-
-    fn choose(
-        &mut self,
-        expr: &Expression,
-        [test, yes, no]: [&Expression; 3],
-        known: &Known,
-    ) -> Option<Typed> {
-        let test = self.condition(test, known)?;
-        let with = |facts: &Known| known.union(facts).cloned().collect();
-        let yes = self.check(yes, &with(&test.facts.if_true));
-        let no = self.check(no, &with(&test.facts.if_false));
-        let (mut yes, mut no) = (yes?, no?);
-        let nullable = yes.ty.nullable || no.ty.nullable;
-        let base = if yes.ty.base.same(&no.ty.base, self.schema) || no.ty.base == Base::Null {
-            yes.ty.base
-        } else if yes.ty.base == Base::Null {
-            no.ty.base
-        } else if yes.ty.base == Base::Int && no.ty.base == Base::Long {
-            yes.ir = Ir::Widen(Box::new(yes.ir));
-            Base::Long
-        } else if yes.ty.base == Base::Long && no.ty.base == Base::Int {
-            no.ir = Ir::Widen(Box::new(no.ir));
-            Base::Long
-        } else {
-            let message = format!(
-                "the two sides differ in type: {} and {}",
-                yes.ty.base.describe(self.schema),
-                no.ty.base.describe(self.schema)
-            );
-            let fault = self.source.fault(expr, message);
-            return self.refuse(fault);
-        };
-        let ir = Ir::Choose(Box::new((test.ir, yes.ir, no.ir)));
-        Some(Typed::new(ir, Type { base, nullable }))
-    }
-
-    fn function(
-        &mut self,
-        expr: &Expression,
-        function: Function,
-        args: &[Expression],
-        known: &Known,
-    ) -> Option<Typed> {
-        let wanted = function.arguments();
-        if args.len() != wanted.len() {
-            let message = format!(
-                "`{}` takes {} arguments; here are {}",
-                function.name(),
-                wanted.len(),
-                args.len()
-            );
-            let fault = self.source.fault(expr, message);
-            return self.refuse(fault.hint(format!("write `{}`", function.signature())));
-        }
-        let mut lowered = Vec::with_capacity(args.len());
-        let mut path = String::new();
-        for (arg, wanted) in args.iter().zip(wanted) {
-            let typed = self.check(arg, known);
-            let Some(typed) = typed.and_then(|typed| self.present(arg, typed)) else {
-                continue;
-            };
-            if !wanted.takes(&typed.ty.base) {
-                let message = format!(
-                    "{} must be {}; this is {}",
-                    wanted.name(),
-                    wanted.type_name(),
-                    typed.ty.describe(self.schema)
-                );
-                let fault = self.source.fault(arg, message);
-                self.faults.push(fault);
-                continue;
-            }
-            if let Err(message) = function.check_constant(*wanted, &typed.ir) {
-                let fault = self.source.fault(arg, message);
-                self.faults.push(fault);
-                continue;
-            }
-            if let Ir::Field(_) = typed.ir
-                && (path.is_empty() || wanted.name_of_failure())
-            {
-                path = self.source.fault(arg, "").text;
-            }
-            lowered.push(typed.ir);
-        }
-        if lowered.len() < args.len() {
-            return None;
-        }
-        let ty = Type::exactly(function.result());
-        Some(Typed::new(Ir::Call(function, lowered, path), ty))
-    }
 }
 
 fn integer(value: i64) -> Typed {
     let ir = Ir::Number(Value::Long(value), Decimal::integer(value));
     Typed::new(ir, Type::exactly(Base::Long))
-}
-
-/// The names of `a.b.c` and the part of the expression that ends with each.
-fn chain(expr: &Expression) -> Option<Vec<(&str, &Expression)>> {
-    let mut parts = Vec::new();
-    let mut at = expr;
-    loop {
-        match &at.expr {
-            Cel::Ident(name) => {
-                parts.push((name.as_str(), at));
-                parts.reverse();
-                return Some(parts);
-            }
-            Cel::Select(select) if !select.test => {
-                parts.push((select.field.as_str(), at));
-                at = &select.operand;
-            }
-            _ => return None,
-        }
-    }
 }

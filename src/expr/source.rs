@@ -49,7 +49,7 @@ impl<'a> Source<'a> {
             .take(end + 1 - start)
             .map(|c| if c.is_control() { ' ' } else { c })
             .collect();
-        Fault::new(&place_of(self.text, start), written, message)
+        fault_at(self.text, start, written, message)
     }
 
     /// What is written for a literal, without the sign.
@@ -133,11 +133,7 @@ const STACK: usize = 128 * 1024 * 1024;
 fn too_much(text: &Placed<String>) -> Option<Fault> {
     let fault = |offset: usize, message: String| {
         let spot: String = text.value.chars().skip(offset).take(24).collect();
-        Some(Fault::new(
-            &place_of(text, offset),
-            one_line(&spot),
-            message,
-        ))
+        Some(fault_at(text, offset, one_line(&spot), message))
     };
     let mut depth = 0usize;
     for (at, c) in text.value.chars().enumerate() {
@@ -174,8 +170,17 @@ fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
-/// The place of a character of the expression. Further lines of a block are indented by an amount that the text no
-/// longer tells: the column then counts from the text's own margin.
+fn fault_at(
+    text: &Placed<String>,
+    offset: usize,
+    written: impl Into<String>,
+    message: impl Into<String>,
+) -> Fault {
+    Fault::new(&place_of(text, offset), written, message).within(&text.place, offset)
+}
+
+/// The place of a character of the expression, as far as the text alone tells. How the lines of a block are indented and
+/// where a quoted text was folded is known to the file ([`Fault::within`]).
 fn place_of(text: &Placed<String>, offset: usize) -> Place {
     let mut place = text.place.clone();
     for c in text.value.chars().take(offset) {
@@ -220,7 +225,7 @@ fn syntax_faults(text: &Placed<String>, error: &Syntax) -> Vec<Fault> {
     let spot: String = text.value.chars().skip(offset).take(24).collect();
     let spot = spot.lines().next().unwrap_or_default().to_owned();
     let (message, hint) = plain_words(&error.message, &spot);
-    let fault = Fault::new(&place_of(text, offset), spot, message);
+    let fault = fault_at(text, offset, spot, message);
     vec![match hint {
         Some(hint) => fault.hint(hint),
         None => fault,
@@ -233,6 +238,7 @@ fn plain_words(message: &str, spot: &str) -> (String, Option<&'static str>) {
         Some('&') => Some("and is `&&`"),
         Some('|') => Some("or is `||`"),
         Some('\'' | '"') => Some("a text needs a quote at both ends"),
+        Some('#') => Some("`#` begins no comment inside of an expression"),
         None => Some("the expression ends too early"),
         _ => None,
     };

@@ -24,6 +24,7 @@ pub fn classify(reason: Reason) -> Disposition {
         | Reason::UnsupportedFraming
         | Reason::UnsupportedSchema
         | Reason::IncompatibleSchema
+        | Reason::Drift
         | Reason::MalformedData
         | Reason::UnresolvableValue
         | Reason::RuleViolation
@@ -34,9 +35,11 @@ pub fn classify(reason: Reason) -> Disposition {
         // Registries replicate late: an id that a producer got a moment ago may reach our replica in a moment.
         Reason::UnknownSchema => Disposition::Retry,
         Reason::LookupUnavailable => Disposition::RetryUntilBudget,
-        Reason::LookupMisconfigured | Reason::RegistryUnavailable | Reason::BrokerUnavailable => {
-            Disposition::Pause
-        }
+        // A drift that halts waits for a person, and the records wait with it.
+        Reason::DriftHalted
+        | Reason::LookupMisconfigured
+        | Reason::RegistryUnavailable
+        | Reason::BrokerUnavailable => Disposition::Pause,
     }
 }
 

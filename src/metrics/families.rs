@@ -30,6 +30,8 @@ pub(super) struct Families {
     pub(super) failures: IntCounterVec,
     pub(super) rule_warnings: IntCounterVec,
     pub(super) schemas: IntCounterVec,
+    pub(super) drift: IntCounterVec,
+    pub(super) plan_evictions: IntCounterVec,
     pub(super) emit_latency: HistogramVec,
     pub(super) dead_letter_last: GaugeVec,
     pub(super) lag: IntGaugeVec,
@@ -98,6 +100,16 @@ impl Families {
                 "driftgate_schema_records_total",
                 "Records by writer schema id; ids past the first 1000 of a topic count as other.",
                 &["pipeline", "topic", "schema_id"],
+            ),
+            drift: counter(
+                "driftgate_drift_total",
+                "Differences of a writer schema from the contract, counted once per schema id and topic, by class and by what is done.",
+                &["pipeline", "topic", "class", "action"],
+            ),
+            plan_evictions: counter(
+                "driftgate_plan_evictions_total",
+                "Plans of writer schemas dropped for want of room and compiled again when needed.",
+                &["pipeline"],
             ),
             emit_latency: histogram(
                 "driftgate_emit_latency_seconds",

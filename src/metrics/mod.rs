@@ -163,6 +163,14 @@ impl Metrics {
         }
     }
 
+    /// A writer schema differs from the contract. Once per schema id and topic.
+    pub fn drift(&self, pipeline: &str, topic: &str, class: &str, action: &str) {
+        let family = &self.families.drift;
+        family
+            .with_label_values(&[pipeline, topic, class, action])
+            .inc();
+    }
+
     /// The handles for one pipeline.
     pub fn pipeline(&self, name: &str) -> PipelineMetrics {
         let families = &self.families;

@@ -281,6 +281,16 @@ impl PartitionMetrics {
         schemas.last = Some((id, counter));
     }
 
+    /// So many plans were dropped for want of room.
+    pub fn plan_evictions(&self, count: u64) {
+        if count > 0 {
+            let family = &self.metrics.families.plan_evictions;
+            family
+                .with_label_values(&[self.key.0.as_str()])
+                .inc_by(count);
+        }
+    }
+
     /// A record failed a rule of `on_fail: warn` and went on. Rule names come from the reviewed file: few.
     pub fn rule_warned(&self, rule: &str) {
         let mut rules = self.rules.borrow_mut();

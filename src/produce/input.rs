@@ -8,6 +8,7 @@ use std::path::Path;
 use flate2::bufread::MultiGzDecoder;
 
 use super::Failure;
+use crate::config::fault::cannot;
 
 const BUFFER: usize = 256 * 1024;
 const GZIP: [u8; 2] = [0x1F, 0x8B];
@@ -32,7 +33,7 @@ impl Input {
             return Ok(Input::of("stdin", io::stdin()));
         }
         let name = path.display().to_string();
-        let fail = |error: io::Error| Failure::asked(format!("{name}: {error}"));
+        let fail = |error: io::Error| Failure::asked(format!("{name}: {}", cannot("read", &error)));
         let file = File::open(path).map_err(fail)?;
         let facts = file.metadata().map_err(fail)?;
         if facts.is_dir() {

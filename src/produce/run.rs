@@ -201,7 +201,10 @@ async fn topic(job: &Job) -> Result<Option<u64>, Failure> {
     let names = std::slice::from_ref(&job.topic);
     let ask = |patience| TopicAdmin::new(&properties::admin(&job.kafka), patience).map_err(failure);
     let admin = ask(ASK)?;
-    let there = tokio::task::block_in_place(|| admin.partitions(names)).map_err(failure)?;
+    let there = tokio::task::block_in_place(|| admin.partitions(names)).map_err(|error| {
+        let servers = &job.kafka.bootstrap_servers;
+        Failure::Unreachable(format!("{servers}: {error}"))
+    })?;
     match (there.is_empty(), job.create_topic, job.largest) {
         (true, None, _) => Err(Failure::asked(format!(
             "topic {} does not exist; create it, or say --create-topic with a number of partitions",

@@ -62,7 +62,8 @@ impl Loaded {
             subject: subject.to_owned(),
             rules: None,
         };
-        let files = files::plan(&[target]).map_err(Failure::Asked)?;
+        let files = files::plan(&[target])
+            .map_err(|faults| Failure::Asked(faults.iter().map(ToString::to_string).collect()))?;
         let Some((own, needed)) = files.split_last() else {
             return Err(Failure::asked(format!("{}: no schema", path.display())));
         };

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::files::{self, SchemaFile};
+use crate::config::diagnose;
+use crate::config::fault::Fault;
 use crate::contract::compat::{self, Direction, Earlier, Level, Verdict};
 use crate::contract::registry::{Fetched, RegistryClient, RegistryError, SchemaKind};
 use crate::contract::schema::Schema;
@@ -100,7 +102,7 @@ pub struct Known {
 }
 
 /// Parses a planned file with the files that it refers to. All of `plan` must be there, in its order.
-pub fn parse(plan: &[SchemaFile], index: usize) -> Result<Schema, String> {
+pub fn parse(plan: &[SchemaFile], index: usize) -> Result<Schema, Fault> {
     let mut wanted = vec![false; plan.len()];
     wanted[index] = true;
     // Dependencies stand before those who need them.
@@ -118,7 +120,7 @@ pub fn parse(plan: &[SchemaFile], index: usize) -> Result<Schema, String> {
         .collect();
     let file = &plan[index];
     Schema::parse(&file.text, &references)
-        .map_err(|error| format!("{}: {error}", file.path.display()))
+        .map_err(|error| Fault::of_file(&file.path.display().to_string(), error.to_string()))
 }
 
 /// Checks each file against the versions that the registry has for its subject. `level` goes before the rules file's,
@@ -299,12 +301,17 @@ impl Source {
     pub async fn load(&self, client: Option<&RegistryClient>) -> Result<Known, RegistryError> {
         let (label, fetched) = match (self, client) {
             (Source::File(path), _) => {
+                let file = path.display().to_string();
                 let schema = files::read(path).and_then(|(text, references)| {
-                    Schema::parse(&text, &references)
-                        .map_err(|error| format!("{}: {error}", path.display()))
+                    let parsed = Schema::parse(&text, &references);
+                    parsed.map_err(|error| vec![Fault::of_file(&file, error.to_string())])
+                });
+                let schema = schema.map_err(|faults| {
+                    let text = diagnose::render(&faults, false);
+                    text.trim_end().to_owned()
                 });
                 return Ok(Known {
-                    label: path.display().to_string(),
+                    label: file,
                     schema,
                 });
             }

@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::names::{Names, PRIMITIVES, full_name};
 use crate::config;
-use crate::config::model::{Config, SchemaSource};
+use crate::config::fault::{Fault, cannot};
+use crate::config::model::{Config, Place, SchemaSource};
+use crate::config::scalar::closest;
+use crate::config::source::Source;
 
 /// The levels that a registry knows.
 pub const LEVELS: [&str; 7] = [
@@ -61,7 +65,7 @@ pub struct SchemaFile {
 }
 
 /// The files of a folder, not of those below it, each under its name.
-pub fn of_dir(dir: &Path) -> Result<Vec<Target>, String> {
+pub fn of_dir(dir: &Path) -> Result<Vec<Target>, Fault> {
     Ok(avsc_files(dir)?.into_iter().map(Target::of_file).collect())
 }
 
@@ -98,8 +102,8 @@ pub fn of_config(config: &Config) -> Vec<Target> {
 }
 
 /// Reads the targets and what they need from their folders, in an order in which each file stands after those that it
-/// refers to. All faults at once, a line each.
-pub fn plan(targets: &[Target]) -> Result<Vec<SchemaFile>, Vec<String>> {
+/// refers to. All faults at once.
+pub fn plan(targets: &[Target]) -> Result<Vec<SchemaFile>, Vec<Fault>> {
     let mut faults = Vec::new();
     let mut read: Vec<Read> = Vec::new();
     for (index, target) in targets.iter().enumerate() {
@@ -109,11 +113,12 @@ pub fn plan(targets: &[Target]) -> Result<Vec<SchemaFile>, Vec<String>> {
         match twin {
             Some(twin) if twin.path == target.path => continue,
             Some(twin) => {
-                let (one, other) = (twin.path.display(), target.path.display());
-                faults.push(format!(
-                    "{other}: subject {} is that of {one} too",
-                    target.subject
-                ));
+                let message = format!(
+                    "subject {} is that of {} too",
+                    target.subject,
+                    twin.path.display()
+                );
+                faults.push(of_file(&target.path, message));
             }
             None => match Read::new(target) {
                 Ok(file) => read.push(file),
@@ -153,10 +158,10 @@ pub fn plan(targets: &[Target]) -> Result<Vec<SchemaFile>, Vec<String>> {
                 .iter()
                 .map(|index| read[*index].subject.as_str())
                 .collect();
-            faults.push(format!(
-                "{}: refers to itself: {}",
-                read[index].path.display(),
-                names.join(" -> ")
+            let message = format!("refers to itself: {}", names.join(" -> "));
+            let fault = of_file(&read[index].path, message);
+            faults.push(fault.hint(
+                "a registry takes no schemas that refer to each other: define both types in one file",
             ));
             break;
         }
@@ -183,7 +188,7 @@ pub fn plan(targets: &[Target]) -> Result<Vec<SchemaFile>, Vec<String>> {
                 level,
                 needs: needs.collect(),
             }),
-            Err(fault) => faults.push(fault),
+            Err(more) => faults.extend(more),
         }
     }
     if faults.is_empty() {
@@ -194,11 +199,11 @@ pub fn plan(targets: &[Target]) -> Result<Vec<SchemaFile>, Vec<String>> {
 }
 
 /// A schema file's text, and those of the files that it takes types from, dependencies first.
-pub fn read(path: &Path) -> Result<(String, Vec<String>), String> {
-    let mut files = plan(&[Target::of_file(path)]).map_err(|faults| faults.join("\n"))?;
+pub fn read(path: &Path) -> Result<(String, Vec<String>), Vec<Fault>> {
+    let mut files = plan(&[Target::of_file(path)])?;
     let last = files
         .pop()
-        .ok_or_else(|| format!("{}: nothing to read", path.display()))?;
+        .ok_or_else(|| vec![of_file(path, "nothing to read")])?;
     Ok((last.text, files.into_iter().map(|file| file.text).collect()))
 }
 
@@ -217,14 +222,24 @@ struct Read {
 }
 
 impl Read {
-    fn new(target: &Target) -> Result<Read, String> {
-        let shown = target.path.display();
-        let text =
-            std::fs::read_to_string(&target.path).map_err(|error| format!("{shown}: {error}"))?;
-        let json: Value =
-            serde_json::from_str(&text).map_err(|error| format!("{shown}: not JSON: {error}"))?;
+    fn new(target: &Target) -> Result<Read, Fault> {
+        let path = &target.path;
+        let text = std::fs::read(path).map_err(|error| of_file(path, cannot("read", &error)))?;
+        let text = String::from_utf8(text).map_err(|_| {
+            let fault = of_file(path, "the file is not UTF-8 text");
+            fault.hint("save it as UTF-8")
+        })?;
+        let json: Value = serde_json::from_str(&text).map_err(|error| {
+            let said = error.to_string();
+            let what = said.split(" at line ").next().unwrap_or_default();
+            let message = match text.trim() {
+                "" => "the file holds nothing; expected an Avro schema".to_owned(),
+                _ => format!("not JSON: {what}"),
+            };
+            at(path, &text, (error.line(), error.column()), "", message)
+        })?;
         if target.subject.is_empty() {
-            return Err(format!("{shown}: has no subject"));
+            return Err(of_file(path, "has no subject"));
         }
         let mut names = Names::default();
         names.walk(&json, "");
@@ -246,11 +261,7 @@ impl Read {
 }
 
 /// Adds the other files of the folders in which a target needs something. The names of those that cannot be read.
-fn read_siblings(
-    read: &mut Vec<Read>,
-    targets: &[Target],
-    faults: &mut Vec<String>,
-) -> Vec<String> {
+fn read_siblings(read: &mut Vec<Read>, targets: &[Target], faults: &mut Vec<Fault>) -> Vec<Fault> {
     let folders: BTreeSet<PathBuf> = read
         .iter()
         .filter(|file| !file.uses.is_empty())
@@ -279,7 +290,7 @@ fn read_siblings(
 }
 
 /// The file of the same folder that defines a type. A file that stands under two subjects is meant under its first.
-fn provider(read: &[Read], user: &Read, name: &str) -> Result<Option<usize>, String> {
+fn provider(read: &[Read], user: &Read, name: &str) -> Result<Option<usize>, Fault> {
     let defines =
         |file: &&(usize, &Read)| file.1.folder() == user.folder() && file.1.defines.contains(name);
     let all: Vec<(usize, &Read)> = read.iter().enumerate().collect();
@@ -289,25 +300,69 @@ fn provider(read: &[Read], user: &Read, name: &str) -> Result<Option<usize>, Str
         [(index, first), rest @ ..] => {
             match rest.iter().find(|(_, other)| other.path != first.path) {
                 None => Ok(Some(*index)),
-                Some((_, other)) => Err(format!(
-                    "{}: type {name} is defined in {} and in {}",
-                    user.path.display(),
-                    first.path.display(),
-                    other.path.display()
+                Some((_, other)) => Err(of_file(
+                    &user.path,
+                    format!(
+                        "type {name} is defined in {} and in {}",
+                        first.path.display(),
+                        other.path.display()
+                    ),
                 )),
             }
         }
     }
 }
 
-fn undefined(file: &Read, name: &str, unreadable: &[String]) -> String {
-    let mut fault = format!(
-        "{}: type {name} is defined neither here nor in another .avsc file of the folder",
-        file.path.display()
-    );
-    if !unreadable.is_empty() {
-        fault.push_str(&format!(" (not readable: {})", unreadable.join("; ")));
+fn undefined(file: &Read, name: &str, unreadable: &[Fault]) -> Fault {
+    let short = name.rsplit('.').next().unwrap_or(name);
+    let message =
+        format!("type {name} is defined neither here nor in another .avsc file of the folder");
+    // Where it is written first, with its namespace or without.
+    let quoted = [name, short].map(|name| format!("\"{name}\""));
+    let found = quoted
+        .iter()
+        .find_map(|quoted| Some((file.text.find(quoted)?, quoted.as_str())));
+    let fault = match found {
+        Some((offset, quoted)) => {
+            let before = &file.text[..offset];
+            let line = before.matches('\n').count() + 1;
+            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+            at(&file.path, &file.text, (line, column), quoted, message)
+        }
+        None => of_file(&file.path, message),
+    };
+    if let [first, ..] = unreadable {
+        return fault.hint(format!("it may be in a file that is not readable: {first}"));
     }
+    let kinds = PRIMITIVES.iter().copied();
+    let known = kinds.chain(["record", "enum", "array", "map", "fixed"]);
+    fault.hint(match closest(short, known) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("without a definition there are {}", PRIMITIVES.join(", ")),
+    })
+}
+
+/// A fault of a file as a whole.
+fn of_file(path: &Path, message: impl Into<String>) -> Fault {
+    Fault::of_file(&path.display().to_string(), message)
+}
+
+/// A fault at a line and column of a file, with that line.
+fn at(
+    path: &Path,
+    text: &str,
+    (line, column): (usize, usize),
+    written: &str,
+    message: String,
+) -> Fault {
+    let file = path.display().to_string();
+    let place = Place {
+        file: file.clone(),
+        line,
+        column: column.max(1),
+    };
+    let mut fault = Fault::new(&place, written, message);
+    Source::new(&file, text, Vec::new(), false).locate(&mut fault);
     fault
 }
 
@@ -338,13 +393,13 @@ impl Order<'_> {
     }
 }
 
-fn avsc_files(dir: &Path) -> Result<Vec<PathBuf>, String> {
+fn avsc_files(dir: &Path) -> Result<Vec<PathBuf>, Fault> {
     let dir = if dir.as_os_str().is_empty() {
         Path::new(".")
     } else {
         dir
     };
-    let fault = |error: std::io::Error| format!("{}: {error}", dir.display());
+    let fault = |error: std::io::Error| of_file(dir, cannot("list", &error));
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(fault)? {
         let path = entry.map_err(fault)?.path();
@@ -366,7 +421,7 @@ fn avsc_files(dir: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// `compatibility` of the rules file.
-fn level_of(target: &Target) -> Result<Option<String>, String> {
+fn level_of(target: &Target) -> Result<Option<String>, Vec<Fault>> {
     let path = match &target.rules {
         Some(path) => path.clone(),
         None => {
@@ -377,325 +432,9 @@ fn level_of(target: &Target) -> Result<Option<String>, String> {
             beside
         }
     };
-    match config::rules::load(&path, &|name| std::env::var(name).ok()) {
-        Ok((rules, _)) => Ok(rules.compatibility),
-        Err(faults) => Err(config::diagnose::render(&faults, false)),
-    }
-}
-
-const PRIMITIVES: [&str; 8] = [
-    "null", "boolean", "int", "long", "float", "double", "bytes", "string",
-];
-
-/// The full name that a definition gives itself inside a namespace.
-fn full_name(definition: &Value, enclosing: &str) -> Option<String> {
-    let name = definition.get("name")?.as_str()?;
-    let namespace = definition
-        .get("namespace")
-        .and_then(Value::as_str)
-        .unwrap_or(enclosing);
-    Some(qualified(name, namespace))
-}
-
-fn qualified(name: &str, namespace: &str) -> String {
-    if name.contains('.') || namespace.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{namespace}.{name}")
-    }
-}
-
-/// The named types of a schema, defined and used, as the Avro specification resolves names.
-#[derive(Default)]
-struct Names {
-    defines: BTreeSet<String>,
-    uses: BTreeSet<String>,
-}
-
-impl Names {
-    fn walk(&mut self, schema: &Value, namespace: &str) {
-        match schema {
-            Value::String(name) if !PRIMITIVES.contains(&name.as_str()) => {
-                self.uses.insert(qualified(name, namespace));
-            }
-            Value::Array(branches) => branches
-                .iter()
-                .for_each(|branch| self.walk(branch, namespace)),
-            Value::Object(object) => match object.get("type") {
-                Some(Value::String(kind)) => match kind.as_str() {
-                    "record" | "error" | "enum" | "fixed" => self.define(schema, namespace),
-                    "array" => object
-                        .get("items")
-                        .into_iter()
-                        .for_each(|items| self.walk(items, namespace)),
-                    "map" => object
-                        .get("values")
-                        .into_iter()
-                        .for_each(|values| self.walk(values, namespace)),
-                    _ => self.walk(&object["type"], namespace),
-                },
-                Some(nested) => self.walk(nested, namespace),
-                None => {}
-            },
-            _ => {}
-        }
-    }
-
-    fn define(&mut self, definition: &Value, enclosing: &str) {
-        let Some(full) = full_name(definition, enclosing) else {
-            return;
-        };
-        let namespace = full
-            .rsplit_once('.')
-            .map_or("", |(namespace, _)| namespace)
-            .to_owned();
-        self.defines.insert(full);
-        for field in definition
-            .get("fields")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
-            field
-                .get("type")
-                .into_iter()
-                .for_each(|kind| self.walk(kind, &namespace));
-        }
-    }
+    let (rules, _) = config::rules::load(&path, &|name| std::env::var(name).ok())?;
+    Ok(rules.compatibility)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::config::model::{
-        Admin, Contract, DeadLetter, Delivery, Failure, Kafka, Owner, Pipeline, Provenance,
-        Registry, RegistryAuth, RegistryTls, Sink,
-    };
-
-    const MONEY: &str = r#"{"type":"fixed","name":"Money","namespace":"shop","size":8}"#;
-    const LINE: &str =
-        r#"{"type":"record","name":"shop.Line","fields":[{"name":"price","type":"Money"}]}"#;
-    const ORDER: &str = r#"{"type":"record","name":"Order","namespace":"shop","fields":[
-        {"name":"lines","type":{"type":"array","items":"shop.Line"}},
-        {"name":"total","type":["null",{"type":"Money"}]},
-        {"name":"parent","type":["null","Order"]}]}"#;
-
-    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().expect("a folder");
-        for (name, text) in files {
-            std::fs::write(dir.path().join(name), text).expect("written");
-        }
-        dir
-    }
-
-    fn order(files: &[SchemaFile]) -> Vec<(&str, Vec<&str>)> {
-        let needs = |file: &SchemaFile| {
-            file.needs
-                .iter()
-                .map(|(index, _)| files[*index].subject.clone())
-                .collect()
-        };
-        let needs: Vec<Vec<String>> = files.iter().map(needs).collect();
-        let name = |need: &String| {
-            files
-                .iter()
-                .find(|file| file.subject == *need)
-                .map(|file| file.subject.as_str())
-        };
-        let named = needs
-            .iter()
-            .map(|needs| needs.iter().filter_map(name).collect());
-        files
-            .iter()
-            .map(|file| file.subject.as_str())
-            .zip(named)
-            .collect()
-    }
-
-    #[test]
-    fn dependencies_come_first_even_unasked() {
-        let dir = folder(&[
-            ("a-order.avsc", ORDER),
-            ("line.avsc", LINE),
-            ("money.avsc", MONEY),
-            (
-                "other.avsc",
-                r#"{"type":"record","name":"Other","fields":[{"name":"x","type":"Nowhere"}]}"#,
-            ),
-            ("notes.txt", "no schema"),
-        ]);
-        let target = Target::of_file(dir.path().join("a-order.avsc"));
-        let files = plan(&[target]).expect("a plan");
-        assert_eq!(
-            order(&files),
-            [
-                ("money", vec![]),
-                ("line", vec!["money"]),
-                ("a-order", vec!["line", "money"])
-            ]
-        );
-        assert_eq!(
-            files[2].needs,
-            [(1, "shop.Line".to_owned()), (0, "shop.Money".to_owned())]
-        );
-    }
-
-    #[test]
-    fn every_fault_is_told_at_once() {
-        let record = |name: &str, kind: &str| {
-            format!(
-                r#"{{"type":"record","name":"{name}","fields":[{{"name":"x","type":"{kind}"}}]}}"#
-            )
-        };
-        let dir = folder(&[
-            ("one.avsc", &record("One", "Missing")),
-            ("two.avsc", "{"),
-            ("three.avsc", &record("Three", "Money")),
-            ("m1.avsc", r#"{"type":"fixed","name":"Money","size":8}"#),
-            ("m2.avsc", r#"{"type":"fixed","name":"Money","size":9}"#),
-            ("m2.rules.yaml", "compatibility: SIDEWAYS\n"),
-        ]);
-        let faults = plan(&of_dir(dir.path()).expect("targets"))
-            .expect_err("faults")
-            .join("\n");
-        for expect in [
-            "type Missing is defined neither",
-            "two.avsc: not JSON",
-            "type Money is defined in",
-            "expected NONE",
-        ] {
-            assert!(faults.contains(expect), "{expect} in {faults}");
-        }
-    }
-
-    #[test]
-    fn a_circle_is_named() {
-        let dir = folder(&[
-            (
-                "a.avsc",
-                r#"{"type":"record","name":"A","fields":[{"name":"b","type":"B"}]}"#,
-            ),
-            (
-                "b.avsc",
-                r#"{"type":"record","name":"B","fields":[{"name":"a","type":["null","A"]}]}"#,
-            ),
-        ]);
-        let faults = plan(&of_dir(dir.path()).expect("targets")).expect_err("a circle");
-        assert!(faults[0].contains("a -> b -> a"), "{faults:?}");
-    }
-
-    #[test]
-    fn the_level_is_that_of_the_rules_file() {
-        let dir = folder(&[
-            ("money.avsc", MONEY),
-            (
-                "money.rules.yaml",
-                "owner: {team: shop}\ncompatibility: FULL\n",
-            ),
-        ]);
-        let files = plan(&of_dir(dir.path()).expect("targets")).expect("a plan");
-        assert_eq!(files[0].level.as_deref(), Some("FULL"));
-        let elsewhere = Target {
-            rules: Some(dir.path().join("gone.yaml")),
-            ..Target::of_file(dir.path().join("money.avsc"))
-        };
-        let faults = plan(&[elsewhere]).expect_err("the file is missing");
-        assert!(faults[0].contains("gone.yaml"), "{faults:?}");
-    }
-
-    #[test]
-    fn one_subject_is_one_file() {
-        let dir = folder(&[("a.avsc", MONEY), ("b.avsc", MONEY)]);
-        let target = |name: &str| Target {
-            subject: "same".to_owned(),
-            ..Target::of_file(dir.path().join(name))
-        };
-        assert_eq!(
-            plan(&[target("a.avsc"), target("a.avsc")])
-                .expect("twice the same")
-                .len(),
-            1
-        );
-        assert!(
-            plan(&[target("a.avsc"), target("b.avsc")]).expect_err("two files")[0]
-                .contains("subject same")
-        );
-    }
-
-    #[test]
-    fn a_configuration_names_contracts_by_file_and_sinks_by_subject() {
-        let file = |path: &str| SchemaSource::File { path: path.into() };
-        let pipeline = |contract: SchemaSource, rules: Option<&str>, sink: SchemaSource| Pipeline {
-            name: "p".to_owned(),
-            owner: Owner::default(),
-            group: "p".to_owned(),
-            workers: 1,
-            delivery: Delivery::AtLeastOnce,
-            provenance: Provenance::None,
-            source_topics: vec!["orders".to_owned()],
-            contract: Contract {
-                schema: contract,
-                rules: rules.map(PathBuf::from),
-            },
-            transform: Vec::new(),
-            sink: Sink {
-                place: Default::default(),
-                topic: "clean".to_owned(),
-                schema: sink,
-                subject: "clean-value".to_owned(),
-                auto_register: false,
-            },
-            failure: Failure {
-                tiers: Vec::new(),
-                jitter: 0.0,
-                budget: Duration::ZERO,
-                dead_letter: DeadLetter {
-                    topic: None,
-                    retention: None,
-                },
-            },
-            create_topics: true,
-        };
-        let subject = SchemaSource::Subject {
-            subject: "s".to_owned(),
-            version: None,
-        };
-        let config = Config {
-            kafka: Kafka {
-                bootstrap_servers: String::new(),
-                properties: BTreeMap::new(),
-                group_instance_id: None,
-            },
-            registry: Registry {
-                url: String::new(),
-                auth: RegistryAuth::None,
-                tls: RegistryTls::default(),
-                timeout: Duration::ZERO,
-            },
-            admin: Admin {
-                listen: None,
-                token: None,
-            },
-            memory_limit: 0,
-            shutdown_grace: Duration::ZERO,
-            pipelines: vec![
-                pipeline(file("s/orders-value.avsc"), None, file("s/out.avsc")),
-                pipeline(file("s/orders-value.avsc"), Some("r.yaml"), subject.clone()),
-                pipeline(subject, None, file("s/out.avsc")),
-            ],
-        };
-        let orders = Target {
-            rules: Some("r.yaml".into()),
-            ..Target::of_file("s/orders-value.avsc")
-        };
-        let out = Target {
-            path: "s/out.avsc".into(),
-            subject: "clean-value".to_owned(),
-            rules: None,
-        };
-        assert_eq!(orders.subject, "orders-value");
-        assert_eq!(of_config(&config), [orders, out]);
-    }
-}
+mod tests;

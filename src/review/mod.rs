@@ -3,4 +3,5 @@
 
 pub mod check;
 pub mod files;
+mod names;
 pub mod register;

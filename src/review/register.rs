@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::files::{self, SchemaFile, Target};
+use crate::config::fault::Fault;
 use crate::contract::registry::{Reference, RegistryClient, RegistryError, Version};
 
 /// What became of a file.
@@ -356,6 +357,11 @@ pub async fn check_file(
     Ok(Vec::new())
 }
 
+fn one_line(faults: &[Fault]) -> String {
+    let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    lines.join("; ")
+}
+
 fn planned(subject: &str, path: &Path) -> Result<Vec<SchemaFile>, RegistryError> {
     let target = Target {
         path: path.to_path_buf(),
@@ -365,7 +371,7 @@ fn planned(subject: &str, path: &Path) -> Result<Vec<SchemaFile>, RegistryError>
     // The status that registries answer to a schema that cannot be read.
     files::plan(&[target]).map_err(|faults| RegistryError::Refused {
         status: 422,
-        message: faults.join("; "),
+        message: one_line(&faults),
     })
 }
 

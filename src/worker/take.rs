@@ -117,8 +117,11 @@ impl Engine {
         if let Some(error) = partition.and_then(|partition| partition.refused.get(&taken.offset)) {
             return Verdict::Failed(error.clone());
         }
-        self.stages
-            .process(record, partition.map(|partition| &partition.metrics))
+        self.stages.process(
+            &taken.origin.topic,
+            record,
+            partition.map(|partition| &partition.metrics),
+        )
     }
 
     fn finish(&mut self, taken: &Taken, record: &Record<'_>, verdict: Verdict, clock: Clock) {

@@ -338,7 +338,7 @@ fn of_logical_types() -> Vec<Case> {
             "bs",
             DECIMAL,
         ),
-        types("decimal to bytes", &decimal(9, 2), r#""bytes""#, "", ""),
+        types("decimal to bytes", &decimal(9, 2), r#""bytes""#, "fm", ""),
         types(
             "decimal to string",
             &decimal(9, 2),

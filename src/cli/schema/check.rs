@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{COULD_NOT_RUN, FINDINGS, OutputFormat, USAGE, lines, registry, targets};
+use super::{COULD_NOT_RUN, FINDINGS, Output, USAGE, complain, lines, registry, targets};
+use crate::config::fault::Fault;
 use crate::config::model::Config;
 use crate::contract::compat::Level;
 use crate::contract::registry::{RegistryClient, RegistryError};
@@ -46,8 +47,8 @@ pub struct CheckArgs {
     #[arg(long, value_name = "LEVEL")]
     pub level: Option<Level>,
     /// Form of the result on stdout
-    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
-    pub output: OutputFormat,
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: Output,
 }
 
 /// `schema check`, with its outputs: results on `out`, all else on `log`.
@@ -71,9 +72,7 @@ pub fn check(
         }
         Ok(read) => read,
         Err(faults) => {
-            for fault in faults {
-                writeln!(log, "{fault}")?;
-            }
+            complain(&faults, log)?;
             return Ok(ExitCode::from(USAGE));
         }
     };
@@ -83,7 +82,7 @@ pub fn check(
         .map(|text| Source::parse(text))
         .collect();
     let client = if sources.is_empty() || sources.iter().any(Source::is_remote) {
-        match RegistryClient::new(&registry(args.registry.as_deref(), config)) {
+        match RegistryClient::new(&registry(config, args.registry.as_deref())) {
             Ok(client) => Some(client),
             Err(error) => {
                 writeln!(log, "{error}")?;
@@ -151,7 +150,7 @@ pub fn check(
     )
 }
 
-fn parse_all(plan: &[SchemaFile]) -> Result<Vec<Schema>, Vec<String>> {
+fn parse_all(plan: &[SchemaFile]) -> Result<Vec<Schema>, Vec<Fault>> {
     let mut faults = Vec::new();
     let mut schemas = Vec::with_capacity(plan.len());
     for index in 0..plan.len() {
@@ -178,8 +177,8 @@ async fn given(
     Ok(earlier)
 }
 
-fn show(all: &[Checked], format: OutputFormat, out: &mut dyn Write) -> io::Result<()> {
-    if format == OutputFormat::Json {
+fn show(all: &[Checked], format: Output, out: &mut dyn Write) -> io::Result<()> {
+    if format == Output::Json {
         serde_json::to_writer_pretty(&mut *out, all)?;
         return writeln!(out);
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::{OutputFormat, USAGE, lines, registry};
+use super::{Output, USAGE, lines, registry};
 use crate::config::model::Config;
 use crate::contract::compat::{self, Direction};
 use crate::contract::registry::RegistryClient;
@@ -35,8 +35,8 @@ pub struct DiffArgs {
     #[arg(long, value_name = "URL")]
     pub registry: Option<String>,
     /// Form of the result on stdout
-    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
-    pub output: OutputFormat,
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: Output,
 }
 
 /// `schema diff`, with its outputs: results on `out`, all else on `log`.
@@ -49,7 +49,7 @@ pub fn diff(
     let sources = [Source::parse(&args.old), Source::parse(&args.new)];
     let mut client = None;
     if sources.iter().any(Source::is_remote) {
-        match RegistryClient::new(&registry(args.registry.as_deref(), config)) {
+        match RegistryClient::new(&registry(config, args.registry.as_deref())) {
             Ok(made) => client = Some(made),
             Err(error) => {
                 writeln!(log, "{error}")?;
@@ -80,7 +80,7 @@ pub fn diff(
     let changes = compat::diff(old, new);
     let breaks = |direction| changes.iter().any(|change| change.breaks(direction));
     let (backward, forward) = (breaks(Direction::Backward), breaks(Direction::Forward));
-    if args.output == OutputFormat::Json {
+    if args.output == Output::Json {
         let report = json!({
             "old": old_label,
             "new": new_label,

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{COULD_NOT_RUN, FINDINGS, OutputFormat, USAGE, registry, targets};
+use super::{COULD_NOT_RUN, FINDINGS, Output, USAGE, complain, registry, targets};
 use crate::config::model::Config;
 use crate::contract::registry::RegistryClient;
 use crate::review::files;
@@ -40,8 +40,8 @@ pub struct RegisterArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Form of the result on stdout
-    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
-    pub output: OutputFormat,
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: Output,
 }
 
 /// `schema register`, with its outputs: results on `out`, all else on `log`.
@@ -60,13 +60,11 @@ pub fn register(
             return Ok(ExitCode::from(USAGE));
         }
         Err(faults) => {
-            for fault in faults {
-                writeln!(log, "{fault}")?;
-            }
+            complain(&faults, log)?;
             return Ok(ExitCode::from(USAGE));
         }
     };
-    let client = match RegistryClient::new(&registry(args.registry.as_deref(), config)) {
+    let client = match RegistryClient::new(&registry(config, args.registry.as_deref())) {
         Ok(client) => client,
         Err(error) => {
             writeln!(log, "{error}")?;
@@ -111,13 +109,13 @@ pub fn register(
     })
 }
 
-fn show(report: &Report, format: OutputFormat, out: &mut dyn Write) -> io::Result<()> {
+fn show(report: &Report, format: Output, out: &mut dyn Write) -> io::Result<()> {
     match format {
-        OutputFormat::Json => {
+        Output::Json => {
             serde_json::to_writer_pretty(&mut *out, &report.outcomes)?;
             writeln!(out)
         }
-        OutputFormat::Table => table(&report.outcomes, out),
+        Output::Table => table(&report.outcomes, out),
     }
 }
 

@@ -55,8 +55,21 @@ pub(crate) const PIPELINE: &[Key] = &[
     .default_note("none"),
     key("sink", Kind::Map(SINK), "Where the records that pass are written to.").required(),
     key("failure", Kind::Map(FAILURE), "What becomes of a record that could not be processed."),
-    later("alerts", "Webhooks that are told when a failure class first occurs or a partition pauses."),
+    key(
+        "alerts",
+        Kind::List { item: &Kind::Map(ALERT), max: 16 },
+        "Who else is told, beside log and metrics, when a writer schema drifts that `contract.drift` does not allow.",
+    )
+    .default_note("none"),
 ];
+
+const ALERT: &[Key] = &[key(
+    "webhook",
+    Kind::Url { base: false },
+    "Takes a POST with a JSON object: `kind`, `pipeline`, `owner`, `topic`, `text` and what belongs to the kind. Tried three \
+     times; it never holds up a record. The path and query of the URL are secrets and are not printed.",
+)
+.required()];
 
 const DELIVERY: &[Word] = &[
     word(
@@ -112,13 +125,68 @@ const CONTRACT: &[Key] = &[
         "Rules file (`<subject>.rules.yaml`) that holds beyond types.",
     )
     .default_note("none"),
-    later(
+    key(
         "drift",
-        "What an unexpected writer schema does: `{ added_optional, removed, type_changed, unit_changed, unknown_subject }`.",
+        Kind::Map(DRIFT),
+        "What is done about a writer schema that is not as the contract was reviewed. Judged once for each schema id and \
+         topic, on its first record, and told then: in the log, in `driftgate_drift_total`, and to `alerts`.",
     ),
     later(
         "key",
         "A contract for the record's key, which until then is passed on byte for byte.",
+    ),
+];
+
+const DRIFT: &[Key] = &[
+    key(
+        "added_optional",
+        Kind::Choice(DRIFT_ACTION),
+        "The writer has a field that the contract lacks. Its values are left out.",
+    )
+    .default("allow"),
+    key(
+        "removed",
+        Kind::Choice(DRIFT_ACTION),
+        "The writer lacks a field of the contract, whose default then stands in every record: the quiet kind of loss. \
+         (Without a default no record can be read, and each is a dead letter.)",
+    )
+    .default("warn"),
+    key(
+        "type_changed",
+        Kind::Choice(DRIFT_ACTION),
+        "The writer may send values that the contract does not have: another type, null, a symbol more. What the contract \
+         reads by promotion (`int` as its `long`) is no change.",
+    )
+    .default("warn"),
+    key(
+        "unit_changed",
+        Kind::Choice(DRIFT_ACTION),
+        "The same number means something else: milliseconds for microseconds, another scale, local for global time. It \
+         halts, because every record is wrong and none looks it.",
+    )
+    .default("halt"),
+    key(
+        "unknown_subject",
+        Kind::Choice(DRIFT_ACTION),
+        "The schema is registered, and under none of the subjects that belong to this topic: `<topic>-value`, the \
+         contract's subject, or the record's name. Not judged where the registry does not tell an id's subjects.",
+    )
+    .default("warn"),
+];
+
+const DRIFT_ACTION: &[Word] = &[
+    word("allow", "records go on; it is told in the log"),
+    word(
+        "warn",
+        "records go on; it is told as a warning, and to `alerts`",
+    ),
+    word(
+        "quarantine",
+        "records of that schema are dead letters with the reason `drift`",
+    ),
+    word(
+        "halt",
+        "partitions with such a record pause until the policy or the contract is changed and the instance restarted",
     ),
 ];
 

@@ -251,6 +251,10 @@ impl Reading<'_> {
             (a, b) if promoted && is_decimal(a) != is_decimal(b) => {
                 self.misread(w, r, Site::Logical, false, path);
             }
+            // Bytes that are no number so far; those of too many digits are refused.
+            (None, Some(Logical::Decimal { .. })) if !promoted => {
+                self.misread(w, r, Site::Logical, true, path);
+            }
             _ => {}
         }
     }

@@ -217,7 +217,7 @@ fn logical_types() {
     types(
         &decimal(9, 2),
         r#""bytes""#,
-        &["f: logical type removed: decimal"],
+        &["f: logical type removed: decimal fm?"],
     );
     types(
         &decimal(9, 2),

@@ -44,8 +44,8 @@ pub(super) fn qualify(name: &str, space: &str) -> String {
     }
 }
 
-/// The last part must be a word of the specification. Namespaces may hold hyphens too: Java never checked them, and
-/// schemas named after topics are in use.
+/// The last part must be a word of the specification. Namespaces may hold hyphens too: Java did not check them before
+/// 1.12, and schemas named after topics are in use.
 pub(super) fn check_full(full: &str, path: &str) -> Result<(), SchemaError> {
     let (space, name) = full.rsplit_once('.').unwrap_or(("", full));
     check_word(name, path)?;

@@ -69,6 +69,13 @@ fn name_fit(writer: &Kind, reader: &Kind) -> Fit {
     }
 }
 
+fn say(logical: Logical) -> String {
+    match logical {
+        Logical::Decimal { precision, scale } => format!("decimal({precision},{scale})"),
+        other => other.word().to_owned(),
+    }
+}
+
 fn same_type(writer: &Kind, reader: &Kind) -> bool {
     std::mem::discriminant(writer) == std::mem::discriminant(reader)
 }
@@ -180,7 +187,10 @@ impl Compiler<'_> {
                 );
                 Err(one(path, message))
             }
-            _ => Ok(self.add(Action::Same)),
+            _ => Ok(self.add(match (from.logical, to.logical) {
+                (None, Some(Logical::Decimal { precision, .. })) => Action::Digits(precision),
+                _ => Action::Same,
+            })),
         }
     }
 
@@ -194,8 +204,24 @@ impl Compiler<'_> {
     }
 
     fn check_units(&mut self, writer: &Node, reader: &Node, path: &str) {
-        let (Some(w), Some(r)) = (writer.logical, reader.logical) else {
-            return;
+        let promoted = promotion(&writer.kind, &reader.kind).is_some();
+        let (w, r) = match (writer.logical, reader.logical) {
+            (Some(w), Some(r)) => (w, r),
+            // Text and an unscaled number share nothing but their bytes.
+            (Some(decimal @ Logical::Decimal { .. }), None)
+            | (None, Some(decimal @ Logical::Decimal { .. }))
+                if promoted =>
+            {
+                let (from, to) = match writer.logical {
+                    Some(_) => (say(decimal), "text".to_owned()),
+                    None => ("text".to_owned(), say(decimal)),
+                };
+                return self.unit(
+                    path,
+                    format!("the writer's {from} would be misread as {to}"),
+                );
+            }
+            _ => return,
         };
         let fine = match (w, r) {
             (
@@ -210,15 +236,10 @@ impl Compiler<'_> {
             ) => a == b && from <= to,
             (w, r) => w == r,
         };
-        let related = same_type(&writer.kind, &reader.kind)
-            || promotion(&writer.kind, &reader.kind).is_some();
+        let related = same_type(&writer.kind, &reader.kind) || promoted;
         if fine || !related {
             return;
         }
-        let say = |logical: Logical| match logical {
-            Logical::Decimal { precision, scale } => format!("decimal({precision},{scale})"),
-            other => other.word().to_owned(),
-        };
         let message = format!(
             "the writer's {} {} would be misread as {} {}",
             writer.kind.word(),
@@ -226,6 +247,10 @@ impl Compiler<'_> {
             reader.kind.word(),
             say(r)
         );
+        self.unit(path, message);
+    }
+
+    fn unit(&mut self, path: &str, message: String) {
         let mismatch = Mismatch {
             path: path.to_owned(),
             message,

@@ -1,17 +1,22 @@
 //! The one file that names the stages in order: framing, writer schema, contract, rules, transform, encoding. Input: a
 //! record. Output: a [`Verdict`]. Knows nothing of offsets, acknowledgements or retries.
 
-use std::collections::HashMap;
+mod gate;
+mod plans;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 
-use crate::config::model;
+pub use self::gate::{Event, Gate};
+use self::plans::{Entry, Plans};
+use crate::config::model::{self, DriftAction};
 use crate::contract::cache::{Answer, SchemaCache};
-use crate::contract::decode::Limits;
+use crate::contract::decode::{Limits, decode};
+use crate::contract::drift;
 use crate::contract::encode::encode;
-use crate::contract::plan::Plan;
+use crate::contract::plan::{Plan, Scratch};
 use crate::contract::registry::{Fetched, SchemaKind};
 use crate::contract::resolve::Resolution;
 use crate::contract::rules::Rules;
@@ -27,8 +32,6 @@ use crate::transform::{PendingLookup, Progress, Transform};
 
 /// How long a batch waits for a writer schema that is being fetched, before its partition does.
 const FETCH_WAIT: Duration = Duration::from_secs(1);
-/// Plans kept by one worker; more distinct writer schemas than that are compiled again.
-const PLANS: usize = 4096;
 /// Lookups of one batch that are under way at once.
 const LOOKUPS_AT_ONCE: usize = 16;
 /// After so many lookups in a row that found nobody, the rest of the batch does not ask.
@@ -82,8 +85,10 @@ pub struct Stages {
     schemas: Arc<SchemaCache>,
     lookups: Arc<Vec<LookupClient>>,
     runtime: tokio::runtime::Handle,
-    plans: HashMap<u32, Result<Arc<Plan>, RecordError>>,
+    gate: Arc<Gate>,
+    plans: Plans,
     limits: Limits,
+    scratch: Scratch,
 }
 
 impl Stages {
@@ -92,6 +97,7 @@ impl Stages {
         compiled: Arc<Compiled>,
         schemas: Arc<SchemaCache>,
         lookups: Arc<Vec<LookupClient>>,
+        gate: Arc<Gate>,
         runtime: tokio::runtime::Handle,
     ) -> Self {
         Stages {
@@ -99,8 +105,10 @@ impl Stages {
             schemas,
             lookups,
             runtime,
-            plans: HashMap::new(),
+            gate,
+            plans: Plans::new(plans::BUDGET),
             limits: Limits::default(),
+            scratch: Scratch::default(),
         }
     }
 
@@ -115,12 +123,18 @@ impl Stages {
     }
 
     /// Runs a record up to its verdict or its first lookup. A tombstone has nothing to check and goes to the sink.
-    pub fn process(&mut self, record: &Record<'_>, metrics: Option<&PartitionMetrics>) -> Verdict {
+    /// `source` is the source topic, also of a record that comes from a retry topic.
+    pub fn process(
+        &mut self,
+        source: &str,
+        record: &Record<'_>,
+        metrics: Option<&PartitionMetrics>,
+    ) -> Verdict {
         let Some(value) = record.value else {
             return Verdict::Emit(None);
         };
         match self
-            .check(value, record, metrics)
+            .check(source, value, record, metrics)
             .and_then(|event| self.compiled.transform.run(event))
         {
             Ok(progress) => self.proceed(progress),
@@ -131,6 +145,7 @@ impl Stages {
     /// The contract: framing, the plan of the writer schema, rules.
     fn check(
         &mut self,
+        source: &str,
         value: &[u8],
         record: &Record<'_>,
         metrics: Option<&PartitionMetrics>,
@@ -139,12 +154,15 @@ impl Stages {
         if let Some(metrics) = metrics {
             metrics.schema(id);
         }
-        let plan = self.plan(id)?;
+        let plan = self.plan(source, id, metrics)?;
         let framing = value.len() - payload.len();
-        let event = plan.run(payload, &self.limits).map_err(|mut error| {
-            error.byte_offset = error.byte_offset.map(|offset| offset + framing);
-            error.with_schema(id)
-        })?;
+        let view = plan
+            .run(payload, &self.limits, &mut self.scratch)
+            .map_err(|mut error| {
+                error.byte_offset = error.byte_offset.map(|offset| offset + framing);
+                error.with_schema(id)
+            })?;
+        let event = decode(&self.compiled.contract, view.bytes, &self.limits)?;
         let mut warn = |rule: &str| {
             if let Some(metrics) = metrics {
                 metrics.rule_warned(rule);
@@ -157,12 +175,42 @@ impl Stages {
         Ok(event)
     }
 
-    /// The plan of a writer schema: this worker's own, or compiled now. A compile that fails is kept like one that
-    /// succeeds; a fetch that fails never is.
-    fn plan(&mut self, id: u32) -> Result<Arc<Plan>, RecordError> {
-        if let Some(plan) = self.plans.get(&id) {
-            return plan.clone();
+    /// The plan of a writer schema, if the gate lets it through.
+    fn plan(
+        &mut self,
+        source: &str,
+        id: u32,
+        metrics: Option<&PartitionMetrics>,
+    ) -> Result<Arc<Plan>, RecordError> {
+        if self.plans.get(id).is_none() {
+            let entry = self.compile(id)?;
+            self.plans.insert(id, entry);
+            if let Some(metrics) = metrics {
+                metrics.plan_evictions(self.plans.take_evictions());
+            }
         }
+        let entry = self.plans.get(id).expect("it was put there just now");
+        let known = entry.verdicts.iter().find(|(topic, _)| topic == source);
+        let verdict = match (known, &entry.writer) {
+            (Some((_, verdict)), _) => verdict,
+            (None, Some(writer)) => {
+                let subjects = entry.subjects.as_deref();
+                let contract = &self.compiled.contract;
+                let verdict = self.gate.judge(source, id, contract, writer, subjects);
+                entry.verdicts.push((source.to_owned(), verdict));
+                &entry.verdicts.last().expect("it was pushed just now").1
+            }
+            (None, None) => return entry.plan.clone(),
+        };
+        match verdict.action {
+            DriftAction::Allow | DriftAction::Warn => entry.plan.clone(),
+            DriftAction::Quarantine => Err(drifted(Reason::Drift, id, verdict)),
+            DriftAction::Halt => Err(drifted(Reason::DriftHalted, id, verdict)),
+        }
+    }
+
+    /// Makes the plan of a writer schema. An error is one of the registry; a schema that cannot be read is an entry.
+    fn compile(&self, id: u32) -> Result<Entry, RecordError> {
         let answer = match self.schemas.get(id) {
             Answer::Pending => self.schemas.wait(id, FETCH_WAIT),
             answer => answer,
@@ -190,9 +238,12 @@ impl Stages {
                 return Err(unavailable(message, Some(wait)));
             }
         };
-        let plan = compile(&fetched, &self.compiled.contract)
-            .map(Arc::new)
-            .map_err(|error| error.with_schema(id));
+        let writer = parse(&fetched).map(Arc::new);
+        let plan = match &writer {
+            Ok(writer) => Plan::compile_shared(Arc::clone(writer), &self.compiled.contract, &[]),
+            Err(error) => Err(error.clone()),
+        };
+        let plan = plan.map(Arc::new).map_err(|error| error.with_schema(id));
         if let Err(error) = &plan {
             tracing::warn!(
                 pipeline = self.compiled.config.name,
@@ -201,11 +252,12 @@ impl Stages {
                 "{error}"
             );
         }
-        if self.plans.len() >= PLANS {
-            self.plans.clear();
-        }
-        self.plans.insert(id, plan.clone());
-        plan
+        Ok(Entry {
+            plan,
+            writer: writer.ok(),
+            subjects: fetched.subjects.clone(),
+            verdicts: Vec::new(),
+        })
     }
 
     fn proceed(&self, progress: Progress) -> Verdict {
@@ -298,7 +350,7 @@ impl Stages {
     }
 }
 
-fn compile(fetched: &Fetched, contract: &Schema) -> Result<Plan, RecordError> {
+fn parse(fetched: &Fetched) -> Result<Schema, RecordError> {
     match fetched.kind {
         SchemaKind::Avro => {}
         kind => {
@@ -306,11 +358,28 @@ fn compile(fetched: &Fetched, contract: &Schema) -> Result<Plan, RecordError> {
             return Err(RecordError::new(Reason::UnsupportedSchema, text));
         }
     }
-    let writer = Schema::parse(&fetched.text, &fetched.references).map_err(|error| {
+    Schema::parse(&fetched.text, &fetched.references).map_err(|error| {
         RecordError::new(
             Reason::UnsupportedSchema,
             format!("the writer schema does not parse: {error}"),
         )
-    })?;
-    Plan::compile(&writer, contract)
+    })
+}
+
+/// The error of a record whose writer schema the gate holds back: what asked for it, and where it lies.
+fn drifted(reason: Reason, id: u32, verdict: &drift::Verdict) -> RecordError {
+    let deciding = |finding: &&drift::Finding| finding.action == verdict.action;
+    let mut deciding = verdict.findings.iter().filter(deciding);
+    let Some(first) = deciding.next() else {
+        return RecordError::new(reason, "the writer schema drifted").with_schema(id);
+    };
+    let more = match deciding.count() {
+        0 => String::new(),
+        count => format!("; and {count} more"),
+    };
+    let policy = format!("drift.{}: {}", first.class, first.action.as_str());
+    let text = format!("the writer schema drifted ({policy}): {}{more}", first.what);
+    RecordError::new(reason, text)
+        .at(&first.path)
+        .with_schema(id)
 }

@@ -1,0 +1,245 @@
+//! The gate: each writer schema is judged once for each topic, on its first record, and what was found is told once.
+//! Input: a schema that a plan is being made for. Output: the verdict, and an [`Event`] to whoever listens. Shared by a
+//! pipeline's workers.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::json;
+
+use crate::alert::{Alert, Alerts};
+use crate::config::model::{Drift, DriftAction};
+use crate::contract::compat;
+use crate::contract::drift::{self, Finding, Verdict};
+use crate::contract::schema::Schema;
+use crate::metrics::Metrics;
+
+/// Verdicts kept; more distinct schemas than that are judged, and told, again.
+const VERDICTS: usize = 20_000;
+
+/// A writer schema was met for the first time on a topic.
+#[derive(Debug, Clone)]
+pub struct Event<'a> {
+    /// Source topic.
+    pub topic: &'a str,
+    /// The schema's id.
+    pub schema_id: u32,
+    /// What differs from the contract, and what is done about it.
+    pub verdict: &'a Verdict,
+    /// The id that was met before it on this topic, and what differs from that one, a line each.
+    pub since: Option<(u32, Vec<String>)>,
+    /// The subjects that it is registered under, where the registry tells.
+    pub subjects: Option<&'a [String]>,
+}
+
+impl Event<'_> {
+    /// Tells it: a line in the log, a count for each difference, and an alert if the policy does not allow it.
+    pub fn tell(&self, pipeline: &str, owner: &str, metrics: &Metrics, alerts: &Alerts) {
+        let Event {
+            topic,
+            schema_id,
+            verdict,
+            ..
+        } = self;
+        for finding in &verdict.findings {
+            let action = finding.action.as_str();
+            metrics.drift(pipeline, topic, finding.class, action);
+        }
+        let differs: Vec<_> = verdict.findings.iter().map(Finding::to_string).collect();
+        let differs = match differs.as_slice() {
+            [] => "it is as the contract was reviewed".to_owned(),
+            differs => differs.join("; "),
+        };
+        let since = self
+            .since
+            .as_ref()
+            .map_or_else(String::new, |(id, changes)| {
+                let changes = match changes.as_slice() {
+                    [] => "nothing but its id".to_owned(),
+                    changes => changes.join("; "),
+                };
+                format!(" (since schema {id}: {changes})")
+            });
+        let text = bounded(format!(
+            "writer schema {schema_id} on {topic}: {differs}{since}"
+        ));
+        let action = verdict.action.as_str();
+        match verdict.action {
+            DriftAction::Allow => tracing::info!(pipeline, owner, action, "drift: {text}"),
+            DriftAction::Warn | DriftAction::Quarantine => {
+                tracing::warn!(pipeline, owner, action, "drift: {text}");
+            }
+            DriftAction::Halt => tracing::error!(pipeline, owner, action, "drift: {text}"),
+        }
+        if verdict.action > DriftAction::Allow {
+            let findings: Vec<_> = verdict
+                .findings
+                .iter()
+                .map(|finding| {
+                    json!({"class": finding.class, "path": finding.path, "what": finding.what,
+                        "action": finding.action.as_str()})
+                })
+                .collect();
+            let details = json!({"schema_id": schema_id, "subjects": self.subjects, "action": action,
+                "findings": findings, "since": self.since.as_ref().map(|(id, _)| id)});
+            alerts.send(Alert {
+                kind: "drift",
+                pipeline: pipeline.to_owned(),
+                owner: owner.to_owned(),
+                topic: (*topic).to_owned(),
+                text,
+                details: details.as_object().cloned().unwrap_or_default(),
+            });
+        }
+    }
+}
+
+/// A schema of hundreds of fields may differ in all of them.
+fn bounded(mut text: String) -> String {
+    const LIMIT: usize = 4096;
+    if text.len() > LIMIT {
+        text.truncate(text.floor_char_boundary(LIMIT));
+        text.push('…');
+    }
+    text
+}
+
+/// Who is told.
+type Listener = Box<dyn Fn(&Event<'_>) + Send + Sync>;
+
+/// The gate of one pipeline.
+pub struct Gate {
+    policy: Drift,
+    /// The contract's subject.
+    subject: String,
+    listener: Listener,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    verdicts: HashMap<(String, u32), Arc<Verdict>>,
+    /// The schema that was met last on each topic.
+    last: HashMap<String, (u32, Arc<Schema>)>,
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gate({})", self.subject)
+    }
+}
+
+impl Gate {
+    /// A gate that tells `listener`.
+    pub fn new(
+        policy: Drift,
+        subject: String,
+        listener: impl Fn(&Event<'_>) + Send + Sync + 'static,
+    ) -> Gate {
+        Gate {
+            policy,
+            subject,
+            listener: Box::new(listener),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Whether the subjects of an id are of interest.
+    pub fn asks_subjects(&self) -> bool {
+        self.policy.unknown_subject != DriftAction::Allow
+    }
+
+    /// The verdict on a writer schema.
+    pub fn judge(
+        &self,
+        topic: &str,
+        schema_id: u32,
+        contract: &Schema,
+        writer: &Arc<Schema>,
+        subjects: Option<&[String]>,
+    ) -> Arc<Verdict> {
+        // The lock is held throughout, so that of two workers that meet a schema together one tells it.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (topic.to_owned(), schema_id);
+        if let Some(verdict) = state.verdicts.get(&key) {
+            return Arc::clone(verdict);
+        }
+        let expected = drift::expected_subjects(topic, &self.subject, writer);
+        let verdict = Arc::new(drift::judge(
+            contract,
+            writer,
+            subjects,
+            &expected,
+            &self.policy,
+        ));
+        let before = state
+            .last
+            .insert(topic.to_owned(), (schema_id, Arc::clone(writer)));
+        let since = before.map(|(id, before)| {
+            let changes = compat::diff(&before, writer);
+            (id, changes.iter().map(told).collect::<Vec<_>>())
+        });
+        if since.is_some() || !verdict.findings.is_empty() {
+            (self.listener)(&Event {
+                topic,
+                schema_id,
+                verdict: &verdict,
+                since,
+                subjects,
+            });
+        }
+        if state.verdicts.len() >= VERDICTS {
+            state.verdicts.clear();
+        }
+        state.verdicts.insert(key, Arc::clone(&verdict));
+        verdict
+    }
+}
+
+fn told(change: &compat::Change) -> String {
+    match change.path.as_str() {
+        "" => change.describe(),
+        path => format!("{path}: {}", change.describe()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(fields: &str) -> Arc<Schema> {
+        let text = format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#);
+        Arc::new(Schema::parse(&text, &[]).expect("a schema"))
+    }
+
+    #[test]
+    fn each_schema_is_told_once_for_each_topic_with_what_changed_since_the_last() {
+        let events: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = Arc::clone(&events);
+        let gate = Gate::new(Drift::default(), "orders".to_owned(), move |event| {
+            let since = event
+                .since
+                .as_ref()
+                .map(|(id, changes)| (*id, changes.len()));
+            let found = event.verdict.findings.len();
+            let line = format!("{} {} {found} {since:?}", event.topic, event.schema_id);
+            heard.lock().expect("no panic").push(line);
+        });
+        let one = schema(r#"{"name":"a","type":"int"}"#);
+        let two = schema(r#"{"name":"a","type":"int"},{"name":"b","type":"string","default":""}"#);
+        let judge = |topic: &str, id, writer: &Arc<Schema>| {
+            gate.judge(topic, id, &one, writer, None).action
+        };
+        for _ in 0..3 {
+            assert_eq!(judge("t", 1, &one), DriftAction::Allow);
+            assert_eq!(judge("t", 2, &two), DriftAction::Allow);
+            assert_eq!(judge("u", 2, &two), DriftAction::Allow);
+        }
+        assert_eq!(
+            *events.lock().expect("no panic"),
+            ["t 2 1 Some((1, 1))", "u 2 1 None"],
+            "the first schema of a topic that is as the contract says is no news"
+        );
+    }
+}

@@ -1,0 +1,61 @@
+//! A good record on its way through a plan allocates nothing, once the buffers have grown.
+
+use driftgate::contract::decode::Limits;
+use driftgate::contract::encode::encode;
+use driftgate::contract::plan::{Plan, Scratch};
+use driftgate::contract::schema::Schema;
+use driftgate::contract::value::Value;
+
+#[test]
+fn a_plan_allocates_nothing_per_record() {
+    let writer = r#"{"type":"record","name":"R","fields":[
+        {"name":"b","type":"string"},{"name":"a","type":"float"},{"name":"gone","type":"bytes"},
+        {"name":"list","type":{"type":"array","items":{"type":"record","name":"I","fields":[
+            {"name":"n","type":"int"},{"name":"t","type":["null","string"]}]}}},
+        {"name":"map","type":{"type":"map","values":"long"}},
+        {"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":12,"scale":2}}]}"#;
+    // Reordered, promoted, dropped, added, wrapped: everything that makes a plan assemble other bytes.
+    let reader = r#"{"type":"record","name":"R","fields":[
+        {"name":"a","type":"double"},{"name":"b","type":["null","string"]},{"name":"new","type":"string","default":"x"},
+        {"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":12,"scale":2}},
+        {"name":"map","type":{"type":"map","values":"double"}},
+        {"name":"list","type":{"type":"array","items":{"type":"record","name":"I","fields":[
+            {"name":"t","type":["string","null"]},{"name":"n","type":"double"}]}}}]}"#;
+    let schema = |text: &str| Schema::parse(text, &[]).expect("a schema");
+    let (writer, reader) = (schema(writer), schema(reader));
+    let item = |n| {
+        let text = Value::String("a text".to_owned());
+        Value::Record(vec![Value::Int(n), Value::Union(1, Box::new(text))])
+    };
+    let record = |items: i32| {
+        let mut bytes = Vec::new();
+        let value = Value::Record(vec![
+            Value::String("text".to_owned()),
+            Value::Float(0.5),
+            Value::Bytes(vec![0; 50]),
+            Value::Array((0..items).map(item).collect()),
+            Value::Map(vec![("key".to_owned(), Value::Long(-5))]),
+            Value::Bytes(vec![0x01, 0x86, 0xa0]),
+        ]);
+        encode(&writer, &value, &mut bytes).expect("fits");
+        bytes
+    };
+    let plan = Plan::compile(&writer, &reader, &[vec![0], vec![3], vec![5]]).expect("compatible");
+    let same = Plan::compile(&writer, &writer, &[vec![3]]).expect("compatible");
+    let (limits, mut scratch) = (Limits::default(), Scratch::default());
+    let (largest, others) = (record(40), [record(0), record(7), record(40)]);
+    assert!(plan.run(&largest, &limits, &mut scratch).is_ok());
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..1000 {
+            for bytes in &others {
+                let view = plan.run(bytes, &limits, &mut scratch);
+                assert!(view.is_ok_and(|view| view.marks.len() == 3));
+                assert!(same.run(bytes, &limits, &mut scratch).is_ok());
+            }
+        }
+    });
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+    // The counter does count.
+    let one = allocation_counter::measure(|| drop(std::hint::black_box(vec![0_u8; 10])));
+    assert_eq!(one.count_total, 1);
+}

@@ -1,0 +1,306 @@
+//! Who may know what, as tables with reasons. A rule for a module holds for those below it.
+
+use crate::reader::UNSAFE;
+
+/// A wall: only these modules may name this path, and why. Where several walls fit, the longest path counts.
+pub(crate) struct Wall {
+    pub(crate) what: &'static str,
+    pub(crate) only: &'static [&'static str],
+    pub(crate) why: &'static str,
+}
+
+pub(crate) const WALLS: &[Wall] = &[
+    Wall {
+        what: UNSAFE,
+        only: &["native"],
+        why: "unsafe code stands in one module, each block with its proof",
+    },
+    Wall {
+        what: "rdkafka_sys",
+        only: &["native"],
+        why: "librdkafka's C interface is called in one module",
+    },
+    Wall {
+        what: "rdkafka",
+        only: &[
+            "native",
+            // The admin client, which is not in the record path.
+            "ingest::topics",
+            // Asks librdkafka which properties there are.
+            "config::properties",
+            // The mock cluster, and clients that stand outside of what they show.
+            "embedded",
+            "demo",
+            "cli::version",
+        ],
+        why: "the record path has handles of its own; rdkafka's consumer is in event mode and loses rebalances",
+    },
+    Wall {
+        what: "rdkafka::types",
+        only: &[
+            "native",
+            "config::properties",
+            "embedded",
+            "ingest",
+            "worker",
+            "produce",
+        ],
+        why: "error codes are the words in which a broker refuses; they end where a reason has been made of them",
+    },
+    Wall {
+        what: "schema_registry_converter",
+        only: &["contract::registry"],
+        why: "one file speaks with the registry, so that an outage is told from a missing schema in one place",
+    },
+    Wall {
+        what: "reqwest",
+        only: &["alert", "contract::registry", "transform::lookup::client"],
+        why: "HTTP is asked by the registry client and by lookups, whose failures are classified there, and by alerts, \
+              whose failures change nothing",
+    },
+    Wall {
+        what: "reqwest_middleware",
+        only: &["contract::registry"],
+        why: "it is how the registry's crate takes a client",
+    },
+    Wall {
+        what: "axum",
+        only: &["admin", "embedded::registry", "demo::crm"],
+        why: "HTTP is served to operators, and by what the demo brings along",
+    },
+    Wall {
+        what: "prometheus",
+        only: &["metrics"],
+        why: "names and labels of metrics are promises: they are made in one module",
+    },
+    Wall {
+        what: "anyhow",
+        only: &["cli", "demo"],
+        why: "elsewhere an error has a type, because someone decides by it; the demo is a command that outgrew its file",
+    },
+    Wall {
+        what: "apache_avro",
+        only: &["embedded::registry", "demo"],
+        why: "an Avro tree per record is too slow and wrong in known ways: it is an oracle beside the record path",
+    },
+    Wall {
+        what: "cel",
+        only: &["expr"],
+        why: "the syntax of expressions is known to their module alone",
+    },
+    Wall {
+        what: "saphyr_parser",
+        only: &["config::tree", "config::origin"],
+        why: "everything behind the tree sees values with places, not YAML",
+    },
+    Wall {
+        what: "clap",
+        only: &["cli", "telemetry::LogFormat"],
+        why: "arguments end in the commands",
+    },
+    Wall {
+        what: "clap_complete",
+        only: &["cli"],
+        why: "arguments end in the commands",
+    },
+    Wall {
+        what: "indicatif",
+        only: &["cli"],
+        why: "only commands draw",
+    },
+    Wall {
+        what: "std::process::exit",
+        only: &["cli"],
+        why: "a process that ends itself elsewhere drains nothing",
+    },
+    Wall {
+        what: "std::env",
+        only: &["cli", "telemetry", "review"],
+        why: "the environment is handed on by the commands, so that a test can give one",
+    },
+    Wall {
+        what: "std::time::SystemTime",
+        only: &["worker"],
+        why: "the wall clock is read once a batch and handed on as `now`",
+    },
+];
+
+/// Which of our modules a module may name, besides itself and what is below it. One that is not in the table may name
+/// nothing of ours. A line for a module adds to those of the modules above it.
+pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
+    // The words that all share know of nothing.
+    ("error", &[]),
+    ("record", &[]),
+    ("headers", &[]),
+    ("config", &[]),
+    // Seen from outside: what is told about the others, without knowing them.
+    ("health", &[]),
+    ("metrics", &["error", "health", "contract::cache"]),
+    ("telemetry", &["error"]),
+    ("failure_log", &["config", "error"]),
+    ("status", &["health", "metrics", "telemetry"]),
+    ("admin", &["config", "error", "health", "metrics"]),
+    ("alert", &["config", "error"]),
+    // The stages. None knows the one beside it, nor who calls it.
+    ("native", &["error", "record"]),
+    (
+        "ingest",
+        &["config", "error", "health", "metrics", "native", "record"],
+    ),
+    ("contract", &["config", "error", "record"]),
+    // Rules are expressions over a contract's fields. So expr and contract know each other, by these two doors.
+    ("contract::rules", &["expr"]),
+    (
+        "expr",
+        &["config", "contract::schema", "contract::value", "error"],
+    ),
+    ("transform", &["config", "contract", "error", "expr"]),
+    // What is in flight carries the tracker's tokens, and gives them back.
+    ("emit", &["error", "ingest::offsets", "record"]),
+    ("failure", &["error", "headers", "record"]),
+    // Who names the stages in order.
+    (
+        "pipeline",
+        &[
+            "alert",
+            "config",
+            "contract",
+            "error",
+            "failure",
+            "metrics",
+            "record",
+            "transform",
+        ],
+    ),
+    (
+        "worker",
+        &[
+            "config",
+            "contract",
+            "emit",
+            "error",
+            "failure",
+            "failure_log",
+            "headers",
+            "health",
+            "ingest",
+            "metrics",
+            "native",
+            "pipeline",
+            "record",
+        ],
+    ),
+    (
+        "build",
+        &[
+            "config",
+            "contract",
+            "failure",
+            "pipeline",
+            "review",
+            "transform",
+        ],
+    ),
+    (
+        "instance",
+        &[
+            "admin",
+            "build",
+            "alert",
+            "config",
+            "contract",
+            "embedded::broker",
+            "error",
+            "failure_log",
+            "health",
+            "ingest",
+            "metrics",
+            "pipeline",
+            "review",
+            "transform",
+            "worker",
+        ],
+    ),
+    // The tools: beside the record path, and unknown to it.
+    ("embedded", &["config", "error", "ingest::topics"]),
+    ("review", &["config", "contract"]),
+    (
+        "produce",
+        &["config", "contract", "error", "ingest", "native", "review"],
+    ),
+    (
+        "demo",
+        &[
+            "config", "contract", "embedded", "headers", "instance", "worker",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "build",
+            "config",
+            "contract",
+            "demo",
+            "embedded",
+            "error",
+            "ingest",
+            "instance",
+            "produce",
+            "review",
+            "status",
+            "telemetry",
+        ],
+    ),
+    ("main", &["cli"]),
+];
+
+/// Modules that compute and nothing else: no clock (`now` is an argument), no input or output, no chance.
+pub(crate) const PURE: &[&str] = &[
+    "contract::decimal",
+    "contract::decode",
+    "contract::default",
+    "contract::encode",
+    "contract::json",
+    "contract::parse",
+    "contract::path",
+    "contract::plan",
+    "contract::render",
+    "contract::resolve",
+    "contract::rules",
+    "contract::schema",
+    "contract::value",
+    "contract::wire",
+    "emit",
+    "expr",
+    "failure",
+    "ingest::assignment",
+    "record",
+    "transform",
+];
+
+/// What a pure module may do all the same.
+pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[(
+    "expr::source",
+    "std::thread",
+    "cel's parser needs a deep stack, which only a thread of its own can have; it is waited for at once",
+)];
+
+/// What makes a module impure.
+pub(crate) const IMPURE: &[&str] = &[
+    "jiff::Timestamp::now",
+    "jiff::Zoned::now",
+    "rand",
+    "rdkafka",
+    "std::env",
+    "std::fs",
+    "std::io::stderr",
+    "std::io::stdin",
+    "std::io::stdout",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "std::time::Instant::now",
+    "std::time::SystemTime",
+    "tokio",
+    "tracing",
+];

@@ -1,0 +1,160 @@
+//! Texts that are schemas, or are not, and who takes them.
+
+/// Text, whether we take it, whether Java does.
+pub(crate) const TEXTS: &[(&str, bool, bool)] = &[
+    (r#""string""#, true, true),
+    (r#"{"type":{"type":"long"}}"#, true, false),
+    (r#"{"type":"long","unknown":1}"#, true, true),
+    (r#"{"type":"long","logicalType":"date"}"#, true, true),
+    (r#"{"type":"bytes","logicalType":"decimal"}"#, true, true),
+    (
+        r#"{"type":"bytes","logicalType":"decimal","precision":2,"scale":3}"#,
+        true,
+        true,
+    ),
+    (
+        r#"{"type":"fixed","name":"F","size":1,"logicalType":"decimal","precision":9}"#,
+        true,
+        true,
+    ),
+    (r#"[]"#, false, true),
+    (r#"["int",["null"]]"#, false, false),
+    (r#"["int","int"]"#, false, false),
+    (
+        r#"["int",{"type":"int","logicalType":"date"}]"#,
+        false,
+        false,
+    ),
+    (
+        r#"[{"type":"array","items":"int"},{"type":"array","items":"long"}]"#,
+        false,
+        false,
+    ),
+    (r#"{"type":"array"}"#, false, false),
+    (r#"{"type":"map"}"#, false, false),
+    (r#"{"type":"record","name":"R"}"#, false, false),
+    (r#"{"type":"record","fields":[]}"#, false, false),
+    (
+        r#"{"type":"record","name":"R","fields":[{"name":"a"}]}"#,
+        false,
+        false,
+    ),
+    (
+        r#"{"type":"record","name":"R","fields":[{"type":"int"}]}"#,
+        false,
+        false,
+    ),
+    (
+        r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int"},{"name":"a","type":"int"}]}"#,
+        false,
+        false,
+    ),
+    (
+        r#"{"type":"record","name":"R","fields":[{"name":"a","type":"S"}]}"#,
+        false,
+        false,
+    ),
+    (
+        r#"{"type":"record","name":"R","fields":[{"name":"a","type":{"type":"record","name":"R","fields":[]}}]}"#,
+        false,
+        false,
+    ),
+    (r#"{"type":"record","name":"1R","fields":[]}"#, false, false),
+    (
+        r#"{"type":"record","name":"a-b","fields":[]}"#,
+        false,
+        false,
+    ),
+    (
+        r#"{"type":"record","name":"R","namespace":"a-b","fields":[]}"#,
+        true,
+        false,
+    ),
+    (r#"{"type":"record","name":"é","fields":[]}"#, false, true),
+    (
+        r#"{"type":"record","name":"R","fields":[{"name":"é","type":"int"}]}"#,
+        false,
+        true,
+    ),
+    (
+        r#"{"type":"record","name":"int","fields":[]}"#,
+        false,
+        false,
+    ),
+    (
+        r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int","default":"x"}]}"#,
+        false,
+        false,
+    ),
+    (
+        r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int","default":2147483648}]}"#,
+        false,
+        false,
+    ),
+    (
+        r#"{"type":"record","name":"R","fields":[{"name":"a","type":"int","default":1.0}]}"#,
+        false,
+        false,
+    ),
+    (
+        r#"{"type":"record","name":"R","fields":[{"name":"a","type":"double","default":"NaN"}]}"#,
+        false,
+        true,
+    ),
+    (
+        r#"{"type":"record","name":"R","fields":[{"name":"a","type":["null","int"],"default":1}]}"#,
+        true,
+        true,
+    ),
+    (
+        r#"{"type":"record","name":"R","fields":[{"name":"a","type":["null","int"],"default":"x"}]}"#,
+        false,
+        false,
+    ),
+    (
+        r#"{"type":"record","name":"R","fields":[{"name":"a","type":"bytes","default":"日"}]}"#,
+        false,
+        true,
+    ),
+    (
+        r#"{"type":"record","name":"R","fields":[{"name":"a","type":{"type":"fixed","name":"F","size":2},"default":"x"}]}"#,
+        false,
+        true,
+    ),
+    (
+        r#"{"type":"record","name":"R","fields":[{"name":"a","type":{"type":"enum","name":"E","symbols":["A"]},"default":"B"}]}"#,
+        false,
+        true,
+    ),
+    (
+        r#"{"type":"record","name":"R","fields":[{"name":"a","type":{"type":"record","name":"S","fields":[{"name":"b","type":"int"}]},"default":{}}]}"#,
+        false,
+        false,
+    ),
+    (r#"{"type":"enum","name":"E"}"#, false, false),
+    (r#"{"type":"enum","name":"E","symbols":[]}"#, true, true),
+    (
+        r#"{"type":"enum","name":"E","symbols":["A","A"]}"#,
+        false,
+        false,
+    ),
+    (
+        r#"{"type":"enum","name":"E","symbols":["a-b"]}"#,
+        false,
+        false,
+    ),
+    (
+        r#"{"type":"enum","name":"E","symbols":["A"],"default":"B"}"#,
+        false,
+        false,
+    ),
+    (r#"{"type":"fixed","name":"F"}"#, false, false),
+    (r#"{"type":"fixed","name":"F","size":-1}"#, false, false),
+    (r#"{"type":"fixed","name":"F","size":"2"}"#, false, false),
+    (r#"{"type":"error","name":"R","fields":[]}"#, true, true),
+    (r#"{"type":"union"}"#, false, false),
+    (r#"{"type":"int"} "#, true, true),
+    (r#"{"type":"int"} x"#, false, false),
+    (r#"{"type":"int",}"#, false, false),
+    (r#"7"#, false, false),
+];
