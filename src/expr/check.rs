@@ -8,6 +8,7 @@ use super::number::Decimal;
 use super::path::{self, listed, peel, type_name};
 use super::source::Source;
 use super::types::{Base, Type};
+use super::variables::Variables;
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
 use crate::contract::schema::{Kind, Schema};
@@ -37,6 +38,12 @@ pub(super) enum Ir {
     /// `int` as `long`.
     Widen(Box<Ir>),
     Call(Function, Vec<Ir>, /* path for errors */ String),
+    /// What is an error when it is null, with its words.
+    Present(Box<Ir>, String),
+    /// What lies below a record, which is an error when that is null.
+    Below(Vec<usize>, Box<Ir>, String),
+    /// `&&` (true) or `||`, where an error on one side counts only if the other does not decide.
+    Absorbing(bool, Box<(Ir, Ir)>),
 }
 
 /// A comparison operator.
@@ -113,6 +120,8 @@ struct Checker<'a> {
     fields: Vec<String>,
     faults: Vec<Fault>,
     depth: usize,
+    /// Fields are below variables, and nulls are met at run time.
+    run_time: bool,
 }
 
 /// Bound on operators inside one another, so that neither checking nor evaluating can exhaust a stack. `&&` and `||`
@@ -120,14 +129,34 @@ struct Checker<'a> {
 const MAX_DEPTH: usize = 48;
 
 pub(super) fn compile(text: &Placed<String>, schema: &Schema) -> Result<Checked, Vec<Fault>> {
+    compile_in(text, schema, None)
+}
+
+/// The same over variables.
+pub(super) fn compile_over(
+    text: &Placed<String>,
+    variables: &Variables,
+) -> Result<Checked, Vec<Fault>> {
+    compile_in(text, &variables.schema, Some(variables))
+}
+
+fn compile_in(
+    text: &Placed<String>,
+    schema: &Schema,
+    variables: Option<&Variables>,
+) -> Result<Checked, Vec<Fault>> {
     let source = Source::parse(text)?;
-    let root = source.root().clone();
+    let mut root = source.root().clone();
+    if let Some(variables) = variables {
+        variables.fill_in(&mut root);
+    }
     let mut checker = Checker {
         source,
         schema,
         fields: Vec::new(),
         faults: Vec::new(),
         depth: 0,
+        run_time: variables.is_some(),
     };
     match checker.check(&root, &Known::new()) {
         Some(typed) if checker.faults.is_empty() => Ok(Checked {
@@ -257,9 +286,13 @@ impl Checker<'_> {
         let mut positions = Vec::with_capacity(chain.len());
         let mut node = self.schema.root;
         let mut shown = String::new();
-        for (name, at) in chain {
+        let mut optional = None;
+        for (index, (name, at)) in chain.into_iter().enumerate() {
             let holder = peel(self.schema, node);
-            if holder.nullable && !positions.is_empty() && !testing && !known.contains(&positions) {
+            let guarded = positions.is_empty() || testing || known.contains(&positions);
+            if holder.nullable && !guarded && self.run_time {
+                optional = Some((positions.clone(), format!("`{shown}` is null")));
+            } else if holder.nullable && !guarded {
                 let fault = self.source.fault(
                     at,
                     format!("`{shown}` may be null, so it may have no `{name}`"),
@@ -288,15 +321,23 @@ impl Checker<'_> {
                 let fault = self.source.fault(at, message).hint(hint);
                 return self.refuse(fault);
             };
-            positions.push(*position);
+            // A variable is the value that the expression is evaluated on.
+            if index > 0 || !self.run_time {
+                positions.push(*position);
+            }
             node = record.fields[*position].node;
             if !shown.is_empty() {
                 shown.push('.');
             }
             shown.push_str(name);
         }
-        if !self.fields.contains(&shown) {
-            self.fields.push(shown);
+        let path = match (self.run_time, shown.split_once('.')) {
+            (false, _) => shown,
+            (true, Some((_, below))) => below.to_owned(),
+            (true, None) => String::new(),
+        };
+        if !self.fields.contains(&path) && !path.is_empty() {
+            self.fields.push(path);
         }
         let peeled = peel(self.schema, node);
         let base = Base::of(self.schema, peeled.node);
@@ -307,7 +348,12 @@ impl Checker<'_> {
             base,
             nullable: peeled.nullable && !known.contains(&positions),
         };
-        Some(Typed::new(Ir::Field(positions), ty))
+        let field = Ir::Field(positions);
+        let ir = match optional {
+            None => field,
+            Some((above, message)) => Ir::Below(above, Box::new(field), message),
+        };
+        Some(Typed::new(ir, ty))
     }
 
     fn call(&mut self, expr: &Expression, call: &CallExpr, known: &Known) -> Option<Typed> {
@@ -378,6 +424,10 @@ impl Checker<'_> {
         }
         let fault = self.source.fault(expr, "this may be null");
         let written = fault.text.clone();
+        if self.run_time && typed.ty.base != Base::Null {
+            let ir = Ir::Present(Box::new(typed.ir), format!("`{written}` is null"));
+            return Some(Typed::new(ir, Type::exactly(typed.ty.base)));
+        }
         self.refuse(match typed.ir {
             Ir::Field(_) => Fault {
                 message: format!("`{written}` may be null"),
@@ -414,11 +464,20 @@ impl Checker<'_> {
             true => &left.facts.if_true,
             false => &left.facts.if_false,
         };
+        // Where errors are absorbed, the right side may run although the left established nothing.
+        let given = match self.run_time {
+            true => &Known::new(),
+            false => given,
+        };
         let inside = known.union(given).cloned().collect();
         let right = self.condition(right, &inside)?;
         let (a, b) = (left.facts, right.facts);
         let both = |a: &Known, b: &Known| a.union(b).cloned().collect();
         let either = |a: &Known, b: &Known| a.intersection(b).cloned().collect();
+        if self.run_time {
+            let ir = Ir::Absorbing(and, Box::new((left.ir, right.ir)));
+            return Some(Typed::boolean(ir, Facts::default()));
+        }
         let operands = (Box::new(left.ir), Box::new(right.ir));
         Some(match and {
             true => Typed::boolean(
