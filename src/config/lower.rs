@@ -257,6 +257,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         Some("header") => Provenance::Header,
         _ => Provenance::None,
     };
+    let (prepare, transform) = steps::lower(view.items("transform"), cx);
     Pipeline {
         name: name.to_owned(),
         owner,
@@ -269,7 +270,8 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         provenance,
         source_topics: topics.collect(),
         contract: contract(view.map("contract"), cx),
-        transform: steps::lower(view.items("transform"), cx),
+        prepare,
+        transform,
         sink: sink(view.map("sink"), cx),
         failure: failure(view.map("failure"), cx),
         alerts: alerts(view.items("alerts")),
@@ -278,17 +280,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
 }
 
 fn contract(view: View<'_>, cx: &mut Lowering<'_>) -> Contract {
-    if view.has("schema") && view.has("subject") {
-        cx.faults.push(
-            Fault::new(
-                view.place("subject"),
-                "subject",
-                "`schema` and `subject` exclude each other",
-            )
-            .hint("keep the one that the contract is reviewed in"),
-        );
-    }
-    let schema = schema_source(&view, "contract", cx);
+    let schema = contract_schema(&view, "contract", cx);
     let rules = view.path("rules", cx.base);
     if let (None, SchemaSource::File { path }) = (&rules, &schema) {
         let beside = path.with_extension("rules.yaml");
@@ -307,7 +299,28 @@ fn contract(view: View<'_>, cx: &mut Lowering<'_>) -> Contract {
         schema,
         rules,
         drift: drift(view.map("drift")),
+        key: view.map("key").is_present().then(|| {
+            let key = view.map("key");
+            KeyContract {
+                schema: contract_schema(&key, "key", cx),
+                required: key.bool("required"),
+            }
+        }),
     }
+}
+
+fn contract_schema(view: &View<'_>, name: &str, cx: &mut Lowering<'_>) -> SchemaSource {
+    if view.has("schema") && view.has("subject") {
+        cx.faults.push(
+            Fault::new(
+                view.place("subject"),
+                "subject",
+                "`schema` and `subject` exclude each other",
+            )
+            .hint("keep the one that the contract is reviewed in"),
+        );
+    }
+    schema_source(view, name, cx)
 }
 
 fn alerts(items: &[Node]) -> Vec<Secret> {

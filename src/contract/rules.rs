@@ -205,7 +205,10 @@ impl Rules {
                 }
                 _ => String::new(),
             };
-            let dlq = rule.dlq.as_ref().filter(|_| rule.on_fail == OnFail::DeadLetter);
+            let dlq = rule
+                .dlq
+                .as_ref()
+                .filter(|_| rule.on_fail == OnFail::DeadLetter);
             let dlq = dlq.map_or_else(String::new, |topic| format!(" (not to {topic})"));
             out.listed.push(Listed {
                 rule: rule.name.clone(),
@@ -329,13 +332,11 @@ impl Compiled {
             _ => String::new(),
         };
         match &self.test {
-            Test::Expr(expr) => {
-                match expr.eval_bool(event) {
-                    Ok(true) => None,
-                    Ok(false) => Some(fail(&format!("`{}` is false", expr.text()), &only(expr))),
-                    Err(error) => Some(fail(&error.message, &error.path)),
-                }
-            }
+            Test::Expr(expr) => match expr.eval_bool(event) {
+                Ok(true) => None,
+                Ok(false) => Some(fail(&format!("`{}` is false", expr.text()), &only(expr))),
+                Err(error) => Some(fail(&error.message, &error.path)),
+            },
             Test::Message { guard, expr } => {
                 judge(guard.as_ref(), expr, event).map(|wrong| fail(&wrong, &only(expr)))
             }

@@ -86,10 +86,7 @@ impl Variables {
                 call.args.iter_mut().for_each(|part| self.fill_in(part));
             }
             Cel::Select(select) => self.fill_in(&mut select.operand),
-            Cel::List(list) => list
-                .elements
-                .iter_mut()
-                .for_each(|part| self.fill_in(part)),
+            Cel::List(list) => list.elements.iter_mut().for_each(|part| self.fill_in(part)),
             Cel::Map(map) => {
                 for entry in &mut map.entries {
                     if let EntryExpr::MapEntry(entry) = &mut entry.expr {

@@ -168,7 +168,8 @@ impl Finder<'_> {
             {
                 let what = type_name(self.schema, node);
                 let message = format!("not available yet: CEL_FIELD on a {what} (`{path}`)");
-                self.faults.push(self.subject.fault(&self.rule.name, message));
+                self.faults
+                    .push(self.subject.fault(&self.rule.name, message));
                 return;
             }
         }
@@ -244,7 +245,12 @@ impl Target {
     }
 
     /// What is wrong; the trail then leads to it.
-    fn walk<'a>(&'a self, value: &Value, rest: &'a [Step], trail: &mut Trail<'a>) -> Option<String> {
+    fn walk<'a>(
+        &'a self,
+        value: &Value,
+        rest: &'a [Step],
+        trail: &mut Trail<'a>,
+    ) -> Option<String> {
         let Some((step, rest)) = rest.split_first() else {
             return super::judge(self.guard.as_ref(), &self.expr, value.inner());
         };

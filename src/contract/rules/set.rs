@@ -237,7 +237,8 @@ fn domain(
     }
     // A name and words for people; nothing else may hang on what is not known here.
     let mut others = written.others.iter();
-    let strange = others.find(|(key, value)| !value.is_null() && !["name", "doc"].contains(&key.as_str()));
+    let strange =
+        others.find(|(key, value)| !value.is_null() && !["name", "doc"].contains(&key.as_str()));
     if let Some((key, _)) = strange {
         return fault(format!("`{key}` cannot be understood"));
     }

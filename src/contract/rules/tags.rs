@@ -148,8 +148,10 @@ mod tests {
             {"name": "at", "type": "long"}]})
         .to_string();
         let mut tags = Tags::of_schema([schema.as_str()].into_iter());
-        tags.add_metadata(&json!({"tags": {"**.sku": ["X"], "shop.*.at": ["T"], "shop.at": ["no"]}}))
-            .expect("understood");
+        tags.add_metadata(
+            &json!({"tags": {"**.sku": ["X"], "shop.*.at": ["T"], "shop.at": ["no"]}}),
+        )
+        .expect("understood");
         let mut file = RulesFile::default();
         let doc = crate::config::model::FieldDoc {
             tags: vec!["F".to_owned()],
