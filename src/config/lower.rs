@@ -9,7 +9,7 @@ use super::model::*;
 use super::scalar::parse_listen;
 use super::steps;
 use super::topics;
-use super::tree::{Node, Tree};
+use super::tree::{Body, Node, Tree};
 use super::view::{View, placed};
 
 /// What lowering adds to.
@@ -299,7 +299,7 @@ fn contract(view: View<'_>, cx: &mut Lowering<'_>) -> Contract {
         schema,
         rules,
         drift: drift(view.map("drift")),
-        key: view.map("key").is_present().then(|| {
+        key: view.node("key").is_some_and(is_map).then(|| {
             let key = view.map("key");
             KeyContract {
                 schema: contract_schema(&key, "key", cx),
@@ -307,6 +307,11 @@ fn contract(view: View<'_>, cx: &mut Lowering<'_>) -> Contract {
             }
         }),
     }
+}
+
+/// What is no mapping has been reported as that.
+fn is_map(node: &Node) -> bool {
+    matches!(node.body, Body::Map(_))
 }
 
 fn contract_schema(view: &View<'_>, name: &str, cx: &mut Lowering<'_>) -> SchemaSource {

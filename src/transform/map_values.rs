@@ -152,3 +152,128 @@ fn text_of(value: &Value, symbols: &[String]) -> Result<String, RecordError> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::testing::{placed, schema};
+
+    const SCHEMA: &str = r#"{"type":"record","name":"R","fields":[
+        {"name":"status","type":["string","int","boolean",{"type":"enum","name":"E","symbols":["A","B"]}]},
+        {"name":"code","type":["int","null"]},
+        {"name":"plain","type":"long"},
+        {"name":"rate","type":["null","double"]},
+        {"name":"day","type":{"type":"int","logicalType":"date"}}]}"#;
+
+    fn table(field: &str, values: &[(&str, &str)], otherwise: Otherwise) -> MapValues {
+        let values = values.iter().map(|(from, to)| (placed(from), placed(to)));
+        MapValues {
+            field: placed(field),
+            values: values.collect(),
+            otherwise,
+        }
+    }
+
+    fn event(status: Value, code: Option<i32>) -> Value {
+        let code = match code {
+            Some(code) => Value::Union(0, Box::new(Value::Int(code))),
+            None => Value::Union(1, Box::new(Value::Null)),
+        };
+        let rate = Value::Union(0, Box::new(Value::Null));
+        Value::Record(vec![status, code, Value::Long(7), rate, Value::Int(0)])
+    }
+
+    /// The field afterwards as text, `null`, or the path of the error.
+    fn check(
+        config: &MapValues,
+        mut event: Value,
+        position: usize,
+        expect: Result<Option<&str>, &str>,
+    ) {
+        let mut faults = Vec::new();
+        let outcome = compile(config, &schema(SCHEMA), &mut faults);
+        let table = outcome.compiled.unwrap_or_else(|| panic!("{faults:?}"));
+        let result = table.apply(&mut event).map(|()| {
+            let mut bytes = Vec::new();
+            crate::contract::encode::encode(&outcome.output, &event, &mut bytes)
+                .expect("a value of the type after the step");
+            let Value::Record(fields) = &event else {
+                panic!("a record")
+            };
+            match fields[position].inner() {
+                Value::String(text) => Some(text.clone()),
+                Value::Null => None,
+                other => panic!("{other:?}"),
+            }
+        });
+        let result = result
+            .as_ref()
+            .map(Option::as_deref)
+            .map_err(|e| e.path.as_str());
+        assert_eq!(result, expect, "{config:?}");
+    }
+
+    #[test]
+    fn values_are_looked_up_by_their_text() {
+        use Otherwise::{DeadLetter, Keep, Null};
+        let status = |branch, value| Value::Union(branch, Box::new(value));
+        let text = |t: &str| status(0, Value::String(t.to_owned()));
+        let values = [("3", "Shipped"), ("true", "yes"), ("B", "Bee")];
+        for (value, otherwise, expect) in [
+            (status(1, Value::Int(3)), DeadLetter, Ok(Some("Shipped"))),
+            (text("3"), DeadLetter, Ok(Some("Shipped"))),
+            (status(2, Value::Boolean(true)), DeadLetter, Ok(Some("yes"))),
+            (status(3, Value::Enum(1)), DeadLetter, Ok(Some("Bee"))),
+            (status(3, Value::Enum(0)), Keep, Ok(Some("A"))),
+            (text("Paid"), Keep, Ok(Some("Paid"))),
+            (status(1, Value::Int(4)), Keep, Ok(Some("4"))),
+            (status(1, Value::Int(4)), Null, Ok(None)),
+            (status(1, Value::Int(3)), Null, Ok(Some("Shipped"))),
+            (status(1, Value::Int(4)), DeadLetter, Err("status")),
+        ] {
+            check(
+                &table("status", &values, otherwise),
+                event(value, None),
+                0,
+                expect,
+            );
+        }
+        let codes = [("1", "one")];
+        for (code, otherwise, expect) in [
+            (Some(1), DeadLetter, Ok(Some("one"))),
+            (None, DeadLetter, Ok(None)),
+            (Some(2), Keep, Ok(Some("2"))),
+            (Some(2), DeadLetter, Err("code")),
+        ] {
+            check(
+                &table("code", &codes, otherwise),
+                event(text(""), code),
+                1,
+                expect,
+            );
+        }
+        check(
+            &table("plain", &[("7", "seven")], DeadLetter),
+            event(text(""), None),
+            2,
+            Ok(Some("seven")),
+        );
+    }
+
+    #[test]
+    fn what_has_no_table_is_a_fault() {
+        for (field, values, message) in [
+            ("rate", &[("1", "x")][..], "values of double have no table"),
+            ("day", &[("1", "x")], "values of date have no table"),
+            ("nothing", &[("1", "x")], "no field `nothing`"),
+            ("plain", &[], "without values"),
+        ] {
+            let mut faults = Vec::new();
+            let config = table(field, values, Otherwise::Keep);
+            let outcome = compile(&config, &schema(SCHEMA), &mut faults);
+            assert!(outcome.compiled.is_none());
+            assert_eq!(faults.len(), 1, "{faults:?}");
+            assert!(faults[0].message.contains(message), "{faults:?}");
+        }
+    }
+}
