@@ -322,9 +322,10 @@ pub fn watermarks(config: &ClientConfig, topic: &str) -> Vec<(i64, i64)> {
     let consumer: BaseConsumer = config.create().expect("a valid configuration");
     (0..partitions_of(&consumer, topic))
         .map(|partition| {
-            consumer
-                .fetch_watermarks(topic, partition, LIMIT)
-                .expect("the broker knows its watermarks")
+            // A partition that was made a moment ago may have no leader that knows of it yet.
+            super::eventually(LIMIT, &format!("the watermarks of {topic}"), || {
+                consumer.fetch_watermarks(topic, partition, LIMIT).ok()
+            })
         })
         .collect()
 }

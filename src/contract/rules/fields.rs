@@ -156,6 +156,10 @@ impl Finder<'_> {
         let Kind::Union(branches) = &self.schema.node(node).kind else {
             return;
         };
+        let kinds = branches
+            .iter()
+            .map(|branch| &self.schema.node(*branch).kind);
+        let words: Vec<&str> = kinds.filter_map(word).collect();
         for (index, branch) in branches.iter().enumerate() {
             let kind = &self.schema.node(*branch).kind;
             if word(kind).is_none() {
@@ -164,7 +168,8 @@ impl Finder<'_> {
                 });
             } else if let Some(field) = field
                 && !matches!(kind, Kind::Null)
-                && self.matching(path, field).is_some()
+                && let Some(tags) = self.matching(path, field)
+                && !self.kept_away(field, &tags, &words)
             {
                 let what = type_name(self.schema, node);
                 let message = format!("not available yet: CEL_FIELD on a {what} (`{path}`)");
@@ -182,19 +187,50 @@ impl Finder<'_> {
         meant.then_some(tags)
     }
 
+    fn variables(
+        &self,
+        node: NodeId,
+        names: &[&str],
+        field: &Field,
+        tags: &BTreeSet<String>,
+        type_name: Constant,
+    ) -> Variables {
+        Variables::new(self.schema, node, names)
+            .with("name", Constant::Text(field.name.clone()))
+            .with("fullName", Constant::Text(field.full_name.clone()))
+            .with("tags", Constant::Texts(tags.iter().cloned().collect()))
+            .with("typeName", type_name)
+    }
+
+    /// Whether a guard that asks for names, types and tags alone says no, whatever the value is: the condition then
+    /// need not fit the field.
+    fn kept_away(&self, field: &Field, tags: &BTreeSet<String>, words: &[&str]) -> bool {
+        let Some(guard) = &self.rule.guard else {
+            return false;
+        };
+        words.iter().all(|word| {
+            let type_name = Constant::Text((*word).to_owned());
+            let known = self.variables(self.schema.root, &[], field, tags, type_name);
+            // One that asks for the value does not compile here.
+            Expr::compile_over(guard, &known)
+                .is_ok_and(|guard| !matches!(guard.eval_bool(&Value::Null), Ok(true)))
+        })
+    }
+
     fn target(&mut self, node: NodeId, word: &str, path: &str, field: &Field) {
         let Some(tags) = self.matching(path, field) else {
             return;
         };
-        let type_name = match peel(self.schema, node).nullable && word != "NULL" {
+        let nullable = peel(self.schema, node).nullable && word != "NULL";
+        let words = [word, "NULL"];
+        if self.kept_away(field, &tags, &words[..1 + usize::from(nullable)]) {
+            return;
+        }
+        let type_name = match nullable {
             true => Constant::UnlessNull(word.to_owned(), "NULL".to_owned()),
             false => Constant::Text(word.to_owned()),
         };
-        let variables = Variables::new(self.schema, node, &["value"])
-            .with("name", Constant::Text(field.name.clone()))
-            .with("fullName", Constant::Text(field.full_name.clone()))
-            .with("typeName", type_name)
-            .with("tags", Constant::Texts(tags.into_iter().collect()));
+        let variables = self.variables(node, &["value"], field, &tags, type_name);
         let compiled = super::confluent(self.rule, self.subject, &variables);
         match compiled {
             Ok((guard, expr)) => {

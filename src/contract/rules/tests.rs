@@ -490,6 +490,12 @@ mod registered {
                 Some("items[1].sku"),
             ),
             (
+                &["**"],
+                "typeName == 'STRING' && name == 'sku'; value == 'B'",
+                Some("items[0].sku"),
+            ),
+            (&["shop.Item.*"], "name == 'price'; value > 4", None),
+            (
                 &["shop.Item.*"],
                 "name == 'price' ? value != null : true",
                 None,
