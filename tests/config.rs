@@ -514,8 +514,8 @@ fn faults_of_contracts() {
     check(
         &contract("{ subject: s, key: { subject: k, schema: k.avsc } }"),
         &[
-            (5, 56, "k.avsc", "there is no file"),
             (5, 36, "subject", "exclude each other"),
+            (5, 56, "k.avsc", "there is no file"),
         ],
     );
     check(

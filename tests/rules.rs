@@ -128,6 +128,16 @@ fn count(client: &ClientConfig, topic: &str) -> i64 {
     ends.iter().map(|(_, end)| end).sum()
 }
 
+/// What the program says on its standard output, whatever it ends with.
+fn stdout(arguments: &[&str], path: &Path) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_driftgate"))
+        .args(arguments)
+        .arg(path)
+        .output()
+        .expect("the program runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 const PAYMENT: &str = r#"{"type":"record","name":"Payment","namespace":"shop","fields":[
     {"name":"id","type":"long"},
     {"name":"currency","type":"string"},
@@ -231,6 +241,37 @@ fn rule_sets_are_run_where_registries_keep_them() {
             format!("output known-currency {out}@1: dead letter"),
         ];
         assert_eq!(listed, if keeps { &expected[..] } else { &[] });
+        if embedded.is_some() {
+            let said = stdout(
+                &["check", "-c"],
+                &files.folder.path().join("driftgate.yaml"),
+            );
+            let line = |rule: &str| {
+                said.lines()
+                    .find(|line| line.contains(rule))
+                    .map(str::to_owned)
+            };
+            let line = line("no-shouting").unwrap_or_else(|| panic!("{said}"));
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let origin = format!("{subject}@1");
+            let expected = [
+                "p",
+                "value",
+                "no-shouting",
+                "dead",
+                "letter",
+                &origin,
+                "WRITEREAD",
+            ];
+            assert_eq!(words[..7], expected, "{line}");
+            assert!(line.ends_with("on note"), "{line}");
+            let said = stdout(
+                &["check", "--output", "json", "-c"],
+                &files.folder.path().join("driftgate.yaml"),
+            );
+            let json: Json = serde_json::from_str(&said).expect("JSON");
+            assert_eq!(json["rules"][5]["origin"], format!("{out}@1"), "{json}");
+        }
 
         prepare(bed, &config, embedded);
         let records = [

@@ -544,6 +544,34 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_set_belongs_to_its_version_and_makes_one() {
+        let mut store = Store::default();
+        let schema = r#"{"type":"record","name":"R","fields":[]}"#;
+        let with = |rules: Value| {
+            let body = json!({ "schema": schema, "ruleSet": rules, "metadata": { "tags": {} } });
+            serde_json::from_value::<Submitted>(body).expect("a registration")
+        };
+        let mut id = |submitted: Submitted| {
+            let answer = store.register("s", submitted).expect("registered");
+            answer["id"].as_u64()
+        };
+        let ids = [
+            avro(schema),
+            with(json!({"a": 1})),
+            with(json!({"a": 1})),
+            avro(schema),
+        ]
+        .map(&mut id);
+        assert_eq!(ids, [Some(1); 4]);
+        assert_eq!(store.versions("s", false).expect("two"), json!([1, 2]));
+        let version = |number| store.version("s", Some(number), false).expect("a version");
+        assert_eq!(version(1).get("ruleSet"), None);
+        assert_eq!(version(2)["ruleSet"], json!({"a": 1}));
+        assert_eq!(version(2)["metadata"], json!({"tags": {}}));
+        assert_eq!(store.schema(1).expect("an id").get("ruleSet"), None);
+    }
+
+    #[test]
     fn not_found_has_three_codes() {
         let mut store = Store::default();
         store.register("a", avro(r#""string""#)).expect("registers");
