@@ -416,11 +416,14 @@ async fn try_compile(
     vars: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Compiled, BuildError> {
     let parts = build::compile(pipeline, Some(registry), vars).await?;
-    let parts = parts.expect("with a registry every schema can be loaded");
+    let mut parts = parts.expect("with a registry every schema can be loaded");
     let sink_id = match parts.sink.id {
         Some(id) => id,
         None => sink_id(pipeline, &parts, registry).await?,
     };
+    if pipeline.sink.auto_register {
+        parts.output_rules_again(pipeline, registry).await?;
+    }
     Ok(parts.finish(pipeline, sink_id))
 }
 

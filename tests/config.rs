@@ -508,11 +508,70 @@ fn faults_of_contracts() {
     );
     check(
         &contract("{ subject: s, key: k.avsc }"),
-        &[(5, 29, "key", "not available yet")],
+        &[(5, 34, "", "expected a mapping")],
+    );
+    check(
+        &contract("{ subject: s, key: { required: true } }"),
+        &[(5, 29, "key", "`key` has no schema")],
+    );
+    check(
+        &contract("{ subject: s, key: { subject: k, schema: k.avsc } }"),
+        &[
+            (5, 36, "subject", "exclude each other"),
+            (5, 56, "k.avsc", "there is no file"),
+        ],
     );
     check(
         &MINIMAL.replace("subject: out-value", "subject: s, auto_register: true"),
         &[(6, 37, "auto_register", "no `schema` file")],
+    );
+}
+
+#[test]
+fn steps_before_the_rules_stand_first() {
+    let loaded = loaded(&format!(
+        "{MINIMAL}    transform:
+      - cast: {{ a: string }}
+        before: rules
+      - before: rules
+        map_values: {{ field: b, values: {{ 3: Shipped, true: 4 }}, otherwise: null }}
+      - filter: c
+      - map_values: {{ field: b, values: {{ x: y }} }}
+"
+    ));
+    let pipeline = &loaded.config.pipelines[0];
+    let [Step::Cast(_), Step::MapValues(table)] = pipeline.prepare.as_slice() else {
+        panic!("{:?}", pipeline.prepare);
+    };
+    let values = table.values.iter();
+    let values: Vec<_> = values
+        .map(|(from, to)| (&*from.value, &*to.value))
+        .collect();
+    assert_eq!(values, [("3", "Shipped"), ("true", "4")]);
+    assert_eq!(table.otherwise, Otherwise::Null);
+    let [Step::Filter(_), Step::MapValues(table)] = pipeline.transform.as_slice() else {
+        panic!("{:?}", pipeline.transform);
+    };
+    assert_eq!(table.otherwise, Otherwise::DeadLetter);
+    let shown = config::redacted(&loaded.config);
+    assert!(shown.contains("transform.2 = map_values b by 2 values, otherwise null before rules"));
+
+    let steps = |steps: &str| format!("transform: [ {steps} ]");
+    check_pipeline(
+        &steps("{ filter: a }, { filter: b, before: rules }"),
+        &[(7, 46, "before", "stands behind one after them")],
+    );
+    check_pipeline(
+        &steps("{ before: rules }"),
+        &[(7, 18, "before", "here is none")],
+    );
+    check_pipeline(
+        &steps("{ filter: a, before: sink }"),
+        &[(7, 39, "sink", "rules")],
+    );
+    check_pipeline(
+        &steps("{ drop: [a], filter: b, before: rules }"),
+        &[(7, 31, "filter", "second step")],
     );
 }
 

@@ -162,8 +162,8 @@ fn a_registry_outage_costs_no_record() {
     run_until(&job, Some(&broker), || {
         use std::sync::atomic::Ordering::Relaxed;
         match state.load(Relaxed) {
-            // The pipeline is up once it has registered its sink's schema.
-            0 if registry.requests("/subjects/") > 2 => {
+            // The pipeline is up once it has registered its sink's schema and looked for rules there.
+            0 if registry.requests("/subjects/") > 6 => {
                 registry.stop();
                 topics::produce(&client, &job.source, &writes);
                 state.store(1, Relaxed);

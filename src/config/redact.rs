@@ -96,8 +96,15 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
     if let Some(rules) = &pipeline.contract.rules {
         line("contract.rules", &rules.display().to_string());
     }
-    for (index, step) in pipeline.transform.iter().enumerate() {
-        line(&format!("transform.{}", index + 1), &step_text(step));
+    if let Some(key) = &pipeline.contract.key {
+        line("contract.key", &schema(&key.schema));
+        line("contract.key.required", &key.required.to_string());
+    }
+    let before = pipeline.prepare.iter().map(|step| (step, " before rules"));
+    let after = pipeline.transform.iter().map(|step| (step, ""));
+    for (index, (step, when)) in before.chain(after).enumerate() {
+        let text = format!("{}{when}", step_text(step));
+        line(&format!("transform.{}", index + 1), &text);
     }
     line("sink.topic", &pipeline.sink.topic);
     line("sink.schema", &schema(&pipeline.sink.schema));
@@ -178,6 +185,16 @@ fn step_text(step: &Step) -> String {
             };
             format!("mask {} with {with}", field.value)
         }
+        Step::MapValues(table) => format!(
+            "map_values {} by {} values, otherwise {}",
+            table.field.value,
+            table.values.len(),
+            match table.otherwise {
+                Otherwise::DeadLetter => "dead_letter",
+                Otherwise::Keep => "keep",
+                Otherwise::Null => "null",
+            }
+        ),
         Step::Lookup(lookup) => format!(
             "lookup {} from {} within {}",
             lookup.into.value,

@@ -87,10 +87,14 @@ pub struct Version {
     pub id: u32,
     /// The schema.
     pub fetched: Fetched,
+    /// The rules that are registered with it, as JSON, from a registry that keeps some.
+    pub rule_set: Option<serde_json::Value>,
+    /// What else is registered with it, tags of fields among it, as JSON.
+    pub metadata: Option<serde_json::Value>,
 }
 
 /// What a schema needs from another subject, as it is registered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reference {
     /// Full name of the type.
     pub name: String,
@@ -259,19 +263,53 @@ impl RegistryClient {
         subject: &str,
         version: Option<u32>,
     ) -> Result<Version, RegistryError> {
-        let path = encoded(subject)?;
-        let schema = get_schema_by_subject_and_version(&self.inner.settings, &path, version)
+        // Not by the crate's call, which drops what is registered beside the schema.
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Answer {
+            id: Option<u32>,
+            version: Option<u32>,
+            schema: Option<String>,
+            schema_type: Option<String>,
+            references: Option<Vec<Reference>>,
+            metadata: Option<serde_json::Value>,
+            rule_set: Option<serde_json::Value>,
+        }
+        let number = version.map_or("latest".to_owned(), |version| version.to_string());
+        let path = format!("/subjects/{}/versions/{number}", encoded(subject)?);
+        let request = self.inner.http.get(self.at(&path));
+        let answer = self
+            .send::<Answer>(request)
             .await
-            .map_err(|error| self.explain(failure_of(&error), Asked::Version(subject, version)))?;
-        let Some(version) = schema.version.or(version) else {
-            return Err(self.unreadable("a version without its number"));
+            .map_err(|failure| self.explain(failure, Asked::Version(subject, version)))?;
+        let (Some(id), Some(version), Some(text)) =
+            (answer.id, answer.version.or(version), answer.schema)
+        else {
+            return Err(self.unreadable("a version without its number, id or schema"));
         };
-        let fetched = self.complete(schema).await?;
+        let direct = answer.references.unwrap_or_default().into_iter();
+        let fetched = Fetched {
+            id,
+            kind: match answer.schema_type.as_deref() {
+                None | Some("AVRO") => SchemaKind::Avro,
+                Some("JSON") => SchemaKind::Json,
+                Some("PROTOBUF") => SchemaKind::Protobuf,
+                Some(_) => SchemaKind::Other,
+            },
+            text,
+            references: self
+                .resolve(direct.map(|r| (r.subject, r.version)).collect())
+                .await?,
+            subjects: None,
+        };
+        let present = |json: &serde_json::Value| !json.is_null();
         Ok(Version {
             subject: subject.to_owned(),
             version,
-            id: fetched.id,
+            id,
             fetched,
+            rule_set: answer.rule_set.filter(present),
+            metadata: answer.metadata.filter(present),
         })
     }
 
@@ -291,7 +329,7 @@ impl RegistryClient {
         }
     }
 
-    /// The version under which a subject already has this schema.
+    /// The version under which a subject already has this schema; without its rules, which this question does not tell.
     pub async fn find(
         &self,
         subject: &str,
@@ -337,6 +375,8 @@ impl RegistryClient {
             version,
             id,
             fetched,
+            rule_set: None,
+            metadata: None,
         }))
     }
 

@@ -10,6 +10,8 @@ use crate::error::RecordError;
 
 /// What the plans of one worker may take, in bytes.
 pub(super) const BUDGET: usize = 32 * 1024 * 1024;
+/// The same for the plans of keys, whose schemas are small.
+pub(super) const KEY_BUDGET: usize = 4 * 1024 * 1024;
 
 /// What is known of a writer schema.
 #[derive(Debug, Clone)]
