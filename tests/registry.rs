@@ -37,6 +37,7 @@ fn plain(url: &str) -> Registry {
         url: url.to_owned(),
         auth: RegistryAuth::None,
         tls: RegistryTls::default(),
+        cache_dir: None,
         timeout: Duration::from_secs(5),
     }
 }

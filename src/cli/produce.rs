@@ -270,6 +270,7 @@ fn registry(args: &ProduceArgs, config: Option<&Config>) -> Registry {
                 .unwrap_or_else(|_| "http://localhost:8081".to_owned()),
             auth: RegistryAuth::None,
             tls: RegistryTls::default(),
+            cache_dir: None,
             timeout: Duration::from_secs(10),
         },
     };

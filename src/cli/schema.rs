@@ -99,6 +99,7 @@ fn registry(url: Option<&str>, config: Option<&Config>) -> Registry {
                 .unwrap_or_else(|_| "http://localhost:8081".to_owned()),
             auth: RegistryAuth::None,
             tls: RegistryTls::default(),
+            cache_dir: None,
             timeout: Duration::from_secs(10),
         },
     };

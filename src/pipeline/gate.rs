@@ -150,6 +150,12 @@ impl Gate {
         self.policy.unknown_subject != DriftAction::Allow
     }
 
+    /// Forgets every verdict, because ids have come to mean other schemas.
+    pub fn forget(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.verdicts.clear();
+    }
+
     /// The verdict on a writer schema.
     pub fn judge(
         &self,

@@ -87,6 +87,8 @@ pub struct Stages {
     runtime: tokio::runtime::Handle,
     gate: Arc<Gate>,
     plans: Plans,
+    /// Of [`SchemaCache::replaced`], as the plans know it.
+    replaced: u64,
     limits: Limits,
     scratch: Scratch,
 }
@@ -102,10 +104,11 @@ impl Stages {
     ) -> Self {
         Stages {
             compiled,
-            schemas,
             lookups,
             runtime,
             gate,
+            replaced: schemas.replaced(),
+            schemas,
             plans: Plans::new(plans::BUDGET),
             limits: Limits::default(),
             scratch: Scratch::default(),
@@ -182,6 +185,13 @@ impl Stages {
         id: u32,
         metrics: Option<&PartitionMetrics>,
     ) -> Result<Arc<Plan>, RecordError> {
+        let replaced = self.schemas.replaced();
+        if self.replaced != replaced {
+            // A schema from `registry.cache_dir` was not what the registry has.
+            self.replaced = replaced;
+            self.plans = Plans::new(plans::BUDGET);
+            self.gate.forget();
+        }
         if self.plans.get(id).is_none() {
             let entry = self.compile(id)?;
             self.plans.insert(id, entry);

@@ -674,6 +674,7 @@ mod tests {
                 url: String::new(),
                 auth: RegistryAuth::None,
                 tls: RegistryTls::default(),
+                cache_dir: None,
                 timeout: Duration::ZERO,
             },
             admin: Admin {
