@@ -361,7 +361,9 @@ fn given_up() -> RegistryError {
 async fn confirm(shared: Weak<Shared>) {
     loop {
         let (id, wait) = {
-            let Some(shared) = shared.upgrade() else { return };
+            let Some(shared) = shared.upgrade() else {
+                return;
+            };
             let mut state = shared.lock();
             let Some(id) = state.unconfirmed.first().copied() else {
                 state.confirming = false;
@@ -373,7 +375,9 @@ async fn confirm(shared: Weak<Shared>) {
         };
         // Never at once: an answer that does not count as an outage must not become a busy loop.
         tokio::time::sleep(wait.max(Duration::from_millis(20))).await;
-        let Some(shared) = shared.upgrade() else { return };
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
         if shared.lock().retry_at.is_some_and(|at| at > Instant::now()) {
             continue;
         }

@@ -427,7 +427,11 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[at] ^= 0x04;
             fs::write(&file, &flipped).expect("written");
-            assert_eq!((disk.schema(7), disk.has(7)), (None, false), "byte {at} flipped");
+            assert_eq!(
+                (disk.schema(7), disk.has(7)),
+                (None, false),
+                "byte {at} flipped"
+            );
             fs::write(&file, &bytes[..at]).expect("written");
             assert_eq!(disk.schema(7), None, "cut at {at}");
         }
