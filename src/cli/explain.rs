@@ -50,7 +50,7 @@ pub struct ExplainArgs {
     #[arg(long, requires = "topic", value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
     /// Offset
-    #[arg(long, requires = "topic", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, requires = "topic", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     offset: Option<i64>,
     /// A file that holds a record's value, framing included; `-` is stdin
     #[arg(long, conflicts_with = "topic", value_name = "FILE")]
@@ -426,7 +426,7 @@ impl Body {
                     lineage,
                     mask,
                     framing,
-                    lines,
+                    lines: lines.saturating_sub(body.lines.len()),
                 };
                 let found = annotate(subject, payload);
                 body.lines.extend(found.lines);
