@@ -218,9 +218,11 @@ fn each_outcome_is_explained_and_what_is_tagged_is_masked() {
         assert_eq!(report["key"], "***", "the key repeats what is tagged");
         assert_eq!(report["headers"][0], json!(["traceparent", "00-1-2-01"]));
         assert_eq!(report["writer"]["schema_id"], id);
-        assert_eq!(
-            report["writer"]["subjects"],
-            json!([format!("{source}-value")])
+        // Real registries are shared, and the schema may stand under another test's subject too.
+        let subjects = report["writer"]["subjects"].as_array().expect("subjects");
+        assert!(
+            subjects.contains(&json!(format!("{source}-value"))),
+            "{subjects:?}"
         );
         let line = |path: &str| {
             let lines = report["lines"].as_array().expect("lines");

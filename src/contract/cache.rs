@@ -720,4 +720,51 @@ mod tests {
         }
         assert_eq!(left, [vec![1, 2, 4], vec![2, 4], vec![4]]);
     }
+
+    /// A topic where each record has an id of its own: what is held stays below what the README states.
+    #[test]
+    fn ten_thousand_ids_stay_within_the_bounds() {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let registry = crate::config::model::Registry {
+            url: "http://127.0.0.1:1".to_owned(),
+            auth: crate::config::model::RegistryAuth::None,
+            tls: crate::config::model::RegistryTls::default(),
+            timeout: Duration::from_secs(1),
+            cache_dir: None,
+        };
+        let client = RegistryClient::new(&registry).expect("a client");
+        let settings = CacheSettings::default();
+        let cache = SchemaCache::new(client, runtime.handle().clone(), settings);
+        // As long as the text of fifty fields with a line of doc each, or of ten times that.
+        for (text_bytes, bound_by_bytes) in [(5_000, false), (50_000, true)] {
+            let counted = allocation_counter::measure(|| {
+                for id in 0..10_500 {
+                    let schema = Arc::new(Fetched {
+                        id,
+                        kind: crate::contract::registry::SchemaKind::Avro,
+                        text: "x".repeat(text_bytes),
+                        references: Vec::new(),
+                        subjects: Some(vec![format!("orders-{id}-value")].into()),
+                    });
+                    let mut state = cache.shared.lock();
+                    state.clock += 1;
+                    let used = state.clock;
+                    let entry = Entry::Ready { schema, used };
+                    cache.shared.put(&mut state, id, entry);
+                }
+            });
+            let stats = cache.stats();
+            let held = cache.shared.lock().bytes;
+            assert!(held <= settings.bytes, "{held} bytes of text");
+            assert_eq!(
+                held > settings.bytes / 2,
+                bound_by_bytes || held > settings.bytes / 2
+            );
+            // The entries around the texts are small beside them.
+            let whole = usize::try_from(counted.bytes_current).unwrap_or(0);
+            assert!(whole <= settings.bytes + 8 * 1024 * 1024, "{whole} bytes");
+            assert!(stats.entries as usize <= settings.capacity, "{stats:?}");
+            assert!(stats.evictions >= 500, "{stats:?}");
+        }
+    }
 }

@@ -304,6 +304,13 @@ impl RegistryClient {
         subject: &str,
         version: Option<u32>,
     ) -> Result<Version, RegistryError> {
+        if subject.starts_with(":.") && !self.inner.base.contains("/contexts/") {
+            tracing::warn!(
+                subject,
+                "this subject lies in a context of the registry, and the ids in records are asked for in the default \
+                 one: if the records are written in that context too, add /contexts/.NAME to registry.url"
+            );
+        }
         let asked = self.ask_version(subject, version).await;
         let kept = self.or_kept(Question::Version(subject, version), asked.map(Some));
         kept.and_then(|found| {

@@ -113,6 +113,50 @@ mod tests {
         }
     }
 
+    /// A topic where each record has an id of its own: what is held stays below what the README states.
+    #[test]
+    fn ten_thousand_ids_stay_within_the_budget() {
+        let text = |number: usize| {
+            let fields: Vec<String> = (0..50)
+                .map(|field| {
+                    format!(
+                        r#"{{"name":"field_{field}","type":["null","string"],"default":null,"doc":"number {number}"}}"#
+                    )
+                })
+                .collect();
+            let fields = fields.join(",");
+            format!(r#"{{"type":"record","name":"shop.Order","fields":[{fields}]}}"#)
+        };
+        let contract = Schema::parse(&text(0), &[]).expect("a schema");
+        let mut evictions = 0;
+        let mut plans = Plans::new(BUDGET);
+        let counted = allocation_counter::measure(|| {
+            for id in 1..=10_000 {
+                let writer = Arc::new(Schema::parse(&text(id as usize), &[]).expect("a schema"));
+                let plan = Plan::compile_shared(Arc::clone(&writer), &contract, &[]);
+                let verdict = Arc::new(Verdict {
+                    action: crate::config::model::DriftAction::Allow,
+                    findings: Vec::new(),
+                });
+                let entry = Entry {
+                    plan: plan.map(Arc::new),
+                    writer: Some(writer),
+                    subjects: Some(vec!["orders-value".to_owned()].into()),
+                    verdicts: vec![("orders".to_owned(), verdict)],
+                };
+                plans.insert(id, entry);
+                evictions += plans.take_evictions();
+            }
+        });
+        let held = usize::try_from(counted.bytes_current).expect("something is held");
+        let count = plans.entries.len();
+        assert!(held <= BUDGET, "{held} bytes for {count} plans");
+        // Not empty by mistake either, and what is gone was counted.
+        assert!(held > BUDGET / 4, "{held} bytes for {count} plans");
+        assert_eq!(count as u64 + evictions, 10_000);
+        assert!(plans.get(10_000).is_some() && plans.get(1).is_none());
+    }
+
     #[test]
     fn what_was_not_used_for_longest_goes_first_and_is_counted() {
         let mut plans = Plans::new(3 * entry().size());
