@@ -457,7 +457,7 @@ fn subjects_of_a_context_are_subjects() {
 /// Ids belong to their context: the same number is another schema in another one, and the URL decides which is meant.
 #[test]
 fn ids_of_a_context_are_asked_for_below_its_url() {
-    let mut seen = 0;
+    let seen = AtomicU64::new(0);
     on_each(async |client, prefix| {
         let base = format!("{}/contexts/.{prefix}", client.url());
         let inside = self::client(&plain(&base));
@@ -474,9 +474,9 @@ fn ids_of_a_context_are_asked_for_below_its_url() {
         let subject = format!(":.{prefix}:orders-value");
         let outside = client.version(&subject, None).await.expect("the latest");
         assert!(same_json(&outside.fetched.text, &text));
-        seen += 1;
+        seen.fetch_add(1, Ordering::SeqCst);
     });
-    eprintln!("{seen} registries have contexts");
+    eprintln!("{} registries have contexts", seen.into_inner());
 }
 
 #[test]

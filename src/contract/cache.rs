@@ -6,17 +6,19 @@
 //! asked once a pause and not once a record. With `registry.cache_dir`, what was kept there ([`disk`]) stands in for a
 //! registry that cannot be asked, and is compared with what the registry says as soon as it answers again.
 
+mod confirm;
 pub mod disk;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::runtime::Handle;
 
+use self::confirm::confirm;
 use self::disk::Question;
 use super::registry::{Fetched, RegistryClient, RegistryError};
 
@@ -357,74 +359,6 @@ fn given_up() -> RegistryError {
     }
 }
 
-/// Asks the registry for what was answered from the disk, one id at a time, until it has confirmed or replaced all.
-async fn confirm(shared: Weak<Shared>) {
-    loop {
-        let (id, wait) = {
-            let Some(shared) = shared.upgrade() else {
-                return;
-            };
-            let mut state = shared.lock();
-            let Some(id) = state.unconfirmed.first().copied() else {
-                state.confirming = false;
-                return;
-            };
-            let now = Instant::now();
-            let pause = state.retry_at.map(|at| at.saturating_duration_since(now));
-            (id, pause.unwrap_or_default())
-        };
-        // Never at once: an answer that does not count as an outage must not become a busy loop.
-        tokio::time::sleep(wait.max(Duration::from_millis(20))).await;
-        let Some(shared) = shared.upgrade() else {
-            return;
-        };
-        if shared.lock().retry_at.is_some_and(|at| at > Instant::now()) {
-            continue;
-        }
-        shared.fetches.fetch_add(1, Ordering::Relaxed);
-        let said = shared.ask(id).await;
-        let mut state = shared.lock();
-        let used = state.clock;
-        let entry = match said {
-            Ok(schema) => Entry::Ready {
-                schema: Arc::new(schema),
-                used,
-            },
-            Err(RegistryError::UnknownId(_)) => Entry::Unknown {
-                until: Instant::now() + shared.settings.unknown_ttl,
-                used,
-            },
-            Err(failure) => {
-                shared.failures.fetch_add(1, Ordering::Relaxed);
-                state.failed(&failure, Instant::now());
-                continue;
-            }
-        };
-        state.answered();
-        state.unconfirmed.remove(&id);
-        let as_kept = match (state.entries.get(&id), &entry) {
-            (Some(Entry::Ready { schema: kept, .. }), Entry::Ready { schema, .. }) => {
-                (kept.kind, &kept.text, &kept.references)
-                    == (schema.kind, &schema.text, &schema.references)
-            }
-            // Evicted since, or being asked anew. What was answered then is not known any more.
-            (held, Entry::Ready { .. }) => held.is_none(),
-            _ => false,
-        };
-        if !matches!(state.entries.get(&id), Some(Entry::Pending)) {
-            shared.put(&mut state, id, entry);
-        }
-        drop(state);
-        if !as_kept {
-            tracing::error!(
-                schema = id,
-                "the registry has another schema under this id than was kept in registry.cache_dir: the registry's is used from here on"
-            );
-            shared.replaced.fetch_add(1, Ordering::Release);
-        }
-    }
-}
-
 /// A fetch under way. Dropped without landing (the runtime went away, the fetch panicked), it counts as failed, so that
 /// no id stays pending for ever.
 struct Flight {
@@ -619,152 +553,4 @@ fn pause(earlier: u32, random: f64) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_a_bound() {
-        for (earlier, random, expect) in [
-            (0, 1.0, Duration::from_millis(200)),
-            (0, 0.0, Duration::from_millis(150)),
-            (3, 1.0, Duration::from_millis(1600)),
-            (6, 1.0, Duration::from_secs(10)),
-            (u32::MAX, 1.0, Duration::from_secs(10)),
-        ] {
-            assert_eq!(pause(earlier, random), expect, "after {earlier}");
-        }
-    }
-
-    fn state() -> State {
-        State {
-            entries: HashMap::new(),
-            bytes: 0,
-            in_flight: 0,
-            clock: 0,
-            registry: RegistryState::Up,
-            pauses: 0,
-            retry_at: None,
-            unconfirmed: BTreeSet::new(),
-            confirming: false,
-        }
-    }
-
-    fn outage(retry_after: Option<Duration>) -> RegistryError {
-        RegistryError::Unavailable {
-            message: "down".to_owned(),
-            retry_after,
-        }
-    }
-
-    #[test]
-    fn failures_together_are_one_pause_and_retry_after_is_honoured() {
-        let mut state = state();
-        let now = Instant::now();
-        for _ in 0..16 {
-            state.failed(&outage(None), now);
-        }
-        assert_eq!(state.pauses, 1);
-        assert!(state.retry_at <= Some(now + FIRST_PAUSE));
-        state.failed(&outage(Some(Duration::from_secs(60))), now);
-        assert_eq!(state.retry_at, Some(now + Duration::from_secs(60)));
-        state.failed(&outage(Some(Duration::from_secs(86_400))), now);
-        assert_eq!(state.retry_at, Some(now + LONGEST_RETRY_AFTER));
-        state.answered();
-        assert_eq!((state.pauses, state.retry_at), (0, None));
-    }
-
-    #[test]
-    fn a_registry_that_is_down_is_asked_by_one_at_a_time() {
-        let mut state = state();
-        let now = Instant::now();
-        state.failed(&outage(None), now);
-        assert!(matches!(
-            state.look(1, now, &|| false),
-            Looked::Known(Answer::Unavailable { .. })
-        ));
-        let later = now + LONGEST_PAUSE;
-        assert!(matches!(state.look(1, later, &|| false), Looked::Fetch));
-        assert!(matches!(
-            state.look(2, later, &|| false),
-            Looked::Known(Answer::Pending)
-        ));
-        assert!(state.is_waiting(2));
-    }
-
-    #[test]
-    fn unknown_ids_are_evicted_before_schemas() {
-        let mut state = state();
-        let schema = Arc::new(Fetched {
-            id: 1,
-            kind: crate::contract::registry::SchemaKind::Avro,
-            text: String::new(),
-            references: Vec::new(),
-            subjects: None,
-        });
-        let until = Instant::now();
-        state.entries.insert(
-            1,
-            Entry::Ready {
-                schema: Arc::clone(&schema),
-                used: 1,
-            },
-        );
-        state.entries.insert(2, Entry::Ready { schema, used: 2 });
-        state.entries.insert(3, Entry::Unknown { until, used: 9 });
-        state.entries.insert(4, Entry::Pending);
-        let mut left = Vec::new();
-        while state.evict() {
-            let mut ids: Vec<u32> = state.entries.keys().copied().collect();
-            ids.sort_unstable();
-            left.push(ids);
-        }
-        assert_eq!(left, [vec![1, 2, 4], vec![2, 4], vec![4]]);
-    }
-
-    /// A topic where each record has an id of its own: what is held stays below what the README states.
-    #[test]
-    fn ten_thousand_ids_stay_within_the_bounds() {
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let registry = crate::config::model::Registry {
-            url: "http://127.0.0.1:1".to_owned(),
-            auth: crate::config::model::RegistryAuth::None,
-            tls: crate::config::model::RegistryTls::default(),
-            timeout: Duration::from_secs(1),
-            cache_dir: None,
-        };
-        let client = RegistryClient::new(&registry).expect("a client");
-        let settings = CacheSettings::default();
-        let cache = SchemaCache::new(client, runtime.handle().clone(), settings);
-        // As long as the text of fifty fields with a line of doc each, or of ten times that.
-        for (text_bytes, bound_by_bytes) in [(5_000, false), (50_000, true)] {
-            let counted = allocation_counter::measure(|| {
-                for id in 0..10_500 {
-                    let schema = Arc::new(Fetched {
-                        id,
-                        kind: crate::contract::registry::SchemaKind::Avro,
-                        text: "x".repeat(text_bytes),
-                        references: Vec::new(),
-                        subjects: Some(vec![format!("orders-{id}-value")].into()),
-                    });
-                    let mut state = cache.shared.lock();
-                    state.clock += 1;
-                    let used = state.clock;
-                    let entry = Entry::Ready { schema, used };
-                    cache.shared.put(&mut state, id, entry);
-                }
-            });
-            let stats = cache.stats();
-            let held = cache.shared.lock().bytes;
-            assert!(held <= settings.bytes, "{held} bytes of text");
-            assert_eq!(
-                held > settings.bytes / 2,
-                bound_by_bytes || held > settings.bytes / 2
-            );
-            // The entries around the texts are small beside them.
-            let whole = usize::try_from(counted.bytes_current).unwrap_or(0);
-            assert!(whole <= settings.bytes + 8 * 1024 * 1024, "{whole} bytes");
-            assert!(stats.entries as usize <= settings.capacity, "{stats:?}");
-            assert!(stats.evictions >= 500, "{stats:?}");
-        }
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@
 pub mod annotate;
 pub mod lineage;
 mod output;
+mod pairing;
 mod render;
 #[cfg(test)]
 mod tests;
@@ -108,10 +109,11 @@ pub struct Origin {
 }
 
 /// A key or a header.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Shown {
     /// Null.
+    #[default]
     Null,
     /// As text.
     Text(String),
@@ -122,12 +124,6 @@ pub enum Shown {
         /// How many.
         length: usize,
     },
-}
-
-impl Default for Shown {
-    fn default() -> Self {
-        Shown::Null
-    }
 }
 
 /// Who wrote a record.

@@ -95,14 +95,37 @@ impl Entry {
         let plan = self.plan.as_ref().map_or(512, |plan| plan.size());
         let writer = self.writer.as_ref().map_or(0, |writer| writer.size());
         let subjects = self.subjects.iter().flat_map(|all| all.iter());
-        plan + writer + subjects.map(String::len).sum::<usize>() + 512
+        let verdicts = self
+            .verdicts
+            .iter()
+            .map(|(topic, verdict)| topic.len() + weight(verdict));
+        let names = subjects.map(String::len).sum::<usize>();
+        plan + writer + names + verdicts.sum::<usize>() + 512
     }
+}
+
+/// Bytes that a verdict takes, roughly: a schema of many fields may differ in all of them.
+pub(super) fn weight(verdict: &Verdict) -> usize {
+    let findings = verdict.findings.iter();
+    let texts = findings.map(|finding| finding.path.len() + finding.what.len() + 96);
+    texts.sum::<usize>() + 128
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::DriftAction;
+    use crate::contract::drift::Finding;
     use crate::error::Reason;
+
+    fn finding(id: u32) -> Finding {
+        Finding {
+            class: "added_optional",
+            path: format!("a.field.of.schema.{id}"),
+            what: "a field that the contract does not have".to_owned(),
+            action: DriftAction::Allow,
+        }
+    }
 
     fn entry() -> Entry {
         Entry {
@@ -135,8 +158,8 @@ mod tests {
                 let writer = Arc::new(Schema::parse(&text(id as usize), &[]).expect("a schema"));
                 let plan = Plan::compile_shared(Arc::clone(&writer), &contract, &[]);
                 let verdict = Arc::new(Verdict {
-                    action: crate::config::model::DriftAction::Allow,
-                    findings: Vec::new(),
+                    action: DriftAction::Allow,
+                    findings: vec![finding(id); 50],
                 });
                 let entry = Entry {
                     plan: plan.map(Arc::new),

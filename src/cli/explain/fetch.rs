@@ -166,12 +166,9 @@ fn next(
             }
             Some(Ok(message)) => return Ok(Next::Here(owned(&message))),
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Next::End),
-            Some(Err(KafkaError::MessageConsumption(code)))
-                if matches!(
-                    code,
-                    RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange
-                ) =>
-            {
+            Some(Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
+            ))) => {
                 return Ok(Next::End);
             }
             Some(Err(
