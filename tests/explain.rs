@@ -336,6 +336,26 @@ fn a_dead_letter_shows_its_origin_and_what_would_become_of_it_now() {
 }
 
 #[test]
+fn without_a_pipeline_nothing_is_shown_that_may_be_tagged() {
+    beds_with(|bed, embedded| {
+        let job = Job::new(&bed.bootstrap, &bed.registry_url, "");
+        let other = unique("other");
+        create(bed, embedded, &other);
+        let id = register(bed, &format!("{other}-value"));
+        let value = order(id, "o-1", 7, "EUR", EMAIL);
+        let write = Write::new(format!("user {EMAIL}"), value);
+        topics::produce(&bed.client(), &other, &[write]);
+        let report = job.json(&other, 0, &[]);
+        assert_eq!(report["outcome"]["outcome"], "not_read");
+        assert!(!report.to_string().contains(EMAIL), "{report:#}");
+        let open = job.json(&other, 0, &["--unmask"]);
+        assert!(open.to_string().contains(EMAIL), "{open:#}");
+        let named = job.json(&other, 0, &["--pipeline", "clean-orders"]);
+        assert_eq!(named["outcome"]["outcome"], "emitted", "{named:#}");
+    });
+}
+
+#[test]
 fn an_offset_without_a_record_says_why() {
     beds_with(|bed, embedded| {
         let job = Job::new(&bed.bootstrap, &bed.registry_url, "");

@@ -32,8 +32,8 @@ use crate::record::Record;
 
 Fields that the rules file tags as PII are masked, in values, bytes and the emitted value.
 
-Exit codes: 0 explained, whatever becomes of the record, 1 there is no record at this offset, 2 arguments, topic or
-configuration are wrong, 3 the broker, the registry or the file could not be read.")]
+Exit codes: 0 explained, whatever becomes of the record, 1 there is no record at this offset,
+2 arguments, topic or configuration are wrong, 3 the broker, the registry or the file failed.")]
 pub struct ExplainArgs {
     /// The configuration file
     #[arg(short, long, default_value = "driftgate.yaml")]
@@ -178,9 +178,20 @@ fn explain(
         .map(|(name, value)| (name.as_ref(), *value))
         .collect();
 
-    let none = Lineage::default();
-    let lineage = judge.as_ref().map_or(&none, |judge| &judge.lineage);
     let mask = !args.unmask;
+    // Without a pipeline nobody can tell what is tagged (the topic may be a sink): if anything is, all is masked.
+    let careful = match &judge {
+        None => tagged(config),
+        Some(_) => None,
+    };
+    if careful.is_some() && mask {
+        remarks.push(
+            "every value is masked: fields are tagged as PII, and without a pipeline nobody can tell which these are"
+                .to_owned(),
+        );
+    }
+    let none = careful.unwrap_or_default();
+    let lineage = judge.as_ref().map_or(&none, |judge| &judge.lineage);
     let contract = judge.as_ref().map(|judge| judge.contract());
     let body = Body::explain(&record, &schemas, contract, lineage, mask, args.lines);
 
@@ -328,6 +339,13 @@ fn role<'c>(
         (None, Some(name)) => Ok(Some(Role::source(named(config, name)?, Some(topic)))),
         (None, None) => Ok(None),
     }
+}
+
+/// The tags of the first pipeline that has any.
+fn tagged(config: &Config) -> Option<Lineage> {
+    let rules = config.pipelines.iter().map(rules_of);
+    let mut lineages = rules.map(|rules| Lineage::new(&rules, &[], &[]));
+    lineages.find(Lineage::has_tags)
 }
 
 /// The rules file of a pipeline. It has been read once already, so a fault in it has been told.

@@ -322,9 +322,13 @@ pub fn watermarks(config: &ClientConfig, topic: &str) -> Vec<(i64, i64)> {
     let consumer: BaseConsumer = config.create().expect("a valid configuration");
     (0..partitions_of(&consumer, topic))
         .map(|partition| {
-            consumer
-                .fetch_watermarks(topic, partition, LIMIT)
-                .expect("the broker knows its watermarks")
+            // A topic that was created a moment ago may not have its leaders yet.
+            super::eventually(LIMIT, "the watermarks", || {
+                match consumer.fetch_watermarks(topic, partition, LIMIT) {
+                    Err(error) if is_passing(&error) => None,
+                    found => Some(found.expect("the broker knows its watermarks")),
+                }
+            })
         })
         .collect()
 }
