@@ -371,6 +371,27 @@ async fn registered(
     Rules::of_subject(rule_set, &subject, side, checked, &tags).map_err(BuildError::Faults)
 }
 
+/// The paths of a contract's fields that its schema's text or its version in the registry gives a tag.
+pub async fn tagged(
+    contract: &Loaded,
+    source: &SchemaSource,
+    registry: &RegistryClient,
+    tag: &str,
+) -> Result<Vec<String>, BuildError> {
+    let texts = contract.references.iter().chain([&contract.text]);
+    let mut tags = Tags::of_schema(texts.map(String::as_str));
+    let version = match &contract.version {
+        Some(version) => Some(version.clone()),
+        None => newest(registry, &source.subject(), &contract.schema).await?,
+    };
+    let metadata = version.and_then(|version| version.metadata);
+    // Metadata that cannot be understood has failed the pipeline's own build already.
+    metadata
+        .map_or(Ok(()), |metadata| tags.add_metadata(&metadata))
+        .ok();
+    Ok(tags.paths_with(&contract.schema, tag))
+}
+
 /// The newest version of a subject that has this schema.
 async fn newest(
     registry: &RegistryClient,

@@ -100,7 +100,7 @@ impl Instance {
         vars: &dyn Fn(&str) -> Option<String>,
         embedded: Option<&EmbeddedBroker>,
     ) -> Result<(), FatalError> {
-        let registry = RegistryClient::new(&config.registry)?;
+        let registry = RegistryClient::lasting(&config.registry)?;
         let Some(prepared) = self.prepare(config, &registry, vars, embedded).await? else {
             return Ok(()); // shut down while it waited
         };

@@ -198,6 +198,7 @@ fn registry(view: View<'_>, cx: &mut Lowering<'_>) -> Registry {
             key: tls.path("key", cx.base),
         },
         timeout: view.duration("timeout"),
+        cache_dir: view.path("cache_dir", cx.base),
     }
 }
 

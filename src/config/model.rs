@@ -69,6 +69,8 @@ pub struct Registry {
     pub tls: RegistryTls,
     /// `timeout` of one request.
     pub timeout: Duration,
+    /// `cache_dir`: where the last known good answers are kept.
+    pub cache_dir: Option<PathBuf>,
 }
 
 /// How the registry is told who asks.

@@ -51,6 +51,9 @@ pub fn redacted(config: &Config) -> String {
         }
     }
     line("registry.timeout", &format_duration(registry.timeout));
+    if let Some(folder) = &registry.cache_dir {
+        line("registry.cache_dir", &folder.display().to_string());
+    }
     match config.admin.listen {
         Some(address) => line("admin.listen", &address.to_string()),
         None => line("admin.listen", "off"),

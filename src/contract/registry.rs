@@ -31,6 +31,7 @@ use self::http::{
     Failure, MEDIA_TYPE, address, causes, compact, encoded, failure_of, http_client, observe,
     typed, unanswered,
 };
+use super::cache::disk::{Disk, Question};
 use crate::config::model::{Registry, RegistryAuth};
 use crate::error::FatalError;
 
@@ -52,6 +53,28 @@ pub enum SchemaKind {
     Protobuf,
     /// A type that only the registry knows.
     Other,
+}
+
+impl SchemaKind {
+    /// The registry's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SchemaKind::Avro => "AVRO",
+            SchemaKind::Json => "JSON",
+            SchemaKind::Protobuf => "PROTOBUF",
+            SchemaKind::Other => "OTHER",
+        }
+    }
+
+    /// From [`as_str`](Self::as_str).
+    pub fn parse(word: &str) -> SchemaKind {
+        match word {
+            "AVRO" => SchemaKind::Avro,
+            "JSON" => SchemaKind::Json,
+            "PROTOBUF" => SchemaKind::Protobuf,
+            _ => SchemaKind::Other,
+        }
+    }
 }
 
 /// A schema as the registry keeps it.
@@ -165,6 +188,8 @@ struct Inner {
     auth: RegistryAuth,
     settings: SrSettings,
     http: ClientWithMiddleware,
+    /// The last known good answers, for a registry that cannot be asked.
+    disk: Option<Arc<Disk>>,
 }
 
 impl fmt::Debug for RegistryClient {
@@ -176,6 +201,19 @@ impl fmt::Debug for RegistryClient {
 impl RegistryClient {
     /// A client as configured. Reads certificate files; does not connect.
     pub fn new(registry: &Registry) -> Result<RegistryClient, FatalError> {
+        RegistryClient::build(registry, None)
+    }
+
+    /// The same, with `registry.cache_dir` if one is set: what was kept there stands in for a registry that cannot be
+    /// asked. For what must go on in an outage; not for what changes the registry or reviews it.
+    pub fn lasting(registry: &Registry) -> Result<RegistryClient, FatalError> {
+        RegistryClient::build(registry, registry.cache_dir.as_deref())
+    }
+
+    fn build(
+        registry: &Registry,
+        cache_dir: Option<&std::path::Path>,
+    ) -> Result<RegistryClient, FatalError> {
         let fault = |message: String| FatalError::Start(format!("registry: {message}"));
         let (base, auth) = address(registry).map_err(fault)?;
         let mut builder = SrSettings::new_builder(base.clone());
@@ -205,7 +243,9 @@ impl RegistryClient {
         let http = reqwest_middleware::ClientBuilder::new(own)
             .with(observe)
             .build();
+        let disk = cache_dir.map(|root| Disk::open(root, &base)).transpose()?;
         let inner = Inner {
+            disk: disk.map(Arc::new),
             base,
             auth,
             settings,
@@ -221,7 +261,12 @@ impl RegistryClient {
         &self.inner.base
     }
 
-    /// The schema of an id.
+    /// What is kept of this registry, if anything is.
+    pub fn disk(&self) -> Option<&Arc<Disk>> {
+        self.inner.disk.as_ref()
+    }
+
+    /// The schema of an id, from the registry and nowhere else.
     pub async fn schema_by_id(&self, id: u32) -> Result<Fetched, RegistryError> {
         let schema = get_schema_by_id(id, &self.inner.settings)
             .await
@@ -259,6 +304,28 @@ impl RegistryClient {
 
     /// A version of a subject; the latest for `None`.
     pub async fn version(
+        &self,
+        subject: &str,
+        version: Option<u32>,
+    ) -> Result<Version, RegistryError> {
+        if subject.starts_with(":.") && !self.inner.base.contains("/contexts/") {
+            tracing::warn!(
+                subject,
+                "this subject lies in a context of the registry, and the ids in records are asked for in the default \
+                 one: if the records are written in that context too, add /contexts/.NAME to registry.url"
+            );
+        }
+        let asked = self.ask_version(subject, version).await;
+        let kept = self.or_kept(Question::Version(subject, version), asked.map(Some));
+        kept.and_then(|found| {
+            found.ok_or_else(|| RegistryError::NoSuchVersion {
+                subject: subject.to_owned(),
+                version,
+            })
+        })
+    }
+
+    async fn ask_version(
         &self,
         subject: &str,
         version: Option<u32>,
@@ -336,9 +403,20 @@ impl RegistryClient {
         text: &str,
         references: &[Reference],
     ) -> Result<Option<Version>, RegistryError> {
-        let path = encoded(subject)?;
         let body = schema_body(text, references);
-        let call = SrCall::PostForVersion(&path, &body);
+        let asked = self.ask_find(subject, text, references, &body).await;
+        self.or_kept(Question::Find(subject, &body), asked)
+    }
+
+    async fn ask_find(
+        &self,
+        subject: &str,
+        text: &str,
+        references: &[Reference],
+        body: &str,
+    ) -> Result<Option<Version>, RegistryError> {
+        let path = encoded(subject)?;
+        let call = SrCall::PostForVersion(&path, body);
         let found = match perform_sr_call(&self.inner.settings, call).await {
             Ok(found) => found,
             Err(error) => {
@@ -518,6 +596,37 @@ impl RegistryClient {
             .map_err(|failure| self.explain(failure, Asked::Nothing))
     }
 
+    /// Keeps an answer, forgets what does not exist, and takes what was kept where the registry could not be asked.
+    fn or_kept(
+        &self,
+        question: Question<'_>,
+        asked: Result<Option<Version>, RegistryError>,
+    ) -> Result<Option<Version>, RegistryError> {
+        let Some(disk) = &self.inner.disk else {
+            return asked;
+        };
+        match &asked {
+            Ok(Some(found)) => disk.keep_version(question, found),
+            Ok(None)
+            | Err(RegistryError::NoSuchSubject(_) | RegistryError::NoSuchVersion { .. }) => {
+                disk.forget(question);
+            }
+            Err(RegistryError::Unavailable { message, .. }) => {
+                if let Some(kept) = disk.version(question) {
+                    tracing::warn!(
+                        subject = kept.subject,
+                        version = kept.version,
+                        id = kept.id,
+                        "going on with what was kept in registry.cache_dir: {message}"
+                    );
+                    return Ok(Some(kept));
+                }
+            }
+            Err(_) => {}
+        }
+        asked
+    }
+
     async fn complete(&self, schema: RegisteredSchema) -> Result<Fetched, RegistryError> {
         let direct = schema
             .references
@@ -689,6 +798,7 @@ mod tests {
             url: url.to_owned(),
             auth,
             tls: RegistryTls::default(),
+            cache_dir: None,
             timeout: Duration::from_secs(1),
         }
     }

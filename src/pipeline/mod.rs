@@ -106,6 +106,8 @@ pub struct Stages {
     gate: Arc<Gate>,
     plans: Plans,
     key_plans: Plans,
+    /// Of [`SchemaCache::replaced`], as the plans know it.
+    replaced: u64,
     limits: Limits,
     scratch: Scratch,
 }
@@ -121,10 +123,11 @@ impl Stages {
     ) -> Self {
         Stages {
             compiled,
-            schemas,
             lookups,
             runtime,
             gate,
+            replaced: schemas.replaced(),
+            schemas,
             plans: Plans::new(plans::BUDGET),
             key_plans: Plans::new(plans::KEY_BUDGET),
             limits: Limits::default(),
@@ -274,25 +277,30 @@ impl Stages {
         id: u32,
         metrics: Option<&PartitionMetrics>,
     ) -> Result<Arc<Plan>, RecordError> {
+        let replaced = self.schemas.replaced();
+        if self.replaced != replaced {
+            // A schema from `registry.cache_dir` was not what the registry has.
+            self.replaced = replaced;
+            self.plans = Plans::new(plans::BUDGET);
+            self.key_plans = Plans::new(plans::KEY_BUDGET);
+            self.gate.forget();
+        }
         if self.plans.get(id).is_none() {
-            let entry = self.compile(id, &self.compiled.contract)?;
+            let mut entry = self.compile(id, &self.compiled.contract)?;
+            // Before it is kept, so that the verdict counts to what it takes.
+            judge(&self.gate, &self.compiled.contract, source, id, &mut entry);
             self.plans.insert(id, entry);
             if let Some(metrics) = metrics {
                 metrics.plan_evictions(self.plans.take_evictions());
             }
         }
         let entry = self.plans.get(id).expect("it was put there just now");
+        if !entry.verdicts.iter().any(|(topic, _)| topic == source) {
+            judge(&self.gate, &self.compiled.contract, source, id, entry);
+        }
         let known = entry.verdicts.iter().find(|(topic, _)| topic == source);
-        let verdict = match (known, &entry.writer) {
-            (Some((_, verdict)), _) => verdict,
-            (None, Some(writer)) => {
-                let subjects = entry.subjects.as_deref();
-                let contract = &self.compiled.contract;
-                let verdict = self.gate.judge(source, id, contract, writer, subjects);
-                entry.verdicts.push((source.to_owned(), verdict));
-                &entry.verdicts.last().expect("it was pushed just now").1
-            }
-            (None, None) => return entry.plan.clone(),
+        let Some((_, verdict)) = known else {
+            return entry.plan.clone();
         };
         match verdict.action {
             DriftAction::Allow | DriftAction::Warn => entry.plan.clone(),
@@ -441,6 +449,14 @@ impl Stages {
                 .collect()
                 .await
         })
+    }
+}
+
+/// Adds the gate's verdict to what is known of a writer schema, if there is one to judge.
+fn judge(gate: &Gate, contract: &Schema, source: &str, id: u32, entry: &mut Entry) {
+    if let Some(writer) = &entry.writer {
+        let verdict = gate.judge(source, id, contract, writer, entry.subjects.as_deref());
+        entry.verdicts.push((source.to_owned(), verdict));
     }
 }
 

@@ -7,6 +7,7 @@ use regex::Regex;
 use serde_json::Value as Json;
 
 use crate::config::model::RulesFile;
+use crate::contract::schema::{Kind, NodeId, Schema};
 
 /// The tags of a contract's fields.
 #[derive(Debug, Clone, Default)]
@@ -98,6 +99,54 @@ impl Tags {
             if !doc.tags.is_empty() {
                 self.paths.insert(path.clone(), doc.tags.clone());
             }
+        }
+    }
+
+    /// The paths of a schema's fields that have a tag, in any case of letters. A record inside itself is gone into once.
+    pub fn paths_with(&self, schema: &Schema, tag: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        self.collect(schema, schema.root, "", tag, &mut Vec::new(), &mut found);
+        found
+    }
+
+    fn collect(
+        &self,
+        schema: &Schema,
+        node: NodeId,
+        path: &str,
+        tag: &str,
+        open: &mut Vec<NodeId>,
+        found: &mut Vec<String>,
+    ) {
+        match &schema.node(node).kind {
+            Kind::Array(inner) => {
+                self.collect(schema, *inner, &format!("{path}[]"), tag, open, found);
+            }
+            Kind::Map(inner) => {
+                self.collect(schema, *inner, &format!("{path}{{}}"), tag, open, found);
+            }
+            Kind::Union(branches) => {
+                for branch in branches {
+                    self.collect(schema, *branch, path, tag, open, found);
+                }
+            }
+            Kind::Record(record) if !open.contains(&node) => {
+                open.push(node);
+                for field in &record.fields {
+                    let at = match path {
+                        "" => field.name.clone(),
+                        path => format!("{path}.{}", field.name),
+                    };
+                    let full_name = format!("{}.{}", record.name.full, field.name);
+                    let tags = self.of(&full_name, [&at, &at]);
+                    if tags.iter().any(|own| own.eq_ignore_ascii_case(tag)) {
+                        found.push(at.clone());
+                    }
+                    self.collect(schema, field.node, &at, tag, open, found);
+                }
+                open.pop();
+            }
+            _ => {}
         }
     }
 

@@ -210,6 +210,7 @@ fn a_configuration_names_contracts_by_file_and_sinks_by_subject() {
             url: String::new(),
             auth: RegistryAuth::None,
             tls: RegistryTls::default(),
+            cache_dir: None,
             timeout: Duration::ZERO,
         },
         admin: Admin {
