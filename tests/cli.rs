@@ -61,13 +61,16 @@ fn check_edited(file: &str, old: &str, new: &str, line: &str, exit: i32, says: &
     check(folder.path(), line, exit, says);
 }
 
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 12] = [
     "",
     "run",
     "check",
     "demo",
     "init",
+    "explain",
     "schema register",
+    "schema check",
+    "schema diff",
     "produce",
     "completions",
     "version",
@@ -110,6 +113,7 @@ fn every_command_is_in_the_list() {
         .filter_map(|c| c.split(' ').next())
         .collect();
     known.retain(|name| !name.is_empty());
+    known.dedup();
     known.push("help");
     assert_eq!(
         listed,
@@ -118,6 +122,7 @@ fn every_command_is_in_the_list() {
             "check",
             "demo",
             "init",
+            "explain",
             "schema",
             "produce",
             "completions",

@@ -383,17 +383,33 @@ impl RegistryClient {
     /// The numbers of a subject's versions, ascending, without those deleted softly.
     pub async fn versions(&self, subject: &str) -> Result<Vec<u32>, RegistryError> {
         let path = self.at(&format!("/subjects/{}/versions", encoded(subject)?));
-        match self
-            .send::<Option<Vec<u32>>>(self.inner.http.get(path))
-            .await
-        {
+        let asked = self.send::<Option<Vec<u32>>>(self.inner.http.get(path));
+        let asked = match asked.await {
             Ok(versions) => {
                 let mut versions = versions.unwrap_or_default();
                 versions.sort_unstable();
                 Ok(versions)
             }
             Err(failure) => Err(self.explain(failure, Asked::Subject(subject))),
+        };
+        let Some(disk) = &self.inner.disk else {
+            return asked;
+        };
+        match &asked {
+            Ok(versions) => disk.keep_versions(subject, versions),
+            Err(RegistryError::NoSuchSubject(_)) => disk.keep_versions(subject, &[]),
+            Err(RegistryError::Unavailable { message, .. }) => {
+                if let Some(kept) = disk.versions(subject) {
+                    tracing::warn!(
+                        subject,
+                        "going on with what was kept in registry.cache_dir: {message}"
+                    );
+                    return Ok(kept);
+                }
+            }
+            Err(_) => {}
         }
+        asked
     }
 
     /// The version under which a subject already has this schema; without its rules, which this question does not tell.

@@ -118,7 +118,21 @@ impl Judge {
         with_lookups: bool,
     ) -> Result<Judge, Refusal> {
         let pipeline = role.pipeline;
-        let compiled = runtime.block_on(build::compile(pipeline, Some(registry), &environment));
+        let mut remarks = Vec::new();
+        let compile = |registry| runtime.block_on(build::compile(pipeline, registry, &environment));
+        let compiled = match compile(Some(registry)) {
+            Err(BuildError::Registry(RegistryError::Unavailable { message, .. })) => {
+                remarks.push(format!(
+                    "rules that the registry keeps are left out: {message}"
+                ));
+                match compile(None) {
+                    // Something of the pipeline lies there.
+                    Ok(None) => return Err(Refusal::CouldNotRun(message)),
+                    offline => offline,
+                }
+            }
+            compiled => compiled,
+        };
         let parts = match compiled {
             Ok(Some(parts)) => parts,
             Ok(None) => return Err(Refusal::CouldNotRun("a schema cannot be loaded".to_owned())),
@@ -130,7 +144,6 @@ impl Judge {
             }
             Err(BuildError::Registry(error)) => return Err(Refusal::Usage(error.to_string())),
         };
-        let mut remarks = Vec::new();
         let sink = &pipeline.sink;
         let sink_id = match (parts.sink.id, &sink.schema) {
             (Some(id), _) => Some(id),
@@ -153,10 +166,8 @@ impl Judge {
         let types: Vec<&Schema> = types.iter().collect();
         let asked = build::tagged(&parts.contract, &pipeline.contract.schema, registry, TAG);
         let tagged = runtime.block_on(asked);
-        let tagged = tagged.map_err(|error| match error {
-            BuildError::Registry(error) => Refusal::CouldNotRun(error.to_string()),
-            BuildError::Faults(faults) => Refusal::Usage(diagnose::render(&faults, false)),
-        })?;
+        // Where nobody can say which fields the registry tags, all of them may be.
+        let tagged = tagged.unwrap_or_else(|_| vec![String::new()]);
         let steps = [pipeline.prepare.as_slice(), &pipeline.transform].concat();
         let prepared = pipeline.prepare.len();
         let lineage = Lineage::new(&rules_of(pipeline), (&steps, prepared), &types, &tagged);

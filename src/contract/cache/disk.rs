@@ -40,6 +40,8 @@ pub enum Question<'a> {
     Id(u32),
     /// A version of a subject; the latest for `None`.
     Version(&'a str, Option<u32>),
+    /// The numbers of a subject's versions.
+    Versions(&'a str),
     /// The version under which a subject has a schema, by the request's body.
     Find(&'a str, &'a str),
 }
@@ -50,6 +52,7 @@ impl Question<'_> {
             Question::Id(id) => format!("id {id}"),
             Question::Version(subject, Some(version)) => format!("version {version} of {subject}"),
             Question::Version(subject, None) => format!("latest version of {subject}"),
+            Question::Versions(subject) => format!("versions of {subject}"),
             Question::Find(subject, body) => format!("{} in {subject}", digest(body.as_bytes())),
         }
     }
@@ -58,13 +61,16 @@ impl Question<'_> {
         match self {
             Question::Id(id) => format!("id-{id}"),
             Question::Version(..) => format!("version-{}", &digest(self.text().as_bytes())[..32]),
+            Question::Versions(..) => {
+                format!("versions-{}", &digest(self.text().as_bytes())[..32])
+            }
             Question::Find(..) => format!("find-{}", &digest(self.text().as_bytes())[..32]),
         }
     }
 }
 
 /// An answer as a file has it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Kept {
     registry: String,
     question: String,
@@ -77,6 +83,7 @@ struct Kept {
     version: Option<u32>,
     rule_set: Option<serde_json::Value>,
     metadata: Option<serde_json::Value>,
+    versions: Option<Vec<u32>>,
 }
 
 /// The folder of one registry.
@@ -160,6 +167,21 @@ impl Disk {
         })
     }
 
+    /// The numbers of a subject's versions as they were kept; none for a subject that there was not.
+    pub fn versions(&self, subject: &str) -> Option<Vec<u32>> {
+        self.read(Question::Versions(subject))?.versions
+    }
+
+    /// Keeps the numbers of a subject's versions.
+    pub fn keep_versions(&self, subject: &str, versions: &[u32]) {
+        let kept = Kept {
+            registry: self.registry.clone(),
+            versions: Some(versions.to_vec()),
+            ..Kept::default()
+        };
+        self.write(Question::Versions(subject), kept);
+    }
+
     /// Keeps the schema of an id.
     pub fn keep(&self, schema: &Fetched) {
         self.write(Question::Id(schema.id), self.kept(schema));
@@ -194,16 +216,12 @@ impl Disk {
     fn kept(&self, schema: &Fetched) -> Kept {
         Kept {
             registry: self.registry.clone(),
-            question: String::new(),
             id: schema.id,
             kind: schema.kind.as_str().to_owned(),
             text: schema.text.clone(),
             references: schema.references.clone(),
             subjects: schema.subjects.as_deref().map(<[String]>::to_vec),
-            subject: None,
-            version: None,
-            rule_set: None,
-            metadata: None,
+            ..Kept::default()
         }
     }
 
@@ -325,7 +343,7 @@ fn listed(folder: &Path) -> io::Result<Index> {
         };
         // Another instance may have removed it since.
         let Ok(meta) = entry.metadata() else { continue };
-        let ours = ["id-", "version-", "find-"];
+        let ours = ["id-", "version-", "versions-", "find-"];
         if name.starts_with(UNFINISHED) {
             // Another instance may be writing one at this moment.
             let age = meta.modified().ok().and_then(|at| at.elapsed().ok());
@@ -458,6 +476,18 @@ mod tests {
         assert_eq!(disk.schema(7), None, "a link");
         disk.keep(&good);
         assert_eq!(disk.schema(7), Some(good), "and it is written anew");
+    }
+
+    #[test]
+    fn the_numbers_of_versions_are_kept_and_so_is_that_there_are_none() {
+        let root = tempfile::tempdir().expect("a folder");
+        let disk = Disk::open(root.path(), URL).expect("opens");
+        assert_eq!(disk.versions("s"), None);
+        disk.keep_versions("s", &[1, 3]);
+        disk.keep_versions("t", &[]);
+        let disk = Disk::open(root.path(), URL).expect("opens");
+        assert_eq!(disk.versions("s"), Some(vec![1, 3]));
+        assert_eq!(disk.versions("t"), Some(vec![]));
     }
 
     #[test]
