@@ -1,18 +1,20 @@
 //! From the configuration to a compiled pipeline: schemas are loaded, rules and steps are checked against them, and the
-//! last step's type against the sink. Both `check` and `run` do exactly this. Asks the registry only for what the
-//! configuration says lies there.
+//! last step's type against the sink. Both `check` and `run` do exactly this.
+//!
+//! A schema's subject may have a rule set in the registry. It is that of the version that the configuration names, or of
+//! the newest version that has the schema of the file. A registry that keeps no rule sets has none to give.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::fault::Fault;
-use crate::config::model::{Pipeline, Place, SchemaSource};
-use crate::contract::registry::{RegistryClient, RegistryError};
+use crate::config::model::{Pipeline, Place, RulesFile, SchemaSource};
+use crate::contract::registry::{RegistryClient, RegistryError, Version};
 use crate::contract::resolve::Resolution;
-use crate::contract::rules::Rules;
+use crate::contract::rules::{Listed, Rules, Side, Subject, Tags};
 use crate::contract::schema::Schema;
 use crate::failure::envelope::Stamp;
-use crate::pipeline::Compiled;
+use crate::pipeline::{Compiled, Key};
 use crate::review::files;
 use crate::transform::{Transform, check_sink, sink_resolution};
 
@@ -27,6 +29,10 @@ pub struct Loaded {
     pub text: String,
     /// The registry's id, where it came from there.
     pub id: Option<u32>,
+    /// The texts that it refers to.
+    references: Vec<String>,
+    /// Its version, where it came from the registry.
+    version: Option<Version>,
 }
 
 /// Why a pipeline could not be compiled.
@@ -71,6 +77,8 @@ pub async fn load_schema(
                 name,
                 text: found.fetched.text.clone(),
                 id: Some(found.id),
+                references: found.fetched.references.clone(),
+                version: Some(found),
             }))
         }
     }
@@ -93,6 +101,8 @@ pub fn load_file(path: &Path) -> Result<Loaded, Vec<Fault>> {
         name,
         text,
         id: None,
+        references,
+        version: None,
     })
 }
 
@@ -102,17 +112,53 @@ pub struct Parts {
     pub contract: Loaded,
     /// The sink's schema.
     pub sink: Loaded,
+    /// The schema of keys.
+    pub key: Option<Loaded>,
+    key_rules: Rules,
+    prepare: Transform,
     rules: Rules,
     transform: Transform,
     to_sink: Resolution,
+    output_rules: Rules,
+}
+
+/// A rule of a pipeline, for people.
+#[derive(Debug)]
+pub struct RuleLine<'a> {
+    /// What it is checked on: `key`, `value` or `output`.
+    pub on: &'static str,
+    /// The rule.
+    pub rule: &'a Listed,
 }
 
 impl Parts {
     /// The type after each step, in words, for `check --explain`.
     pub fn types(&self) -> impl Iterator<Item = (String, &Schema)> {
-        self.transform
-            .types()
-            .map(|(step, schema)| (step.to_string(), schema))
+        self.prepare.types().chain(self.transform.types().skip(1))
+    }
+
+    /// The rules, in the order in which they are checked; those that are not run too.
+    pub fn rules(&self) -> impl Iterator<Item = RuleLine<'_>> {
+        let all = [
+            ("key", &self.key_rules),
+            ("value", &self.rules),
+            ("output", &self.output_rules),
+        ];
+        all.into_iter().flat_map(|(on, rules)| {
+            let listed = rules.listed().iter();
+            listed.map(move |rule| RuleLine { on, rule })
+        })
+    }
+
+    /// Takes the rules of the sink's subject as they are now: a version that was just registered may have inherited
+    /// those of the one before it.
+    pub async fn output_rules_again(
+        &mut self,
+        config: &Pipeline,
+        registry: &RegistryClient,
+    ) -> Result<(), BuildError> {
+        self.output_rules = output_rules(config, &self.sink, Some(registry)).await?;
+        Ok(())
     }
 
     /// The pipeline, with the id that the sink's schema has in the registry.
@@ -126,10 +172,20 @@ impl Parts {
             },
             config: config.clone(),
             contract: self.contract.schema,
+            key: self
+                .key
+                .zip(config.contract.key.as_ref())
+                .map(|(key, config)| Key {
+                    schema: key.schema,
+                    rules: self.key_rules,
+                    required: config.required,
+                }),
+            prepare: self.prepare,
             rules: self.rules,
             transform: self.transform,
             sink: self.sink.schema,
             to_sink: self.to_sink,
+            output_rules: self.output_rules,
             sink_id,
         }
     }
@@ -142,13 +198,20 @@ pub async fn compile(
     registry: Option<&RegistryClient>,
     vars: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Option<Parts>, BuildError> {
-    let (contract, sink) = (
-        load_schema(&config.contract.schema, registry).await,
-        load_schema(&config.sink.schema, registry).await,
-    );
+    let key = match &config.contract.key {
+        Some(key) => Some(load_schema(&key.schema, registry).await),
+        None => None,
+    };
+    let sources = [&config.contract.schema, &config.sink.schema];
+    let mut results = Vec::new();
+    for source in sources {
+        results.push(load_schema(source, registry).await);
+    }
+    results.extend(key);
+    let wanted = results.len();
     let mut faults = Vec::new();
     let mut loaded = Vec::new();
-    for result in [contract, sink] {
+    for result in results {
         match result {
             Ok(Some(schema)) => loaded.push(schema),
             Ok(None) => {}
@@ -169,17 +232,22 @@ pub async fn compile(
     if !faults.is_empty() {
         return Err(BuildError::Faults(faults));
     }
-    let Ok([contract, sink]) = <[Loaded; 2]>::try_from(loaded) else {
+    if loaded.len() < wanted {
         return Ok(None);
+    }
+    let mut loaded = loaded.into_iter();
+    let (Some(contract), Some(sink)) = (loaded.next(), loaded.next()) else {
+        unreachable!("the contract's and the sink's schema were asked for");
     };
-    if contract.schema.record().is_none() && !config.transform.is_empty() {
+    let steps = !config.prepare.is_empty() || !config.transform.is_empty();
+    if contract.schema.record().is_none() && steps {
         let found = contract.schema.describe(contract.schema.root);
         let message = format!("steps change fields, and this schema has none: it is {found}");
         let fault = Fault::of_file(&contract.name, message);
         let hint = "a contract with `transform` is a record";
         return Err(BuildError::Faults(vec![fault.hint(hint)]));
     }
-    let rules = Rules::compile(&rules_file, &contract.schema).map_err(|more| faults.extend(more));
+    let key = loaded.next();
     let load = |path: &Path| match load_file(path) {
         Ok(loaded) => Ok(loaded.schema.as_ref().clone()),
         Err(faults) => {
@@ -187,11 +255,18 @@ pub async fn compile(
             Err(lines.join("; "))
         }
     };
-    let transform = Transform::compile(&config.transform, &contract.schema, &load)
+    let prepare = match Transform::compile(&config.prepare, &contract.schema, &load) {
+        Ok(prepare) => prepare,
+        // Rules and later steps are about what these leave.
+        Err(faults) => return Err(BuildError::Faults(faults)),
+    };
+    let rules = Rules::compile(&rules_file, prepare.output()).map_err(|more| faults.extend(more));
+    let transform = Transform::compile(&config.transform, prepare.output(), &load)
         .map_err(|more| faults.extend(more));
     let (Ok(rules), Ok(transform)) = (rules, transform) else {
         return Err(BuildError::Faults(faults));
     };
+    let transform = transform.numbered_after(config.prepare.len());
     let written = config.sink.schema.subject();
     check_sink(&transform, &sink.schema, &config.sink.place, &written)
         .map_err(BuildError::Faults)?;
@@ -201,11 +276,153 @@ pub async fn compile(
             .map(|mismatch| Fault::new(&config.sink.place, &mismatch.path, &mismatch.message));
         BuildError::Faults(faults.collect())
     })?;
+    // Last, so that what is wrong in the files is told although the registry is away.
+    let subject = config.contract.schema.subject();
+    let side = (Side::Read, prepare.output());
+    let more = registered(&subject, &contract, side, &rules_file, registry).await;
+    let key_rules = match (&key, &config.contract.key) {
+        (Some(key), Some(config)) => {
+            let subject = config.schema.subject();
+            let side = (Side::Read, key.schema.as_ref());
+            registered(&subject, key, side, &RulesFile::default(), registry).await
+        }
+        _ => Ok(Rules::default()),
+    };
+    let output_rules = output_rules(config, &sink, registry).await;
+    let mut set_rules = Vec::new();
+    for result in [more, key_rules, output_rules] {
+        match result {
+            Ok(rules) => set_rules.push(rules),
+            Err(BuildError::Faults(more)) => faults.extend(more),
+            Err(error) => return Err(error),
+        }
+    }
+    let Ok([more, key_rules, output_rules]) = <[Rules; 3]>::try_from(set_rules) else {
+        return Err(BuildError::Faults(faults));
+    };
     Ok(Some(Parts {
         contract,
         sink,
-        rules,
+        key,
+        key_rules,
+        prepare,
+        rules: rules.and(more),
         transform,
         to_sink,
+        output_rules,
     }))
+}
+
+/// The rules that outputs are held to.
+async fn output_rules(
+    config: &Pipeline,
+    sink: &Loaded,
+    registry: Option<&RegistryClient>,
+) -> Result<Rules, BuildError> {
+    let side = (Side::Write, sink.schema.as_ref());
+    let file = RulesFile::default();
+    registered(&config.sink.subject, sink, side, &file, registry).await
+}
+
+/// The rules that the registry keeps with a schema, compiled against the type that they are checked on.
+async fn registered(
+    subject: &str,
+    loaded: &Loaded,
+    (side, checked): (Side, &Schema),
+    file: &RulesFile,
+    registry: Option<&RegistryClient>,
+) -> Result<Rules, BuildError> {
+    let asked;
+    let version = match (&loaded.version, registry) {
+        (Some(version), _) => version,
+        (None, None) => return Ok(Rules::default()),
+        (None, Some(registry)) => {
+            asked = newest(registry, subject, &loaded.schema).await?;
+            match &asked {
+                Some(version) => version,
+                None => return Ok(Rules::default()),
+            }
+        }
+    };
+    let Some(rule_set) = &version.rule_set else {
+        return Ok(Rules::default());
+    };
+    let subject = Subject {
+        name: version.subject.clone(),
+        version: version.version,
+    };
+    let texts = loaded.references.iter().chain([&loaded.text]);
+    let mut tags = Tags::of_schema(texts.map(String::as_str));
+    if let Some(metadata) = &version.metadata {
+        tags.add_metadata(metadata).map_err(|message| {
+            let place = Place {
+                file: subject.text(),
+                line: 1,
+                column: 1,
+            };
+            let message = format!(
+                "subject {} version {}: {message}",
+                subject.name, subject.version
+            );
+            BuildError::Faults(vec![Fault::new(&place, "metadata", message)])
+        })?;
+    }
+    tags.add_file(file);
+    Rules::of_subject(rule_set, &subject, side, checked, &tags).map_err(BuildError::Faults)
+}
+
+/// The paths of a contract's fields that its schema's text or its version in the registry gives a tag.
+pub async fn tagged(
+    contract: &Loaded,
+    source: &SchemaSource,
+    registry: &RegistryClient,
+    tag: &str,
+) -> Result<Vec<String>, BuildError> {
+    let texts = contract.references.iter().chain([&contract.text]);
+    let mut tags = Tags::of_schema(texts.map(String::as_str));
+    let version = match &contract.version {
+        Some(version) => Some(version.clone()),
+        None => newest(registry, &source.subject(), &contract.schema).await?,
+    };
+    let metadata = version.and_then(|version| version.metadata);
+    // Metadata that cannot be understood has failed the pipeline's own build already.
+    metadata
+        .map_or(Ok(()), |metadata| tags.add_metadata(&metadata))
+        .ok();
+    Ok(tags.paths_with(&contract.schema, tag))
+}
+
+/// The newest version of a subject that has this schema.
+async fn newest(
+    registry: &RegistryClient,
+    subject: &str,
+    schema: &Schema,
+) -> Result<Option<Version>, BuildError> {
+    let missing = |error: &RegistryError| {
+        matches!(
+            error,
+            RegistryError::NoSuchSubject(_) | RegistryError::NoSuchVersion { .. }
+        )
+    };
+    let versions = match registry.versions(subject).await {
+        Ok(versions) => versions,
+        Err(error) if missing(&error) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let wanted = schema.fingerprint();
+    for number in versions.into_iter().rev() {
+        let version = match registry.version(subject, Some(number)).await {
+            Ok(version) => version,
+            // Deleted in between.
+            Err(error) if missing(&error) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        // What does not parse is not the schema of a file that does.
+        let has_it = Schema::parse(&version.fetched.text, &version.fetched.references)
+            .is_ok_and(|found| found.fingerprint() == wanted);
+        if has_it {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
 }

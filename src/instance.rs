@@ -100,7 +100,7 @@ impl Instance {
         vars: &dyn Fn(&str) -> Option<String>,
         embedded: Option<&EmbeddedBroker>,
     ) -> Result<(), FatalError> {
-        let registry = RegistryClient::new(&config.registry)?;
+        let registry = RegistryClient::lasting(&config.registry)?;
         let Some(prepared) = self.prepare(config, &registry, vars, embedded).await? else {
             return Ok(()); // shut down while it waited
         };
@@ -416,11 +416,14 @@ async fn try_compile(
     vars: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Compiled, BuildError> {
     let parts = build::compile(pipeline, Some(registry), vars).await?;
-    let parts = parts.expect("with a registry every schema can be loaded");
+    let mut parts = parts.expect("with a registry every schema can be loaded");
     let sink_id = match parts.sink.id {
         Some(id) => id,
         None => sink_id(pipeline, &parts, registry).await?,
     };
+    if pipeline.sink.auto_register {
+        parts.output_rules_again(pipeline, registry).await?;
+    }
     Ok(parts.finish(pipeline, sink_id))
 }
 

@@ -17,6 +17,7 @@
 //! - [`metrics`], [`health`], [`admin`], [`telemetry`], [`failure_log`], [`status`]: what is seen from outside.
 //! - [`embedded`]: an in-process broker and registry for the demo and the tests.
 //! - [`demo`], [`produce`]: the demo's story, and rows of CSV or JSON lines as records.
+//! - [`explain`]: a record's bytes, value by value.
 //! - [`review`]: registration and review of schemas.
 //! - [`cli`]: one file per command.
 //!
@@ -32,6 +33,7 @@ pub mod demo;
 pub mod embedded;
 pub mod emit;
 pub mod error;
+pub mod explain;
 pub mod expr;
 pub mod failure;
 pub mod failure_log;

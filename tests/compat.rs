@@ -26,6 +26,7 @@ fn client(url: &str) -> RegistryClient {
         url: url.to_owned(),
         auth: RegistryAuth::None,
         tls: RegistryTls::default(),
+        cache_dir: None,
         timeout: std::time::Duration::from_secs(10),
     };
     RegistryClient::new(&registry).expect("a client")

@@ -81,6 +81,7 @@ fn defaults() {
     assert!(config.kafka.properties.is_empty());
     assert_eq!(config.registry.url, "http://localhost:8081");
     assert_eq!(config.registry.timeout, Duration::from_secs(5));
+    assert_eq!(config.registry.cache_dir, None);
     assert_eq!(config.admin.listen, Some("127.0.0.1:9600".parse().unwrap()));
     assert_eq!(config.memory_limit, 256 << 20);
     assert_eq!(config.shutdown_grace, Duration::from_secs(25));
@@ -114,7 +115,7 @@ fn defaults() {
 fn values_reach_the_model() {
     let text = format!(
         "kafka: {{ bootstrap_servers: '${{HOST}}', properties: {{ linger.ms: 20 }}, group_instance_id: i }}
-registry: {{ url: 'http://u%40x:p%2Fw@localhost:8081/', timeout: 1s500ms }}
+registry: {{ url: 'http://u%40x:p%2Fw@localhost:8081/', timeout: 1s500ms, cache_dir: kept }}
 admin: {{ listen: off, token: '' }}
 memory_limit: 1GiB
 {MINIMAL}    workers: ${{COUNT}}
@@ -144,6 +145,7 @@ memory_limit: 1GiB
     };
     assert_eq!((username.as_str(), password.expose()), ("u@x", "p/w"));
     assert_eq!(config.registry.timeout, Duration::from_millis(1500));
+    assert_eq!(config.registry.cache_dir, Some(base.join("kept")));
     assert_eq!(config.admin.listen, None);
     assert!(config.admin.token.is_none());
     let pipeline = &config.pipelines[0];
@@ -240,10 +242,7 @@ fn faults_of_kinds_at_their_places() {
             "registry: { auth: { tls: { ca: none.pem } } }",
             (1, 32, "none.pem", "there is no file"),
         ),
-        (
-            "registry: { cache_dir: /var/x }",
-            (1, 13, "cache_dir", "not available yet"),
-        ),
+        ("registry: { cache_dir: [a] }", (1, 24, "", "a text")),
     ] {
         // `missing` points at a mapping's key; the key is not the offending text.
         let expect = if expect.3.contains("missing in") {
@@ -508,11 +507,70 @@ fn faults_of_contracts() {
     );
     check(
         &contract("{ subject: s, key: k.avsc }"),
-        &[(5, 29, "key", "not available yet")],
+        &[(5, 34, "", "expected a mapping")],
+    );
+    check(
+        &contract("{ subject: s, key: { required: true } }"),
+        &[(5, 29, "key", "`key` has no schema")],
+    );
+    check(
+        &contract("{ subject: s, key: { subject: k, schema: k.avsc } }"),
+        &[
+            (5, 36, "subject", "exclude each other"),
+            (5, 56, "k.avsc", "there is no file"),
+        ],
     );
     check(
         &MINIMAL.replace("subject: out-value", "subject: s, auto_register: true"),
         &[(6, 37, "auto_register", "no `schema` file")],
+    );
+}
+
+#[test]
+fn steps_before_the_rules_stand_first() {
+    let loaded = loaded(&format!(
+        "{MINIMAL}    transform:
+      - cast: {{ a: string }}
+        before: rules
+      - before: rules
+        map_values: {{ field: b, values: {{ 3: Shipped, true: 4 }}, otherwise: null }}
+      - filter: c
+      - map_values: {{ field: b, values: {{ x: y }} }}
+"
+    ));
+    let pipeline = &loaded.config.pipelines[0];
+    let [Step::Cast(_), Step::MapValues(table)] = pipeline.prepare.as_slice() else {
+        panic!("{:?}", pipeline.prepare);
+    };
+    let values = table.values.iter();
+    let values: Vec<_> = values
+        .map(|(from, to)| (&*from.value, &*to.value))
+        .collect();
+    assert_eq!(values, [("3", "Shipped"), ("true", "4")]);
+    assert_eq!(table.otherwise, Otherwise::Null);
+    let [Step::Filter(_), Step::MapValues(table)] = pipeline.transform.as_slice() else {
+        panic!("{:?}", pipeline.transform);
+    };
+    assert_eq!(table.otherwise, Otherwise::DeadLetter);
+    let shown = config::redacted(&loaded.config);
+    assert!(shown.contains("transform.2 = map_values b by 2 values, otherwise null before rules"));
+
+    let steps = |steps: &str| format!("transform: [ {steps} ]");
+    check_pipeline(
+        &steps("{ filter: a }, { filter: b, before: rules }"),
+        &[(7, 46, "before", "stands behind one after them")],
+    );
+    check_pipeline(
+        &steps("{ before: rules }"),
+        &[(7, 18, "before", "here is none")],
+    );
+    check_pipeline(
+        &steps("{ filter: a, before: sink }"),
+        &[(7, 39, "sink", "rules")],
+    );
+    check_pipeline(
+        &steps("{ drop: [a], filter: b, before: rules }"),
+        &[(7, 31, "filter", "second step")],
     );
 }
 

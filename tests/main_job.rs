@@ -5,7 +5,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use driftgate::demo::recount::Summary;
 use driftgate::demo::{self, Options, Screen};
@@ -159,11 +159,19 @@ fn a_registry_outage_costs_no_record() {
         .collect();
     let dlq = format!("{}.{}.dlq", job.source, job.group);
     let state = std::sync::atomic::AtomicU8::new(0);
+    let asked = std::sync::Mutex::new((0, Instant::now()));
+    let settled = |requests| {
+        let mut asked = asked.lock().expect("no panic");
+        if asked.0 != requests {
+            *asked = (requests, Instant::now());
+        }
+        requests > 0 && asked.1.elapsed() > Duration::from_secs(2)
+    };
     run_until(&job, Some(&broker), || {
         use std::sync::atomic::Ordering::Relaxed;
         match state.load(Relaxed) {
-            // The pipeline is up once it has registered its sink's schema.
-            0 if registry.requests("/subjects/") > 2 => {
+            // The pipeline is up once it has asked for all that it wants to know at start.
+            0 if settled(registry.requests("/subjects/")) => {
                 registry.stop();
                 topics::produce(&client, &job.source, &writes);
                 state.store(1, Relaxed);

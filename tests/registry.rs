@@ -38,6 +38,7 @@ fn plain(url: &str) -> Registry {
         url: url.to_owned(),
         auth: RegistryAuth::None,
         tls: RegistryTls::default(),
+        cache_dir: None,
         timeout: Duration::from_secs(5),
     }
 }
@@ -444,6 +445,100 @@ fn ensure_registers_what_is_missing_and_only_that() {
             .await
             .expect("ensures");
         assert!(!next.existed && next.version == 2 && next.id != first.id);
+    });
+}
+
+/// `DELETE` on a path below the registry's URL; the status.
+async fn delete(client: &RegistryClient, path: &str) -> u16 {
+    let answer = reqwest::Client::new().delete(format!("{}{path}", client.url()));
+    answer.send().await.expect("an answer").status().as_u16()
+}
+
+/// Records that were written with it are still on their topics.
+#[test]
+fn a_schema_that_was_deleted_softly_is_still_served_by_its_id() {
+    on_each(async |client, prefix| {
+        let subject = format!("{prefix}-value");
+        // Apicurio keeps no second copy of an equal text: one of this test's own.
+        let text = ORDER.replace("Order", &format!("Order_{prefix}"));
+        let registered = client.register(&subject, &text, &[]).await;
+        let id = registered.expect("registers");
+        assert_eq!(delete(&client, &format!("/subjects/{subject}")).await, 200);
+        let fetched = client.schema_by_id(id).await.expect("by id");
+        assert!(same_json(&fetched.text, &text));
+        assert!(client.version(&subject, None).await.is_err());
+        assert_eq!(client.find(&subject, &text, &[]).await, Ok(None));
+        let subjects = client.subjects_of(id).await.expect("asked");
+        assert!(
+            subjects.iter().flatten().all(|known| *known != subject),
+            "{subjects:?}"
+        );
+    });
+}
+
+#[test]
+fn subjects_of_a_context_are_subjects() {
+    on_each(async |client, prefix| {
+        let subject = format!(":.{prefix}:orders-value");
+        let text = ORDER.replace("Order", &format!("Order_{prefix}"));
+        let registered = client.register(&subject, &text, &[]).await;
+        let id = registered.expect("registers");
+        let version = client.version(&subject, None).await.expect("the latest");
+        assert_eq!((version.id, version.version), (id, 1));
+        let found = client.find(&subject, &text, &[]).await;
+        assert!(
+            matches!(&found, Ok(Some(version)) if version.id == id),
+            "{found:?}"
+        );
+    });
+}
+
+/// Ids belong to their context: the same number is another schema in another one, and the URL decides which is meant.
+#[test]
+fn ids_of_a_context_are_asked_for_below_its_url() {
+    let seen = AtomicU64::new(0);
+    on_each(async |client, prefix| {
+        let base = format!("{}/contexts/.{prefix}", client.url());
+        let inside = self::client(&plain(&base));
+        if inside.ping().await.is_err() {
+            eprintln!("no contexts here: {}", client.url());
+            return;
+        }
+        let text = ORDER.replace("Order", &format!("Order_{prefix}"));
+        let id = inside.register("orders-value", &text, &[]).await;
+        let id = id.expect("registers");
+        let fetched = inside.schema_by_id(id).await.expect("by id");
+        assert!(same_json(&fetched.text, &text));
+        // From outside, the subject has a longer name, and the id may be anything.
+        let subject = format!(":.{prefix}:orders-value");
+        let outside = client.version(&subject, None).await.expect("the latest");
+        assert!(same_json(&outside.fetched.text, &text));
+        seen.fetch_add(1, Ordering::SeqCst);
+    });
+    eprintln!("{} registries have contexts", seen.into_inner());
+}
+
+#[test]
+fn single_flight_on_each_registry() {
+    on_each(async |client, prefix| {
+        let registered = client
+            .register(&format!("{prefix}-value"), ORDER, &[])
+            .await;
+        let id = registered.expect("registers");
+        let runtime = tokio::runtime::Handle::current();
+        let cache = SchemaCache::new(client, runtime, CacheSettings::default());
+        let asked = cache.clone();
+        let answers = tokio::task::spawn_blocking(move || {
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| (0..2500).for_each(|_| drop(asked.get(id))));
+                }
+            });
+            asked.wait(id, DEADLINE)
+        });
+        let answer = answers.await.expect("no panic");
+        assert!(matches!(answer, Answer::Ready(_)), "{answer:?}");
+        assert_eq!(cache.stats().fetches, 1, "10,000 records, one request");
     });
 }
 

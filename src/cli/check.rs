@@ -13,6 +13,7 @@ use crate::build::{self, BuildError, Parts};
 use crate::config::model::{Config, Pipeline, SchemaSource};
 use crate::config::{self, fault::Fault};
 use crate::contract::registry::{RegistryClient, RegistryError};
+use crate::contract::rules::Listed;
 use crate::ingest::properties;
 use crate::ingest::topics::{self, Finding, TopicAdmin};
 use crate::instance::refusal;
@@ -62,6 +63,7 @@ struct Report {
     findings: Vec<String>,
     notes: Vec<String>,
     unreachable: Vec<String>,
+    rules: Vec<flow::Rule>,
 }
 
 /// Checks the configuration.
@@ -87,6 +89,7 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     match args.output {
         Output::Json => {
             let mut json = flow::json(&loaded.config);
+            json["rules"] = report.rules.iter().map(flow::Rule::json).collect();
             json["findings"] = report.findings.clone().into();
             json["unreachable"] = report.unreachable.clone().into();
             print(&format!("{json:#}\n"))?;
@@ -94,6 +97,9 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         Output::Mermaid => print(&flow::mermaid(&loaded.config))?,
         Output::Table => {
             print(&flow::table(&loaded.config))?;
+            if !report.rules.is_empty() {
+                print(&format!("\n{}", flow::rules(&report.rules)))?;
+            }
             print(&format!("\n{}", flow::mermaid(&loaded.config)))?;
         }
     }
@@ -137,6 +143,9 @@ async fn examine(config: &Config, args: &CheckArgs, report: &mut Report) -> anyh
         let compiled = build::compile(pipeline, registry.as_ref(), &environment).await;
         match compiled {
             Ok(Some(parts)) => {
+                let rules = parts.rules();
+                let rules = rules.map(|line| flow::Rule::new(&pipeline.name, &line));
+                report.rules.extend(rules);
                 if args.explain {
                     explain(pipeline, &parts, &mut explained)?;
                 }
@@ -155,6 +164,10 @@ async fn examine(config: &Config, args: &CheckArgs, report: &mut Report) -> anyh
             Err(BuildError::Registry(error)) => registry_error(pipeline, &error, report),
         }
     }
+    if args.offline {
+        let text = "--offline: rules that the registry keeps with a subject are not looked at";
+        report.notes.push(text.to_owned());
+    }
     if !args.offline {
         ask_broker(config, report).await?;
     }
@@ -169,7 +182,27 @@ fn explain(pipeline: &Pipeline, parts: &Parts, out: &mut String) -> std::fmt::Re
         parts.contract.name,
         record(&parts.contract.schema)
     )?;
-    for (step, schema) in parts.types() {
+    if let Some(key) = &parts.key {
+        writeln!(out, "  key {}: {}", key.name, record(&key.schema))?;
+    }
+    let mut types = parts.types();
+    for (step, schema) in types.by_ref().take(1 + pipeline.prepare.len()) {
+        writeln!(out, "  {step}: {}", record(schema))?;
+    }
+    for line in parts.rules() {
+        let Listed {
+            rule,
+            origin,
+            checks,
+            does,
+        } = line.rule;
+        writeln!(
+            out,
+            "  rule {rule} of {origin} on {}: {checks}: {does}",
+            line.on
+        )?;
+    }
+    for (step, schema) in types {
         writeln!(out, "  {step}: {}", record(schema))?;
     }
     writeln!(
@@ -208,7 +241,9 @@ async fn ask_registry(pipeline: &Pipeline, registry: &RegistryClient, report: &m
         false,
     );
     let sink = (pipeline.sink.subject.clone(), &pipeline.sink.schema, true);
-    for (subject, source, is_sink) in [contract, sink] {
+    let key = pipeline.contract.key.as_ref();
+    let key = key.map(|key| (key.schema.subject(), &key.schema, false));
+    for (subject, source, is_sink) in [contract, sink].into_iter().chain(key) {
         let SchemaSource::File { path } = source else {
             continue;
         };

@@ -1,11 +1,12 @@
-//! The flow of topics, contracts and owners, for `driftgate check`. Input: a configuration. Output: text; nothing is
-//! asked of a broker or registry.
+//! The flow of topics, contracts, owners and rules, for `driftgate check`. Input: a configuration, and the rules that it
+//! was compiled to. Output: text; nothing is asked of a broker or registry.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::build::RuleLine;
 use crate::config::delivery;
 use crate::config::model::{Config, Pipeline, SchemaSource};
 use crate::config::units::{format_duration, format_ratio};
@@ -26,6 +27,37 @@ pub fn table(config: &Config) -> String {
         }
     }
     aligned(&rows)
+}
+
+/// A rule of a pipeline, with where it comes from.
+#[derive(Debug)]
+pub struct Rule {
+    row: [String; 6],
+}
+
+impl Rule {
+    /// A row.
+    pub fn new(pipeline: &str, line: &RuleLine<'_>) -> Rule {
+        let rule = line.rule;
+        let [pipeline, on, name] = [pipeline, line.on, &rule.rule].map(str::to_owned);
+        let [does, origin, checks] = [&rule.does, &rule.origin, &rule.checks].map(String::clone);
+        Rule {
+            row: [pipeline, on, name, does, origin, checks],
+        }
+    }
+
+    /// The same as data.
+    pub fn json(&self) -> Value {
+        let [pipeline, on, name, does, origin, checks] = &self.row;
+        json!({ "pipeline": pipeline, "on": on, "rule": name, "does": does, "origin": origin, "checks": checks })
+    }
+}
+
+/// One row a rule: what it is checked on, what it does, and whether it is the file's or a subject's.
+pub fn rules(rules: &[Rule]) -> String {
+    let header = ["PIPELINE", "ON", "RULE", "DOES", "ORIGIN", "CHECKS"].map(str::to_owned);
+    let rows = rules.iter().map(|rule| rule.row.clone());
+    aligned(&std::iter::once(header).chain(rows).collect::<Vec<_>>())
 }
 
 /// A flowchart in Mermaid.
@@ -104,9 +136,13 @@ fn dead_letter_topics(pipeline: &Pipeline) -> Vec<String> {
 
 fn contract(pipeline: &Pipeline) -> String {
     let schema = schema(&pipeline.contract.schema);
+    let key = pipeline.contract.key.as_ref();
+    let key = key.map_or_else(String::new, |key| {
+        format!(", key {}", self::schema(&key.schema))
+    });
     match &pipeline.contract.rules {
-        Some(rules) => format!("{schema} and {}", rules.display()),
-        None => schema,
+        Some(rules) => format!("{schema} and {}{key}", rules.display()),
+        None => format!("{schema}{key}"),
     }
 }
 
@@ -158,6 +194,7 @@ fn pipeline_json(pipeline: &Pipeline) -> Value {
             "schema": schema(&pipeline.contract.schema),
             "subject": pipeline.contract.schema.subject(),
             "rules": pipeline.contract.rules.as_ref().map(|path| path.display().to_string()),
+            "key": pipeline.contract.key.as_ref().map(|key| schema(&key.schema)),
         },
         "sink": {
             "topic": pipeline.sink.topic,

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod completions;
 pub mod demo;
+pub mod explain;
 pub mod flow;
 pub mod init;
 pub mod produce;
@@ -71,6 +72,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Write a commented starting point.
     Init(init::InitArgs),
+    /// Explain one record: its bytes value by value, writer against contract, and what becomes of it.
+    Explain(Box<explain::ExplainArgs>),
     /// Register and review schemas.
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Init(args) => init::run(args),
+        Command::Explain(args) => explain::run(*args, load_config),
         Command::Schema(command) => schema::run(command, load_config),
         Command::Produce(args) => produce::run(*args, load_config),
         Command::Completions(args) => completions::run(args),
@@ -164,6 +168,7 @@ pub(crate) fn registry(config: Option<&Config>, url: Option<&str>) -> Registry {
                 .unwrap_or_else(|| "http://localhost:8081".to_owned()),
             auth: RegistryAuth::None,
             tls: RegistryTls::default(),
+            cache_dir: None,
             timeout: Duration::from_secs(10),
         },
     };

@@ -113,6 +113,8 @@ async fn embed(config: &mut Config) -> Result<(EmbeddedBroker, EmbeddedRegistry)
     config.registry.url = registry.url();
     config.registry.auth = crate::config::model::RegistryAuth::None;
     config.registry.tls = Default::default();
+    // A registry that is empty at each start has no last known good answers.
+    config.registry.cache_dir = None;
     for pipeline in &mut config.pipelines {
         pipeline.sink.auto_register = true;
     }

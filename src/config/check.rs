@@ -235,7 +235,7 @@ impl<'a> Checker<'a> {
         )));
     }
 
-    /// A step: exactly one key.
+    /// A step: exactly one key, beside those that say how it runs.
     fn one_of(&mut self, node: &Node, keys: &'static [Key], at: &Place) {
         let mut known = 0;
         for entry in node.entries() {
@@ -246,8 +246,8 @@ impl<'a> Checker<'a> {
                 self.unknown(&entry.key, &entry.value, written, keys, "transform");
                 continue;
             };
-            known += 1;
-            if known == 2 && !entry.duplicate {
+            known += usize::from(!key.beside);
+            if known == 2 && !key.beside && !entry.duplicate {
                 let message = format!("`{written}` is a second step in one list item");
                 self.faults.push(
                     Fault::new(&entry.key.place, written, message)
@@ -266,6 +266,14 @@ impl<'a> Checker<'a> {
         }
         if node.entries().is_empty() && self.complete {
             self.faults.push(Fault::new(at, "", "an empty step"));
+        }
+        let beside = |key: &&Key| key.beside && node.entry(key.name).is_some();
+        if let Some(key) = keys.iter().find(beside)
+            && node.entries().len() == 1
+            && self.complete
+        {
+            let message = format!("`{}` stands beside a step, and here is none", key.name);
+            self.faults.push(Fault::new(at, key.name, message));
         }
     }
 

@@ -9,7 +9,7 @@ use super::model::*;
 use super::scalar::parse_listen;
 use super::steps;
 use super::topics;
-use super::tree::{Node, Tree};
+use super::tree::{Body, Node, Tree};
 use super::view::{View, placed};
 
 /// What lowering adds to.
@@ -198,6 +198,7 @@ fn registry(view: View<'_>, cx: &mut Lowering<'_>) -> Registry {
             key: tls.path("key", cx.base),
         },
         timeout: view.duration("timeout"),
+        cache_dir: view.path("cache_dir", cx.base),
     }
 }
 
@@ -283,6 +284,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         Some("header") => Provenance::Header,
         _ => Provenance::None,
     };
+    let (prepare, transform) = steps::lower(view.items("transform"), cx);
     Pipeline {
         name: name.to_owned(),
         owner,
@@ -295,7 +297,8 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         provenance,
         source_topics: topics.collect(),
         contract: contract(view.map("contract"), cx),
-        transform: steps::lower(view.items("transform"), cx),
+        prepare,
+        transform,
         sink: sink(view.map("sink"), cx),
         failure: failure(view.map("failure"), cx),
         alerts: alerts(view.items("alerts")),
@@ -304,17 +307,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
 }
 
 fn contract(view: View<'_>, cx: &mut Lowering<'_>) -> Contract {
-    if view.has("schema") && view.has("subject") {
-        cx.faults.push(
-            Fault::new(
-                view.place("subject"),
-                "subject",
-                "`schema` and `subject` exclude each other",
-            )
-            .hint("keep the one that the contract is reviewed in"),
-        );
-    }
-    let schema = schema_source(&view, "contract", cx);
+    let schema = contract_schema(&view, "contract", cx);
     let rules = view.path("rules", cx.base);
     if let (None, SchemaSource::File { path }) = (&rules, &schema) {
         let beside = path.with_extension("rules.yaml");
@@ -333,7 +326,33 @@ fn contract(view: View<'_>, cx: &mut Lowering<'_>) -> Contract {
         schema,
         rules,
         drift: drift(view.map("drift")),
+        key: view.node("key").is_some_and(is_map).then(|| {
+            let key = view.map("key");
+            KeyContract {
+                schema: contract_schema(&key, "key", cx),
+                required: key.bool("required"),
+            }
+        }),
     }
+}
+
+/// What is no mapping has been reported as that.
+fn is_map(node: &Node) -> bool {
+    matches!(node.body, Body::Map(_))
+}
+
+fn contract_schema(view: &View<'_>, name: &str, cx: &mut Lowering<'_>) -> SchemaSource {
+    if view.has("schema") && view.has("subject") {
+        cx.faults.push(
+            Fault::new(
+                view.place("subject"),
+                "subject",
+                "`schema` and `subject` exclude each other",
+            )
+            .hint("keep the one that the contract is reviewed in"),
+        );
+    }
+    schema_source(view, name, cx)
 }
 
 fn alerts(items: &[Node]) -> Vec<Secret> {

@@ -69,6 +69,8 @@ pub struct Registry {
     pub tls: RegistryTls,
     /// `timeout` of one request.
     pub timeout: Duration,
+    /// `cache_dir`: where the last known good answers are kept.
+    pub cache_dir: Option<PathBuf>,
 }
 
 /// How the registry is told who asks.
@@ -148,7 +150,9 @@ pub struct Pipeline {
     pub source_topics: Vec<String>,
     /// `contract`
     pub contract: Contract,
-    /// `transform`, in order.
+    /// The steps of `transform` with `before: rules`, in order. They are the first ones of the list.
+    pub prepare: Vec<Step>,
+    /// The other steps of `transform`, in order.
     pub transform: Vec<Step>,
     /// `sink`
     pub sink: Sink,
@@ -200,6 +204,17 @@ pub struct Contract {
     pub rules: Option<PathBuf>,
     /// `drift`
     pub drift: Drift,
+    /// `key`: what the record's key must be; `None` leaves keys alone.
+    pub key: Option<KeyContract>,
+}
+
+/// `contract.key`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyContract {
+    /// `schema`, or `subject` and `at`: the reader schema of keys.
+    pub schema: SchemaSource,
+    /// `required`: whether a record without a key is a dead letter.
+    pub required: bool,
 }
 
 /// `contract.drift`: what a writer schema does that differs from the contract, by class of difference.
@@ -376,8 +391,32 @@ pub enum Step {
     Drop(Vec<Placed<String>>),
     /// `cast: { field: type }`: an Avro primitive's name, `decimal(p,s)`, `date`, `timestamp-millis`, …
     Cast(Vec<(Placed<String>, Placed<String>)>),
+    /// `map_values: { field, values, otherwise }`
+    MapValues(MapValues),
     /// `lookup: { into, url, type, timeout }`
     Lookup(Lookup),
+}
+
+/// `map_values`
+#[derive(Debug, Clone)]
+pub struct MapValues {
+    /// Field path.
+    pub field: Placed<String>,
+    /// `values`: from the text of a value to what stands for it.
+    pub values: Vec<(Placed<String>, Placed<String>)>,
+    /// `otherwise`: what becomes of a value that the table lacks.
+    pub otherwise: Otherwise,
+}
+
+/// What a table of values does with one that it lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Otherwise {
+    /// The record is a dead letter.
+    DeadLetter,
+    /// The value stays, as text.
+    Keep,
+    /// The field is null.
+    Null,
 }
 
 /// How a field is masked.

@@ -51,6 +51,9 @@ pub fn redacted(config: &Config) -> String {
         }
     }
     line("registry.timeout", &format_duration(registry.timeout));
+    if let Some(folder) = &registry.cache_dir {
+        line("registry.cache_dir", &folder.display().to_string());
+    }
     match config.admin.listen {
         Some(address) => line("admin.listen", &address.to_string()),
         None => line("admin.listen", "off"),
@@ -96,8 +99,15 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
     if let Some(rules) = &pipeline.contract.rules {
         line("contract.rules", &rules.display().to_string());
     }
-    for (index, step) in pipeline.transform.iter().enumerate() {
-        line(&format!("transform.{}", index + 1), &step_text(step));
+    if let Some(key) = &pipeline.contract.key {
+        line("contract.key", &schema(&key.schema));
+        line("contract.key.required", &key.required.to_string());
+    }
+    let before = pipeline.prepare.iter().map(|step| (step, " before rules"));
+    let after = pipeline.transform.iter().map(|step| (step, ""));
+    for (index, (step, when)) in before.chain(after).enumerate() {
+        let text = format!("{}{when}", step_text(step));
+        line(&format!("transform.{}", index + 1), &text);
     }
     line("sink.topic", &pipeline.sink.topic);
     line("sink.schema", &schema(&pipeline.sink.schema));
@@ -178,6 +188,16 @@ fn step_text(step: &Step) -> String {
             };
             format!("mask {} with {with}", field.value)
         }
+        Step::MapValues(table) => format!(
+            "map_values {} by {} values, otherwise {}",
+            table.field.value,
+            table.values.len(),
+            match table.otherwise {
+                Otherwise::DeadLetter => "dead_letter",
+                Otherwise::Keep => "keep",
+                Otherwise::Null => "null",
+            }
+        ),
         Step::Lookup(lookup) => format!(
             "lookup {} from {} within {}",
             lookup.into.value,

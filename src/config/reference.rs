@@ -64,6 +64,9 @@ fn one(out: &mut String, key: &Key, path: &str, level: usize) -> std::fmt::Resul
     }
     writeln!(out, "{}\n", key.doc)?;
     let mut facts = vec![kind(&key.kind)];
+    if key.beside {
+        facts.push("stands beside a step".to_owned());
+    }
     if key.required {
         facts.push("required".to_owned());
     }

@@ -143,7 +143,12 @@ fn kind(kind_of: &Kind) -> Value {
         Kind::OneOf(keys) => {
             let mut object = mapping(keys);
             object["minProperties"] = json!(1);
-            object["maxProperties"] = json!(1);
+            let beside: Vec<_> = keys.iter().filter(|key| key.beside).collect();
+            object["maxProperties"] = json!(1 + beside.len());
+            let one_needed = beside
+                .iter()
+                .map(|key| json!({ "not": { "required": [key.name], "maxProperties": 1 } }));
+            object["allOf"] = one_needed.collect();
             object
         }
         Kind::Named {

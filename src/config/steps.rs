@@ -4,19 +4,42 @@
 use super::fault::Fault;
 use super::keys::transform::STEPS;
 use super::lower::{Lowering, pairs, sub};
-use super::model::{Lookup, Mask, OnMissing, Secret, Step};
+use super::model::{Lookup, MapValues, Mask, OnMissing, Otherwise, Secret, Step};
 use super::tree::Node;
 use super::view::{View, placed};
 
-pub(crate) fn lower(items: &[Node], cx: &mut Lowering<'_>) -> Vec<Step> {
-    items.iter().filter_map(|item| step(item, cx)).collect()
+/// The steps before the rules, and those after.
+pub(crate) fn lower(items: &[Node], cx: &mut Lowering<'_>) -> (Vec<Step>, Vec<Step>) {
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    for item in items {
+        let Some(step) = step(item, cx) else {
+            continue;
+        };
+        let Some(entry) = item.entry("before") else {
+            after.push(step);
+            continue;
+        };
+        let place = &entry.key.place;
+        if !after.is_empty() {
+            let message = "a step before the rules stands behind one after them";
+            let fault = Fault::new(place, "before", message);
+            cx.faults
+                .push(fault.hint("steps run from top to bottom: put it in front of the others"));
+        }
+        if let Step::Lookup(_) = step {
+            let message = "not available yet: a lookup before the rules";
+            cx.faults.push(Fault::new(place, "before", message));
+        }
+        before.push(step);
+    }
+    (before, after)
 }
 
 fn step(item: &Node, cx: &mut Lowering<'_>) -> Option<Step> {
-    let entry = item
-        .entries()
-        .iter()
-        .find(|entry| STEPS.iter().any(|key| Some(key.name) == entry.key.text()))?;
+    let entry = item.entries().iter().find(|entry| {
+        let mut steps = STEPS.iter().filter(|key| !key.beside);
+        steps.any(|key| Some(key.name) == entry.key.text())
+    })?;
     let (name, value) = (entry.key.text()?, &entry.value);
     let key = STEPS.iter().find(|key| key.name == name)?;
     let view = sub(value, key.kind.keys(), &entry.key.place);
@@ -39,6 +62,7 @@ fn step(item: &Node, cx: &mut Lowering<'_>) -> Option<Step> {
             field: view.placed("field"),
             with: mask(view, cx),
         },
+        "map_values" => Step::MapValues(map_values(view)),
         "lookup" => Step::Lookup(lookup(view, cx)),
         // Refused by the check: not available yet.
         _ => return None,
@@ -67,6 +91,21 @@ fn mask(view: View<'_>, cx: &mut Lowering<'_>) -> Mask {
         "fixed" => Mask::Fixed(view.text("value").unwrap_or_default()),
         "last4" => Mask::Last4,
         _ => Mask::Sha256,
+    }
+}
+
+fn map_values(view: View<'_>) -> MapValues {
+    // Unquoted, YAML reads the word as no value at all.
+    let otherwise = match view.scalar("otherwise") {
+        _ if view.is_null_word("otherwise") => Otherwise::Null,
+        Some("null") => Otherwise::Null,
+        Some("keep") => Otherwise::Keep,
+        _ => Otherwise::DeadLetter,
+    };
+    MapValues {
+        field: view.placed("field"),
+        values: view.node("values").map(pairs).unwrap_or_default(),
+        otherwise,
     }
 }
 

@@ -12,19 +12,19 @@ use super::value::Value;
 
 /// What a random schema may hold.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     /// Logical types.
-    pub(super) logical: bool,
+    pub(crate) logical: bool,
     /// Unions of more than null and one type.
-    pub(super) wide_unions: bool,
+    pub(crate) wide_unions: bool,
 }
 
-pub(super) const ANY: Shape = Shape {
+pub(crate) const ANY: Shape = Shape {
     logical: true,
     wide_unions: true,
 };
 
-pub(super) struct Generator {
+pub(crate) struct Generator {
     rng: StdRng,
     shape: Shape,
     names: Vec<String>,
@@ -410,7 +410,7 @@ impl Generator {
     }
 
     /// A schema's text, the schema, and a value of it.
-    pub(super) fn pair(seed: u64, shape: Shape) -> (String, Schema, Value) {
+    pub(crate) fn pair(seed: u64, shape: Shape) -> (String, Schema, Value) {
         let mut generator = Generator::new(seed, shape);
         let text = generator.schema();
         let schema = Schema::parse(&text, &[]).expect("a generated schema is valid");

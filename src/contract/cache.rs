@@ -3,9 +3,13 @@
 //!
 //! What is kept: a schema for as long as there is room, "unknown id" for a time (registries replicate late). A failed
 //! fetch is never an answer about its id: it only starts a pause, shared by all ids, so that a registry that is down is
-//! asked once a pause and not once a record.
+//! asked once a pause and not once a record. With `registry.cache_dir`, what was kept there ([`disk`]) stands in for a
+//! registry that cannot be asked, and is compared with what the registry says as soon as it answers again.
 
-use std::collections::HashMap;
+mod confirm;
+pub mod disk;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -14,6 +18,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::runtime::Handle;
 
+use self::confirm::confirm;
+use self::disk::Question;
 use super::registry::{Fetched, RegistryClient, RegistryError};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -114,6 +120,8 @@ struct Shared {
     fetches: AtomicU64,
     failures: AtomicU64,
     evictions: AtomicU64,
+    /// Kept schemas that the registry turned out to have otherwise.
+    replaced: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -128,6 +136,10 @@ struct State {
     /// Pauses since the last answer.
     pauses: u32,
     retry_at: Option<Instant>,
+    /// Ids answered from the disk, which the registry has yet to confirm.
+    unconfirmed: BTreeSet<u32>,
+    /// Whether somebody is on the way to ask for them.
+    confirming: bool,
 }
 
 #[derive(Debug)]
@@ -149,6 +161,8 @@ impl Entry {
 enum Looked {
     Known(Answer),
     Fetch,
+    /// The registry cannot be asked now, and there is a file.
+    Kept,
 }
 
 impl SchemaCache {
@@ -162,6 +176,8 @@ impl SchemaCache {
             registry: RegistryState::Up,
             pauses: 0,
             retry_at: None,
+            unconfirmed: BTreeSet::new(),
+            confirming: false,
         };
         SchemaCache {
             shared: Arc::new(Shared {
@@ -175,17 +191,26 @@ impl SchemaCache {
                 fetches: AtomicU64::new(0),
                 failures: AtomicU64::new(0),
                 evictions: AtomicU64::new(0),
+                replaced: AtomicU64::new(0),
             }),
         }
     }
 
     /// What is known of `id`; starts a fetch when nothing is. Never waits for the registry.
     pub fn get(&self, id: u32) -> Answer {
-        let looked = self.shared.lock().look(id, Instant::now());
+        let is_kept = || {
+            let disk = self.shared.client.disk();
+            disk.is_some_and(|disk| disk.has(id))
+        };
+        let looked = self.shared.lock().look(id, Instant::now(), &is_kept);
         let known = match looked {
             Looked::Known(answer) => answer,
             Looked::Fetch => {
                 self.fetch(id);
+                Answer::Pending
+            }
+            Looked::Kept => {
+                self.read_kept(id);
                 Answer::Pending
             }
         };
@@ -241,23 +266,38 @@ impl SchemaCache {
     /// Spawned without the lock: on a runtime that is shutting down, `spawn` drops the future at once, and with it
     /// the guard, which takes the lock.
     fn fetch(&self, id: u32) {
+        let flight = self.flight(id);
         self.shared.fetches.fetch_add(1, Ordering::Relaxed);
-        let flight = Flight {
+        self.shared.runtime.spawn(async move {
+            let fetched = flight.shared.ask(id).await;
+            let kept = match &fetched {
+                Err(RegistryError::Unavailable { .. }) => flight.shared.kept(id).await,
+                _ => None,
+            };
+            flight.land(Some(fetched), kept);
+        });
+    }
+
+    fn read_kept(&self, id: u32) {
+        let flight = self.flight(id);
+        self.shared.runtime.spawn(async move {
+            let kept = flight.shared.kept(id).await;
+            flight.land(None, kept);
+        });
+    }
+
+    fn flight(&self, id: u32) -> Flight {
+        Flight {
             shared: Arc::clone(&self.shared),
             id,
             landed: false,
-        };
-        self.shared.runtime.spawn(async move {
-            let client = &flight.shared.client;
-            let mut fetched = client.schema_by_id(id).await;
-            if let (Ok(schema), true) = (&mut fetched, flight.shared.settings.subjects) {
-                match client.subjects_of(id).await {
-                    Ok(subjects) => schema.subjects = subjects.map(Arc::from),
-                    Err(error) => fetched = Err(error),
-                }
-            }
-            flight.land(fetched);
-        });
+        }
+    }
+
+    /// How many kept schemas the registry turned out to have otherwise, or not at all: whoever holds on to what was
+    /// answered here asks again when this has changed.
+    pub fn replaced(&self) -> u64 {
+        self.shared.replaced.load(Ordering::Acquire)
     }
 }
 
@@ -266,6 +306,56 @@ const NO_PANIC: &str = "no code panics while it holds the cache";
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect(NO_PANIC)
+    }
+
+    /// The registry's answer, with the subjects if they are wanted; a schema goes to the disk.
+    async fn ask(&self, id: u32) -> Result<Fetched, RegistryError> {
+        let fetched = self.ask_registry(id).await;
+        let disk = self.client.disk().cloned();
+        let (Some(disk), Ok(_) | Err(RegistryError::UnknownId(_))) = (disk, &fetched) else {
+            return fetched;
+        };
+        let write = tokio::task::spawn_blocking(move || {
+            match &fetched {
+                Ok(schema) => disk.keep(schema),
+                Err(_) => disk.forget(Question::Id(id)),
+            }
+            fetched
+        });
+        write.await.unwrap_or_else(|_| Err(given_up()))
+    }
+
+    async fn ask_registry(&self, id: u32) -> Result<Fetched, RegistryError> {
+        let mut schema = self.client.schema_by_id(id).await?;
+        if self.settings.subjects {
+            schema.subjects = self.client.subjects_of(id).await?.map(Arc::from);
+        }
+        Ok(schema)
+    }
+
+    async fn kept(&self, id: u32) -> Option<Fetched> {
+        let disk = Arc::clone(self.client.disk()?);
+        let read = tokio::task::spawn_blocking(move || disk.schema(id));
+        read.await.ok().flatten()
+    }
+
+    /// Puts a settled answer in its place, and makes room for it.
+    fn put(&self, state: &mut State, id: u32, entry: Entry) {
+        state.insert(id, entry);
+        let settings = &self.settings;
+        while (state.settled() > settings.capacity.max(1)
+            || state.bytes > settings.bytes && state.settled() > 1)
+            && state.evict()
+        {
+            self.evictions.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn given_up() -> RegistryError {
+    RegistryError::Unavailable {
+        message: "the fetch was given up".to_owned(),
+        retry_after: None,
     }
 }
 
@@ -278,62 +368,74 @@ struct Flight {
 }
 
 impl Flight {
-    fn land(mut self, fetched: Result<Fetched, RegistryError>) {
+    fn land(mut self, asked: Option<Result<Fetched, RegistryError>>, kept: Option<Fetched>) {
         self.landed = true;
-        self.settle(fetched);
+        self.settle(asked, kept);
     }
 
-    fn settle(&self, fetched: Result<Fetched, RegistryError>) {
+    /// `asked` is what the registry said, if it was asked; `kept` what there is in its place.
+    fn settle(&self, asked: Option<Result<Fetched, RegistryError>>, kept: Option<Fetched>) {
         let now = Instant::now();
         let shared = &self.shared;
         let mut state = shared.lock();
         state.in_flight -= 1;
         let used = state.clock;
-        let entry = match fetched {
-            Ok(schema) => Some(Entry::Ready {
-                schema: Arc::new(schema),
-                used,
-            }),
-            Err(RegistryError::UnknownId(_)) => Some(Entry::Unknown {
-                until: now + shared.settings.unknown_ttl,
-                used,
-            }),
-            Err(failure) => {
-                shared.failures.fetch_add(1, Ordering::Relaxed);
+        let ready = |schema| Entry::Ready {
+            schema: Arc::new(schema),
+            used,
+        };
+        let entry = match asked {
+            Some(Ok(schema)) => {
+                state.answered();
+                Some(ready(schema))
+            }
+            Some(Err(RegistryError::UnknownId(_))) => {
+                state.answered();
+                Some(Entry::Unknown {
+                    until: now + shared.settings.unknown_ttl,
+                    used,
+                })
+            }
+            failure => {
+                if let Some(Err(failure)) = failure {
+                    shared.failures.fetch_add(1, Ordering::Relaxed);
+                    state.failed(&failure, now);
+                }
                 state.remove(self.id);
-                state.failed(&failure, now);
-                None
+                kept.map(|schema| {
+                    tracing::warn!(
+                        schema = self.id,
+                        "the registry cannot be asked: going on with what was kept in registry.cache_dir"
+                    );
+                    state.unconfirmed.insert(self.id);
+                    ready(schema)
+                })
             }
         };
         if let Some(entry) = entry {
-            state.answered();
-            state.insert(self.id, entry);
-            let settings = &shared.settings;
-            while (state.settled() > settings.capacity.max(1)
-                || state.bytes > settings.bytes && state.settled() > 1)
-                && state.evict()
-            {
-                shared.evictions.fetch_add(1, Ordering::Relaxed);
-            }
+            shared.put(&mut state, self.id, entry);
         }
+        let confirm_now = !state.unconfirmed.is_empty() && !state.confirming;
+        state.confirming |= confirm_now;
         drop(state);
         shared.changed.notify_all();
+        if confirm_now {
+            shared.runtime.spawn(confirm(Arc::downgrade(shared)));
+        }
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
         if !self.landed {
-            self.settle(Err(RegistryError::Unavailable {
-                message: "the fetch was given up".to_owned(),
-                retry_after: None,
-            }));
+            self.settle(Some(Err(given_up())), None);
         }
     }
 }
 
 impl State {
-    fn look(&mut self, id: u32, now: Instant) -> Looked {
+    /// `is_kept` is asked only where the registry cannot be.
+    fn look(&mut self, id: u32, now: Instant, is_kept: &dyn Fn() -> bool) -> Looked {
         self.clock += 1;
         let clock = self.clock;
         match self.entries.get_mut(&id) {
@@ -352,6 +454,11 @@ impl State {
             (&self.registry, self.retry_at)
             && retry_at > now
         {
+            if is_kept() {
+                self.entries.insert(id, Entry::Pending);
+                self.in_flight += 1;
+                return Looked::Kept;
+            }
             let message = message.clone();
             return Looked::Known(Answer::Unavailable { message, retry_at });
         }
@@ -446,103 +553,4 @@ fn pause(earlier: u32, random: f64) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_a_bound() {
-        for (earlier, random, expect) in [
-            (0, 1.0, Duration::from_millis(200)),
-            (0, 0.0, Duration::from_millis(150)),
-            (3, 1.0, Duration::from_millis(1600)),
-            (6, 1.0, Duration::from_secs(10)),
-            (u32::MAX, 1.0, Duration::from_secs(10)),
-        ] {
-            assert_eq!(pause(earlier, random), expect, "after {earlier}");
-        }
-    }
-
-    fn state() -> State {
-        State {
-            entries: HashMap::new(),
-            bytes: 0,
-            in_flight: 0,
-            clock: 0,
-            registry: RegistryState::Up,
-            pauses: 0,
-            retry_at: None,
-        }
-    }
-
-    fn outage(retry_after: Option<Duration>) -> RegistryError {
-        RegistryError::Unavailable {
-            message: "down".to_owned(),
-            retry_after,
-        }
-    }
-
-    #[test]
-    fn failures_together_are_one_pause_and_retry_after_is_honoured() {
-        let mut state = state();
-        let now = Instant::now();
-        for _ in 0..16 {
-            state.failed(&outage(None), now);
-        }
-        assert_eq!(state.pauses, 1);
-        assert!(state.retry_at <= Some(now + FIRST_PAUSE));
-        state.failed(&outage(Some(Duration::from_secs(60))), now);
-        assert_eq!(state.retry_at, Some(now + Duration::from_secs(60)));
-        state.failed(&outage(Some(Duration::from_secs(86_400))), now);
-        assert_eq!(state.retry_at, Some(now + LONGEST_RETRY_AFTER));
-        state.answered();
-        assert_eq!((state.pauses, state.retry_at), (0, None));
-    }
-
-    #[test]
-    fn a_registry_that_is_down_is_asked_by_one_at_a_time() {
-        let mut state = state();
-        let now = Instant::now();
-        state.failed(&outage(None), now);
-        assert!(matches!(
-            state.look(1, now),
-            Looked::Known(Answer::Unavailable { .. })
-        ));
-        let later = now + LONGEST_PAUSE;
-        assert!(matches!(state.look(1, later), Looked::Fetch));
-        assert!(matches!(
-            state.look(2, later),
-            Looked::Known(Answer::Pending)
-        ));
-        assert!(state.is_waiting(2));
-    }
-
-    #[test]
-    fn unknown_ids_are_evicted_before_schemas() {
-        let mut state = state();
-        let schema = Arc::new(Fetched {
-            id: 1,
-            kind: crate::contract::registry::SchemaKind::Avro,
-            text: String::new(),
-            references: Vec::new(),
-            subjects: None,
-        });
-        let until = Instant::now();
-        state.entries.insert(
-            1,
-            Entry::Ready {
-                schema: Arc::clone(&schema),
-                used: 1,
-            },
-        );
-        state.entries.insert(2, Entry::Ready { schema, used: 2 });
-        state.entries.insert(3, Entry::Unknown { until, used: 9 });
-        state.entries.insert(4, Entry::Pending);
-        let mut left = Vec::new();
-        while state.evict() {
-            let mut ids: Vec<u32> = state.entries.keys().copied().collect();
-            ids.sort_unstable();
-            left.push(ids);
-        }
-        assert_eq!(left, [vec![1, 2, 4], vec![2, 4], vec![4]]);
-    }
-}
+mod tests;

@@ -21,4 +21,4 @@ pub mod value;
 pub mod wire;
 
 #[cfg(test)]
-mod arbitrary;
+pub(crate) mod arbitrary;

@@ -31,6 +31,7 @@ use self::http::{
     Failure, MEDIA_TYPE, address, causes, compact, encoded, failure_of, http_client, observe,
     typed, unanswered,
 };
+use super::cache::disk::{Disk, Question};
 use crate::config::model::{Registry, RegistryAuth};
 use crate::error::FatalError;
 
@@ -52,6 +53,28 @@ pub enum SchemaKind {
     Protobuf,
     /// A type that only the registry knows.
     Other,
+}
+
+impl SchemaKind {
+    /// The registry's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SchemaKind::Avro => "AVRO",
+            SchemaKind::Json => "JSON",
+            SchemaKind::Protobuf => "PROTOBUF",
+            SchemaKind::Other => "OTHER",
+        }
+    }
+
+    /// From [`as_str`](Self::as_str).
+    pub fn parse(word: &str) -> SchemaKind {
+        match word {
+            "AVRO" => SchemaKind::Avro,
+            "JSON" => SchemaKind::Json,
+            "PROTOBUF" => SchemaKind::Protobuf,
+            _ => SchemaKind::Other,
+        }
+    }
 }
 
 /// A schema as the registry keeps it.
@@ -87,10 +110,14 @@ pub struct Version {
     pub id: u32,
     /// The schema.
     pub fetched: Fetched,
+    /// The rules that are registered with it, as JSON, from a registry that keeps some.
+    pub rule_set: Option<serde_json::Value>,
+    /// What else is registered with it, tags of fields among it, as JSON.
+    pub metadata: Option<serde_json::Value>,
 }
 
 /// What a schema needs from another subject, as it is registered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reference {
     /// Full name of the type.
     pub name: String,
@@ -161,6 +188,8 @@ struct Inner {
     auth: RegistryAuth,
     settings: SrSettings,
     http: ClientWithMiddleware,
+    /// The last known good answers, for a registry that cannot be asked.
+    disk: Option<Arc<Disk>>,
 }
 
 impl fmt::Debug for RegistryClient {
@@ -172,6 +201,19 @@ impl fmt::Debug for RegistryClient {
 impl RegistryClient {
     /// A client as configured. Reads certificate files; does not connect.
     pub fn new(registry: &Registry) -> Result<RegistryClient, FatalError> {
+        RegistryClient::build(registry, None)
+    }
+
+    /// The same, with `registry.cache_dir` if one is set: what was kept there stands in for a registry that cannot be
+    /// asked. For what must go on in an outage; not for what changes the registry or reviews it.
+    pub fn lasting(registry: &Registry) -> Result<RegistryClient, FatalError> {
+        RegistryClient::build(registry, registry.cache_dir.as_deref())
+    }
+
+    fn build(
+        registry: &Registry,
+        cache_dir: Option<&std::path::Path>,
+    ) -> Result<RegistryClient, FatalError> {
         let fault = |message: String| FatalError::Start(format!("registry: {message}"));
         let (base, auth) = address(registry).map_err(fault)?;
         let mut builder = SrSettings::new_builder(base.clone());
@@ -201,7 +243,9 @@ impl RegistryClient {
         let http = reqwest_middleware::ClientBuilder::new(own)
             .with(observe)
             .build();
+        let disk = cache_dir.map(|root| Disk::open(root, &base)).transpose()?;
         let inner = Inner {
+            disk: disk.map(Arc::new),
             base,
             auth,
             settings,
@@ -217,7 +261,12 @@ impl RegistryClient {
         &self.inner.base
     }
 
-    /// The schema of an id.
+    /// What is kept of this registry, if anything is.
+    pub fn disk(&self) -> Option<&Arc<Disk>> {
+        self.inner.disk.as_ref()
+    }
+
+    /// The schema of an id, from the registry and nowhere else.
     pub async fn schema_by_id(&self, id: u32) -> Result<Fetched, RegistryError> {
         let schema = get_schema_by_id(id, &self.inner.settings)
             .await
@@ -259,48 +308,131 @@ impl RegistryClient {
         subject: &str,
         version: Option<u32>,
     ) -> Result<Version, RegistryError> {
-        let path = encoded(subject)?;
-        let schema = get_schema_by_subject_and_version(&self.inner.settings, &path, version)
+        if subject.starts_with(":.") && !self.inner.base.contains("/contexts/") {
+            tracing::warn!(
+                subject,
+                "this subject lies in a context of the registry, and the ids in records are asked for in the default \
+                 one: if the records are written in that context too, add /contexts/.NAME to registry.url"
+            );
+        }
+        let asked = self.ask_version(subject, version).await;
+        let kept = self.or_kept(Question::Version(subject, version), asked.map(Some));
+        kept.and_then(|found| {
+            found.ok_or_else(|| RegistryError::NoSuchVersion {
+                subject: subject.to_owned(),
+                version,
+            })
+        })
+    }
+
+    async fn ask_version(
+        &self,
+        subject: &str,
+        version: Option<u32>,
+    ) -> Result<Version, RegistryError> {
+        // Not by the crate's call, which drops what is registered beside the schema.
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Answer {
+            id: Option<u32>,
+            version: Option<u32>,
+            schema: Option<String>,
+            schema_type: Option<String>,
+            references: Option<Vec<Reference>>,
+            metadata: Option<serde_json::Value>,
+            rule_set: Option<serde_json::Value>,
+        }
+        let number = version.map_or("latest".to_owned(), |version| version.to_string());
+        let path = format!("/subjects/{}/versions/{number}", encoded(subject)?);
+        let request = self.inner.http.get(self.at(&path));
+        let answer = self
+            .send::<Answer>(request)
             .await
-            .map_err(|error| self.explain(failure_of(&error), Asked::Version(subject, version)))?;
-        let Some(version) = schema.version.or(version) else {
-            return Err(self.unreadable("a version without its number"));
+            .map_err(|failure| self.explain(failure, Asked::Version(subject, version)))?;
+        let (Some(id), Some(version), Some(text)) =
+            (answer.id, answer.version.or(version), answer.schema)
+        else {
+            return Err(self.unreadable("a version without its number, id or schema"));
         };
-        let fetched = self.complete(schema).await?;
+        let direct = answer.references.unwrap_or_default().into_iter();
+        let fetched = Fetched {
+            id,
+            kind: match answer.schema_type.as_deref() {
+                None | Some("AVRO") => SchemaKind::Avro,
+                Some("JSON") => SchemaKind::Json,
+                Some("PROTOBUF") => SchemaKind::Protobuf,
+                Some(_) => SchemaKind::Other,
+            },
+            text,
+            references: self
+                .resolve(direct.map(|r| (r.subject, r.version)).collect())
+                .await?,
+            subjects: None,
+        };
+        let present = |json: &serde_json::Value| !json.is_null();
         Ok(Version {
             subject: subject.to_owned(),
             version,
-            id: fetched.id,
+            id,
             fetched,
+            rule_set: answer.rule_set.filter(present),
+            metadata: answer.metadata.filter(present),
         })
     }
 
     /// The numbers of a subject's versions, ascending, without those deleted softly.
     pub async fn versions(&self, subject: &str) -> Result<Vec<u32>, RegistryError> {
         let path = self.at(&format!("/subjects/{}/versions", encoded(subject)?));
-        match self
-            .send::<Option<Vec<u32>>>(self.inner.http.get(path))
-            .await
-        {
+        let asked = self.send::<Option<Vec<u32>>>(self.inner.http.get(path));
+        let asked = match asked.await {
             Ok(versions) => {
                 let mut versions = versions.unwrap_or_default();
                 versions.sort_unstable();
                 Ok(versions)
             }
             Err(failure) => Err(self.explain(failure, Asked::Subject(subject))),
+        };
+        let Some(disk) = &self.inner.disk else {
+            return asked;
+        };
+        match &asked {
+            Ok(versions) => disk.keep_versions(subject, versions),
+            Err(RegistryError::NoSuchSubject(_)) => disk.keep_versions(subject, &[]),
+            Err(RegistryError::Unavailable { message, .. }) => {
+                if let Some(kept) = disk.versions(subject) {
+                    tracing::warn!(
+                        subject,
+                        "going on with what was kept in registry.cache_dir: {message}"
+                    );
+                    return Ok(kept);
+                }
+            }
+            Err(_) => {}
         }
+        asked
     }
 
-    /// The version under which a subject already has this schema.
+    /// The version under which a subject already has this schema; without its rules, which this question does not tell.
     pub async fn find(
         &self,
         subject: &str,
         text: &str,
         references: &[Reference],
     ) -> Result<Option<Version>, RegistryError> {
-        let path = encoded(subject)?;
         let body = schema_body(text, references);
-        let call = SrCall::PostForVersion(&path, &body);
+        let asked = self.ask_find(subject, text, references, &body).await;
+        self.or_kept(Question::Find(subject, &body), asked)
+    }
+
+    async fn ask_find(
+        &self,
+        subject: &str,
+        text: &str,
+        references: &[Reference],
+        body: &str,
+    ) -> Result<Option<Version>, RegistryError> {
+        let path = encoded(subject)?;
+        let call = SrCall::PostForVersion(&path, body);
         let found = match perform_sr_call(&self.inner.settings, call).await {
             Ok(found) => found,
             Err(error) => {
@@ -337,6 +469,8 @@ impl RegistryClient {
             version,
             id,
             fetched,
+            rule_set: None,
+            metadata: None,
         }))
     }
 
@@ -476,6 +610,37 @@ impl RegistryClient {
             .await
             .map(drop)
             .map_err(|failure| self.explain(failure, Asked::Nothing))
+    }
+
+    /// Keeps an answer, forgets what does not exist, and takes what was kept where the registry could not be asked.
+    fn or_kept(
+        &self,
+        question: Question<'_>,
+        asked: Result<Option<Version>, RegistryError>,
+    ) -> Result<Option<Version>, RegistryError> {
+        let Some(disk) = &self.inner.disk else {
+            return asked;
+        };
+        match &asked {
+            Ok(Some(found)) => disk.keep_version(question, found),
+            Ok(None)
+            | Err(RegistryError::NoSuchSubject(_) | RegistryError::NoSuchVersion { .. }) => {
+                disk.forget(question);
+            }
+            Err(RegistryError::Unavailable { message, .. }) => {
+                if let Some(kept) = disk.version(question) {
+                    tracing::warn!(
+                        subject = kept.subject,
+                        version = kept.version,
+                        id = kept.id,
+                        "going on with what was kept in registry.cache_dir: {message}"
+                    );
+                    return Ok(Some(kept));
+                }
+            }
+            Err(_) => {}
+        }
+        asked
     }
 
     async fn complete(&self, schema: RegisteredSchema) -> Result<Fetched, RegistryError> {
@@ -649,6 +814,7 @@ mod tests {
             url: url.to_owned(),
             auth,
             tls: RegistryTls::default(),
+            cache_dir: None,
             timeout: Duration::from_secs(1),
         }
     }

@@ -5,8 +5,18 @@
 //! below an empty or null array or map there is nothing to check. Paths are those of [`crate::expr::path`]; an
 //! element is named by its index (`items[2].price`), an entry of a map by its position (`attributes[0]`), because its
 //! key is payload.
+//!
+//! Rules come from the rules file ([`Rules::compile`]) and from a registry's rule set ([`Rules::of_subject`], under
+//! Confluent's profile: `message` is the record, `guard ; condition`, nulls at run time). Both are the same rules from
+//! then on.
 
 mod compile;
+mod fields;
+mod set;
+mod tags;
+
+pub use self::set::{Side, Subject};
+pub use self::tags::Tags;
 
 use super::path::Trail;
 use super::schema::Schema;
@@ -16,6 +26,7 @@ use crate::config::model::{OnFail, Placed, RulesFile};
 use crate::error::{Reason, RecordError};
 use crate::expr::Expr;
 use crate::expr::path::{Path, Segment};
+use crate::expr::variables::Variables;
 use num_bigint::BigInt;
 use regex::Regex;
 use std::fmt;
@@ -24,11 +35,27 @@ use std::fmt;
 #[derive(Debug, Default)]
 pub struct Rules {
     rules: Vec<Compiled>,
+    listed: Vec<Listed>,
+}
+
+/// A rule for people: where it comes from and what it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub rule: String,
+    /// The rules file, or `subject@version`.
+    pub origin: String,
+    /// What it checks.
+    pub checks: String,
+    /// What becomes of a record that fails it, or why it is not run.
+    pub does: String,
 }
 
 #[derive(Debug)]
 struct Compiled {
     name: String,
+    /// Subject and version, for a rule of the registry.
+    origin: Option<String>,
     on_fail: OnFail,
     test: Test,
 }
@@ -36,7 +63,17 @@ struct Compiled {
 #[derive(Debug)]
 enum Test {
     Expr(Expr),
-    Field { path: Path, test: FieldTest },
+    /// A rule of the registry on the record.
+    Message {
+        guard: Option<Expr>,
+        expr: Expr,
+    },
+    /// A rule of the registry on fields.
+    Fields(Vec<fields::Target>),
+    Field {
+        path: Path,
+        test: FieldTest,
+    },
 }
 
 /// A constraint, for the type of its field.
@@ -98,9 +135,18 @@ impl Rules {
     pub fn compile(file: &RulesFile, schema: &Schema) -> Result<Rules, Vec<Fault>> {
         let mut faults = Vec::new();
         let mut rules = Vec::with_capacity(file.rules.len());
+        let mut listed = Vec::with_capacity(file.rules.len());
         for rule in &file.rules {
             match compile::compile(rule, schema) {
-                Ok(compiled) => rules.push(compiled),
+                Ok(compiled) => {
+                    listed.push(Listed {
+                        rule: compiled.name.clone(),
+                        origin: rule.name.place.file.clone(),
+                        checks: compiled.test.to_string(),
+                        does: does(compiled.on_fail).to_owned(),
+                    });
+                    rules.push(compiled);
+                }
                 Err(found) => faults.extend(found),
             }
         }
@@ -114,9 +160,92 @@ impl Rules {
             }
         }
         match faults.is_empty() {
-            true => Ok(Rules { rules }),
+            true => Ok(Rules { rules, listed }),
             false => Err(faults),
         }
+    }
+
+    /// Compiles the rules of a registry's rule set that are run on this side. One that cannot be understood is a
+    /// fault that names it.
+    pub fn of_subject(
+        rule_set: &serde_json::Value,
+        subject: &Subject,
+        side: Side,
+        schema: &Schema,
+        tags: &Tags,
+    ) -> Result<Rules, Vec<Fault>> {
+        let set = set::read(rule_set, subject, side)?;
+        let mut faults = Vec::new();
+        let mut out = Rules::default();
+        let origin = subject.text();
+        for rule in &set.rules {
+            let test = match &rule.kind {
+                set::SetKind::Message => {
+                    // `value` is the record too, for it is the value that the rule is about.
+                    let variables = Variables::new(schema, schema.root, &["message", "value"]);
+                    confluent(rule, subject, &variables)
+                        .map(|(guard, expr)| Test::Message { guard, expr })
+                }
+                set::SetKind::Fields(wanted) => {
+                    fields::compile(rule, wanted, subject, schema, tags).map(Test::Fields)
+                }
+            };
+            let test = match test {
+                Ok(test) => test,
+                Err(found) => {
+                    faults.extend(found);
+                    continue;
+                }
+            };
+            let about = match &test {
+                Test::Fields(targets) if targets.is_empty() => " on no field".to_owned(),
+                Test::Fields(targets) => {
+                    let paths: Vec<_> = targets.iter().map(|target| target.path.as_str()).collect();
+                    format!(" on {}", paths.join(", "))
+                }
+                _ => String::new(),
+            };
+            let dlq = rule
+                .dlq
+                .as_ref()
+                .filter(|_| rule.on_fail == OnFail::DeadLetter);
+            let dlq = dlq.map_or_else(String::new, |topic| format!(" (not to {topic})"));
+            out.listed.push(Listed {
+                rule: rule.name.clone(),
+                origin: origin.clone(),
+                checks: format!("{} `{}`{about}", rule.mode, rule.text),
+                does: format!("{}{dlq}", does(rule.on_fail)),
+            });
+            out.rules.push(Compiled {
+                name: rule.name.clone(),
+                origin: Some(origin.clone()),
+                on_fail: rule.on_fail,
+                test,
+            });
+        }
+        out.listed.extend(set.idle.into_iter().map(|idle| Listed {
+            rule: idle.name,
+            origin: origin.clone(),
+            checks: idle.mode,
+            does: format!("not run: {}", idle.why),
+        }));
+        match faults.is_empty() {
+            true => Ok(out),
+            false => Err(faults),
+        }
+    }
+
+    /// These rules, then those.
+    #[must_use]
+    pub fn and(mut self, more: Rules) -> Rules {
+        self.rules.extend(more.rules);
+        self.listed.extend(more.listed);
+        self
+    }
+
+    /// The rules for people, those that are not run included.
+    pub fn listed(&self) -> &[Listed] {
+        &self.listed
     }
 
     /// Whether there is nothing to check.
@@ -137,23 +266,83 @@ impl Rules {
     }
 }
 
+/// What becomes of a record that fails.
+fn does(on_fail: OnFail) -> &'static str {
+    match on_fail {
+        OnFail::DeadLetter => "dead letter",
+        OnFail::Warn => "warn",
+    }
+}
+
+/// Guard and condition of a registry's rule.
+fn confluent(
+    rule: &set::SetRule,
+    subject: &Subject,
+    variables: &Variables,
+) -> Result<(Option<Expr>, Expr), Vec<Fault>> {
+    let compile = |text: &Placed<String>| {
+        Expr::compile_over(text, variables).map_err(|faults| {
+            let named = faults.into_iter().map(|fault| Fault {
+                message: subject.fault(&rule.name, &fault.message).message,
+                ..fault
+            });
+            named.collect::<Vec<_>>()
+        })
+    };
+    let guard = rule.guard.as_ref().map(compile).transpose()?;
+    Ok((guard, compile(&rule.expr)?))
+}
+
+/// What is wrong with what a registry's rule is evaluated on, if anything. A guard that is an error is a guard that
+/// does not hold, as with Confluent's clients; a condition that is an error has failed.
+fn judge(guard: Option<&Expr>, expr: &Expr, value: &Value) -> Option<String> {
+    if let Some(guard) = guard
+        && !matches!(guard.eval_bool(value), Ok(true))
+    {
+        return None;
+    }
+    match expr.eval_bool(value) {
+        Ok(true) => None,
+        Ok(false) => Some(format!("`{}` is false", expr.text())),
+        Err(error) => Some(format!("`{}` fails: {}", expr.text(), error.message)),
+    }
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Test::Expr(expr) | Test::Message { expr, .. } => write!(f, "`{}`", expr.text()),
+            Test::Field { path, test } => write!(f, "{} {test}", path.text),
+            Test::Fields(_) => f.write_str("fields"),
+        }
+    }
+}
+
 impl Compiled {
     fn violation(&self, event: &Value) -> Option<RecordError> {
         let fail = |what: &str, path: &str| {
-            let message = format!("rule {}: {what}", self.name);
+            let message = match &self.origin {
+                Some(origin) => format!("rule {} of {origin}: {what}", self.name),
+                None => format!("rule {}: {what}", self.name),
+            };
             RecordError::new(Reason::RuleViolation, message).at(path)
         };
+        let only = |expr: &Expr| match expr.fields() {
+            [only] => only.clone(),
+            _ => String::new(),
+        };
         match &self.test {
-            Test::Expr(expr) => {
-                let field = match expr.fields() {
-                    [only] => only.as_str(),
-                    _ => "",
-                };
-                match expr.eval_bool(event) {
-                    Ok(true) => None,
-                    Ok(false) => Some(fail(&format!("`{}` is false", expr.text()), field)),
-                    Err(error) => Some(fail(&error.message, &error.path)),
-                }
+            Test::Expr(expr) => match expr.eval_bool(event) {
+                Ok(true) => None,
+                Ok(false) => Some(fail(&format!("`{}` is false", expr.text()), &only(expr))),
+                Err(error) => Some(fail(&error.message, &error.path)),
+            },
+            Test::Message { guard, expr } => {
+                judge(guard.as_ref(), expr, event).map(|wrong| fail(&wrong, &only(expr)))
+            }
+            Test::Fields(targets) => {
+                let wrong = targets.iter().find_map(|target| target.violation(event));
+                wrong.map(|wrong| fail(&wrong.message, &wrong.path))
             }
             Test::Field { path, test } => {
                 let mut trail = Trail::default();

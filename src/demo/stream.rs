@@ -65,6 +65,7 @@ impl Stream {
             url: registry.to_owned(),
             auth: RegistryAuth::None,
             tls: Default::default(),
+            cache_dir: None,
             timeout: Duration::from_secs(5),
         })?;
         // The demo's registry reviews nothing: this is how a careless producer gets schema 3 through.

@@ -140,6 +140,7 @@ impl EmbeddedRegistry {
             url: self.url(),
             auth: self.options.auth.clone(),
             tls: RegistryTls::default(),
+            cache_dir: None,
             timeout: Duration::from_secs(5),
         }
     }

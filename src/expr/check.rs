@@ -11,6 +11,7 @@ use super::number::Decimal;
 use super::path;
 use super::source::Source;
 use super::types::{Base, Type};
+use super::variables::Variables;
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
 use crate::contract::schema::Schema;
@@ -40,6 +41,12 @@ pub(super) enum Ir {
     /// `int` as `long`.
     Widen(Box<Ir>),
     Call(Function, Vec<Ir>, /* path for errors */ String),
+    /// What is an error when it is null, with its words.
+    Present(Box<Ir>, String),
+    /// What lies below a record, which is an error when that is null.
+    Below(Vec<usize>, Box<Ir>, String),
+    /// `&&` (true) or `||`, where an error on one side counts only if the other does not decide.
+    Absorbing(bool, Box<(Ir, Ir)>),
 }
 
 /// A comparison operator.
@@ -116,6 +123,8 @@ struct Checker<'a> {
     fields: Vec<String>,
     faults: Vec<Fault>,
     depth: usize,
+    /// Fields are below variables, and nulls are met at run time.
+    run_time: bool,
 }
 
 /// Bound on operators inside one another, so that neither checking nor evaluating can exhaust a stack. `&&` and `||`
@@ -123,14 +132,34 @@ struct Checker<'a> {
 const MAX_DEPTH: usize = 48;
 
 pub(super) fn compile(text: &Placed<String>, schema: &Schema) -> Result<Checked, Vec<Fault>> {
+    compile_in(text, schema, None)
+}
+
+/// The same over variables.
+pub(super) fn compile_over(
+    text: &Placed<String>,
+    variables: &Variables,
+) -> Result<Checked, Vec<Fault>> {
+    compile_in(text, &variables.schema, Some(variables))
+}
+
+fn compile_in(
+    text: &Placed<String>,
+    schema: &Schema,
+    variables: Option<&Variables>,
+) -> Result<Checked, Vec<Fault>> {
     let source = Source::parse(text)?;
-    let root = source.root().clone();
+    let mut root = source.root().clone();
+    if let Some(variables) = variables {
+        variables.fill_in(&mut root);
+    }
     let mut checker = Checker {
         source,
         schema,
         fields: Vec::new(),
         faults: Vec::new(),
         depth: 0,
+        run_time: variables.is_some(),
     };
     match checker.check(&root, &Known::new()) {
         Some(typed) if checker.faults.is_empty() => Ok(Checked {

@@ -60,6 +60,22 @@ pub(super) fn eval<'a>(ir: &'a Ir, event: &'a Value) -> Result<Cow<'a, Value>, R
             Cow::Owned(Value::Int(int)) => Cow::Owned(Value::Long(i64::from(int))),
             other => other,
         }),
+        Ir::Present(operand, message) => match eval(operand, event)? {
+            value if value.is_null() => Err(RecordError::new(Reason::TransformFailed, message)),
+            value => Ok(value),
+        },
+        Ir::Below(above, operand, message) => match field(event, above).is_null() {
+            true => Err(RecordError::new(Reason::TransformFailed, message)),
+            false => eval(operand, event),
+        },
+        Ir::Absorbing(and, operands) => boolean(match truth(&operands.0, event) {
+            Ok(left) if left != *and => left,
+            Ok(_) => truth(&operands.1, event)?,
+            Err(error) => match truth(&operands.1, event) {
+                Ok(right) if right != *and => right,
+                _ => return Err(error),
+            },
+        }),
         Ir::Call(function, args, path) => {
             let args = args
                 .iter()

@@ -36,6 +36,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod types;
+pub(crate) mod variables;
 
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
@@ -44,6 +45,7 @@ use crate::contract::value::Value;
 use crate::error::{Reason, RecordError};
 use check::Ir;
 use types::{Base, Type};
+use variables::Variables;
 
 /// A compiled expression. Belongs to the schema it was compiled against.
 #[derive(Debug, Clone)]
@@ -80,6 +82,31 @@ impl Expr {
             Base::Boolean => fault.hint("compare it: `… == true` behind a check for null"),
             _ => fault.hint("compare it with something: `… == …`, `… != null`"),
         }])
+    }
+
+    /// A condition over variables, which is evaluated on what they stand for; nulls are errors at run time. See
+    /// [`variables`].
+    pub(crate) fn compile_over(
+        text: &Placed<String>,
+        variables: &Variables,
+    ) -> Result<Expr, Vec<Fault>> {
+        let checked = check::compile_over(text, variables)?;
+        let written = text.value.trim().to_owned();
+        if checked.ty.base != Base::Boolean {
+            let what = checked.ty.describe(&variables.schema);
+            let message = format!("a condition must be true or false; this is {what}");
+            return Err(vec![Fault::new(&text.place, written, message)]);
+        }
+        let ir = match checked.ty.nullable {
+            true => Ir::Present(Box::new(checked.ir), format!("`{written}` is null")),
+            false => checked.ir,
+        };
+        Ok(Expr {
+            ir,
+            ty: Type::exactly(Base::Boolean),
+            fields: checked.fields,
+            text: written,
+        })
     }
 
     /// The type of the result.

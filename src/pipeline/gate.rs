@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
+use super::plans::weight;
 use crate::alert::{Alert, Alerts};
 use crate::config::model::{Drift, DriftAction};
 use crate::contract::compat;
@@ -15,8 +16,9 @@ use crate::contract::drift::{self, Finding, Verdict};
 use crate::contract::schema::Schema;
 use crate::metrics::Metrics;
 
-/// Verdicts kept; more distinct schemas than that are judged, and told, again.
+/// Verdicts kept, and the bytes that they may take; more distinct schemas than that are judged, and told, again.
 const VERDICTS: usize = 20_000;
+const VERDICT_BYTES: usize = 16 * 1024 * 1024;
 
 /// A writer schema was met for the first time on a topic.
 #[derive(Debug, Clone)]
@@ -120,6 +122,8 @@ pub struct Gate {
 #[derive(Default)]
 struct State {
     verdicts: HashMap<(String, u32), Arc<Verdict>>,
+    /// What they take.
+    bytes: usize,
     /// The schema that was met last on each topic.
     last: HashMap<String, (u32, Arc<Schema>)>,
 }
@@ -148,6 +152,13 @@ impl Gate {
     /// Whether the subjects of an id are of interest.
     pub fn asks_subjects(&self) -> bool {
         self.policy.unknown_subject != DriftAction::Allow
+    }
+
+    /// Forgets every verdict, because ids have come to mean other schemas.
+    pub fn forget(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.verdicts.clear();
+        state.bytes = 0;
     }
 
     /// The verdict on a writer schema.
@@ -189,9 +200,12 @@ impl Gate {
                 subjects,
             });
         }
-        if state.verdicts.len() >= VERDICTS {
+        let weight = weight(&verdict) + 2 * topic.len();
+        if state.verdicts.len() >= VERDICTS || state.bytes + weight > VERDICT_BYTES {
             state.verdicts.clear();
+            state.bytes = 0;
         }
+        state.bytes += weight;
         state.verdicts.insert(key, Arc::clone(&verdict));
         verdict
     }

@@ -1,5 +1,6 @@
-//! The one file that names the stages in order: framing, writer schema, contract, rules, transform, encoding. Input: a
-//! record. Output: a [`Verdict`]. Knows nothing of offsets, acknowledgements or retries.
+//! The one file that names the stages in order: the key; framing, writer schema, contract, the steps before the rules,
+//! rules, transform, the sink's rules, encoding. Input: a record. Output: a [`Verdict`]. Knows nothing of offsets,
+//! acknowledgements or retries.
 
 mod gate;
 mod plans;
@@ -67,6 +68,10 @@ pub struct Compiled {
     pub stamp: Stamp,
     /// The contract's reader schema.
     pub contract: Arc<Schema>,
+    /// What keys are held to.
+    pub key: Option<Key>,
+    /// The steps before the rules.
+    pub prepare: Transform,
     /// The contract's rules.
     pub rules: Rules,
     /// The steps.
@@ -75,8 +80,21 @@ pub struct Compiled {
     pub sink: Arc<Schema>,
     /// From the last step's type to the sink's schema.
     pub to_sink: Resolution,
+    /// What outputs are held to beyond the sink's schema.
+    pub output_rules: Rules,
     /// Registry id of the sink's schema.
     pub sink_id: u32,
+}
+
+/// What the contract says of keys.
+#[derive(Debug)]
+pub struct Key {
+    /// The reader schema.
+    pub schema: Arc<Schema>,
+    /// Its rules.
+    pub rules: Rules,
+    /// Whether there must be one.
+    pub required: bool,
 }
 
 /// A worker's stages: the compiled pipeline and the worker's own plans.
@@ -87,6 +105,9 @@ pub struct Stages {
     runtime: tokio::runtime::Handle,
     gate: Arc<Gate>,
     plans: Plans,
+    key_plans: Plans,
+    /// Of [`SchemaCache::replaced`], as the plans know it.
+    replaced: u64,
     limits: Limits,
     scratch: Scratch,
 }
@@ -102,11 +123,13 @@ impl Stages {
     ) -> Self {
         Stages {
             compiled,
-            schemas,
             lookups,
             runtime,
             gate,
+            replaced: schemas.replaced(),
+            schemas,
             plans: Plans::new(plans::BUDGET),
+            key_plans: Plans::new(plans::KEY_BUDGET),
             limits: Limits::default(),
             scratch: Scratch::default(),
         }
@@ -130,26 +153,99 @@ impl Stages {
         record: &Record<'_>,
         metrics: Option<&PartitionMetrics>,
     ) -> Verdict {
+        let mut warned = |rule: &str| {
+            if let Some(metrics) = metrics {
+                metrics.rule_warned(rule);
+            }
+        };
+        if let Err(error) = self.check_key(record, metrics, &mut warned) {
+            return Verdict::Failed(error);
+        }
         let Some(value) = record.value else {
             return Verdict::Emit(None);
         };
-        match self
-            .check(source, value, record, metrics)
-            .and_then(|event| self.compiled.transform.run(event))
-        {
-            Ok(progress) => self.proceed(progress),
+        let event = match self.check(source, value, record, metrics, &mut warned) {
+            Ok(Some(event)) => event,
+            Ok(None) => return Verdict::Filtered,
+            Err(error) => return Verdict::Failed(error),
+        };
+        match self.compiled.transform.run(event) {
+            Ok(progress) => self.proceed(progress, &mut warned),
             Err(error) => Verdict::Failed(error),
         }
     }
 
-    /// The contract: framing, the plan of the writer schema, rules.
+    /// What the contract says of the key. Its bytes are only looked at: they are emitted as they are, since another
+    /// frame would be another key to the partitioner and to compaction.
+    fn check_key(
+        &mut self,
+        record: &Record<'_>,
+        metrics: Option<&PartitionMetrics>,
+        warned: &mut dyn FnMut(&str),
+    ) -> Result<(), RecordError> {
+        let Some(required) = self.compiled.key.as_ref().map(|key| key.required) else {
+            return Ok(());
+        };
+        let of_key = |mut error: RecordError| {
+            error.path = match error.path.as_str() {
+                "" => "key".to_owned(),
+                path => format!("key.{path}"),
+            };
+            error
+        };
+        let Some(key) = record.key else {
+            if !required {
+                return Ok(());
+            }
+            let text = "the record has no key, and the contract requires one";
+            return Err(of_key(RecordError::new(Reason::RuleViolation, text)));
+        };
+        let (id, payload) = wire::read_key(key, &record.headers).map_err(of_key)?;
+        let plan = self.key_plan(id, metrics).map_err(of_key)?;
+        let framing = key.len() - payload.len();
+        let view = plan
+            .run(payload, &self.limits, &mut self.scratch)
+            .map_err(|mut error| {
+                error.byte_offset = error.byte_offset.map(|offset| offset + framing);
+                of_key(error.with_schema(id))
+            })?;
+        if let Some(contract) = &self.compiled.key
+            && !contract.rules.is_empty()
+        {
+            let key = decode(&contract.schema, view.bytes, &self.limits).map_err(of_key)?;
+            let checked = contract.rules.check(&key, warned);
+            checked.map_err(|error| of_key(error.with_schema(id)))?;
+        }
+        Ok(())
+    }
+
+    fn key_plan(
+        &mut self,
+        id: u32,
+        metrics: Option<&PartitionMetrics>,
+    ) -> Result<Arc<Plan>, RecordError> {
+        if let Some(entry) = self.key_plans.get(id) {
+            return entry.plan.clone();
+        }
+        let contract = self.compiled.key.as_ref().expect("keys have a contract");
+        let entry = self.compile(id, &contract.schema)?;
+        let plan = entry.plan.clone();
+        self.key_plans.insert(id, entry);
+        if let Some(metrics) = metrics {
+            metrics.plan_evictions(self.key_plans.take_evictions());
+        }
+        plan
+    }
+
+    /// The contract: framing, the plan of the writer schema, the steps before the rules, rules. `None` is filtered.
     fn check(
         &mut self,
         source: &str,
         value: &[u8],
         record: &Record<'_>,
         metrics: Option<&PartitionMetrics>,
-    ) -> Result<Value, RecordError> {
+        warned: &mut dyn FnMut(&str),
+    ) -> Result<Option<Value>, RecordError> {
         let (id, payload) = wire::read(value, &record.headers)?;
         if let Some(metrics) = metrics {
             metrics.schema(id);
@@ -163,16 +259,15 @@ impl Stages {
                 error.with_schema(id)
             })?;
         let event = decode(&self.compiled.contract, view.bytes, &self.limits)?;
-        let mut warn = |rule: &str| {
-            if let Some(metrics) = metrics {
-                metrics.rule_warned(rule);
-            }
+        let event = match self.compiled.prepare.run(event) {
+            Ok(Progress::Done(event)) => event,
+            Ok(Progress::Filtered) => return Ok(None),
+            Ok(Progress::Lookup(_)) => unreachable!("no lookup is configured before the rules"),
+            Err(error) => return Err(error.with_schema(id)),
         };
-        self.compiled
-            .rules
-            .check(&event, &mut warn)
-            .map_err(|error| error.with_schema(id))?;
-        Ok(event)
+        let checked = self.compiled.rules.check(&event, warned);
+        checked.map_err(|error| error.with_schema(id))?;
+        Ok(Some(event))
     }
 
     /// The plan of a writer schema, if the gate lets it through.
@@ -182,25 +277,30 @@ impl Stages {
         id: u32,
         metrics: Option<&PartitionMetrics>,
     ) -> Result<Arc<Plan>, RecordError> {
+        let replaced = self.schemas.replaced();
+        if self.replaced != replaced {
+            // A schema from `registry.cache_dir` was not what the registry has.
+            self.replaced = replaced;
+            self.plans = Plans::new(plans::BUDGET);
+            self.key_plans = Plans::new(plans::KEY_BUDGET);
+            self.gate.forget();
+        }
         if self.plans.get(id).is_none() {
-            let entry = self.compile(id)?;
+            let mut entry = self.compile(id, &self.compiled.contract)?;
+            // Before it is kept, so that the verdict counts to what it takes.
+            judge(&self.gate, &self.compiled.contract, source, id, &mut entry);
             self.plans.insert(id, entry);
             if let Some(metrics) = metrics {
                 metrics.plan_evictions(self.plans.take_evictions());
             }
         }
         let entry = self.plans.get(id).expect("it was put there just now");
+        if !entry.verdicts.iter().any(|(topic, _)| topic == source) {
+            judge(&self.gate, &self.compiled.contract, source, id, entry);
+        }
         let known = entry.verdicts.iter().find(|(topic, _)| topic == source);
-        let verdict = match (known, &entry.writer) {
-            (Some((_, verdict)), _) => verdict,
-            (None, Some(writer)) => {
-                let subjects = entry.subjects.as_deref();
-                let contract = &self.compiled.contract;
-                let verdict = self.gate.judge(source, id, contract, writer, subjects);
-                entry.verdicts.push((source.to_owned(), verdict));
-                &entry.verdicts.last().expect("it was pushed just now").1
-            }
-            (None, None) => return entry.plan.clone(),
+        let Some((_, verdict)) = known else {
+            return entry.plan.clone();
         };
         match verdict.action {
             DriftAction::Allow | DriftAction::Warn => entry.plan.clone(),
@@ -210,7 +310,7 @@ impl Stages {
     }
 
     /// Makes the plan of a writer schema. An error is one of the registry; a schema that cannot be read is an entry.
-    fn compile(&self, id: u32) -> Result<Entry, RecordError> {
+    fn compile(&self, id: u32, contract: &Schema) -> Result<Entry, RecordError> {
         let answer = match self.schemas.get(id) {
             Answer::Pending => self.schemas.wait(id, FETCH_WAIT),
             answer => answer,
@@ -240,7 +340,7 @@ impl Stages {
         };
         let writer = parse(&fetched).map(Arc::new);
         let plan = match &writer {
-            Ok(writer) => Plan::compile_shared(Arc::clone(writer), &self.compiled.contract, &[]),
+            Ok(writer) => Plan::compile_shared(Arc::clone(writer), contract, &[]),
             Err(error) => Err(error.clone()),
         };
         let plan = plan.map(Arc::new).map_err(|error| error.with_schema(id));
@@ -260,23 +360,24 @@ impl Stages {
         })
     }
 
-    fn proceed(&self, progress: Progress) -> Verdict {
+    fn proceed(&self, progress: Progress, warned: &mut dyn FnMut(&str)) -> Verdict {
         match progress {
             Progress::Filtered => Verdict::Filtered,
             Progress::Lookup(pending) => Verdict::LookUp(Box::new(pending)),
-            Progress::Done(event) => match self.encode(event) {
+            Progress::Done(event) => match self.encode(event, warned) {
                 Ok(value) => Verdict::Emit(Some(value)),
                 Err(error) => Verdict::Failed(error),
             },
         }
     }
 
-    fn encode(&self, event: Value) -> Result<Vec<u8>, RecordError> {
+    fn encode(&self, event: Value, warned: &mut dyn FnMut(&str)) -> Result<Vec<u8>, RecordError> {
         let encode_failed = |error: RecordError| RecordError {
             reason: Reason::EncodeFailed,
             ..error
         };
         let value = self.compiled.to_sink.apply(event).map_err(encode_failed)?;
+        self.compiled.output_rules.check(&value, warned)?;
         let mut out = Vec::with_capacity(256);
         wire::write_header(self.compiled.sink_id, &mut out);
         encode(&self.compiled.sink, &value, &mut out).map_err(encode_failed)?;
@@ -284,8 +385,8 @@ impl Stages {
     }
 
     /// Asks every lookup that the batch waits for, several at once, and runs the records on to their verdicts, which
-    /// stay in the order of the batch.
-    pub fn look_up<T>(&self, work: &mut [Work<T>]) {
+    /// stay in the order of the batch. `warned` is told of rules that only warn, with the record's tag.
+    pub fn look_up<T>(&self, work: &mut [Work<T>], warned: &mut dyn FnMut(&T, &str)) {
         loop {
             let waiting: Vec<(usize, usize, String)> = work
                 .iter()
@@ -305,8 +406,9 @@ impl Stages {
                 };
                 let resumed =
                     answer.and_then(|value| self.compiled.transform.resume(pending, value));
-                work[index].verdict = match resumed {
-                    Ok(progress) => self.proceed(progress),
+                let Work { tag, verdict } = &mut work[index];
+                *verdict = match resumed {
+                    Ok(progress) => self.proceed(progress, &mut |rule| warned(tag, rule)),
                     Err(error) => Verdict::Failed(error),
                 };
             }
@@ -347,6 +449,14 @@ impl Stages {
                 .collect()
                 .await
         })
+    }
+}
+
+/// Adds the gate's verdict to what is known of a writer schema, if there is one to judge.
+fn judge(gate: &Gate, contract: &Schema, source: &str, id: u32, entry: &mut Entry) {
+    if let Some(writer) = &entry.writer {
+        let verdict = gate.judge(source, id, contract, writer, entry.subjects.as_deref());
+        entry.verdicts.push((source.to_owned(), verdict));
     }
 }
 

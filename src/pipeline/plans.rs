@@ -10,6 +10,8 @@ use crate::error::RecordError;
 
 /// What the plans of one worker may take, in bytes.
 pub(super) const BUDGET: usize = 32 * 1024 * 1024;
+/// The same for the plans of keys, whose schemas are small.
+pub(super) const KEY_BUDGET: usize = 4 * 1024 * 1024;
 
 /// What is known of a writer schema.
 #[derive(Debug, Clone)]
@@ -95,14 +97,37 @@ impl Entry {
         let plan = self.plan.as_ref().map_or(512, |plan| plan.size());
         let writer = self.writer.as_ref().map_or(0, |writer| writer.size());
         let subjects = self.subjects.iter().flat_map(|all| all.iter());
-        plan + writer + subjects.map(String::len).sum::<usize>() + 512
+        let verdicts = self
+            .verdicts
+            .iter()
+            .map(|(topic, verdict)| topic.len() + weight(verdict));
+        let names = subjects.map(String::len).sum::<usize>();
+        plan + writer + names + verdicts.sum::<usize>() + 512
     }
+}
+
+/// Bytes that a verdict takes, roughly: a schema of many fields may differ in all of them.
+pub(super) fn weight(verdict: &Verdict) -> usize {
+    let findings = verdict.findings.iter();
+    let texts = findings.map(|finding| finding.path.len() + finding.what.len() + 96);
+    texts.sum::<usize>() + 128
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::DriftAction;
+    use crate::contract::drift::Finding;
     use crate::error::Reason;
+
+    fn finding(id: u32) -> Finding {
+        Finding {
+            class: "added_optional",
+            path: format!("a.field.of.schema.{id}"),
+            what: "a field that the contract does not have".to_owned(),
+            action: DriftAction::Allow,
+        }
+    }
 
     fn entry() -> Entry {
         Entry {
@@ -111,6 +136,50 @@ mod tests {
             subjects: None,
             verdicts: Vec::new(),
         }
+    }
+
+    /// A topic where each record has an id of its own: what is held stays below what the README states.
+    #[test]
+    fn ten_thousand_ids_stay_within_the_budget() {
+        let text = |number: usize| {
+            let fields: Vec<String> = (0..50)
+                .map(|field| {
+                    format!(
+                        r#"{{"name":"field_{field}","type":["null","string"],"default":null,"doc":"number {number}"}}"#
+                    )
+                })
+                .collect();
+            let fields = fields.join(",");
+            format!(r#"{{"type":"record","name":"shop.Order","fields":[{fields}]}}"#)
+        };
+        let contract = Schema::parse(&text(0), &[]).expect("a schema");
+        let mut evictions = 0;
+        let mut plans = Plans::new(BUDGET);
+        let counted = allocation_counter::measure(|| {
+            for id in 1..=10_000 {
+                let writer = Arc::new(Schema::parse(&text(id as usize), &[]).expect("a schema"));
+                let plan = Plan::compile_shared(Arc::clone(&writer), &contract, &[]);
+                let verdict = Arc::new(Verdict {
+                    action: DriftAction::Allow,
+                    findings: vec![finding(id); 50],
+                });
+                let entry = Entry {
+                    plan: plan.map(Arc::new),
+                    writer: Some(writer),
+                    subjects: Some(vec!["orders-value".to_owned()].into()),
+                    verdicts: vec![("orders".to_owned(), verdict)],
+                };
+                plans.insert(id, entry);
+                evictions += plans.take_evictions();
+            }
+        });
+        let held = usize::try_from(counted.bytes_current).expect("something is held");
+        let count = plans.entries.len();
+        assert!(held <= BUDGET, "{held} bytes for {count} plans");
+        // Not empty by mistake either, and what is gone was counted.
+        assert!(held > BUDGET / 4, "{held} bytes for {count} plans");
+        assert_eq!(count as u64 + evictions, 10_000);
+        assert!(plans.get(10_000).is_some() && plans.get(1).is_none());
     }
 
     #[test]

@@ -80,6 +80,10 @@ pub fn of_config(config: &Config) -> Vec<Target> {
                 ..Target::of_file(path)
             });
         }
+        let key = pipeline.contract.key.as_ref().map(|key| &key.schema);
+        if let Some(SchemaSource::File { path }) = key {
+            targets.push(Target::of_file(path));
+        }
         if let SchemaSource::File { path } = &pipeline.sink.schema {
             let subject = pipeline.sink.subject.clone();
             targets.push(Target {

@@ -10,6 +10,7 @@ mod convert;
 mod drop;
 mod filter;
 pub mod lookup;
+mod map_values;
 mod mask;
 mod rename;
 mod set;
@@ -35,6 +36,8 @@ pub struct Transform {
     input: Schema,
     steps: Vec<Compiled>,
     lookups: Vec<LookupSpec>,
+    /// Steps of the configuration's list that run before these.
+    before: usize,
 }
 
 #[derive(Debug)]
@@ -52,6 +55,7 @@ enum Action {
     Rename,
     Drop(drop::Drop),
     Cast(Vec<cast::Cast>),
+    MapValues(map_values::Table),
     /// Index into [`Transform::lookups`].
     Lookup(usize),
 }
@@ -99,6 +103,7 @@ impl Transform {
             input: input.clone(),
             steps: Vec::with_capacity(steps.len()),
             lookups: Vec::new(),
+            before: 0,
         };
         let mut current = input.clone();
         let mut faults = Vec::new();
@@ -126,6 +131,13 @@ impl Transform {
         }
     }
 
+    /// The same, whose first step is called by another number than 1: so many are in front of it.
+    #[must_use]
+    pub fn numbered_after(mut self, before: usize) -> Transform {
+        self.before = before;
+        self
+    }
+
     fn step(
         &mut self,
         step: &Step,
@@ -148,6 +160,9 @@ impl Transform {
             Step::Cast(entries) => {
                 cast::compile(entries, input, faults).named("cast", Action::Cast)
             }
+            Step::MapValues(config) => {
+                map_values::compile(config, input, faults).named("map_values", Action::MapValues)
+            }
             Step::Lookup(config) => {
                 let outcome = lookup::compile(config, input, schemas, faults);
                 outcome.named("lookup", |spec| {
@@ -167,7 +182,7 @@ impl Transform {
     pub fn types(&self) -> impl Iterator<Item = (String, &Schema)> {
         let steps = self.steps.iter().enumerate();
         std::iter::once(("contract".to_owned(), &self.input))
-            .chain(steps.map(|(index, step)| (step.name(index), &step.output)))
+            .chain(steps.map(|(index, step)| (step.name(self.before + index), &step.output)))
     }
 
     /// The lookups, in the order of their steps.
@@ -195,13 +210,13 @@ impl Transform {
         } = pending;
         self.lookups[lookup]
             .fill(&mut event, answer)
-            .map_err(|error| self.steps[step].explain(step, error))?;
+            .map_err(|error| self.steps[step].explain(self.before + step, error))?;
         self.run_from(step + 1, event)
     }
 
     fn run_from(&self, first: usize, mut event: Value) -> Result<Progress, RecordError> {
         for (index, step) in self.steps.iter().enumerate().skip(first) {
-            let explain = |error| step.explain(index, error);
+            let explain = |error| step.explain(self.before + index, error);
             match &step.action {
                 Action::Set(set) => set.apply(&mut event).map_err(explain)?,
                 Action::Filter(filter) => {
@@ -217,6 +232,7 @@ impl Transform {
                         cast.apply(&mut event).map_err(explain)?;
                     }
                 }
+                Action::MapValues(table) => table.apply(&mut event).map_err(explain)?,
                 Action::Lookup(lookup) => {
                     let url = self.lookups[*lookup].url(&event).map_err(explain)?;
                     return Ok(Progress::Lookup(PendingLookup {

@@ -37,7 +37,12 @@ impl Engine {
                 }
             }
         }
-        self.stages.look_up(&mut work);
+        let assignment = &self.assignment;
+        self.stages.look_up(&mut work, &mut |(_, taken), rule| {
+            if let Some(partition) = assignment.get(taken.slot) {
+                partition.metrics.rule_warned(rule);
+            }
+        });
         for Work {
             tag: (index, taken),
             verdict,

@@ -1,7 +1,7 @@
 //! The keys of `driftgate.yaml` outside its pipelines.
 
 use super::pipeline::PIPELINE;
-use super::{Key, Kind, TIMEOUT, key, later, secs};
+use super::{Key, Kind, TIMEOUT, key, secs};
 
 pub(crate) const ROOT: &[Key] = &[
     key("kafka", Kind::Map(KAFKA), "The cluster. Every pipeline reads from it and writes to it."),
@@ -78,10 +78,16 @@ const REGISTRY: &[Key] = &[
          asks again with backoff, and no record is blamed for it.",
     )
     .default("5s"),
-    later(
+    key(
         "cache_dir",
-        "Folder for the last known good schemas, so that a restart during an outage of the registry can go on.",
-    ),
+        Kind::Text,
+        "Folder for the last known good schemas, relative to this file, so that a restart while the registry is down \
+         still flows for the schema ids that were met before; ids that were not still pause their partition. Only this \
+         user can read it, it takes at most 128 MiB, and it has to outlive the process: a volume, in Kubernetes. What is \
+         kept stands in only for a registry that cannot be asked: what the registry says later wins, and \"unknown id\" \
+         is never answered from it.",
+    )
+    .default_note("none: a start waits for the registry"),
 ];
 
 const AUTH: &[Key] = &[

@@ -25,6 +25,8 @@ pub(crate) struct Key {
     pub(crate) kafka: Option<&'static str>,
     /// Not available yet: what it will do.
     pub(crate) later: bool,
+    /// Stands beside the one key of a [`Kind::OneOf`], and is not itself that one.
+    pub(crate) beside: bool,
 }
 
 /// What a value may be.
@@ -75,7 +77,7 @@ pub(crate) enum Kind {
     Properties,
     /// A mapping with these keys.
     Map(&'static [Key]),
-    /// A mapping with exactly one of these keys.
+    /// A mapping with exactly one of these keys, and with those that stand beside it.
     OneOf(&'static [Key]),
     /// A mapping with names of the user's own.
     Named {
@@ -126,6 +128,7 @@ pub(crate) const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Ke
         doc,
         kafka: None,
         later: false,
+        beside: false,
     }
 }
 
@@ -144,6 +147,11 @@ impl Key {
 
     pub(crate) const fn default_note(mut self, text: &'static str) -> Key {
         self.default_note = Some(text);
+        self
+    }
+
+    pub(crate) const fn beside(mut self) -> Key {
+        self.beside = true;
         self
     }
 

@@ -122,7 +122,8 @@ const CONTRACT: &[Key] = &[
     key(
         "rules",
         Kind::File,
-        "Rules file (`<subject>.rules.yaml`) that holds beyond types.",
+        "Rules file (`<subject>.rules.yaml`) that holds beyond types. The `ruleSet` that the registry keeps with the contract's \
+         subject and version holds as well, whether there is a file or not.",
     )
     .default_note("none"),
     key(
@@ -131,10 +132,38 @@ const CONTRACT: &[Key] = &[
         "What is done about a writer schema that is not as the contract was reviewed. Judged once for each schema id and \
          topic, on its first record, and told then: in the log, in `driftgate_drift_total`, and to `alerts`.",
     ),
-    later(
+    key(
         "key",
-        "A contract for the record's key, which until then is passed on byte for byte.",
+        Kind::Map(KEY),
+        "A contract for the record's key, held to a schema as the value is. Without one nothing is asked of keys. With one or \
+         without, the emitted key is the source's, byte for byte: written anew under another schema id it would go to another \
+         partition, and be another key to compaction.",
     ),
+];
+
+const KEY: &[Key] = &[
+    key(
+        "schema",
+        Kind::File,
+        "Reader schema of keys: an `.avsc` file. It may be of any type, `\"string\"` too. This or `subject`.",
+    ),
+    key(
+        "subject",
+        Kind::Text,
+        "Reader schema of keys: a subject of the registry. Fetched once, at start. This or `schema`.",
+    ),
+    key(
+        "at",
+        Kind::Version,
+        "Version of `subject`: a number, or `latest` at start.",
+    )
+    .default("latest"),
+    key(
+        "required",
+        Kind::Bool,
+        "Whether a record without a key is a dead letter, with the reason `rule_violation`. Off: such a record passes.",
+    )
+    .default("false"),
 ];
 
 const DRIFT: &[Key] = &[

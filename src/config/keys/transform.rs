@@ -54,6 +54,20 @@ pub(crate) const STEPS: &[Key] = &[
         Kind::Map(LOOKUP),
         "Asks an HTTP service and puts its JSON answer into a new field.",
     ),
+    key(
+        "map_values",
+        Kind::Map(MAP_VALUES),
+        "Replaces values by a table. The field, whatever it was, is a text afterwards: a number is looked up as it is written \
+         in decimal, an enum by its symbol. A null stays null.",
+    ),
+    key(
+        "before",
+        Kind::Choice(BEFORE),
+        "When the step beside it runs. Such steps are the first of the list; rules are then checked on what they leave, so \
+         that a value that can be put right is put right first. A `lookup` cannot.",
+    )
+    .default_note("after the rules")
+    .beside(),
     later("move", "Moves a field to another place in the event."),
     later("keep", "Leaves out every field but these."),
     later("default", "A value for a field that is null."),
@@ -61,10 +75,45 @@ pub(crate) const STEPS: &[Key] = &[
     later("nest", "Puts fields into a nested record."),
     later("explode", "One record for each element of an array."),
     later("route", "Another sink topic, by expression."),
-    later("map_values", "Replaces values by a table."),
     later("header", "Sets a header of the record."),
     later("key", "Sets the key of the record."),
     later("timestamp", "Sets the timestamp of the record."),
+];
+
+const BEFORE: &[Word] = &[word("rules", "between the contract's schema and its rules")];
+
+const MAP_VALUES: &[Key] = &[
+    key(
+        "field",
+        Kind::Expression,
+        "Path of the field: a text, whole number, boolean or enum, or a union of those.",
+    )
+    .required(),
+    key(
+        "values",
+        Kind::Named {
+            what: "value",
+            value: &Kind::Literal,
+            pipeline: false,
+        },
+        "The table, `value: text`. In a union, `3` stands for the number and for the text `3` alike.",
+    )
+    .required(),
+    key(
+        "otherwise",
+        Kind::Choice(OTHERWISE),
+        "What becomes of a value that the table lacks.",
+    )
+    .default("dead_letter"),
+];
+
+const OTHERWISE: &[Word] = &[
+    word(
+        "dead_letter",
+        "the record is a dead letter with reason `transform_failed`",
+    ),
+    word("keep", "it stays, as text"),
+    word("null", "the field is null, and nullable from then on"),
 ];
 
 const MASK: &[Key] = &[

@@ -290,6 +290,7 @@ mod tests {
             url: url.to_owned(),
             auth,
             tls: RegistryTls::default(),
+            cache_dir: None,
             timeout: Duration::from_secs(1),
         }
     }

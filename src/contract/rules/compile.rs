@@ -28,6 +28,7 @@ pub(super) fn compile(rule: &Rule, schema: &Schema) -> Result<Compiled, Vec<Faul
     };
     Ok(Compiled {
         name: rule.name.value.clone(),
+        origin: None,
         on_fail: rule.on_fail,
         test,
     })

@@ -304,3 +304,397 @@ fn documented_fields_must_exist() {
     assert_eq!(faults.len(), 2);
     assert_eq!(faults[1].hint.as_deref(), Some("did you mean `email`?"));
 }
+
+mod registered {
+    //! Rules of a registry.
+
+    use super::*;
+    use serde_json::{Value as Json, json};
+
+    fn subject() -> Subject {
+        Subject {
+            name: "orders-value".to_owned(),
+            version: 3,
+        }
+    }
+
+    fn set(rules: &Json) -> Json {
+        json!({ "domainRules": rules })
+    }
+
+    fn cel(expr: &str) -> Json {
+        json!([{"name": "the-rule", "kind": "CONDITION", "type": "CEL", "mode": "READ", "expr": expr}])
+    }
+
+    fn compiled(rules: &Json, side: Side, tags: &Tags) -> Result<Rules, Vec<Fault>> {
+        Rules::of_subject(&set(rules), &subject(), side, &schema(ORDER), tags)
+    }
+
+    fn verdict(rules: &Json, event: &Value) -> Option<String> {
+        let rules = compiled(rules, Side::Read, &Tags::default());
+        let rules = rules.unwrap_or_else(|faults| panic!("{faults:?}"));
+        let error = rules.check(event, &mut |name| panic!("{name} does not warn"));
+        error.err().map(|error| {
+            assert_eq!(error.reason, Reason::RuleViolation);
+            assert!(error.message.contains("the-rule"), "{error}");
+            error.path
+        })
+    }
+
+    /// The same condition from a rules file and from a rule set: the same verdict and path.
+    #[test]
+    fn a_rule_means_the_same_wherever_it_stands() {
+        for (file, registry) in [
+            ("amount > 12", "message.amount > 12"),
+            ("amount > 12.5", "message.amount > 12.5"),
+            ("amount == 12.5", "value.amount == 12.5"),
+            ("status == 'PAID'", "message.status == 'PAID'"),
+            ("status in ['NEW']", "message.status in ['NEW']"),
+            (
+                "rate >= 0.2 || id == 'Äb-1'",
+                "message.rate >= 0.2 || message.id == 'Äb-1'",
+            ),
+            ("!(id == 'Äb-1')", "!(message.id == 'Äb-1')"),
+            (
+                "quantity == null || quantity > 2",
+                "message.quantity == null || message.quantity > 2",
+            ),
+            (
+                "quantity != null && quantity > 3",
+                "message.quantity != null && message.quantity > 3",
+            ),
+            (
+                "quantity == null || quantity > 3",
+                "message.quantity != null ; message.quantity > 3",
+            ),
+            (
+                "customer == null || customer.email == null",
+                "message.customer == null || message.customer.email == null",
+            ),
+            ("has(customer.email)", "has(message.customer.email)"),
+            (
+                "quantity != null && quantity in [3, 4]",
+                "message.quantity in [3, 4]",
+            ),
+            ("quantity == null || quantity != 3", "message.quantity != 3"),
+            (
+                "rate > 0.05 ? id != '' : false",
+                "message.rate > 0.05 ? message.id != '' : false",
+            ),
+        ] {
+            let events = [
+                order(),
+                with(1, Value::Bytes(vec![0x00])),
+                with(2, none()),
+                with(3, Value::Double(f64::NAN)),
+                with(5, Value::Enum(0)),
+                with(6, none()),
+                with(6, some(Value::Record(vec![some(text("a@b"))]))),
+            ];
+            for event in events {
+                let check = Check::Expr(placed(file));
+                let from_file = Rules::compile(&rule(check, OnFail::DeadLetter), &schema(ORDER))
+                    .unwrap_or_else(|faults| panic!("{file}: {faults:?}"))
+                    .check(&event, &mut |_| {})
+                    .err()
+                    .map(|error| error.path);
+                let from_registry = verdict(&cel(registry), &event);
+                assert_eq!(from_file, from_registry, "{file} {event:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nulls_are_met_at_run_time() {
+        let null = with(2, none());
+        let bare = with(6, none());
+        for (expr, event, fails) in [
+            // An order of null is an error, and the rule fails.
+            ("message.quantity > 1", &null, true),
+            ("message.quantity > 1", &order(), false),
+            ("!(message.quantity > 1)", &null, true),
+            // Equality knows null.
+            ("message.quantity == 1", &null, true),
+            ("message.quantity != 1", &null, false),
+            ("message.quantity == message.quantity", &null, false),
+            ("message.quantity in [1]", &null, true),
+            ("!(message.quantity in [1])", &null, false),
+            // An error on one side counts only if the other does not decide.
+            ("message.quantity > 1 || message.rate > 0.0", &null, false),
+            ("message.rate > 0.0 || message.quantity > 1", &null, false),
+            ("message.quantity > 1 && message.rate > 0.0", &null, true),
+            (
+                "!(message.quantity > 1 && message.rate < 0.0)",
+                &null,
+                false,
+            ),
+            // Below a null record there is nothing.
+            ("message.customer.email == null", &bare, true),
+            ("message.customer.email == 'x'", &bare, true),
+            ("message.customer == null", &bare, false),
+            ("message.customer.email != 'x'", &order(), false),
+            // A guard that is an error does not hold.
+            ("message.quantity > 1; message.rate < 0.0", &null, false),
+            ("message.quantity > 1; message.rate < 0.0", &order(), true),
+            ("message.quantity < 1; message.rate < 0.0", &order(), false),
+            ("; message.rate < 0.0", &order(), true),
+        ] {
+            assert_eq!(
+                verdict(&cel(expr), event).is_some(),
+                fails,
+                "{expr} {event:?}"
+            );
+        }
+    }
+
+    fn fields(tags: &[&str], expr: &str) -> Json {
+        json!([{"name": "the-rule", "kind": "CONDITION", "type": "CEL_FIELD", "mode": "WRITEREAD",
+            "tags": tags, "expr": expr}])
+    }
+
+    #[test]
+    fn a_field_rule_is_about_the_fields_with_its_tags() {
+        let tagged = |patterns: &[&str]| {
+            let tags = patterns
+                .iter()
+                .map(|pattern| ((*pattern).to_owned(), json!(["T"])));
+            let mut all = Tags::default();
+            all.add_metadata(&json!({"tags": tags.collect::<serde_json::Map<_, _>>()}))
+                .expect("understood");
+            all
+        };
+        for (patterns, expr, expect) in [
+            (&["shop.Order.id"][..], "value == 'Äb-1'", None),
+            (&["shop.Order.id"], "value != 'Äb-1'", Some("id")),
+            // An enum is passed over.
+            (&["shop.Order.status"], "value == 'x'", None),
+            (&["shop.Item.price"], "value < 6", Some("items[1].price")),
+            (
+                &["shop.Item.sku"],
+                "fullName == 'shop.Item.sku'; value == 'A'",
+                Some("items[1].sku"),
+            ),
+            (
+                &["shop.Item.sku"],
+                "fullName == 'shop.Item.price'; value == 'B'",
+                None,
+            ),
+            (
+                &["shop.Item.sku"],
+                "typeName == 'STRING'; value == 'A'",
+                None,
+            ),
+            (
+                &["shop.Item.sku"],
+                "typeName == 'NULL'; value != null",
+                Some("items[1].sku"),
+            ),
+            (
+                &["**"],
+                "typeName == 'STRING' && name == 'sku'; value == 'B'",
+                Some("items[0].sku"),
+            ),
+            (&["shop.Item.*"], "name == 'price'; value > 4", None),
+            (
+                &["shop.Item.*"],
+                "name == 'price' ? value != null : true",
+                None,
+            ),
+            (&["shop.Item.*"], "value != null", Some("items[1].sku")),
+            (
+                &["shop.Item.sku", "**.id"],
+                "'T' in tags; value == 'x'",
+                Some("id"),
+            ),
+            (
+                &["shop.Item.sku", "**.id"],
+                "'U' in tags; value == 'x'",
+                None,
+            ),
+            (&["**.email"], "value != null", Some("customer.email")),
+            (&["**.attributes"], "value == 'blue'", Some("attributes[0]")),
+            (&[], "value == 'x'", None),
+        ] {
+            let rules = compiled(
+                &fields(&["T", "never"], expr),
+                Side::Read,
+                &tagged(patterns),
+            );
+            let rules = rules.unwrap_or_else(|faults| panic!("{expr}: {faults:?}"));
+            let error = rules.check(&order(), &mut |_| panic!("does not warn"));
+            let path = error.err().map(|error| error.path);
+            assert_eq!(path.as_deref(), expect, "{patterns:?} {expr}");
+        }
+        // A field of another type than the condition takes is a fault that names both.
+        let tags = tagged(&["shop.Item.*"]);
+        let faults = compiled(&fields(&["T"], "value == 'A'"), Side::Read, &tags);
+        let faults = faults.expect_err("a price is no text");
+        assert!(
+            faults[0]
+                .message
+                .contains("rule `the-rule` of subject orders-value version 3")
+        );
+        assert!(faults[0].message.contains("items[].price"), "{faults:?}");
+        // Without tags it is about every field, and a union of several types is not there yet.
+        let faults = compiled(&fields(&[], "value != null"), Side::Read, &tags);
+        let faults = faults.expect_err("`either` is a union");
+        assert!(faults[0].message.contains("(`either`)"), "{faults:?}");
+    }
+
+    #[test]
+    fn what_is_not_run_is_listed_and_what_is_not_understood_is_a_fault() {
+        let rule = |change: &[(&str, Json)]| {
+            let mut rule = cel("message.rate < 0.0");
+            for (key, value) in change {
+                rule[0][*key] = value.clone();
+            }
+            rule
+        };
+        let no_tags = Tags::default();
+        for (side, change, does) in [
+            (Side::Read, &[][..], "dead letter"),
+            (Side::Read, &[("onFailure", json!("ERROR"))], "dead letter"),
+            (
+                Side::Read,
+                &[
+                    ("onFailure", json!("DLQ")),
+                    ("params", json!({"dlq.topic": "x"})),
+                ],
+                "dead letter (not to x)",
+            ),
+            (Side::Read, &[("onFailure", json!("NONE"))], "warn"),
+            (
+                Side::Read,
+                &[
+                    ("mode", json!("WRITEREAD")),
+                    ("onFailure", json!("ERROR,NONE")),
+                ],
+                "warn",
+            ),
+            (
+                Side::Write,
+                &[
+                    ("mode", json!("WRITEREAD")),
+                    ("onFailure", json!("ERROR,NONE")),
+                ],
+                "dead letter",
+            ),
+            (
+                Side::Write,
+                &[("mode", json!("WRITE")), ("onSuccess", json!("NONE"))],
+                "dead letter",
+            ),
+            (Side::Write, &[], "not run: run by readers"),
+            (
+                Side::Read,
+                &[("mode", json!("WRITE"))],
+                "not run: run by producers",
+            ),
+            (
+                Side::Read,
+                &[("disabled", json!(true)), ("type", json!("XYZ"))],
+                "not run: disabled",
+            ),
+            (
+                Side::Read,
+                &[("disabled", json!(false)), ("doc", json!("why"))],
+                "dead letter",
+            ),
+        ] {
+            let rules = compiled(&rule(change), side, &no_tags);
+            let rules = rules.unwrap_or_else(|faults| panic!("{change:?}: {faults:?}"));
+            let [listed] = rules.listed() else {
+                panic!("{change:?}")
+            };
+            assert_eq!(
+                (&*listed.does, &*listed.origin),
+                (does, "orders-value@3"),
+                "{change:?}"
+            );
+            let mut warned = 0;
+            let result = rules.check(&order(), &mut |_| warned += 1);
+            assert_eq!(result.is_err(), does.starts_with("dead"), "{change:?}");
+            assert_eq!(warned == 1, does == "warn", "{change:?}");
+        }
+        for (change, message) in [
+            (
+                &[("kind", json!("TRANSFORM"))][..],
+                "not available yet: the kind TRANSFORM",
+            ),
+            (
+                &[("kind", json!("CONDITIONAL"))],
+                "the kind CONDITIONAL cannot be understood",
+            ),
+            (&[("kind", Json::Null)], "it has no kind"),
+            (
+                &[("type", json!("JSONATA"))],
+                "the type JSONATA cannot be understood",
+            ),
+            (&[("type", Json::Null)], "it has no type"),
+            (&[("mode", json!("UPGRADE"))], "the mode UPGRADE"),
+            (&[("mode", Json::Null)], "it has no mode"),
+            (&[("onFailure", json!("RETRY"))], "onFailure RETRY"),
+            (
+                &[("onFailure", json!("ERROR,NONE"))],
+                "onFailure ERROR,NONE",
+            ),
+            (
+                &[("onSuccess", json!("DLQ"))],
+                "not available yet: onSuccess DLQ",
+            ),
+            (&[("newKey", json!(1))], "`newKey` cannot be understood"),
+            (&[("tags", json!("PII"))], "cannot be understood"),
+            (
+                &[("expr", json!("message.id.matches('a')"))],
+                "not available yet: the function `matches`",
+            ),
+            (&[("expr", json!("amount > 3"))], "no field `amount`"),
+            (
+                &[("expr", json!("message.amuont > 3"))],
+                "no field `amuont`",
+            ),
+            (&[("expr", json!("message.id"))], "must be true or false"),
+            (&[("expr", json!("message.id > 3"))], "cannot be compared"),
+            (&[("expr", Json::Null)], "the expression is empty"),
+        ] {
+            let faults = compiled(&rule(change), Side::Read, &no_tags).expect_err(message);
+            let [fault] = faults.as_slice() else {
+                panic!("{faults:?}")
+            };
+            let named = "rule `the-rule` of subject orders-value version 3: ";
+            assert!(fault.message.starts_with(named), "{fault:?}");
+            assert!(fault.message.contains(message), "{message}: {fault:?}");
+            assert_eq!(fault.place.file, "orders-value@3");
+        }
+        let read =
+            |set: Json| Rules::of_subject(&set, &subject(), Side::Read, &schema(ORDER), &no_tags);
+        let migration =
+            json!([{"name": "m", "kind": "TRANSFORM", "type": "JSONATA", "mode": "UPGRADE"}]);
+        let faults =
+            read(json!({"migrationRules": migration, "domainRules": null})).expect_err("no");
+        assert!(faults[0].message.contains("rule `m`"), "{faults:?}");
+        assert!(faults[0].message.contains("`migrationRules`"), "{faults:?}");
+        assert!(read(json!({"strangeRules": [{}]})).is_err());
+        assert!(read(json!(["x"])).is_err());
+        assert!(read(json!({"domainRules": []})).is_ok_and(|rules| rules.is_empty()));
+    }
+
+    #[test]
+    fn a_field_rule_inside_of_a_recursive_type_is_not_there_yet() {
+        let tree = r#"{"type":"record","name":"Tree","fields":[{"name":"name","type":"string"},
+            {"name":"left","type":["null","Tree"]}]}"#;
+        let rules = |tags: &[&str]| {
+            let set = set(&fields(tags, "value != ''"));
+            Rules::of_subject(
+                &set,
+                &subject(),
+                Side::Read,
+                &schema(tree),
+                &Tags::default(),
+            )
+        };
+        let faults = rules(&[]).expect_err("endless");
+        assert!(faults[0].message.contains("recursive"), "{faults:?}");
+        assert!(rules(&["X"]).is_ok(), "nothing in it has the tag");
+    }
+}

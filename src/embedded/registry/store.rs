@@ -51,6 +51,18 @@ pub(super) struct Submitted {
     schema_type: Option<String>,
     #[serde(default)]
     references: Option<Vec<Reference>>,
+    #[serde(flatten)]
+    contract: DataContract,
+}
+
+/// What is kept with a version and served with it, and not with the id; what it says is not looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct DataContract {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule_set: Option<Value>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +107,7 @@ struct Entry {
     version: u32,
     id: u32,
     deleted: bool,
+    contract: DataContract,
 }
 
 #[derive(Debug, Default)]
@@ -174,10 +187,12 @@ impl Store {
     ) -> Result<Value, Refusal> {
         let new = stored(&submitted);
         let live = self.live(subject).unwrap_or_default();
-        if let Some(entry) = live
-            .iter()
-            .find(|entry| self.stored(entry.id).same_as(&new))
-        {
+        // The same schema with another contract is a new version with the same id; with none, it is what is there.
+        let contract = submitted.contract.clone();
+        if let Some(entry) = live.iter().find(|entry| {
+            let same = contract == DataContract::default() || entry.contract == contract;
+            same && self.stored(entry.id).same_as(&new)
+        }) {
             return Ok(json!({ "id": entry.id }));
         }
         let reasons = self.check(subject, &submitted)?;
@@ -201,6 +216,7 @@ impl Store {
             version,
             id,
             deleted: false,
+            contract,
         });
         Ok(json!({ "id": id }))
     }
@@ -397,6 +413,9 @@ impl Store {
             (&mut answer, self.stored(entry.id).describe())
         {
             answer.extend(schema);
+            if let Ok(Value::Object(contract)) = serde_json::to_value(&entry.contract) {
+                answer.extend(contract);
+            }
         }
         answer
     }
@@ -486,6 +505,7 @@ mod tests {
     fn avro(schema: &str) -> Submitted {
         Submitted {
             schema: schema.to_owned(),
+            contract: DataContract::default(),
             schema_type: None,
             references: None,
         }
@@ -521,6 +541,34 @@ mod tests {
             code(store.register("a", avro(r#"{"type":"integer"}"#))),
             42201
         );
+    }
+
+    #[test]
+    fn a_rule_set_belongs_to_its_version_and_makes_one() {
+        let mut store = Store::default();
+        let schema = r#"{"type":"record","name":"R","fields":[]}"#;
+        let with = |rules: Value| {
+            let body = json!({ "schema": schema, "ruleSet": rules, "metadata": { "tags": {} } });
+            serde_json::from_value::<Submitted>(body).expect("a registration")
+        };
+        let mut id = |submitted: Submitted| {
+            let answer = store.register("s", submitted).expect("registered");
+            answer["id"].as_u64()
+        };
+        let ids = [
+            avro(schema),
+            with(json!({"a": 1})),
+            with(json!({"a": 1})),
+            avro(schema),
+        ]
+        .map(&mut id);
+        assert_eq!(ids, [Some(1); 4]);
+        assert_eq!(store.versions("s", false).expect("two"), json!([1, 2]));
+        let version = |number| store.version("s", Some(number), false).expect("a version");
+        assert_eq!(version(1).get("ruleSet"), None);
+        assert_eq!(version(2)["ruleSet"], json!({"a": 1}));
+        assert_eq!(version(2)["metadata"], json!({"tags": {}}));
+        assert_eq!(store.schema(1).expect("an id").get("ruleSet"), None);
     }
 
     #[test]

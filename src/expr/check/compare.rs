@@ -7,6 +7,7 @@ use crate::contract::value::Value;
 use crate::expr::number;
 use crate::expr::path;
 use crate::expr::types::{Base, Class};
+use crate::expr::variables;
 use cel::common::ast::{Expr as Cel, operators};
 use cel::parser::Expression;
 
@@ -29,10 +30,35 @@ impl Checker<'_> {
                 return Some(null_test(op, b));
             }
         }
+        if self.run_time && matches!(op, Op::Equal | Op::NotEqual) {
+            return self.equality(op, (left, a), (right, b));
+        }
         let (a, b) = (self.present(left, a), self.present(right, b));
         let (mut a, mut b) = (a?, b?);
         let kinds = self.comparable((left, &mut a), (right, &mut b), op)?;
         let ir = Ir::Compare(Comparison { op, kinds }, Box::new((a.ir, b.ir)));
+        Some(Typed::boolean(ir, Facts::default()))
+    }
+
+    /// `==` and `!=` where nulls are met at run time: a null is equal to null alone.
+    fn equality(
+        &mut self,
+        op: Op,
+        (left, mut a): (&Expression, Typed),
+        (right, mut b): (&Expression, Typed),
+    ) -> Option<Typed> {
+        let kinds = self.comparable((left, &mut a), (right, &mut b), op)?;
+        let comparison = Comparison {
+            op: Op::Equal,
+            kinds,
+        };
+        let sides = (a.ir, b.ir);
+        let compared = Ir::Compare(comparison, Box::new(sides.clone()));
+        let equal = variables::equal(compared, sides, (a.ty.nullable, b.ty.nullable));
+        let ir = match op {
+            Op::NotEqual => Ir::Not(Box::new(equal)),
+            _ => equal,
+        };
         Some(Typed::boolean(ir, Facts::default()))
     }
 
@@ -43,7 +69,13 @@ impl Checker<'_> {
         known: &Known,
     ) -> Option<Typed> {
         let wanted = self.check(needle, known);
-        let wanted = wanted.and_then(|wanted| self.present(needle, wanted));
+        let mut optional = None;
+        let wanted = wanted.and_then(|wanted| {
+            if self.run_time && wanted.ty.nullable && wanted.ty.base != Base::Null {
+                optional = Some(wanted.ir.clone());
+            }
+            self.present(needle, wanted)
+        });
         let Cel::List(elements) = &list.expr else {
             return self.later(
                 list,
@@ -80,6 +112,11 @@ impl Checker<'_> {
         let ir = match constant {
             true => Ir::AnyEqual(pairs),
             false => Ir::In(Box::new(wanted.ir), choices),
+        };
+        // None of the elements is null: those would have been an error.
+        let ir = match optional {
+            Some(needle) => variables::equal(ir, (needle, Ir::Const(Value::Null)), (true, false)),
+            None => ir,
         };
         sound.then(|| Typed::boolean(ir, Facts::default()))
     }

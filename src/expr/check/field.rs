@@ -44,9 +44,13 @@ impl Checker<'_> {
         let mut positions = Vec::with_capacity(chain.len());
         let mut node = self.schema.root;
         let mut shown = String::new();
-        for (name, at) in chain {
+        let mut optional = None;
+        for (index, (name, at)) in chain.into_iter().enumerate() {
             let holder = peel(self.schema, node);
-            if holder.nullable && !positions.is_empty() && !testing && !known.contains(&positions) {
+            let guarded = positions.is_empty() || testing || known.contains(&positions);
+            if holder.nullable && !guarded && self.run_time {
+                optional = Some((positions.clone(), format!("`{shown}` is null")));
+            } else if holder.nullable && !guarded {
                 let fault = self.source.fault(
                     at,
                     format!("`{shown}` may be null, so it may have no `{name}`"),
@@ -75,15 +79,23 @@ impl Checker<'_> {
                 let fault = self.source.fault(at, message).hint(hint);
                 return self.refuse(fault);
             };
-            positions.push(*position);
+            // A variable is the value that the expression is evaluated on.
+            if index > 0 || !self.run_time {
+                positions.push(*position);
+            }
             node = record.fields[*position].node;
             if !shown.is_empty() {
                 shown.push('.');
             }
             shown.push_str(name);
         }
-        if !self.fields.contains(&shown) {
-            self.fields.push(shown);
+        let path = match (self.run_time, shown.split_once('.')) {
+            (false, _) => shown,
+            (true, Some((_, below))) => below.to_owned(),
+            (true, None) => String::new(),
+        };
+        if !self.fields.contains(&path) && !path.is_empty() {
+            self.fields.push(path);
         }
         let peeled = peel(self.schema, node);
         let base = Base::of(self.schema, peeled.node);
@@ -94,7 +106,12 @@ impl Checker<'_> {
             base,
             nullable: peeled.nullable && !known.contains(&positions),
         };
-        Some(Typed::new(Ir::Field(positions), ty))
+        let field = Ir::Field(positions);
+        let ir = match optional {
+            None => field,
+            Some((above, message)) => Ir::Below(above, Box::new(field), message),
+        };
+        Some(Typed::new(ir, ty))
     }
 }
 

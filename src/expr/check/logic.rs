@@ -27,6 +27,10 @@ impl Checker<'_> {
         }
         let fault = self.source.fault(expr, "this may be null");
         let written = fault.text.clone();
+        if self.run_time && typed.ty.base != Base::Null {
+            let ir = Ir::Present(Box::new(typed.ir), format!("`{written}` is null"));
+            return Some(Typed::new(ir, Type::exactly(typed.ty.base)));
+        }
         self.refuse(match typed.ir {
             Ir::Field(_) => Fault {
                 message: format!("`{written}` may be null"),
@@ -63,11 +67,20 @@ impl Checker<'_> {
             true => &left.facts.if_true,
             false => &left.facts.if_false,
         };
+        // Where errors are absorbed, the right side may run although the left established nothing.
+        let given = match self.run_time {
+            true => &Known::new(),
+            false => given,
+        };
         let inside = known.union(given).cloned().collect();
         let right = self.condition(right, &inside)?;
         let (a, b) = (left.facts, right.facts);
         let both = |a: &Known, b: &Known| a.union(b).cloned().collect();
         let either = |a: &Known, b: &Known| a.intersection(b).cloned().collect();
+        if self.run_time {
+            let ir = Ir::Absorbing(and, Box::new((left.ir, right.ir)));
+            return Some(Typed::boolean(ir, Facts::default()));
+        }
         let operands = (Box::new(left.ir), Box::new(right.ir));
         Some(match and {
             true => Typed::boolean(

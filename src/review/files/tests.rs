@@ -173,7 +173,9 @@ fn a_configuration_names_contracts_by_file_and_sinks_by_subject() {
             schema: contract,
             rules: rules.map(PathBuf::from),
             drift: crate::config::model::Drift::default(),
+            key: None,
         },
+        prepare: Vec::new(),
         transform: Vec::new(),
         sink: Sink {
             place: Default::default(),
@@ -208,6 +210,7 @@ fn a_configuration_names_contracts_by_file_and_sinks_by_subject() {
             url: String::new(),
             auth: RegistryAuth::None,
             tls: RegistryTls::default(),
+            cache_dir: None,
             timeout: Duration::ZERO,
         },
         admin: Admin {

@@ -1,0 +1,205 @@
+//! One record out of a topic. Commits nothing and joins no group.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _};
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+
+use super::Refusal;
+use crate::config::model::Kafka;
+use crate::ingest::properties;
+use crate::record::Record;
+
+/// How long the broker may take for one question.
+const ASK: Duration = Duration::from_secs(10);
+
+/// A record that owns its bytes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Owned {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    pub(super) timestamp: Option<i64>,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Option<Vec<u8>>,
+    pub(super) headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Owned {
+    pub(super) fn record(&self) -> Record<'_> {
+        let headers = self.headers.iter();
+        Record {
+            topic: &self.topic,
+            partition: self.partition,
+            offset: self.offset,
+            timestamp: self.timestamp,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers: headers
+                .map(|(name, value)| (name.as_str(), value.as_deref()))
+                .collect(),
+        }
+    }
+}
+
+/// A record that is there.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Pipelines read it.
+    Committed(Owned),
+    /// Its transaction is open or was aborted.
+    NotCommitted(Owned),
+}
+
+/// What stands at the offset, or first after it.
+enum Next {
+    Here(Owned),
+    Later(i64),
+    End,
+}
+
+/// Reads the record at an offset.
+pub(super) fn fetch(
+    kafka: &Kafka,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+) -> Result<Found, Refusal> {
+    let place = format!("{topic}-{partition}@{offset}");
+    let (low, high) = watermarks(kafka, topic, partition)?;
+    if offset < low {
+        let text = format!(
+            "{place} is gone: the partition begins at offset {low} (retention has removed what was before)"
+        );
+        return Err(Refusal::NotThere(text));
+    }
+    if offset >= high {
+        let text = format!("{place} is not written yet: the partition ends before offset {high}");
+        return Err(Refusal::NotThere(text));
+    }
+    let after = match next(kafka, topic, partition, offset, "read_committed")? {
+        Next::Here(owned) => return Ok(Found::Committed(owned)),
+        after => after,
+    };
+    if let Next::Here(owned) = next(kafka, topic, partition, offset, "read_uncommitted")? {
+        return Ok(Found::NotCommitted(owned));
+    }
+    let next = match after {
+        Next::Later(later) => format!("the next record is at offset {later}"),
+        _ => "no record follows".to_owned(),
+    };
+    let text = format!(
+        "there is no record at {place}: compaction removed it, or it is a transaction's marker; {next}"
+    );
+    Err(Refusal::NotThere(text))
+}
+
+fn client(kafka: &Kafka, isolation: &str) -> Result<BaseConsumer, Refusal> {
+    let mut config = ClientConfig::new();
+    for (name, value) in properties::admin(kafka) {
+        config.set(name, value);
+    }
+    config
+        .set("client.id", "driftgate-explain")
+        // librdkafka wants a name; with an assignment of our own and no commit, no broker hears of it.
+        .set("group.id", "driftgate-explain")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "error")
+        .set("allow.auto.create.topics", "false")
+        .set("isolation.level", isolation);
+    config
+        .create()
+        .map_err(|error| Refusal::CouldNotRun(format!("Kafka client: {error}")))
+}
+
+fn watermarks(kafka: &Kafka, topic: &str, partition: i32) -> Result<(i64, i64), Refusal> {
+    let consumer = client(kafka, "read_uncommitted")?;
+    let could_not = |error: KafkaError| Refusal::CouldNotRun(format!("broker: {error}"));
+    // For the whole cluster: asked by its name, a topic may be created.
+    let metadata = consumer.fetch_metadata(None, ASK).map_err(could_not)?;
+    let known = metadata.topics().iter().find(|found| found.name() == topic);
+    let Some(known) = known else {
+        return Err(Refusal::Usage(format!("there is no topic {topic}")));
+    };
+    let count = known.partitions().len();
+    if !known
+        .partitions()
+        .iter()
+        .any(|found| found.id() == partition)
+    {
+        let text = format!(
+            "topic {topic} has {count} partitions, counted from 0: there is no {partition}"
+        );
+        return Err(Refusal::Usage(text));
+    }
+    consumer
+        .fetch_watermarks(topic, partition, ASK)
+        .map_err(could_not)
+}
+
+fn next(
+    kafka: &Kafka,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    isolation: &str,
+) -> Result<Next, Refusal> {
+    let consumer = client(kafka, isolation)?;
+    let could_not = |error: KafkaError| Refusal::CouldNotRun(format!("broker: {error}"));
+    let mut assignment = TopicPartitionList::new();
+    assignment
+        .add_partition_offset(topic, partition, Offset::Offset(offset))
+        .and_then(|()| consumer.assign(&assignment))
+        .map_err(could_not)?;
+    let deadline = Instant::now() + ASK;
+    let mut last = None;
+    while Instant::now() < deadline {
+        match consumer.poll(Duration::from_millis(100)) {
+            None => {}
+            Some(Ok(message)) if message.offset() < offset => {}
+            Some(Ok(message)) if message.offset() > offset => {
+                return Ok(Next::Later(message.offset()));
+            }
+            Some(Ok(message)) => return Ok(Next::Here(owned(&message))),
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Next::End),
+            Some(Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
+            ))) => {
+                return Ok(Next::End);
+            }
+            Some(Err(
+                error @ KafkaError::MessageConsumption(
+                    RDKafkaErrorCode::TopicAuthorizationFailed
+                    | RDKafkaErrorCode::SaslAuthenticationFailed,
+                ),
+            )) => return Err(could_not(error)),
+            // A broker that is away may come back within the time.
+            Some(Err(error)) => last = Some(error),
+        }
+    }
+    let why = last.map_or("no answer".to_owned(), |error| error.to_string());
+    let text = format!("broker: {topic}-{partition}@{offset} could not be read in {ASK:?}: {why}");
+    Err(Refusal::CouldNotRun(text))
+}
+
+fn owned(message: &BorrowedMessage<'_>) -> Owned {
+    let headers = message.headers().map_or_else(Vec::new, |headers| {
+        let header = |header: rdkafka::message::Header<'_, &[u8]>| {
+            (header.key.to_owned(), header.value.map(<[u8]>::to_vec))
+        };
+        headers.iter().map(header).collect()
+    });
+    Owned {
+        topic: message.topic().to_owned(),
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp: message.timestamp().to_millis(),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers,
+    }
+}

@@ -1,0 +1,346 @@
+//! What becomes of a record: the pipeline as `run` compiles it, one record through it, and its verdict in words.
+
+use std::sync::Arc;
+
+use super::{Refusal, rules_of};
+use crate::build::{self, BuildError};
+use crate::cli::environment;
+use crate::config::diagnose;
+use crate::config::model::{Pipeline, SchemaSource, Step};
+use crate::config::units::format_duration;
+use crate::contract::cache::SchemaCache;
+use crate::contract::decode::{Limits, decode};
+use crate::contract::registry::{RegistryClient, RegistryError};
+use crate::contract::schema::Schema;
+use crate::contract::wire;
+use crate::error::{Reason, RecordError};
+use crate::explain::lineage::TAG;
+use crate::explain::{self, Lineage, Outcome, emitted, moment};
+use crate::failure::classify::{Next, classify, next};
+use crate::failure::envelope::Origin;
+use crate::headers;
+use crate::pipeline::{Compiled, Gate, Stages, Verdict, Work};
+use crate::record::Record;
+use crate::review;
+use crate::transform::LookupClient;
+
+/// What a topic is to a pipeline.
+pub(super) struct Role<'c> {
+    pub(super) pipeline: &'c Pipeline,
+    /// The source topic that it belongs to.
+    pub(super) source: String,
+    kind: Kind,
+}
+
+#[derive(PartialEq, Eq)]
+enum Kind {
+    File,
+    Source,
+    /// Counted from 1.
+    Retry(usize),
+    DeadLetter,
+}
+
+impl<'c> Role<'c> {
+    /// As if it were read from a source topic.
+    pub(super) fn source(pipeline: &'c Pipeline, topic: Option<&str>) -> Role<'c> {
+        let first = pipeline.source_topics.first().cloned().unwrap_or_default();
+        Role {
+            pipeline,
+            source: topic.map_or(first, str::to_owned),
+            kind: if topic.is_some() {
+                Kind::Source
+            } else {
+                Kind::File
+            },
+        }
+    }
+
+    pub(super) fn of(pipeline: &'c Pipeline, topic: &str, record: &Record<'_>) -> Option<Role<'c>> {
+        let role = |source: &str, kind| {
+            Some(Role {
+                pipeline,
+                source: source.to_owned(),
+                kind,
+            })
+        };
+        for source in &pipeline.source_topics {
+            if source == topic {
+                return role(source, Kind::Source);
+            }
+            for tier in 1..=pipeline.failure.tiers.len() {
+                if pipeline.retry_topic(source, tier) == topic {
+                    return role(source, Kind::Retry(tier));
+                }
+            }
+        }
+        let mut sources = pipeline.source_topics.iter();
+        let first = sources.find(|source| pipeline.dead_letter_topic(source) == topic)?;
+        // Several sources may share a dead-letter topic.
+        let told = record.header(headers::SOURCE_TOPIC);
+        let mut sources = pipeline.source_topics.iter();
+        let source = sources.find(|source| told == Some(source.as_bytes()));
+        role(source.unwrap_or(first), Kind::DeadLetter)
+    }
+
+    pub(super) fn is_source(&self) -> bool {
+        matches!(self.kind, Kind::Source | Kind::File)
+    }
+
+    pub(super) fn words(&self) -> String {
+        match self.kind {
+            Kind::File => "a file, as if from the source topic".to_owned(),
+            Kind::Source => "source".to_owned(),
+            Kind::Retry(tier) => format!("retry tier {tier} of {}", self.source),
+            Kind::DeadLetter => format!("dead letters of {}", self.source),
+        }
+    }
+}
+
+/// A pipeline that can say what becomes of a record.
+pub(super) struct Judge {
+    pub(super) lineage: Lineage,
+    pub(super) contract_name: String,
+    pub(super) remarks: Vec<String>,
+    compiled: Arc<Compiled>,
+    lookups: Arc<Vec<LookupClient>>,
+    with_lookups: bool,
+    runtime: tokio::runtime::Handle,
+    source: String,
+    is_dead_letter: bool,
+}
+
+impl Judge {
+    pub(super) fn build(
+        role: &Role<'_>,
+        registry: &RegistryClient,
+        runtime: &tokio::runtime::Handle,
+        with_lookups: bool,
+    ) -> Result<Judge, Refusal> {
+        let pipeline = role.pipeline;
+        let mut remarks = Vec::new();
+        let compile = |registry| runtime.block_on(build::compile(pipeline, registry, &environment));
+        let compiled = match compile(Some(registry)) {
+            Err(BuildError::Registry(RegistryError::Unavailable { message, .. })) => {
+                remarks.push(format!(
+                    "rules that the registry keeps are left out: {message}"
+                ));
+                match compile(None) {
+                    // Something of the pipeline lies there.
+                    Ok(None) => return Err(Refusal::CouldNotRun(message)),
+                    offline => offline,
+                }
+            }
+            compiled => compiled,
+        };
+        let parts = match compiled {
+            Ok(Some(parts)) => parts,
+            Ok(None) => return Err(Refusal::CouldNotRun("a schema cannot be loaded".to_owned())),
+            Err(BuildError::Faults(faults)) => {
+                return Err(Refusal::Usage(diagnose::render(&faults, false)));
+            }
+            Err(BuildError::Registry(error @ RegistryError::Unavailable { .. })) => {
+                return Err(Refusal::CouldNotRun(error.to_string()));
+            }
+            Err(BuildError::Registry(error)) => return Err(Refusal::Usage(error.to_string())),
+        };
+        let sink = &pipeline.sink;
+        let sink_id = match (parts.sink.id, &sink.schema) {
+            (Some(id), _) => Some(id),
+            // Asked for and never registered here: this command changes nothing.
+            (None, SchemaSource::File { path }) => {
+                let found =
+                    runtime.block_on(review::register::find_file(registry, &sink.subject, path));
+                found.unwrap_or_default()
+            }
+            (None, SchemaSource::Subject { .. }) => None,
+        };
+        if sink_id.is_none() {
+            let subject = &sink.subject;
+            remarks.push(format!(
+                "the sink's schema was not found under {subject} in the registry"
+            ));
+        }
+        let contract_name = parts.contract.name.clone();
+        let types: Vec<Schema> = parts.types().map(|(_, schema)| schema.clone()).collect();
+        let types: Vec<&Schema> = types.iter().collect();
+        let asked = build::tagged(&parts.contract, &pipeline.contract.schema, registry, TAG);
+        let tagged = runtime.block_on(asked);
+        // Where nobody can say which fields the registry tags, all of them may be.
+        let tagged = tagged.unwrap_or_else(|_| vec![String::new()]);
+        let steps = [pipeline.prepare.as_slice(), &pipeline.transform].concat();
+        let prepared = pipeline.prepare.len();
+        let lineage = Lineage::new(&rules_of(pipeline), (&steps, prepared), &types, &tagged);
+        let compiled = parts.finish(pipeline, sink_id.unwrap_or(0));
+        let clients = compiled.transform.lookups().iter().map(LookupClient::new);
+        let lookups = clients.collect::<Result<Vec<_>, _>>();
+        let lookups = lookups.map_err(|error| Refusal::CouldNotRun(error.to_string()))?;
+        Ok(Judge {
+            lineage,
+            contract_name,
+            remarks,
+            compiled: Arc::new(compiled),
+            lookups: Arc::new(lookups),
+            with_lookups,
+            runtime: runtime.clone(),
+            source: role.source.clone(),
+            is_dead_letter: role.kind == Kind::DeadLetter,
+        })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.compiled.config.name
+    }
+
+    pub(super) fn contract(&self) -> &Schema {
+        &self.compiled.contract
+    }
+
+    /// Runs the record as a worker would; nothing is written and nobody is told.
+    pub(super) fn outcome(
+        &self,
+        record: &Record<'_>,
+        origin: &Origin,
+        schemas: &Arc<SchemaCache>,
+        mask: bool,
+    ) -> Outcome {
+        let pipeline = &self.compiled.config;
+        let contract = &pipeline.contract;
+        let gate = Gate::new(contract.drift, contract.schema.subject(), |_| {});
+        let mut stages = Stages::new(
+            Arc::clone(&self.compiled),
+            Arc::clone(schemas),
+            Arc::clone(&self.lookups),
+            Arc::new(gate),
+            self.runtime.clone(),
+        );
+        let verdict = stages.process(&self.source, record, None);
+        let mut work = [Work { tag: (), verdict }];
+        if self.with_lookups {
+            stages.look_up(&mut work, &mut |(), _| {});
+        }
+        let [Work { verdict, .. }] = work;
+        let mut outcome = match verdict {
+            Verdict::Emit(value) => self.emit(value.as_deref(), mask),
+            Verdict::Filtered => Outcome {
+                outcome: "filtered".to_owned(),
+                text: format!("by {}", self.lineage.steps("filter").join(" or ")),
+                ..Outcome::default()
+            },
+            Verdict::LookUp(pending) => self.waits(pending.lookup),
+            Verdict::Failed(error) => self.failed(&error, origin),
+        };
+        if self.is_dead_letter {
+            outcome.text = format!("if it were sent back now: {}", outcome.text);
+        }
+        outcome
+    }
+
+    fn emit(&self, value: Option<&[u8]>, mask: bool) -> Outcome {
+        let compiled = &self.compiled;
+        let topic = compiled.config.sink.topic.clone();
+        let Some(value) = value else {
+            return Outcome {
+                outcome: "emitted".to_owned(),
+                text: format!("to {topic}, as it is: a tombstone has nothing to check"),
+                topic: Some(topic),
+                ..Outcome::default()
+            };
+        };
+        let payload = value.get(wire::HEADER_LEN..).unwrap_or_default();
+        let json = decode(&compiled.sink, payload, &Limits::default())
+            .map(|value| emitted(&compiled.sink, &value, mask.then_some(&self.lineage)));
+        let bytes = value.len();
+        let id = match compiled.sink_id {
+            0 => String::new(),
+            id => format!(" with schema {id}"),
+        };
+        Outcome {
+            outcome: "emitted".to_owned(),
+            text: format!("to {topic}{id}, {bytes} bytes"),
+            topic: Some(topic),
+            value: json.ok(),
+            ..Outcome::default()
+        }
+    }
+
+    fn waits(&self, lookup: usize) -> Outcome {
+        let config = &self.compiled.config;
+        let steps = config.prepare.iter().chain(&config.transform).enumerate();
+        let mut lookups = steps.filter(|(_, step)| matches!(step, Step::Lookup(_)));
+        let step = lookups.nth(lookup).map_or(0, |(index, _)| index + 1);
+        let spec = &self.compiled.transform.lookups()[lookup];
+        let (origin, into) = (&spec.origin, &spec.into);
+        Outcome {
+            outcome: "waits_for_lookup".to_owned(),
+            text: format!(
+                "step {step} (lookup) would ask {origin} for `{into}`; --with-lookups asks"
+            ),
+            ..Outcome::default()
+        }
+    }
+
+    fn failed(&self, error: &RecordError, origin: &Origin) -> Outcome {
+        let pipeline = &self.compiled.config;
+        let failure = &pipeline.failure;
+        // How old it is cannot be told without a clock of the run's own: as if it had failed just now.
+        let now = origin.first_failed_at.unwrap_or(0);
+        let place = next(
+            classify(error.reason),
+            &failure.tiers,
+            origin.attempt,
+            now,
+            now,
+            failure.budget,
+            error.retry_after,
+        );
+        let (outcome, to, topic) = match place {
+            Next::DeadLetter => {
+                let topic = pipeline.dead_letter_topic(&self.source);
+                ("dead_lettered", format!("to {topic}"), Some(topic))
+            }
+            Next::Tier(tier) => {
+                let topic = pipeline.retry_topic(&self.source, tier + 1);
+                let delay = failure.tiers.get(tier).copied().unwrap_or_default();
+                let text = format!("to {topic}, due after {}", format_duration(delay));
+                ("retried", text, Some(topic))
+            }
+            Next::Pause => {
+                let text = match error.reason {
+                    Reason::DriftHalted => "its partition waits here until somebody has looked",
+                    _ => "its partition waits here and tries again",
+                };
+                ("paused", text.to_owned(), None)
+            }
+        };
+        Outcome {
+            outcome: outcome.to_owned(),
+            text: format!("{to}: {}: {error}", error.reason),
+            reason: Some(error.reason.to_string()),
+            path: (!error.path.is_empty()).then(|| error.path.clone()),
+            offset: error.byte_offset,
+            topic,
+            value: None,
+        }
+    }
+}
+
+/// What a retry's or dead letter's headers say.
+pub(super) fn origin(record: &Record<'_>, origin: &Origin) -> explain::Origin {
+    let text = |name: &str| {
+        let value = record.header(name).filter(|value| !value.is_empty());
+        value.map(|value| String::from_utf8_lossy(value).into_owned())
+    };
+    explain::Origin {
+        position: origin.position(),
+        timestamp: origin.timestamp.map(moment),
+        attempt: origin.attempt,
+        reason: text(headers::REASON),
+        error: text(headers::ERROR),
+        path: text(headers::PATH),
+        pipeline: text(headers::PIPELINE),
+        first_failed_at: origin.first_failed_at.map(moment),
+        due_at: (origin.due_at > 0).then(|| moment(origin.due_at)),
+        redriven: origin.redriven,
+    }
+}
