@@ -80,6 +80,8 @@ pub struct Compiled {
     pub sink: Arc<Schema>,
     /// From the last step's type to the sink's schema.
     pub to_sink: Resolution,
+    /// From the contract's bytes to the sink's, where no step stands between them and no rule of the sink.
+    pub straight: Option<Plan>,
     /// What outputs are held to beyond the sink's schema.
     pub output_rules: Rules,
     /// Registry id of the sink's schema.
@@ -110,6 +112,17 @@ pub struct Stages {
     replaced: u64,
     limits: Limits,
     scratch: Scratch,
+    sink_scratch: Scratch,
+}
+
+/// What a record is once it has passed the contract.
+enum Passed {
+    /// An event for the steps.
+    Event(Value),
+    /// The output, framed.
+    Output(Vec<u8>),
+    /// A step before the rules filtered it.
+    Filtered,
 }
 
 impl Stages {
@@ -132,6 +145,7 @@ impl Stages {
             key_plans: Plans::new(plans::KEY_BUDGET),
             limits: Limits::default(),
             scratch: Scratch::default(),
+            sink_scratch: Scratch::default(),
         }
     }
 
@@ -165,8 +179,9 @@ impl Stages {
             return Verdict::Emit(None);
         };
         let event = match self.check(source, value, record, metrics, &mut warned) {
-            Ok(Some(event)) => event,
-            Ok(None) => return Verdict::Filtered,
+            Ok(Passed::Event(event)) => event,
+            Ok(Passed::Output(value)) => return Verdict::Emit(Some(value)),
+            Ok(Passed::Filtered) => return Verdict::Filtered,
             Err(error) => return Verdict::Failed(error),
         };
         match self.compiled.transform.run(event) {
@@ -237,7 +252,7 @@ impl Stages {
         plan
     }
 
-    /// The contract: framing, the plan of the writer schema, the steps before the rules, rules. `None` is filtered.
+    /// The contract: framing, the plan of the writer schema, the steps before the rules, rules.
     fn check(
         &mut self,
         source: &str,
@@ -245,7 +260,7 @@ impl Stages {
         record: &Record<'_>,
         metrics: Option<&PartitionMetrics>,
         warned: &mut dyn FnMut(&str),
-    ) -> Result<Option<Value>, RecordError> {
+    ) -> Result<Passed, RecordError> {
         let (id, payload) = wire::read(value, &record.headers)?;
         if let Some(metrics) = metrics {
             metrics.schema(id);
@@ -258,16 +273,32 @@ impl Stages {
                 error.byte_offset = error.byte_offset.map(|offset| offset + framing);
                 error.with_schema(id)
             })?;
-        let event = decode(&self.compiled.contract, view.bytes, &self.limits)?;
-        let event = match self.compiled.prepare.run(event) {
+        let compiled = &self.compiled;
+        if let Some(straight) = &compiled.straight {
+            // Rules alone look at values: without any, no tree is made.
+            if !compiled.rules.is_empty() {
+                let event = decode(&compiled.contract, view.bytes, &self.limits)?;
+                let checked = compiled.rules.check(&event, warned);
+                checked.map_err(|error| error.with_schema(id))?;
+            }
+            let sunk = straight
+                .run(view.bytes, &self.limits, &mut self.sink_scratch)
+                .map_err(encode_failed)?;
+            let mut out = Vec::with_capacity(wire::HEADER_LEN + sunk.bytes.len());
+            wire::write_header(compiled.sink_id, &mut out);
+            out.extend_from_slice(sunk.bytes);
+            return Ok(Passed::Output(out));
+        }
+        let event = decode(&compiled.contract, view.bytes, &self.limits)?;
+        let event = match compiled.prepare.run(event) {
             Ok(Progress::Done(event)) => event,
-            Ok(Progress::Filtered) => return Ok(None),
+            Ok(Progress::Filtered) => return Ok(Passed::Filtered),
             Ok(Progress::Lookup(_)) => unreachable!("no lookup is configured before the rules"),
             Err(error) => return Err(error.with_schema(id)),
         };
-        let checked = self.compiled.rules.check(&event, warned);
+        let checked = compiled.rules.check(&event, warned);
         checked.map_err(|error| error.with_schema(id))?;
-        Ok(Some(event))
+        Ok(Passed::Event(event))
     }
 
     /// The plan of a writer schema, if the gate lets it through.
@@ -372,10 +403,6 @@ impl Stages {
     }
 
     fn encode(&self, event: Value, warned: &mut dyn FnMut(&str)) -> Result<Vec<u8>, RecordError> {
-        let encode_failed = |error: RecordError| RecordError {
-            reason: Reason::EncodeFailed,
-            ..error
-        };
         let value = self.compiled.to_sink.apply(event).map_err(encode_failed)?;
         self.compiled.output_rules.check(&value, warned)?;
         let mut out = Vec::with_capacity(256);
@@ -457,6 +484,15 @@ fn judge(gate: &Gate, contract: &Schema, source: &str, id: u32, entry: &mut Entr
     if let Some(writer) = &entry.writer {
         let verdict = gate.judge(source, id, contract, writer, entry.subjects.as_deref());
         entry.verdicts.push((source.to_owned(), verdict));
+    }
+}
+
+/// Offsets of the contract's bytes say nothing of the record's.
+fn encode_failed(error: RecordError) -> RecordError {
+    RecordError {
+        reason: Reason::EncodeFailed,
+        byte_offset: None,
+        ..error
     }
 }
 
