@@ -392,10 +392,10 @@ pub async fn tagged(
         None => newest(registry, &source.subject(), &contract.schema).await?,
     };
     let metadata = version.and_then(|version| version.metadata);
-    // Metadata that cannot be understood has failed the pipeline's own build already.
-    metadata
-        .map_or(Ok(()), |metadata| tags.add_metadata(&metadata))
-        .ok();
+    if let Some(metadata) = metadata {
+        tags.add_metadata(&metadata)
+            .map_err(|message| BuildError::Faults(vec![Fault::of_file(&contract.name, message)]))?;
+    }
     Ok(tags.paths_with(&contract.schema, tag))
 }
 

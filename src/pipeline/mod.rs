@@ -172,6 +172,7 @@ impl Stages {
                 metrics.rule_warned(rule);
             }
         };
+        self.forget_replaced();
         if let Err(error) = self.check_key(record, metrics, &mut warned) {
             return Verdict::Failed(error);
         }
@@ -187,6 +188,17 @@ impl Stages {
         match self.compiled.transform.run(event) {
             Ok(progress) => self.proceed(progress, &mut warned),
             Err(error) => Verdict::Failed(error),
+        }
+    }
+
+    /// Drops all plans and verdicts once a schema from `registry.cache_dir` was not what the registry has.
+    fn forget_replaced(&mut self) {
+        let replaced = self.schemas.replaced();
+        if self.replaced != replaced {
+            self.replaced = replaced;
+            self.plans = Plans::new(plans::BUDGET);
+            self.key_plans = Plans::new(plans::KEY_BUDGET);
+            self.gate.forget();
         }
     }
 
@@ -227,7 +239,8 @@ impl Stages {
         if let Some(contract) = &self.compiled.key
             && !contract.rules.is_empty()
         {
-            let key = decode(&contract.schema, view.bytes, &self.limits).map_err(of_key)?;
+            let key =
+                of_contract(&contract.schema, view.bytes, &self.limits, id).map_err(of_key)?;
             let checked = contract.rules.check(&key, warned);
             checked.map_err(|error| of_key(error.with_schema(id)))?;
         }
@@ -277,7 +290,7 @@ impl Stages {
         if let Some(straight) = &compiled.straight {
             // Rules alone look at values: without any, no tree is made.
             if !compiled.rules.is_empty() {
-                let event = decode(&compiled.contract, view.bytes, &self.limits)?;
+                let event = of_contract(&compiled.contract, view.bytes, &self.limits, id)?;
                 let checked = compiled.rules.check(&event, warned);
                 checked.map_err(|error| error.with_schema(id))?;
             }
@@ -289,7 +302,7 @@ impl Stages {
             out.extend_from_slice(sunk.bytes);
             return Ok(Passed::Output(out));
         }
-        let event = decode(&compiled.contract, view.bytes, &self.limits)?;
+        let event = of_contract(&compiled.contract, view.bytes, &self.limits, id)?;
         let event = match compiled.prepare.run(event) {
             Ok(Progress::Done(event)) => event,
             Ok(Progress::Filtered) => return Ok(Passed::Filtered),
@@ -308,14 +321,6 @@ impl Stages {
         id: u32,
         metrics: Option<&PartitionMetrics>,
     ) -> Result<Arc<Plan>, RecordError> {
-        let replaced = self.schemas.replaced();
-        if self.replaced != replaced {
-            // A schema from `registry.cache_dir` was not what the registry has.
-            self.replaced = replaced;
-            self.plans = Plans::new(plans::BUDGET);
-            self.key_plans = Plans::new(plans::KEY_BUDGET);
-            self.gate.forget();
-        }
         if self.plans.get(id).is_none() {
             let mut entry = self.compile(id, &self.compiled.contract)?;
             // Before it is kept, so that the verdict counts to what it takes.
@@ -485,6 +490,23 @@ fn judge(gate: &Gate, contract: &Schema, source: &str, id: u32, entry: &mut Entr
         let verdict = gate.judge(source, id, contract, writer, entry.subjects.as_deref());
         entry.verdicts.push((source.to_owned(), verdict));
     }
+}
+
+/// The tree of the contract's bytes. Their offsets say nothing of the record's.
+fn of_contract(
+    contract: &Schema,
+    bytes: &[u8],
+    limits: &Limits,
+    id: u32,
+) -> Result<Value, RecordError> {
+    decode(contract, bytes, limits).map_err(|error| {
+        RecordError {
+            reason: Reason::UnresolvableValue,
+            byte_offset: None,
+            ..error
+        }
+        .with_schema(id)
+    })
 }
 
 /// Offsets of the contract's bytes say nothing of the record's.

@@ -95,6 +95,13 @@ impl Plan {
                 },
                 marks: &scratch.marks,
             }),
+            Err(walk::Bad) if scratch.too_large => Err(RecordError::new(
+                Reason::UnresolvableValue,
+                format!(
+                    "in the contract's schema, with its defaults, the value has more than {} bytes",
+                    limits.bytes
+                ),
+            )),
             Err(walk::Bad) => Err(self.explain(payload, limits)),
         }
     }
