@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::config::fault::Fault;
 use crate::config::model::{Pipeline, Place, RulesFile, SchemaSource};
+use crate::contract::plan::Plan;
 use crate::contract::registry::{RegistryClient, RegistryError, Version};
 use crate::contract::resolve::Resolution;
 use crate::contract::rules::{Listed, Rules, Side, Subject, Tags};
@@ -163,6 +164,11 @@ impl Parts {
 
     /// The pipeline, with the id that the sink's schema has in the registry.
     pub fn finish(self, config: &Pipeline, sink_id: u32) -> Compiled {
+        let steps = config.prepare.len() + config.transform.len();
+        let straight = (steps == 0 && self.output_rules.is_empty()).then(|| {
+            let contract = Arc::clone(&self.contract.schema);
+            Plan::of(contract, &self.sink.schema, self.to_sink.clone(), &[])
+        });
         Compiled {
             stamp: Stamp {
                 pipeline: config.name.clone(),
@@ -185,6 +191,7 @@ impl Parts {
             transform: self.transform,
             sink: self.sink.schema,
             to_sink: self.to_sink,
+            straight,
             output_rules: self.output_rules,
             sink_id,
         }
@@ -385,10 +392,10 @@ pub async fn tagged(
         None => newest(registry, &source.subject(), &contract.schema).await?,
     };
     let metadata = version.and_then(|version| version.metadata);
-    // Metadata that cannot be understood has failed the pipeline's own build already.
-    metadata
-        .map_or(Ok(()), |metadata| tags.add_metadata(&metadata))
-        .ok();
+    if let Some(metadata) = metadata {
+        tags.add_metadata(&metadata)
+            .map_err(|message| BuildError::Faults(vec![Fault::of_file(&contract.name, message)]))?;
+    }
     Ok(tags.paths_with(&contract.schema, tag))
 }
 

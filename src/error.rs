@@ -10,6 +10,8 @@ use std::time::Duration;
 pub enum Reason {
     /// The value does not begin with the Confluent magic byte.
     Unframed,
+    /// The value is a JSON document where Avro was promised.
+    UnframedJson,
     /// The value is framed in a form that is recognised and not supported (a schema GUID in front of the payload).
     UnsupportedFraming,
     /// The registry answered that the writer schema id does not exist (404 with error code 40403, nothing else).
@@ -49,8 +51,9 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Reason; 18] = [
+    pub const ALL: [Reason; 19] = [
         Reason::Unframed,
+        Reason::UnframedJson,
         Reason::UnsupportedFraming,
         Reason::UnknownSchema,
         Reason::UnsupportedSchema,
@@ -74,6 +77,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Reason::Unframed => "unframed",
+            Reason::UnframedJson => "unframed_json",
             Reason::UnsupportedFraming => "unsupported_framing",
             Reason::UnknownSchema => "unknown_schema",
             Reason::UnsupportedSchema => "unsupported_schema",

@@ -194,7 +194,7 @@ fn each_outcome_is_explained_and_what_is_tagged_is_masked() {
             ("dead_lettered", Some("rule_violation")),
             ("dead_lettered", Some("malformed_data")),
             ("dead_lettered", Some("malformed_data")),
-            ("dead_lettered", Some("unframed")),
+            ("dead_lettered", Some("unframed_json")),
             ("retried", Some("unknown_schema")),
             ("emitted", None),
             ("emitted", None),

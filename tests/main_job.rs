@@ -26,7 +26,8 @@ fn each_record_ends_where_it_belongs_with_every_byte() {
         let truncated = payment(id, 2, "EUR")[..8].to_vec();
         let bad = |value: Vec<u8>, reason: &'static str| (value, reason);
         let poison = [
-            bad(b"{\"id\":1}".to_vec(), "unframed"),
+            bad(b"{\"id\":1}".to_vec(), "unframed_json"),
+            bad(b"1;EUR".to_vec(), "unframed"),
             bad(truncated, "malformed_data"),
             bad([payment(id, 3, "EUR"), vec![0]].concat(), "malformed_data"),
             bad(payment(id, -1, "EUR"), "rule_violation"),
@@ -59,7 +60,7 @@ fn each_record_ends_where_it_belongs_with_every_byte() {
 
         let dlq = format!("{}.{}.dlq", job.source, job.group);
         run_until(&job, embedded, || {
-            count(&client, &dlq) >= 5 && count(&client, &job.sink) >= 3
+            count(&client, &dlq) >= 6 && count(&client, &job.sink) >= 3
         });
 
         let dead = topics::consume_all(&client, &dlq);

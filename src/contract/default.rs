@@ -4,8 +4,9 @@
 
 use serde_json::Value as Json;
 
+use super::decimal;
 use super::path::Trail;
-use super::schema::{Kind, NodeId, Schema};
+use super::schema::{Kind, Logical, NodeId, Schema};
 use super::value::Value;
 
 /// Defaults that need defaults inside end here; a type whose default contains itself never would.
@@ -42,7 +43,7 @@ fn read<'s>(
         return fail(trail, format!("nests deeper than {DEPTH_LIMIT} levels"));
     }
     let integer = json.as_i64();
-    Ok(match (&schema.node(node).kind, json) {
+    let value = match (&schema.node(node).kind, json) {
         (Kind::Null, Json::Null) => Value::Null,
         (Kind::Boolean, Json::Bool(value)) => Value::Boolean(*value),
         (Kind::Int, Json::Number(_)) if integer.is_some_and(|n| i32::try_from(n).is_ok()) => {
@@ -130,7 +131,14 @@ fn read<'s>(
             };
         }
         _ => return fail(trail, format!("is no {}", schema.describe(node))),
-    })
+    };
+    if let (Some(Logical::Decimal { precision, .. }), Value::Bytes(bytes) | Value::Fixed(bytes)) =
+        (schema.node(node).logical, &value)
+        && !decimal::fits(bytes, precision)
+    {
+        return fail(trail, format!("has more than {precision} digits"));
+    }
+    Ok(value)
 }
 
 /// The bytes that a string of characters up to U+00FF stands for.
@@ -178,6 +186,9 @@ mod tests {
             Ok(Value::Bytes(vec![255, 0])),
         );
         check("\"bytes\"", "\"\\u0100\"", Err("beyond U+00FF"));
+        let decimal = r#"{"type":"bytes","logicalType":"decimal","precision":2,"scale":0}"#;
+        check(decimal, "\"c\"", Ok(Value::Bytes(vec![99])));
+        check(decimal, "\"d\"", Err("more than 2 digits"));
         check("\"string\"", "\"é\"", Ok(Value::String("é".into())));
         check(fixed, "\"\\u00ffA\"", Ok(Value::Fixed(vec![255, 65])));
         check(fixed, "\"A\"", Err("is not 2 characters"));

@@ -166,10 +166,13 @@ fn under_the_writers_names(contract: &Schema, writer: &Schema) -> Schema {
                 open.push((*from, *to));
             }
             (Kind::Record(from), Kind::Record(ours)) => {
-                let mut names = Vec::with_capacity(ours.fields.len());
+                let mut names: Vec<String> = Vec::with_capacity(ours.fields.len());
                 for field in &ours.fields {
+                    // As in resolution: an alias takes a field that no other one has, by name or by an alias before.
                     let free = |alias: &&String| {
-                        from.index.contains_key(*alias) && !ours.index.contains_key(*alias)
+                        from.index.contains_key(*alias)
+                            && !ours.index.contains_key(*alias)
+                            && !names.contains(*alias)
                     };
                     let name = match from.index.contains_key(&field.name) {
                         true => &field.name,
@@ -267,6 +270,14 @@ mod tests {
             &[("type_changed", "amount")],
             DriftAction::Quarantine,
         );
+    }
+
+    #[test]
+    fn one_field_of_the_writer_is_one_field_of_the_contract() {
+        let contract = r#"{"name":"a","aliases":["x"],"type":"string","default":""},
+            {"name":"b","aliases":["x"],"type":"long","default":0}"#;
+        let writer = r#"{"name":"x","type":"string"}"#;
+        check(contract, writer, &[("removed", "b")], DriftAction::Warn);
     }
 
     #[test]

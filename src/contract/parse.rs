@@ -23,6 +23,8 @@ use super::schema::{
 
 /// Bound on one schema text. Registries refuse far smaller ones; ours only keeps a hostile text from taking memory.
 const TEXT_LIMIT: usize = 4 * 1024 * 1024;
+/// Digits of a decimal on bytes: far above any number in use, and few enough to be checked in no time.
+const PRECISION_LIMIT: usize = 4096;
 /// Bound on the nesting of brackets in a text, so that neither the parser nor anything that walks a schema can
 /// exhaust the stack.
 const DEPTH_LIMIT: usize = 64;
@@ -228,6 +230,13 @@ impl Parser {
             _ => match primitive(word) {
                 Some(kind) => {
                     let logical = logical(&kind, object);
+                    // Not ignored: without its scale it would be taken for a decimal of another.
+                    if let Some(Logical::Decimal { precision, .. }) = logical
+                        && precision > PRECISION_LIMIT
+                    {
+                        let text = format!("a decimal of more than {PRECISION_LIMIT} digits");
+                        return error(&join(path, "precision"), text);
+                    }
                     self.push(kind, logical, path)
                 }
                 None => self.word(word, space, &join(path, "type")),

@@ -8,7 +8,9 @@
 //! and answer first, and hands a typed [`Failure`] through. What the crate lacks (compatibility with reasons, levels,
 //! ping) goes over a second client of the same making.
 
+mod answer;
 mod http;
+mod levels;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -23,10 +25,11 @@ use schema_registry_converter::async_impl::schema_registry::{
 use schema_registry_converter::schema_registry_common::{
     RegisteredReference, RegisteredSchema, SchemaType, SrCall,
 };
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+pub use self::answer::{Fetched, Reference, RegistryError, SchemaKind, Version};
 use self::http::{
     Failure, MEDIA_TYPE, address, causes, compact, encoded, failure_of, http_client, observe,
     typed, unanswered,
@@ -41,133 +44,6 @@ const MAX_REFERENCES: usize = 256;
 /// How often a registration is tried again after a 409, and after how long the first time.
 const RACES: u32 = 3;
 const RACE_PAUSE: Duration = Duration::from_millis(50);
-
-/// The language of a schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SchemaKind {
-    /// Avro, also where the registry says nothing.
-    Avro,
-    /// JSON Schema.
-    Json,
-    /// Protocol buffers.
-    Protobuf,
-    /// A type that only the registry knows.
-    Other,
-}
-
-impl SchemaKind {
-    /// The registry's word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            SchemaKind::Avro => "AVRO",
-            SchemaKind::Json => "JSON",
-            SchemaKind::Protobuf => "PROTOBUF",
-            SchemaKind::Other => "OTHER",
-        }
-    }
-
-    /// From [`as_str`](Self::as_str).
-    pub fn parse(word: &str) -> SchemaKind {
-        match word {
-            "AVRO" => SchemaKind::Avro,
-            "JSON" => SchemaKind::Json,
-            "PROTOBUF" => SchemaKind::Protobuf,
-            _ => SchemaKind::Other,
-        }
-    }
-}
-
-/// A schema as the registry keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetched {
-    /// The id that frames carry.
-    pub id: u32,
-    /// Its language.
-    pub kind: SchemaKind,
-    /// Its text.
-    pub text: String,
-    /// The texts it refers to, directly or not, each after those that it needs itself, none twice.
-    pub references: Vec<String>,
-    /// The subjects that it is registered under; `None` where nobody asked or the registry does not tell.
-    pub subjects: Option<Arc<[String]>>,
-}
-
-impl Fetched {
-    /// Bytes of its texts.
-    pub fn bytes(&self) -> usize {
-        self.text.len() + self.references.iter().map(String::len).sum::<usize>()
-    }
-}
-
-/// A schema as a version of a subject.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
-    /// The subject.
-    pub subject: String,
-    /// The version.
-    pub version: u32,
-    /// The schema's id.
-    pub id: u32,
-    /// The schema.
-    pub fetched: Fetched,
-    /// The rules that are registered with it, as JSON, from a registry that keeps some.
-    pub rule_set: Option<serde_json::Value>,
-    /// What else is registered with it, tags of fields among it, as JSON.
-    pub metadata: Option<serde_json::Value>,
-}
-
-/// What a schema needs from another subject, as it is registered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reference {
-    /// Full name of the type.
-    pub name: String,
-    /// The subject that defines it.
-    pub subject: String,
-    /// And the version there.
-    pub version: u32,
-}
-
-/// Why the registry did not give what was asked of it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RegistryError {
-    /// 404 with error code 40403, and nothing else: the id does not exist.
-    #[error("the registry has no schema with id {0}")]
-    UnknownId(u32),
-    /// 404 with error code 40401.
-    #[error("the registry has no subject {0:?}")]
-    NoSuchSubject(String),
-    /// 404 with error code 40402.
-    #[error("subject {subject:?} has no version {}", .version.map_or("at all".to_owned(), |version| version.to_string()))]
-    NoSuchVersion {
-        /// The subject, which exists.
-        subject: String,
-        /// The version; `None` when the latest was asked for.
-        version: Option<u32>,
-    },
-    /// 409: the schema breaks the subject's compatibility level.
-    #[error("not compatible: {message}")]
-    Incompatible {
-        /// The registry's reasons.
-        message: String,
-    },
-    /// 422 and other refusals of what was sent, which would be refused again.
-    #[error("the registry refused it (HTTP {status}): {message}")]
-    Refused {
-        /// HTTP status.
-        status: u16,
-        /// The registry's words.
-        message: String,
-    },
-    /// Everything else: no connection, a time-out, 401, 403, 408, 429, 5xx, any other 404, a redirect, an answer that
-    /// does not parse. It says nothing about the schema.
-    #[error("{message}")]
-    Unavailable {
-        /// What happened, with the registry's address.
-        message: String,
-        /// How long the registry asked to wait.
-        retry_after: Option<Duration>,
-    },
-}
 
 /// What a 404 may be about.
 enum Asked<'a> {
@@ -501,106 +377,6 @@ impl RegistryClient {
         registered
             .id
             .ok_or_else(|| self.unreadable("a registration without an id"))
-    }
-
-    /// What speaks against registering a schema now, at the subject's level; empty when nothing does, as with a
-    /// subject that does not exist yet.
-    pub async fn check_compatible(
-        &self,
-        subject: &str,
-        text: &str,
-        references: &[Reference],
-    ) -> Result<Vec<String>, RegistryError> {
-        #[derive(Deserialize)]
-        struct Verdict {
-            is_compatible: bool,
-            messages: Option<Vec<String>>,
-            /// Apicurio's word for them.
-            reason: Option<String>,
-        }
-        let path = format!("/compatibility/subjects/{}/versions", encoded(subject)?);
-        let body = schema_body(text, references);
-        let ask = async |version: &str| {
-            let request = self
-                .inner
-                .http
-                .post(self.at(&format!("{path}{version}?verbose=true")));
-            self.send::<Verdict>(request.body(body.clone())).await
-        };
-        // Without a version: all those that the level is about. Not every registry has that (Karapace), and Apicurio
-        // compares with all of them at any level, which is too many where only the latest counts.
-        let all = match self.compatibility(subject).await {
-            Ok(level) => level.ends_with("_TRANSITIVE"),
-            Err(RegistryError::NoSuchSubject(_)) => true,
-            Err(error) => return Err(error),
-        };
-        let told = match ask(if all { "" } else { "/latest" }).await {
-            Err(Failure::Answered {
-                status: 404 | 405,
-                code,
-                ..
-            }) if all && !matches!(code, Some(40401 | 40402)) => ask("/latest").await,
-            told => told,
-        };
-        match told {
-            Ok(verdict) if verdict.is_compatible => Ok(Vec::new()),
-            Ok(verdict) => {
-                let mut reasons = verdict.messages.unwrap_or_default();
-                reasons.extend(verdict.reason);
-                if reasons.is_empty() {
-                    reasons.push("the registry gives no reason".to_owned());
-                }
-                Ok(reasons)
-            }
-            Err(Failure::Answered {
-                status: 404,
-                code: Some(40401 | 40402),
-                ..
-            }) => Ok(Vec::new()),
-            Err(failure) => Err(self.explain(failure, Asked::Subject(subject))),
-        }
-    }
-
-    /// The compatibility level that holds for a subject: its own or the global one.
-    pub async fn compatibility(&self, subject: &str) -> Result<String, RegistryError> {
-        #[derive(Deserialize)]
-        struct Level {
-            #[serde(alias = "compatibility")]
-            #[serde(rename = "compatibilityLevel")]
-            level: String,
-        }
-        let own = self.at(&format!(
-            "/config/{}?defaultToGlobal=true",
-            encoded(subject)?
-        ));
-        match self.send::<Level>(self.inner.http.get(own)).await {
-            Ok(own) => return Ok(own.level),
-            // 40408: known, without a level of its own.
-            Err(Failure::Answered {
-                status: 404,
-                code: Some(40401 | 40408),
-                ..
-            }) => {}
-            Err(failure) => return Err(self.explain(failure, Asked::Nothing)),
-        }
-        let global = self.inner.http.get(self.at("/config"));
-        match self.send::<Level>(global).await {
-            Ok(global) => Ok(global.level),
-            Err(failure) => Err(self.explain(failure, Asked::Nothing)),
-        }
-    }
-
-    /// Gives a subject a compatibility level of its own.
-    pub async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), RegistryError> {
-        let request = self
-            .inner
-            .http
-            .put(self.at(&format!("/config/{}", encoded(subject)?)))
-            .body(json!({ "compatibility": level }).to_string());
-        self.send::<serde_json::Value>(request)
-            .await
-            .map(drop)
-            .map_err(|failure| self.explain(failure, Asked::Subject(subject)))
     }
 
     /// Whether a registry answers at this address and takes the credentials.

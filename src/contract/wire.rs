@@ -60,7 +60,10 @@ fn read_part<'a>(
             ),
         )),
         _ => Err(RecordError::new(
-            Reason::Unframed,
+            match is_json(bytes) {
+                true => Reason::UnframedJson,
+                false => Reason::Unframed,
+            },
             format!(
                 "expected the magic byte 0 and a schema id, found {}",
                 looks_like(bytes)
@@ -87,6 +90,13 @@ fn read_header(header: &[u8], name: &str) -> Result<u32, RecordError> {
 fn guid(bytes: &[u8]) -> String {
     let bytes = bytes.try_into().expect("callers hand over 16 bytes");
     uuid::Uuid::from_bytes(bytes).to_string()
+}
+
+/// Whether a value is a whole JSON object or array: a producer with the wrong serializer, which is worth a reason of
+/// its own.
+fn is_json(bytes: &[u8]) -> bool {
+    matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['))
+        && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
 }
 
 /// What a value without a frame seems to be. Says its kind, never what is in it.
@@ -190,6 +200,11 @@ mod tests {
         );
         check(
             b" {\"a\":1}",
+            &[],
+            Err((Reason::UnframedJson, "looks like JSON: begins with {")),
+        );
+        check(
+            b"{\"a\":",
             &[],
             Err((Reason::Unframed, "looks like JSON: begins with {")),
         );

@@ -21,6 +21,7 @@ pub enum Disposition {
 pub fn classify(reason: Reason) -> Disposition {
     match reason {
         Reason::Unframed
+        | Reason::UnframedJson
         | Reason::UnsupportedFraming
         | Reason::UnsupportedSchema
         | Reason::IncompatibleSchema

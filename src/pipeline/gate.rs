@@ -78,13 +78,14 @@ impl Event<'_> {
             let findings: Vec<_> = verdict
                 .findings
                 .iter()
+                .take(FINDINGS)
                 .map(|finding| {
                     json!({"class": finding.class, "path": finding.path, "what": finding.what,
                         "action": finding.action.as_str()})
                 })
                 .collect();
             let details = json!({"schema_id": schema_id, "subjects": self.subjects, "action": action,
-                "findings": findings, "since": self.since.as_ref().map(|(id, _)| id)});
+                "findings": findings, "findings_in_all": verdict.findings.len(), "since": self.since.as_ref().map(|(id, _)| id)});
             alerts.send(Alert {
                 kind: "drift",
                 pipeline: pipeline.to_owned(),
@@ -96,6 +97,9 @@ impl Event<'_> {
         }
     }
 }
+
+/// Findings that an alert names; it counts the rest.
+const FINDINGS: usize = 50;
 
 /// A schema of hundreds of fields may differ in all of them.
 fn bounded(mut text: String) -> String {

@@ -80,6 +80,8 @@ pub struct Compiled {
     pub sink: Arc<Schema>,
     /// From the last step's type to the sink's schema.
     pub to_sink: Resolution,
+    /// From the contract's bytes to the sink's, where no step stands between them and no rule of the sink.
+    pub straight: Option<Plan>,
     /// What outputs are held to beyond the sink's schema.
     pub output_rules: Rules,
     /// Registry id of the sink's schema.
@@ -110,6 +112,17 @@ pub struct Stages {
     replaced: u64,
     limits: Limits,
     scratch: Scratch,
+    sink_scratch: Scratch,
+}
+
+/// What a record is once it has passed the contract.
+enum Passed {
+    /// An event for the steps.
+    Event(Value),
+    /// The output, framed.
+    Output(Vec<u8>),
+    /// A step before the rules filtered it.
+    Filtered,
 }
 
 impl Stages {
@@ -132,6 +145,7 @@ impl Stages {
             key_plans: Plans::new(plans::KEY_BUDGET),
             limits: Limits::default(),
             scratch: Scratch::default(),
+            sink_scratch: Scratch::default(),
         }
     }
 
@@ -158,6 +172,7 @@ impl Stages {
                 metrics.rule_warned(rule);
             }
         };
+        self.forget_replaced();
         if let Err(error) = self.check_key(record, metrics, &mut warned) {
             return Verdict::Failed(error);
         }
@@ -165,13 +180,25 @@ impl Stages {
             return Verdict::Emit(None);
         };
         let event = match self.check(source, value, record, metrics, &mut warned) {
-            Ok(Some(event)) => event,
-            Ok(None) => return Verdict::Filtered,
+            Ok(Passed::Event(event)) => event,
+            Ok(Passed::Output(value)) => return Verdict::Emit(Some(value)),
+            Ok(Passed::Filtered) => return Verdict::Filtered,
             Err(error) => return Verdict::Failed(error),
         };
         match self.compiled.transform.run(event) {
             Ok(progress) => self.proceed(progress, &mut warned),
             Err(error) => Verdict::Failed(error),
+        }
+    }
+
+    /// Drops all plans and verdicts once a schema from `registry.cache_dir` was not what the registry has.
+    fn forget_replaced(&mut self) {
+        let replaced = self.schemas.replaced();
+        if self.replaced != replaced {
+            self.replaced = replaced;
+            self.plans = Plans::new(plans::BUDGET);
+            self.key_plans = Plans::new(plans::KEY_BUDGET);
+            self.gate.forget();
         }
     }
 
@@ -212,7 +239,8 @@ impl Stages {
         if let Some(contract) = &self.compiled.key
             && !contract.rules.is_empty()
         {
-            let key = decode(&contract.schema, view.bytes, &self.limits).map_err(of_key)?;
+            let key =
+                of_contract(&contract.schema, view.bytes, &self.limits, id).map_err(of_key)?;
             let checked = contract.rules.check(&key, warned);
             checked.map_err(|error| of_key(error.with_schema(id)))?;
         }
@@ -237,7 +265,7 @@ impl Stages {
         plan
     }
 
-    /// The contract: framing, the plan of the writer schema, the steps before the rules, rules. `None` is filtered.
+    /// The contract: framing, the plan of the writer schema, the steps before the rules, rules.
     fn check(
         &mut self,
         source: &str,
@@ -245,7 +273,7 @@ impl Stages {
         record: &Record<'_>,
         metrics: Option<&PartitionMetrics>,
         warned: &mut dyn FnMut(&str),
-    ) -> Result<Option<Value>, RecordError> {
+    ) -> Result<Passed, RecordError> {
         let (id, payload) = wire::read(value, &record.headers)?;
         if let Some(metrics) = metrics {
             metrics.schema(id);
@@ -258,16 +286,32 @@ impl Stages {
                 error.byte_offset = error.byte_offset.map(|offset| offset + framing);
                 error.with_schema(id)
             })?;
-        let event = decode(&self.compiled.contract, view.bytes, &self.limits)?;
-        let event = match self.compiled.prepare.run(event) {
+        let compiled = &self.compiled;
+        if let Some(straight) = &compiled.straight {
+            // Rules alone look at values: without any, no tree is made.
+            if !compiled.rules.is_empty() {
+                let event = of_contract(&compiled.contract, view.bytes, &self.limits, id)?;
+                let checked = compiled.rules.check(&event, warned);
+                checked.map_err(|error| error.with_schema(id))?;
+            }
+            let sunk = straight
+                .run(view.bytes, &self.limits, &mut self.sink_scratch)
+                .map_err(encode_failed)?;
+            let mut out = Vec::with_capacity(wire::HEADER_LEN + sunk.bytes.len());
+            wire::write_header(compiled.sink_id, &mut out);
+            out.extend_from_slice(sunk.bytes);
+            return Ok(Passed::Output(out));
+        }
+        let event = of_contract(&compiled.contract, view.bytes, &self.limits, id)?;
+        let event = match compiled.prepare.run(event) {
             Ok(Progress::Done(event)) => event,
-            Ok(Progress::Filtered) => return Ok(None),
+            Ok(Progress::Filtered) => return Ok(Passed::Filtered),
             Ok(Progress::Lookup(_)) => unreachable!("no lookup is configured before the rules"),
             Err(error) => return Err(error.with_schema(id)),
         };
-        let checked = self.compiled.rules.check(&event, warned);
+        let checked = compiled.rules.check(&event, warned);
         checked.map_err(|error| error.with_schema(id))?;
-        Ok(Some(event))
+        Ok(Passed::Event(event))
     }
 
     /// The plan of a writer schema, if the gate lets it through.
@@ -277,14 +321,6 @@ impl Stages {
         id: u32,
         metrics: Option<&PartitionMetrics>,
     ) -> Result<Arc<Plan>, RecordError> {
-        let replaced = self.schemas.replaced();
-        if self.replaced != replaced {
-            // A schema from `registry.cache_dir` was not what the registry has.
-            self.replaced = replaced;
-            self.plans = Plans::new(plans::BUDGET);
-            self.key_plans = Plans::new(plans::KEY_BUDGET);
-            self.gate.forget();
-        }
         if self.plans.get(id).is_none() {
             let mut entry = self.compile(id, &self.compiled.contract)?;
             // Before it is kept, so that the verdict counts to what it takes.
@@ -372,10 +408,6 @@ impl Stages {
     }
 
     fn encode(&self, event: Value, warned: &mut dyn FnMut(&str)) -> Result<Vec<u8>, RecordError> {
-        let encode_failed = |error: RecordError| RecordError {
-            reason: Reason::EncodeFailed,
-            ..error
-        };
         let value = self.compiled.to_sink.apply(event).map_err(encode_failed)?;
         self.compiled.output_rules.check(&value, warned)?;
         let mut out = Vec::with_capacity(256);
@@ -457,6 +489,32 @@ fn judge(gate: &Gate, contract: &Schema, source: &str, id: u32, entry: &mut Entr
     if let Some(writer) = &entry.writer {
         let verdict = gate.judge(source, id, contract, writer, entry.subjects.as_deref());
         entry.verdicts.push((source.to_owned(), verdict));
+    }
+}
+
+/// The tree of the contract's bytes. Their offsets say nothing of the record's.
+fn of_contract(
+    contract: &Schema,
+    bytes: &[u8],
+    limits: &Limits,
+    id: u32,
+) -> Result<Value, RecordError> {
+    decode(contract, bytes, limits).map_err(|error| {
+        RecordError {
+            reason: Reason::UnresolvableValue,
+            byte_offset: None,
+            ..error
+        }
+        .with_schema(id)
+    })
+}
+
+/// Offsets of the contract's bytes say nothing of the record's.
+fn encode_failed(error: RecordError) -> RecordError {
+    RecordError {
+        reason: Reason::EncodeFailed,
+        byte_offset: None,
+        ..error
     }
 }
 

@@ -122,11 +122,12 @@ impl Engine {
         if let Some(error) = partition.and_then(|partition| partition.refused.get(&taken.offset)) {
             return Verdict::Failed(error.clone());
         }
-        self.stages.process(
-            &taken.origin.topic,
-            record,
-            partition.map(|partition| &partition.metrics),
-        )
+        let Some(partition) = partition else {
+            unreachable!("a record that was begun has a partition");
+        };
+        // Not the origin that a retry's headers tell: whoever may write there could choose how schemas are judged.
+        self.stages
+            .process(partition.source(), record, Some(&partition.metrics))
     }
 
     fn finish(&mut self, taken: &Taken, record: &Record<'_>, verdict: Verdict, clock: Clock) {

@@ -55,11 +55,10 @@ pub(super) async fn confirm(shared: Weak<Shared>) {
         state.unconfirmed.remove(&id);
         let as_kept = match (state.entries.get(&id), &entry) {
             (Some(Entry::Ready { schema: kept, .. }), Entry::Ready { schema, .. }) => {
-                (kept.kind, &kept.text, &kept.references)
-                    == (schema.kind, &schema.text, &schema.references)
+                // Subjects too: a verdict may rest on them.
+                kept == schema
             }
-            // Evicted since, or being asked anew. What was answered then is not known any more.
-            (held, Entry::Ready { .. }) => held.is_none(),
+            // Evicted since, or being asked anew. What was answered then is not known any more, so plans of it must go.
             _ => false,
         };
         if !matches!(state.entries.get(&id), Some(Entry::Pending)) {

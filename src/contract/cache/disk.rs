@@ -28,7 +28,7 @@ const BYTES: u64 = 128 * 1024 * 1024;
 const FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// Files of one registry.
 const FILES: usize = 20_000;
-const HEAD: &str = "driftgate-schema 1 ";
+const HEAD: &str = "driftgate-schema 2 ";
 const UNFINISHED: &str = ".unfinished-";
 /// Age of an unfinished file after which nobody is still writing it.
 const ABANDONED_SECONDS: u64 = 600;

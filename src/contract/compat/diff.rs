@@ -29,6 +29,7 @@ pub(super) fn drafts(old: &Schema, new: &Schema) -> Vec<Draft> {
         new,
         drafts: Vec::new(),
         seen: HashMap::new(),
+        depth: 0,
     };
     walk.slot(old.root, new.root, "");
     walk.drafts
@@ -48,7 +49,11 @@ struct Walk<'a> {
     /// Pairs of named types met so far: whether they differ; nothing while the walk is inside them, so that recursive
     /// types end.
     seen: HashMap<(NodeId, NodeId), Option<bool>>,
+    depth: usize,
 }
+
+/// Bound on pairs of types inside one another, as on those of resolution.
+const DEPTH_LIMIT: usize = 200;
 
 impl<'a> Walk<'a> {
     fn add(&mut self, path: &str, kind: ChangeKind) -> &mut Draft {
@@ -65,6 +70,17 @@ impl<'a> Walk<'a> {
 
     /// Two types as fields, items or values have them, unions or not.
     fn slot(&mut self, o: NodeId, n: NodeId, path: &str) {
+        // Two records that contain themselves at different distances meet in as many pairs as both have types. What is
+        // cut here is told by the reading, as unresolved.
+        if self.depth >= DEPTH_LIMIT {
+            return;
+        }
+        self.depth += 1;
+        self.compare(o, n, path);
+        self.depth -= 1;
+    }
+
+    fn compare(&mut self, o: NodeId, n: NodeId, path: &str) {
         let (old, new) = (self.old, self.new);
         let (before, after) = (old.node(o), new.node(n));
         let unions = [&before.kind, &after.kind].map(|kind| matches!(kind, Kind::Union(_)));

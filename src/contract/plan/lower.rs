@@ -15,6 +15,10 @@ use crate::contract::value::Value;
 /// multiply.
 const INLINE: usize = 16_384;
 
+/// So many records inside one another are put in place; deeper ones become procedures, so that no schema can exhaust the
+/// stack here. Data nests less.
+const INSIDE: usize = 64;
+
 /// Fields that are wanted, as a tree of positions in the reader's records.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Wanted {
@@ -74,6 +78,7 @@ pub(super) fn lower(
         known: HashMap::new(),
         pending: Vec::new(),
         depth: 0,
+        empty: HashMap::new(),
         label: 0,
     };
     let root = Way {
@@ -106,6 +111,8 @@ struct Lowering<'a> {
     known: HashMap<Procedure, u32>,
     pending: Vec<(usize, NodeId, Option<Way>)>,
     depth: u16,
+    /// Records of the writer, and whether their values take no bytes.
+    empty: HashMap<NodeId, bool>,
     /// The last address that something jumps to: what is before it must stay.
     label: u32,
 }
@@ -381,7 +388,9 @@ impl Lowering<'_> {
     /// A record: here, or as a procedure if it contains itself.
     fn nested(&mut self, node: NodeId, way: Option<Way>, wanted: &Wanted) {
         let key = (node, way.map(|way| way.action));
-        let again = self.open.contains(&key) || self.program.code.len() > INLINE;
+        let again = self.open.contains(&key)
+            || self.open.len() >= INSIDE
+            || self.program.code.len() > INLINE;
         // A field that is wanted has one place, which a procedure has not. Paths are finite, so this ends.
         if !again || !wanted.is_empty() {
             return self.record(node, way, wanted);
@@ -411,7 +420,7 @@ impl Lowering<'_> {
         let empty = record
             .fields
             .iter()
-            .filter(|field| self.is_empty(field.node, &mut HashSet::new()))
+            .filter(|field| self.is_empty(field.node))
             .count();
         if empty > 0 {
             self.emit(Op::Empty(position(empty)));
@@ -615,17 +624,20 @@ impl Lowering<'_> {
     }
 
     /// Whether a value takes no bytes.
-    fn is_empty(&self, node: NodeId, seen: &mut HashSet<NodeId>) -> bool {
-        match &self.writer.node(node).kind {
+    fn is_empty(&mut self, node: NodeId) -> bool {
+        let writer = self.writer;
+        match &writer.node(node).kind {
             Kind::Null => true,
             Kind::Fixed(fixed) => fixed.size == 0,
             Kind::Record(record) => {
+                if let Some(known) = self.empty.get(&node) {
+                    return *known;
+                }
                 // A record in itself without a union has no values at all.
-                seen.insert(node)
-                    && record
-                        .fields
-                        .iter()
-                        .all(|field| self.is_empty(field.node, seen))
+                self.empty.insert(node, false);
+                let empty = record.fields.iter().all(|field| self.is_empty(field.node));
+                self.empty.insert(node, empty);
+                empty
             }
             _ => false,
         }

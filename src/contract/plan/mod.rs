@@ -63,11 +63,21 @@ impl Plan {
         wanted: &[Vec<usize>],
     ) -> Result<Plan, RecordError> {
         let resolution = Resolution::compile(&writer, reader).map_err(|m| incompatible(&m))?;
-        Ok(Plan {
+        Ok(Plan::of(writer, reader, resolution, wanted))
+    }
+
+    /// The plan of a pair that is resolved already.
+    pub fn of(
+        writer: Arc<Schema>,
+        reader: &Schema,
+        resolution: Resolution,
+        wanted: &[Vec<usize>],
+    ) -> Plan {
+        Plan {
             program: lower::lower(&writer, reader, &resolution, wanted),
             writer,
             resolution,
-        })
+        }
     }
 
     /// Validates all of `payload` and resolves it. Offsets in errors count from its beginning.
@@ -85,6 +95,13 @@ impl Plan {
                 },
                 marks: &scratch.marks,
             }),
+            Err(walk::Bad) if scratch.too_large => Err(RecordError::new(
+                Reason::UnresolvableValue,
+                format!(
+                    "in the contract's schema, with its defaults, the value has more than {} bytes",
+                    limits.bytes
+                ),
+            )),
             Err(walk::Bad) => Err(self.explain(payload, limits)),
         }
     }

@@ -419,3 +419,98 @@ fn catches(seed: u64, bug: Bug) -> bool {
         .chain(corrupt)
         .any(|bytes| differs(&plan, &reader, &paths, &bytes))
 }
+
+/// Schemas that a registry may hold, and that no worker may fall over.
+#[test]
+fn hostile_schemas_are_refused_or_bounded() {
+    let digits = |precision: u64| {
+        format!(r#"{{"type":"bytes","logicalType":"decimal","precision":{precision}}}"#)
+    };
+    assert!(Schema::parse(&digits(4096), &[]).is_ok());
+    for precision in [4097, 1 << 32, u64::MAX] {
+        assert!(
+            Schema::parse(&digits(precision), &[]).is_err(),
+            "{precision}"
+        );
+    }
+    // A default of more digits than its type has is no default, and nothing to fall over.
+    let writer = schema("");
+    let decimal = |default: &str| {
+        let of = r#"{"type":"bytes","logicalType":"decimal","precision":2}"#;
+        format!(r#"{{"name":"d","type":{of},"default":"{default}"}}"#)
+    };
+    let text = |default: &str| {
+        format!(
+            r#"{{"type":"record","name":"R","fields":[{}]}}"#,
+            decimal(default)
+        )
+    };
+    assert!(Plan::compile(&writer, &parsed(&text("c")), &[]).is_ok());
+    let reader = Schema::parse(&text("\\u007f\\u00ff"), &[]);
+    assert!(reader.is_err() || Plan::compile(&writer, &reader.expect("a schema"), &[]).is_err());
+
+    // Types that are defined one after the other nest as deep as they like, without a deep text.
+    let chain = |length: usize| {
+        let mut types = vec![
+            r#"{"type":"record","name":"R0","fields":[{"name":"v","type":"int"}]}"#.to_owned(),
+        ];
+        for i in 1..length {
+            let of = i - 1;
+            types.push(format!(
+                r#"{{"type":"record","name":"R{i}","fields":[{{"name":"x","type":"R{of}"}}]}}"#
+            ));
+        }
+        format!(
+            r#"{{"type":"record","name":"R","fields":[{{"name":"defs","type":["null",{}]}}]}}"#,
+            types.join(",")
+        )
+    };
+    let deep = parsed(&chain(150));
+    assert!(Plan::compile(&deep, &schema(""), &[]).is_ok());
+    assert!(Schema::parse(&chain(20_000), &[]).is_err());
+}
+
+#[test]
+fn values_without_bytes_count_alike_in_plan_and_tree() {
+    let writer = parsed(
+        r#"{"type":"array","items":{"type":"record","name":"T","fields":[{"name":"s","type":
+            {"type":"record","name":"S","fields":[
+                {"name":"x","type":{"type":"record","name":"N","fields":[{"name":"n","type":"null"}]}},
+                {"name":"y","type":"N"}]}}]}}"#,
+    );
+    let limits = Limits {
+        elements: 60,
+        ..Limits::default()
+    };
+    for items in 1..20_u8 {
+        agree(&writer, &writer, &[2 * items, 0], &limits);
+    }
+}
+
+#[test]
+fn defaults_of_many_items_have_a_bound() {
+    let writer = parsed(r#"{"type":"array","items":{"type":"record","name":"I","fields":[]}}"#);
+    let text = "x".repeat(300);
+    let reader = parsed(&format!(
+        r#"{{"type":"array","items":{{"type":"record","name":"I","fields":[{{"name":"t","type":"string","default":"{text}"}}]}}}}"#
+    ));
+    let plan = Plan::compile(&writer, &reader, &[]).expect("compatible");
+    let limits = Limits {
+        bytes: 100_000,
+        ..Limits::default()
+    };
+    let mut scratch = Scratch::default();
+    let mut items = Vec::new();
+    walk::write_long(900_000, &mut items);
+    items.push(0);
+    let error = plan
+        .run(&items, &limits, &mut scratch)
+        .expect_err("too large");
+    assert_eq!(error.reason, Reason::UnresolvableValue);
+    assert!(error.message.contains("100000 bytes"), "{error}");
+    assert!(scratch.capacity() < 1_000_000);
+    assert!(
+        plan.run(&[20, 0], &limits, &mut scratch).is_ok(),
+        "and the next one passes"
+    );
+}

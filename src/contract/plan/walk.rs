@@ -20,7 +20,12 @@ pub struct Scratch {
     cuts: Vec<usize>,
     /// A record's pieces on their way into another order.
     pieces: Vec<u8>,
+    /// The reader's bytes would be more than the limit.
+    pub(super) too_large: bool,
 }
+
+/// What is kept from one record to the next; a larger one is made room for anew.
+const KEPT: usize = 4 * 1024 * 1024;
 
 impl Scratch {
     /// Bytes that it holds on to.
@@ -40,6 +45,10 @@ pub(super) fn walk(
     limits: &Limits,
     scratch: &mut Scratch,
 ) -> Result<(), Bad> {
+    if scratch.capacity() > KEPT {
+        *scratch = Scratch::default();
+    }
+    scratch.too_large = false;
     scratch.out.clear();
     scratch.cuts.clear();
     scratch.marks.clear();
@@ -176,6 +185,11 @@ impl Walk<'_> {
                     let constant = &program.constants[from as usize..to as usize];
                     self.scratch.out.extend_from_slice(constant);
                     self.run = at;
+                    // A few bytes may claim many items, each of which gets a default.
+                    if self.scratch.out.len() > self.limits.bytes {
+                        self.scratch.too_large = true;
+                        return Err(Bad);
+                    }
                 }
                 Op::IntFloat => {
                     let (value, next) = int(bytes, at)?;
