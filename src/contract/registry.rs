@@ -233,12 +233,11 @@ impl RegistryClient {
         let direct = answer.references.unwrap_or_default().into_iter();
         let fetched = Fetched {
             id,
-            kind: match answer.schema_type.as_deref() {
-                None | Some("AVRO") => SchemaKind::Avro,
-                Some("JSON") => SchemaKind::Json,
-                Some("PROTOBUF") => SchemaKind::Protobuf,
-                Some(_) => SchemaKind::Other,
-            },
+            // Registries leave it out where it is Avro.
+            kind: answer
+                .schema_type
+                .as_deref()
+                .map_or(SchemaKind::Avro, SchemaKind::parse),
             text,
             references: self
                 .resolve(direct.map(|r| (r.subject, r.version)).collect())

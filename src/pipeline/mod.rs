@@ -321,28 +321,18 @@ impl Stages {
         id: u32,
         metrics: Option<&PartitionMetrics>,
     ) -> Result<Arc<Plan>, RecordError> {
-        if self.plans.get(id).is_none() {
-            let mut entry = self.compile(id, &self.compiled.contract)?;
-            // Before it is kept, so that the verdict counts to what it takes.
-            judge(&self.gate, &self.compiled.contract, source, id, &mut entry);
-            self.plans.insert(id, entry);
-            if let Some(metrics) = metrics {
-                metrics.plan_evictions(self.plans.take_evictions());
-            }
+        let (gate, contract) = (&self.gate, &self.compiled.contract);
+        if let Some(entry) = self.plans.get(id) {
+            return admitted(gate, contract, source, id, entry);
         }
-        let entry = self.plans.get(id).expect("it was put there just now");
-        if !entry.verdicts.iter().any(|(topic, _)| topic == source) {
-            judge(&self.gate, &self.compiled.contract, source, id, entry);
+        let mut entry = self.compile(id, contract)?;
+        // Before it is kept, so that the verdict counts to what it takes.
+        let plan = admitted(gate, contract, source, id, &mut entry);
+        self.plans.insert(id, entry);
+        if let Some(metrics) = metrics {
+            metrics.plan_evictions(self.plans.take_evictions());
         }
-        let known = entry.verdicts.iter().find(|(topic, _)| topic == source);
-        let Some((_, verdict)) = known else {
-            return entry.plan.clone();
-        };
-        match verdict.action {
-            DriftAction::Allow | DriftAction::Warn => entry.plan.clone(),
-            DriftAction::Quarantine => Err(drifted(Reason::Drift, id, verdict)),
-            DriftAction::Halt => Err(drifted(Reason::DriftHalted, id, verdict)),
-        }
+        plan
     }
 
     /// Makes the plan of a writer schema. An error is one of the registry; a schema that cannot be read is an entry.
@@ -484,11 +474,28 @@ impl Stages {
     }
 }
 
-/// Adds the gate's verdict to what is known of a writer schema, if there is one to judge.
-fn judge(gate: &Gate, contract: &Schema, source: &str, id: u32, entry: &mut Entry) {
-    if let Some(writer) = &entry.writer {
-        let verdict = gate.judge(source, id, contract, writer, entry.subjects.as_deref());
-        entry.verdicts.push((source.to_owned(), verdict));
+/// The plan of a writer schema, if the gate lets its records through on this topic. A schema that could not be parsed
+/// has nothing to judge, and a plan that says so.
+fn admitted(
+    gate: &Gate,
+    contract: &Schema,
+    source: &str,
+    id: u32,
+    entry: &mut Entry,
+) -> Result<Arc<Plan>, RecordError> {
+    let known = entry.verdicts.iter().position(|(topic, _)| topic == source);
+    let verdict = match (known, &entry.writer) {
+        (Some(place), _) => &entry.verdicts[place].1,
+        (None, Some(writer)) => {
+            let verdict = gate.judge(source, id, contract, writer, entry.subjects.as_deref());
+            &entry.verdicts.push_mut((source.to_owned(), verdict)).1
+        }
+        (None, None) => return entry.plan.clone(),
+    };
+    match verdict.action {
+        DriftAction::Allow | DriftAction::Warn => entry.plan.clone(),
+        DriftAction::Quarantine => Err(drifted(Reason::Drift, id, verdict)),
+        DriftAction::Halt => Err(drifted(Reason::DriftHalted, id, verdict)),
     }
 }
 

@@ -13,17 +13,6 @@ use crate::config::model::{Config, Place, SchemaSource};
 use crate::config::scalar::closest;
 use crate::config::source::Source;
 
-/// The levels that a registry knows.
-pub const LEVELS: [&str; 7] = [
-    "NONE",
-    "BACKWARD",
-    "BACKWARD_TRANSITIVE",
-    "FORWARD",
-    "FORWARD_TRANSITIVE",
-    "FULL",
-    "FULL_TRANSITIVE",
-];
-
 /// A file that is to be registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {

@@ -119,7 +119,7 @@ struct Lowering<'a> {
 
 impl Lowering<'_> {
     fn here(&self) -> u32 {
-        u32::try_from(self.program.code.len()).expect("a schema has fewer than 2³² parts")
+        position(self.program.code.len())
     }
 
     fn emit(&mut self, op: Op) {
@@ -211,11 +211,9 @@ impl Lowering<'_> {
             Kind::Enum(symbols) => self.emit(Op::Enum(position(symbols.symbols.len()))),
             Kind::Array(item) => self.elements(*item, way, false),
             Kind::Map(value) => self.elements(*value, way, true),
-            Kind::Union(branches) => self.branches(
-                branches,
-                &branches.iter().map(|_| None).collect::<Vec<_>>(),
-                wanted,
-            ),
+            Kind::Union(branches) => {
+                self.branches(branches, &vec![None; branches.len()], wanted, false);
+            }
             Kind::Record(_) => self.nested(node, way, wanted),
         }
     }
@@ -295,7 +293,6 @@ impl Lowering<'_> {
     /// The writer's union where it is resolved branch by branch.
     fn union(&mut self, node: NodeId, actions: &[ActionId], way: Way, wanted: &Wanted) {
         let Kind::Union(branches) = &self.writer.node(node).kind else {
-            // A union of one branch in the writer, seen through by the resolution.
             unreachable!("only a union is resolved branch by branch");
         };
         let resolution = self.resolution;
@@ -328,15 +325,11 @@ impl Lowering<'_> {
         if !keeps {
             self.emit(Op::Flush);
         }
-        self.branches_of(branches, &ways, wanted, !keeps);
-    }
-
-    fn branches(&mut self, branches: &[NodeId], ways: &[Option<Way>], wanted: &Wanted) {
-        self.branches_of(branches, ways, wanted, false);
+        self.branches(branches, &ways, wanted, !keeps);
     }
 
     /// The index and the branches; with `resume`, each branch begins a new run, so that the index is left out.
-    fn branches_of(
+    fn branches(
         &mut self,
         branches: &[NodeId],
         ways: &[Option<Way>],

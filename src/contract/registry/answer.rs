@@ -29,7 +29,7 @@ impl SchemaKind {
         }
     }
 
-    /// From [`as_str`](Self::as_str).
+    /// From the registry's word.
     pub fn parse(word: &str) -> SchemaKind {
         match word {
             "AVRO" => SchemaKind::Avro,
