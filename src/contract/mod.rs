@@ -18,6 +18,7 @@ pub mod resolve;
 pub mod rules;
 pub mod schema;
 pub mod value;
+pub mod view;
 pub mod wire;
 
 #[cfg(test)]
