@@ -71,9 +71,9 @@ pub(super) static FUNCTIONS: &[Function] = &[
         group: "numbers",
         doc: "A decimal with `scale` digits after the point, a constant. `mode`, a constant, says what becomes of the rest: \
               `'half_even'` to the nearest, and from the middle to the even digit, as banks do (the default); `'half_up'` \
-              to the nearest, and from the middle away from zero, as in school; `'down'` towards zero; `'up'` away from it. \
-              A number with fewer digits gets zeros.",
-        errors: "",
+              to the nearest, and from the middle away from zero, as in school; `'down'` towards zero; `'up'` away from it; \
+              `'exact'` takes no number that would lose a digit other than 0. A number with fewer digits gets zeros.",
+        errors: "With `'exact'`, more digits than `scale` after the point.",
         forms: &[
             function(
                 &[("number", Ty::Decimal), ("scale", Ty::Int)],
@@ -106,6 +106,14 @@ pub(super) static FUNCTIONS: &[Function] = &[
             Example {
                 expr: "round(decimal('2.349'), 2, 'down')",
                 result: "decimal('2.34')",
+            },
+            Example {
+                expr: "round(decimal('2.50'), 1, 'exact')",
+                result: "decimal('2.5')",
+            },
+            Example {
+                expr: "round(decimal('2.55'), 1, 'exact')",
+                result: "error: more than 1 digit",
             },
         ],
     },
@@ -306,13 +314,15 @@ enum Mode {
     HalfUp,
     Down,
     Up,
+    Exact,
 }
 
-const MODES: [(&str, Mode); 4] = [
+const MODES: [(&str, Mode); 5] = [
     ("half_even", Mode::HalfEven),
     ("half_up", Mode::HalfUp),
     ("down", Mode::Down),
     ("up", Mode::Up),
+    ("exact", Mode::Exact),
 ];
 
 /// The constant scale at `at`, and the mode behind it.
@@ -342,7 +352,8 @@ fn round(constants: &Constants<'_>) -> Made {
         let number = decimal(args, 0)?;
         let unscaled = match number.at_scale(scale) {
             Some(exact) => exact,
-            None => quotient(&number.unscaled, &power(number.scale - scale), mode),
+            None => quotient(&number.unscaled, &power(number.scale - scale), mode)
+                .ok_or_else(|| too_many(scale))?,
         };
         Ok(cx.decimal(&Decimal { unscaled, scale }))
     })
@@ -357,7 +368,7 @@ fn divide(constants: &Constants<'_>) -> Made {
         }
         let above = number.unscaled * power(scale + by.scale);
         let below = by.unscaled * power(number.scale);
-        let unscaled = quotient(&above, &below, mode);
+        let unscaled = quotient(&above, &below, mode).ok_or_else(|| too_many(scale))?;
         Ok(cx.decimal(&Decimal { unscaled, scale }))
     })
 }
@@ -380,14 +391,20 @@ fn power(exponent: usize) -> BigInt {
     BigInt::from(10).pow(exponent)
 }
 
-/// `above / below`, rounded to an integer.
-fn quotient(above: &BigInt, below: &BigInt, mode: Mode) -> BigInt {
+fn too_many(scale: usize) -> CallError {
+    let digits = if scale == 1 { "digit" } else { "digits" };
+    format!("found more than {scale} {digits} after the point").into()
+}
+
+/// `above / below`, rounded to an integer, if that is allowed.
+fn quotient(above: &BigInt, below: &BigInt, mode: Mode) -> Option<BigInt> {
     let (whole, rest) = (above / below, above % below);
     if rest.sign() == Sign::NoSign {
-        return whole;
+        return Some(whole);
     }
     let middle = (rest.magnitude() * 2u8).cmp(below.magnitude());
     let away = match mode {
+        Mode::Exact => return None,
         Mode::Down => false,
         Mode::Up => true,
         Mode::HalfUp => middle != Ordering::Less,
@@ -395,11 +412,11 @@ fn quotient(above: &BigInt, below: &BigInt, mode: Mode) -> BigInt {
             middle == Ordering::Greater || (middle == Ordering::Equal && whole.bit(0))
         }
     };
-    match (away, above.sign() == below.sign()) {
+    Some(match (away, above.sign() == below.sign()) {
         (false, _) => whole,
         (true, true) => whole + 1,
         (true, false) => whole - 1,
-    }
+    })
 }
 
 fn order(cx: &mut Cx<'_>, args: &[Val<'_>]) -> Result<Ordering, CallError> {
@@ -459,9 +476,9 @@ mod tests {
                 (Mode::Up, up),
             ] {
                 let found = quotient(&above.into(), &10.into(), mode);
-                assert_eq!(found, expect.into(), "{above} {mode:?}");
+                assert_eq!(found, Some(expect.into()), "{above} {mode:?}");
                 let found = quotient(&(-above).into(), &(-10).into(), mode);
-                assert_eq!(found, expect.into(), "-{above} by -10 {mode:?}");
+                assert_eq!(found, Some(expect.into()), "-{above} by -10 {mode:?}");
             }
         }
     }
@@ -470,10 +487,14 @@ mod tests {
         #[test]
         fn a_rounded_number_is_near(above: i64, below in prop::num::i64::ANY.prop_filter("no zero", |n| *n != 0)) {
             for (_, mode) in MODES {
-                let found = quotient(&above.into(), &below.into(), mode);
+                let Some(found) = quotient(&above.into(), &below.into(), mode) else {
+                    prop_assert!(mode == Mode::Exact && i128::from(above) % i128::from(below) != 0);
+                    continue;
+                };
                 let missed: BigInt = (found * below - above) * 2;
                 let bound = match mode {
                     Mode::HalfEven | Mode::HalfUp => BigInt::from(below),
+                    Mode::Exact => BigInt::ZERO,
                     Mode::Down | Mode::Up => BigInt::from(below) * 2 - BigInt::from(below.signum()),
                 };
                 prop_assert!(missed.magnitude() <= bound.magnitude(), "{:?}", mode);

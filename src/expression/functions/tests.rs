@@ -117,8 +117,7 @@ proptest! {
                     if let Ok(run) = (form.make)(&Constants { args: &known, secrets: &secrets }) {
                         match run(cx, &args) {
                             Ok(value) => assert!(is_of(form.result, &value), "{}: {value:?}", function.name),
-                            Err(CallError::Failed(message)) => assert!(!message.is_empty()),
-                            Err(CallError::TooLong) => {}
+                            Err(error) => assert!(!error.to_string().is_empty()),
                         }
                     }
                 });
@@ -173,6 +172,7 @@ fn long_texts_take_steps() {
                         ("parseTimestamp", 1) => "%F %T",
                         ("parseTimestamp", 2) => "UTC",
                         ("parseTimestamp", _) => "later",
+                        ("least" | "greatest", _) => arena.alloc_str(&long),
                         _ => "x",
                     };
                     args.push(argument(*ty, word, 2, arena));
