@@ -425,7 +425,7 @@ fn order(cx: &mut Cx<'_>, args: &[Val<'_>]) -> Result<Ordering, CallError> {
         [Val::Double(a), Val::Double(b)] => a.partial_cmp(b).ok_or("NaN has no order")?,
         [Val::Decimal(a, scale), Val::Decimal(b, other)] => {
             // Bounded, before it is compared.
-            (decimal(args, 0)?, decimal(args, 1)?);
+            let _within_bounds = (decimal(args, 0)?, decimal(args, 1)?);
             compare_decimals((a, *scale), (b, *other))
         }
         [Val::Date(a), Val::Date(b)] => a.cmp(b),
