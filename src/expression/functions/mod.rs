@@ -6,6 +6,8 @@
 mod args;
 mod codes;
 mod dates;
+#[cfg(test)]
+mod examples;
 mod format;
 mod money;
 mod numbers;
@@ -13,6 +15,7 @@ mod phones;
 mod privacy;
 mod record;
 pub mod reference;
+pub mod standard;
 mod strings;
 mod text;
 
@@ -26,8 +29,9 @@ use super::cx::{Cx, TooLong};
 use super::scope::Secrets;
 use super::value::Val;
 
-/// Every function, by the files that they are written in.
-static ALL: &[&[Function]] = &[
+/// The functions, file by file. A name may stand in several of them; its forms are then tried in this order.
+pub static ALL: &[&[Function]] = &[
+    standard::FUNCTIONS,
     strings::FUNCTIONS,
     text::FUNCTIONS,
     numbers::FUNCTIONS,
@@ -43,9 +47,9 @@ pub fn all() -> impl Iterator<Item = &'static Function> {
     ALL.iter().flat_map(|file| file.iter())
 }
 
-/// The function of that name.
-pub fn named(name: &str) -> Option<&'static Function> {
-    all().find(|function| function.name == name)
+/// The functions of that name.
+pub fn named(name: &str) -> impl Iterator<Item = &'static Function> {
+    all().filter(move |function| function.name == name)
 }
 
 /// A function, or a group of forms of one name.
@@ -116,7 +120,7 @@ pub enum Ty {
     Time,
     /// `array` of texts
     Texts,
-    /// Any enum, as a parameter.
+    /// Any enum, as a parameter; handed over as its symbol, a [`Val::Text`].
     Enum,
     /// An array of anything, as a parameter; handed over as [`Val::List`].
     List,
@@ -137,6 +141,8 @@ pub type Call =
 pub enum CallError {
     /// For a person, without values: `the calendar has no such day`.
     Failed(String),
+    /// The same, where one argument is at fault: its number.
+    Argument(usize, String),
     /// It would take too long.
     TooLong,
 }
@@ -162,7 +168,7 @@ impl From<&str> for CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CallError::Failed(message) => f.write_str(message),
+            CallError::Failed(message) | CallError::Argument(_, message) => f.write_str(message),
             CallError::TooLong => TooLong.fmt(f),
         }
     }
