@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::{Output, USAGE, complain, print};
-use crate::expression::functions::reference::{by_group, title};
+use crate::expression::functions::reference::{by_group, formats, title};
 use crate::expression::functions::{Function, all, named};
 
 /// Arguments of `functions`.
@@ -103,6 +103,10 @@ fn page(function: &'static Function) -> String {
     match function.errors {
         "" => out.push_str("\nNever fails.\n"),
         errors => out.push_str(&format!("\nFails on: {}\n", wrapped(errors))),
+    }
+    if function.doc.contains("*Formats of dates*") {
+        let formats: Vec<String> = formats().split("\n\n").map(wrapped).collect();
+        out.push_str(&format!("\nFormats of dates: {}\n", formats.join("\n\n")));
     }
     out.push_str("\nExamples:\n");
     for example in function.examples {

@@ -12,7 +12,7 @@ pub(super) const READ: &str = "`%Y` year in four digits; `%m` month as a number,
     `%j` day of the year; `%a`, `%A` English day of the week (must agree); `%H` hour, `%I` with `%p` hour and AM or PM; \
     `%M` minute; `%S` second; `%f` fraction of a second, `%.f` the same with its point, if there is one; `%z` offset as \
     `+0530`, `%:z` as `+05:30`; `%F` is `%Y-%m-%d`, `%T` is `%H:%M:%S`, `%R` is `%H:%M`; `%%` a percent sign. Numbers may \
-    lack their leading zeros and have blanks in front, a blank stands for any number of blanks, and everything else is met as it stands";
+    lack their leading zeros and have blanks in front, except where one follows another directly (`%Y%m%d`); a blank stands for any number of blanks, and everything else is met as it stands";
 
 /// A part of a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,12 +67,25 @@ pub(super) enum Wanted {
 pub(super) struct Reading {
     /// With `%F`, `%T` and `%R` written out.
     format: String,
-    /// Where in `format` the year is.
-    year: usize,
+    /// Where digits are counted.
+    runs: Vec<Run>,
     /// Whether the day of the week is in the text.
     weekday: bool,
     /// As it was written, for messages.
     shown: String,
+}
+
+/// Numbers that follow each other without a sign between them, or a year.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Run {
+    /// Where in the format it begins.
+    at: usize,
+    /// How many digits it takes.
+    digits: usize,
+    /// How many numbers it is.
+    numbers: usize,
+    /// Whether it is a year alone.
+    year: bool,
 }
 
 #[derive(Debug, Default)]
@@ -97,20 +110,18 @@ impl Reading {
     pub(super) fn new(shown: &str, wanted: Wanted) -> Result<Reading, String> {
         let format = written_out(shown)?;
         let mut parts = Parts::default();
-        let mut year = 0;
-        for directive in directives(&format)? {
-            let part = part(&directive)?;
-            if part == "year" {
-                year = directive.at;
-            }
+        let directives = directives(&format)?;
+        for directive in &directives {
+            let part = part(directive)?;
             if !part.is_empty() {
                 parts.add(part, directive.written)?;
             }
         }
         complete(&parts, wanted)?;
+        let runs = runs(&directives)?;
         Ok(Reading {
             format,
-            year,
+            runs,
             weekday: parts.has("day of the week"),
             shown: shown.to_owned(),
         })
@@ -119,20 +130,29 @@ impl Reading {
     fn read(&self, text: &str) -> Result<BrokenDownTime, String> {
         let unlike = || format!("the text is not of the format `{}`", self.shown);
         let read = BrokenDownTime::parse(&self.format, text).map_err(|_| unlike())?;
-        // jiff takes `26` as the year 26, and a sign.
-        match read.year() {
-            Some(1000..) => Ok(read),
-            Some(0..) => {
-                let before = self.format.get(..self.year).unwrap_or("");
-                let (_, at) = BrokenDownTime::parse_prefix(before, text).map_err(|_| unlike())?;
-                let digits = text.as_bytes().get(at..at + 4);
-                match digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_digit)) {
-                    true => Ok(read),
-                    false => Err("expected a year of four digits".to_owned()),
-                }
+        // jiff takes `26` as the year 26, and a sign; and `2026111` by `%Y%m%d` as November 1.
+        for run in &self.runs {
+            if run.year && matches!(read.year(), Some(1000..)) {
+                continue;
             }
-            _ => Err("expected a year of four digits".to_owned()),
+            let before = self.format.get(..run.at).unwrap_or("");
+            let at = match before {
+                "" => 0,
+                _ => {
+                    BrokenDownTime::parse_prefix(before, text)
+                        .map_err(|_| unlike())?
+                        .1
+                }
+            };
+            let digits = text.as_bytes().get(at..at + run.digits);
+            if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_digit)) {
+                return Err(match run.year {
+                    true => "expected a year of four digits".to_owned(),
+                    false => "numbers that follow each other need their leading zeros".to_owned(),
+                });
+            }
         }
+        Ok(read)
     }
 
     /// The day that a text names.
@@ -153,6 +173,52 @@ impl Reading {
             false => "the calendar has no such day".to_owned(),
         }
     }
+}
+
+/// How many digits a number takes in a run; nothing for what is none.
+const fn width(letter: char) -> Option<usize> {
+    match letter {
+        'Y' => Some(4),
+        'j' => Some(3),
+        'm' | 'd' | 'e' | 'H' | 'k' | 'I' | 'l' | 'M' | 'S' => Some(2),
+        _ => None,
+    }
+}
+
+fn runs(directives: &[Directive<'_>]) -> Result<Vec<Run>, String> {
+    let mut runs: Vec<Run> = Vec::new();
+    // Where the last run ends, if what comes next could go on with it, and the number that it ends with.
+    let mut last: Option<(usize, &Directive<'_>)> = None;
+    for directive in directives {
+        let Some(digits) = width(directive.letter) else {
+            last = None;
+            continue;
+        };
+        match (&last, runs.last_mut()) {
+            (Some((end, before)), Some(run)) if *end == directive.at => {
+                for loose in [*before, directive] {
+                    if !loose.between.is_empty() || matches!(loose.letter, 'e' | 'k' | 'l') {
+                        let written = loose.written;
+                        return Err(format!(
+                            "`{written}` has no number of digits, and stands beside another number"
+                        ));
+                    }
+                }
+                run.digits += digits;
+                run.numbers += 1;
+                run.year = false;
+            }
+            _ => runs.push(Run {
+                at: directive.at,
+                digits,
+                numbers: 1,
+                year: directive.letter == 'Y',
+            }),
+        }
+        last = Some((directive.at + directive.written.len(), directive));
+    }
+    runs.retain(|run| run.year || run.numbers > 1);
+    Ok(runs)
 }
 
 fn written_out(format: &str) -> Result<String, String> {
@@ -364,6 +430,7 @@ pub(super) fn write(format: &str, time: &Zoned) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn check(format: &str, wanted: Wanted, expect: Result<(), &str>) {
         match (Reading::new(format, wanted), expect) {
@@ -385,6 +452,9 @@ mod tests {
         check("%FT%T%.3f%z", Instant, Ok(()));
         check("%d/%m/%Y %I:%M %p", Local, Ok(()));
         check("100%% %F", Date, Ok(()));
+        check("%Y%m%-d", Date, Err("beside another number"));
+        check("%Y%m%e", Date, Err("beside another number"));
+        check("%-d%b%Y", Date, Ok(()));
         check("%d/%m/%y", Date, Err("century"));
         check("%D", Date, Err("century"));
         check("%m-%d", Date, Err("no year"));
@@ -417,6 +487,13 @@ mod tests {
             ("%a, %d %b %Y", "Fri, 03 Apr 2026", Ok("2026-04-03")),
             ("%Y-%j", "2024-366", Ok("2024-12-31")),
             ("%F", "0001-01-01", Ok("0001-01-01")),
+            ("%Y%m%d", "00010101", Ok("0001-01-01")),
+            ("v%Y%j", "v2024366", Ok("2024-12-31")),
+            ("%Y%m%d", "2026111", Err("leading zeros")),
+            ("%Y%m%d", "2026 111", Err("leading zeros")),
+            ("%d%m%Y", "1112026", Err("leading zeros")),
+            ("%d %m%Y", "3 12026", Err("leading zeros")),
+            ("%d %m%Y", "3 042026", Ok("2026-04-03")),
             ("%d/%m/%Y", "31/02/2026", Err("no such day")),
             ("%d/%m/%Y", "13/13/2026", Err("not of the format")),
             ("%F", "2026-04-03 ", Err("not of the format")),
@@ -424,7 +501,8 @@ mod tests {
             ("%F", " 2026-04-03", Ok("2026-04-03")),
             ("%d/%m/%Y", "03/04/26", Err("four digits")),
             ("%d/%m/%Y", "03/04/026", Err("four digits")),
-            ("%d%m%Y", "0304-2026", Err("four digits")),
+            ("%d%m%Y", "0304-2026", Err("leading zeros")),
+            ("%d%m %Y", "0304 -2026", Err("four digits")),
             ("%d/%m/%Y", "03/04/20260", Err("not of the format")),
             ("%a, %d %b %Y", "Mon, 03 Apr 2026", Err("day of the week")),
             ("%Y-%j", "2026-366", Err("no such day")),
@@ -436,6 +514,51 @@ mod tests {
                 (Ok(found), Ok(expect)) => assert_eq!(found.to_string(), expect, "{text}"),
                 (Err(found), Err(part)) => assert!(found.contains(part), "{text}: {found}"),
                 (found, expect) => panic!("{format} {text}: {found:?}, expected {expect:?}"),
+            }
+        }
+    }
+
+    /// Formats in which every directive may stand once.
+    fn formats() -> impl Strategy<Value = String> {
+        let day = prop_oneof![Just("%d"), Just("%-d"), Just("%e")];
+        let month = prop_oneof![Just("%m"), Just("%-m"), Just("%b"), Just("%B")];
+        let order = Just([0, 1, 2]).prop_shuffle();
+        (day, month, order, "[-/. ,T]?", "[-/. ,]?", prop::bool::ANY).prop_map(
+            |(day, month, order, one, two, named)| {
+                let parts = order.map(|part| ["%Y", month, day][part]);
+                let start = if named { "%a " } else { "" };
+                format!("{start}{}{one}{}{two}{}", parts[0], parts[1], parts[2])
+            },
+        )
+    }
+
+    proptest! {
+        /// A date that is written by a format is read by it as the same date, if it is read by it at all.
+        #[test]
+        fn what_is_written_is_read(format in formats(), days in -350_000i32..2_900_000) {
+            let date = crate::expr::functions::date_of(days).expect("in range");
+            if let Ok(reading) = Reading::new(&format, Wanted::Date) {
+                let midnight = date.to_zoned(jiff::tz::TimeZone::UTC).expect("in range");
+                let text = write(&format, &midnight).expect("checked");
+                prop_assert_eq!(reading.date(&text), Ok(date), "{} {}", format, text);
+            }
+        }
+
+        #[test]
+        fn any_format_is_taken_or_refused(
+            format in "([%][-_0:.3]{0,2}[YmdHIMSpbajzfFTRyeZ]|[-/ a%]){0,8}|.*",
+            text in "[-+0-9: /.]{0,24}|.*",
+        ) {
+            for wanted in [Wanted::Date, Wanted::Instant, Wanted::Local] {
+                if let Ok(reading) = Reading::new(&format, wanted) {
+                    let (day, time) = (reading.date(&text), reading.time(&text));
+                    prop_assert!(day.is_err() || day.is_ok_and(|day| day.year() >= 0));
+                    prop_assert!(time.is_err() || time.is_ok_and(|(time, _)| time.year() >= 0));
+                }
+            }
+            if writing(&format, true).is_ok() {
+                let sample = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
+                prop_assert!(write(&format, &sample).is_ok());
             }
         }
     }
