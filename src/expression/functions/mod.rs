@@ -15,7 +15,7 @@ mod phones;
 mod privacy;
 mod record;
 pub mod reference;
-pub mod standard;
+mod standard;
 mod strings;
 mod text;
 
@@ -29,9 +29,11 @@ use super::cx::{Cx, TooLong};
 use super::scope::Secrets;
 use super::value::Val;
 
-/// The functions, file by file. A name may stand in several of them; its forms are then tried in this order.
-pub static ALL: &[&[Function]] = &[
+/// Every function, by the files that they are written in.
+static ALL: &[&[Function]] = &[
     standard::FUNCTIONS,
+    standard::convert::FUNCTIONS,
+    standard::time::FUNCTIONS,
     strings::FUNCTIONS,
     text::FUNCTIONS,
     numbers::FUNCTIONS,
@@ -47,9 +49,9 @@ pub fn all() -> impl Iterator<Item = &'static Function> {
     ALL.iter().flat_map(|file| file.iter())
 }
 
-/// The functions of that name.
-pub fn named(name: &str) -> impl Iterator<Item = &'static Function> {
-    all().filter(move |function| function.name == name)
+/// The function of that name.
+pub fn named(name: &str) -> Option<&'static Function> {
+    all().find(|function| function.name == name)
 }
 
 /// A function, or a group of forms of one name.
