@@ -22,10 +22,10 @@ use crate::failure_log::FailureLog;
 use crate::health::{Dependency, Health};
 use crate::ingest::properties;
 use crate::ingest::topics::{self, Facts, Finding, Known, TopicAdmin};
+use crate::lookup::{Around, Lookups, Origins};
 use crate::metrics::Metrics;
 use crate::pipeline::{Compiled, Event, Gate, Stages};
 use crate::review;
-use crate::transform::lookup::LookupClient;
 use crate::worker::{Settings, Shared, Worker};
 
 /// Records of one batch; fewer where lookups make each one slow, so that a batch stays far below
@@ -122,7 +122,7 @@ impl Instance {
             Arc::clone(&self.failures),
             self.shutdown.clone(),
         ));
-        let workers = self.start_workers(config, prepared, &cache)?;
+        let workers = self.start_workers(config, prepared, &cache, embedded.is_some())?;
         self.health.set_running();
         let result = self.join(workers).await;
         observer.abort();
@@ -254,7 +254,9 @@ impl Instance {
         config: &Config,
         prepared: Vec<(Compiled, Known)>,
         cache: &Arc<SchemaCache>,
+        is_alone: bool,
     ) -> Result<Vec<Running>, FatalError> {
+        let origins = Arc::new(Origins::default());
         let total: usize = config
             .pipelines
             .iter()
@@ -265,13 +267,19 @@ impl Instance {
         for (compiled, known) in prepared {
             let compiled = Arc::new(compiled);
             let pipeline = &compiled.config;
-            let clients: Result<Vec<_>, _> = compiled
-                .transform
-                .lookups()
-                .iter()
-                .map(LookupClient::new)
-                .collect();
-            let lookups = Arc::new(clients?);
+            let around = Around {
+                pipeline: pipeline.name.clone(),
+                kafka: properties::reader(&config.kafka, pipeline),
+                group: pipeline.group.clone(),
+                is_alone,
+                schemas: Arc::clone(cache),
+                origins: Arc::clone(&origins),
+                metrics: Arc::clone(&self.metrics),
+                health: Arc::clone(&self.health),
+                runtime: Handle::current(),
+                shutdown: self.shutdown.clone(),
+            };
+            let lookups = Arc::new(Lookups::start(compiled.transform.lookups(), &around)?);
             let partitions: HashMap<String, i32> = known
                 .iter()
                 .map(|(topic, facts)| (topic.clone(), facts.partitions))
@@ -280,11 +288,7 @@ impl Instance {
             for slot in 0..pipeline.workers {
                 let settings = Settings {
                     slot,
-                    batch: if lookups.is_empty() {
-                        BATCH
-                    } else {
-                        BATCH_WITH_LOOKUPS
-                    },
+                    batch: lookups.batch(BATCH, BATCH_WITH_LOOKUPS, pipeline.workers),
                     commit_interval: Duration::from_secs(1),
                     revoke_grace: config.shutdown_grace.min(Duration::from_secs(10)),
                     shutdown_grace: config
@@ -309,7 +313,6 @@ impl Instance {
                     Arc::clone(cache),
                     Arc::clone(&lookups),
                     Arc::clone(&gate),
-                    Handle::current(),
                 );
                 let worker = Worker::new(settings, stages, &consumer, &producer, self.shared())?;
                 workers.push(Running::spawn(

@@ -179,7 +179,12 @@ memory_limit: 1GiB
     assert_eq!(drop.len(), 2);
     assert_eq!(cast[0].1.value, "decimal(12,2)");
     assert_eq!(lookup.on_missing, OnMissing::Null);
-    assert_eq!(lookup.timeout, Duration::from_secs(2));
+    let LookupSource::Http(http) = &lookup.from else {
+        panic!("a URL")
+    };
+    assert_eq!(http.timeout, Duration::from_secs(2));
+    assert_eq!((http.concurrency, http.limit, http.cache), (16, None, None));
+    assert_eq!(lookup.on_null, None);
     assert_eq!(lookup.answer, base.join("../Cargo.toml"));
     for (written, expect) in [
         ("null", OnMissing::Null),
@@ -965,7 +970,7 @@ fn every_key_of_the_full_example_is_known() {
     );
     assert_eq!(
         named,
-        ["cache", "dedup", "ledger", "limit", "pause_above", "stale"],
+        ["dedup", "ledger", "pause_above", "stale"],
         "{rendered}"
     );
 }

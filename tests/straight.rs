@@ -10,6 +10,7 @@ use driftgate::contract::cache::{CacheSettings, SchemaCache};
 use driftgate::contract::registry::RegistryClient;
 use driftgate::embedded::registry::EmbeddedRegistry;
 use driftgate::error::Reason;
+use driftgate::lookup::Lookups;
 use driftgate::pipeline::{Gate, Stages, Verdict};
 use driftgate::record::Record;
 use tokio::runtime::Runtime;
@@ -62,9 +63,8 @@ fn stages(runtime: &Runtime, config: &Config) -> (Stages, bool) {
     let stages = Stages::new(
         compiled,
         Arc::new(cache),
-        Arc::new(Vec::new()),
+        Arc::new(Lookups::none(runtime.handle().clone())),
         Arc::new(gate),
-        runtime.handle().clone(),
     );
     (stages, straight)
 }

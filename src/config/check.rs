@@ -62,6 +62,7 @@ impl<'a> Checker<'a> {
         match (kind, &node.body) {
             (_, Body::Broken) | (Kind::Anything, _) => {}
             (Kind::Map(keys), Body::Map(_) | Body::Null) => self.map(node, keys, at, name),
+            (Kind::MapOr { keys, .. }, Body::Map(_)) => self.map(node, keys, at, name),
             (Kind::OneOf(keys), Body::Map(_)) => self.one_of(node, keys, at),
             (
                 Kind::Named {

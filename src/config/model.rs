@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::units::Rate;
+
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -393,7 +395,7 @@ pub enum Step {
     Cast(Vec<(Placed<String>, Placed<String>)>),
     /// `map_values: { field, values, otherwise }`
     MapValues(MapValues),
-    /// `lookup: { into, url, type, timeout }`
+    /// `lookup: { into, url, type, timeout }`, or with a `topic` and `key`
     Lookup(Lookup),
 }
 
@@ -433,42 +435,113 @@ pub enum Mask {
 }
 
 /// `lookup`
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Lookup {
     /// `into`: the new field.
     pub into: Placed<String>,
-    /// `url`, with `{field}` for values of the event, percent-encoded when filled in.
-    pub url: Placed<String>,
+    /// `url` or `topic`: who is asked.
+    pub from: LookupSource,
     /// `type`: schema file of the answer.
     pub answer: PathBuf,
     /// Where `type` stands.
     pub answer_place: Place,
-    /// `timeout` of one request.
-    pub timeout: Duration,
-    /// `on_missing`: what a 404 does.
+    /// `on_missing`: what a 404 does, or a key that a table lacks.
     pub on_missing: OnMissing,
+    /// `on_null`: what a null in the question does.
+    pub on_null: Option<OnNull>,
 }
 
-impl fmt::Debug for Lookup {
+impl Lookup {
+    /// The paths of the fields that the question is made of.
+    pub fn fields(&self) -> Vec<&str> {
+        match &self.from {
+            LookupSource::Topic(topic) => vec![&topic.key.value],
+            LookupSource::Http(http) => {
+                let braces = http.url.value.split('{').skip(1);
+                braces
+                    .filter_map(|rest| Some(rest.split_once('}')?.0))
+                    .collect()
+            }
+        }
+    }
+}
+
+/// Who a lookup asks.
+#[derive(Debug, Clone)]
+pub enum LookupSource {
+    /// An HTTP service.
+    Http(HttpLookup),
+    /// A table kept from a topic.
+    Topic(TopicLookup),
+}
+
+/// A lookup at an HTTP service.
+#[derive(Clone)]
+pub struct HttpLookup {
+    /// `url`, with `{field}` for values of the event, percent-encoded when filled in.
+    pub url: Placed<String>,
+    /// `timeout` of one request.
+    pub timeout: Duration,
+    /// `headers` of each request.
+    pub headers: Vec<(String, Secret)>,
+    /// `concurrency`: requests of one batch under way at once.
+    pub concurrency: usize,
+    /// `limit`, for the whole consumer group.
+    pub limit: Option<Rate>,
+    /// `cache`
+    pub cache: Option<LookupCache>,
+}
+
+impl fmt::Debug for HttpLookup {
     /// The URL without its query, where tokens tend to stand.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lookup")
-            .field("into", &self.into)
+        f.debug_struct("HttpLookup")
             .field("url", &super::bare_url(&self.url.value))
-            .field("answer", &self.answer)
             .field("timeout", &self.timeout)
-            .field("on_missing", &self.on_missing)
+            .field("limit", &self.limit)
+            .field("cache", &self.cache)
             .finish_non_exhaustive()
     }
 }
 
-/// What a lookup's 404 does.
+/// A lookup in a table that is kept from a topic.
+#[derive(Debug, Clone)]
+pub struct TopicLookup {
+    /// `topic`
+    pub topic: String,
+    /// `key`: path of the field whose value is the key.
+    pub key: Placed<String>,
+    /// `max`: bytes that the table may take.
+    pub max: u64,
+}
+
+/// `lookup.cache`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LookupCache {
+    /// `ttl`: how long an answer is used.
+    pub ttl: Duration,
+    /// `max`: bytes that the answers may take.
+    pub max: u64,
+}
+
+/// What a lookup's 404 does, or a key that its table lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OnMissing {
     /// The record is a dead letter.
     DeadLetter,
     /// The field is null.
     Null,
+    /// The field is this, as JSON.
+    Default(Placed<String>),
+}
+
+/// What a null in a lookup's question does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnNull {
+    /// The record is a dead letter.
+    DeadLetter,
+    /// Nobody is asked; `on_missing` says the rest.
+    Missing,
 }
 
 /// A rules file (`<subject>.rules.yaml`).

@@ -198,12 +198,33 @@ fn step_text(step: &Step) -> String {
                 Otherwise::Null => "null",
             }
         ),
-        Step::Lookup(lookup) => format!(
-            "lookup {} from {} within {}",
-            lookup.into.value,
-            bare_url(&lookup.url.value),
-            format_duration(lookup.timeout)
-        ),
+        Step::Lookup(lookup) => {
+            let into = &lookup.into.value;
+            match &lookup.from {
+                LookupSource::Topic(topic) => format!(
+                    "lookup {into} from topic {} by {}, at most {}",
+                    topic.topic,
+                    topic.key.value,
+                    format_size(topic.max)
+                ),
+                LookupSource::Http(http) => {
+                    let url = bare_url(&http.url.value);
+                    let timeout = format_duration(http.timeout);
+                    let mut text = format!("lookup {into} from {url} within {timeout}");
+                    if let Some(limit) = http.limit {
+                        text.push_str(&format!(", limit {limit}"));
+                    }
+                    if let Some(cache) = http.cache {
+                        let (ttl, max) = (format_duration(cache.ttl), format_size(cache.max));
+                        text.push_str(&format!(", cache {ttl} in {max}"));
+                    }
+                    for (name, _) in &http.headers {
+                        text.push_str(&format!(", header {name} {REDACTED}"));
+                    }
+                    text
+                }
+            }
+        }
     }
 }
 

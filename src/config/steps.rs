@@ -4,8 +4,12 @@
 use super::fault::Fault;
 use super::keys::transform::STEPS;
 use super::lower::{Lowering, pairs, sub};
-use super::model::{Lookup, MapValues, Mask, OnMissing, Otherwise, Secret, Step};
+use super::model::{
+    HttpLookup, Lookup, LookupCache, LookupSource, MapValues, Mask, OnMissing, OnNull, Otherwise,
+    Secret, Step, TopicLookup,
+};
 use super::tree::Node;
+use super::units::{parse_duration, parse_rate};
 use super::view::{View, placed};
 
 /// The steps before the rules, and those after.
@@ -110,28 +114,144 @@ fn map_values(view: View<'_>) -> MapValues {
 }
 
 fn lookup(view: View<'_>, cx: &mut Lowering<'_>) -> Lookup {
+    let from = match (view.has("topic"), view.has("url")) {
+        (true, false) => LookupSource::Topic(from_topic(view, cx)),
+        (is_topic, is_url) => {
+            if cx.complete && is_topic == is_url {
+                let message = match is_url {
+                    true => "a lookup asks a `url` or a `topic`, not both",
+                    false => "a lookup needs a `url` or a `topic` to ask",
+                };
+                cx.faults.push(Fault::new(view.at(), "", message));
+            }
+            LookupSource::Http(from_url(view, cx))
+        }
+    };
+    // Unquoted, YAML reads the word as no value at all.
+    let word = match view.is_null_word("on_missing") {
+        true => "null",
+        false => view.scalar("on_missing").unwrap_or_default(),
+    };
+    let wants_default = word == "default";
+    if wants_default != view.has("default") && cx.complete {
+        let (key, message) = match wants_default {
+            true => ("on_missing", "`on_missing: default` needs `default`"),
+            false => ("default", "`default` belongs to `on_missing: default`"),
+        };
+        cx.faults.push(Fault::new(view.place(key), key, message));
+    }
+    Lookup {
+        into: view.placed("into"),
+        from,
+        answer: view.path("type", cx.base).unwrap_or_default(),
+        answer_place: view.value_place("type").clone(),
+        on_missing: match word {
+            "null" => OnMissing::Null,
+            "default" => OnMissing::Default(view.placed("default")),
+            _ => OnMissing::DeadLetter,
+        },
+        on_null: view.scalar("on_null").map(|word| match word {
+            "missing" => OnNull::Missing,
+            _ => OnNull::DeadLetter,
+        }),
+    }
+}
+
+fn from_topic(view: View<'_>, cx: &mut Lowering<'_>) -> TopicLookup {
+    for key in ["headers", "timeout", "concurrency", "limit", "cache"] {
+        foreign(view, key, "url", cx);
+    }
+    if !view.has("key") && cx.complete {
+        let fault = Fault::new(
+            view.place("topic"),
+            "topic",
+            "a lookup in a topic needs `key`",
+        );
+        cx.faults
+            .push(fault.hint("key: the field whose value is the key in the topic"));
+    }
+    TopicLookup {
+        topic: view.text("topic").unwrap_or_default(),
+        key: view.placed("key"),
+        max: view.size("max"),
+    }
+}
+
+fn from_url(view: View<'_>, cx: &mut Lowering<'_>) -> HttpLookup {
+    for key in ["key", "max"] {
+        foreign(view, key, "topic", cx);
+    }
     let url = view.placed("url");
     let plain = url.value.replace(['{', '}'], "");
     if url::Url::parse(&plain)
         .is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
     {
-        cx.faults.push(
-            Fault::new(view.value_place("url"), "", "credentials in the URL of a lookup")
-                .hint("credentials for lookups are not available yet; let a proxy beside this instance add them"),
-        );
+        let message = "credentials in the URL of a lookup";
+        cx.faults.push(Fault::new(view.value_place("url"), "", message).hint(
+            "a URL ends up in logs along the way: write headers: { Authorization: \"Basic ${file:…}\" }",
+        ));
     }
-    // Unquoted, YAML reads the word as no value at all.
-    let on_missing = match view.scalar("on_missing") {
-        _ if view.is_null_word("on_missing") => OnMissing::Null,
-        Some("null") => OnMissing::Null,
-        _ => OnMissing::DeadLetter,
-    };
-    Lookup {
-        into: view.placed("into"),
+    let (cache, short) = view.map_or("cache");
+    let cache = view.has("cache").then(|| LookupCache {
+        ttl: match short {
+            Some(ttl) => parse_duration(ttl).unwrap_or_default(),
+            None => cache.optional_duration("ttl").unwrap_or_default(),
+        },
+        max: cache.size("max"),
+    });
+    HttpLookup {
         url,
-        answer: view.path("type", cx.base).unwrap_or_default(),
-        answer_place: view.value_place("type").clone(),
         timeout: view.duration("timeout"),
-        on_missing,
+        headers: headers(view, cx),
+        concurrency: usize::try_from(view.int("concurrency").unwrap_or(1)).unwrap_or(1),
+        limit: view.scalar("limit").and_then(|text| parse_rate(text).ok()),
+        cache,
     }
+}
+
+/// A key that belongs to the other kind of lookup.
+fn foreign(view: View<'_>, key: &str, of: &str, cx: &mut Lowering<'_>) {
+    if view.has(key) {
+        let message = format!("`{key}` belongs to a lookup with `{of}`");
+        cx.faults.push(Fault::new(view.place(key), key, message));
+    }
+}
+
+/// What the connection itself says, or the answer's shape.
+const OWN_HEADERS: [&str; 7] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "host",
+    "transfer-encoding",
+    "upgrade",
+];
+
+fn headers(view: View<'_>, cx: &mut Lowering<'_>) -> Vec<(String, Secret)> {
+    let entries = view.node("headers").map(Node::entries).unwrap_or_default();
+    let mut headers: Vec<(String, Secret)> = Vec::with_capacity(entries.len());
+    for entry in entries.iter().filter(|entry| !entry.duplicate) {
+        let (Some(name), Some(value)) = (entry.key.text(), entry.value.text()) else {
+            continue;
+        };
+        let name = name.to_ascii_lowercase();
+        let mut fault = |message: &str| {
+            cx.faults
+                .push(Fault::new(&entry.key.place, name.clone(), message));
+        };
+        if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            fault("not the name of a header");
+        } else if OWN_HEADERS.contains(&name.as_str()) {
+            fault("this header is set by the request itself");
+        } else if headers.iter().any(|(other, _)| *other == name) {
+            fault("this header stands here twice");
+        } else if http::HeaderValue::from_str(value).is_err() {
+            // Not the value: it is a secret.
+            fault("its value cannot stand in a header: visible ASCII, in one line");
+        } else {
+            headers.push((name, Secret::new(value)));
+        }
+    }
+    headers
 }

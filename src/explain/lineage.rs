@@ -234,13 +234,7 @@ fn used(index: usize, step: &Step, before: &Schema) -> StepUse {
         }
         Step::MapValues(table) => ("map_values", vec![one(&table.field)], Effect::None),
         Step::Lookup(lookup) => {
-            let asked: Vec<Parts> = lookup
-                .url
-                .value
-                .split('{')
-                .skip(1)
-                .filter_map(|rest| Some(parts(rest.split_once('}')?.0)))
-                .collect();
+            let asked: Vec<Parts> = lookup.fields().into_iter().map(parts).collect();
             let written = vec![(one(&lookup.into), asked.clone())];
             ("lookup", asked, Effect::Written(written))
         }

@@ -8,8 +8,6 @@ mod plans;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
-
 pub use self::gate::{Event, Gate};
 use self::plans::{Entry, Plans};
 use crate::config::model::{self, DriftAction};
@@ -26,17 +24,13 @@ use crate::contract::value::Value;
 use crate::contract::wire;
 use crate::error::{Reason, RecordError};
 use crate::failure::envelope::Stamp;
+use crate::lookup::{Lookups, Question};
 use crate::metrics::PartitionMetrics;
 use crate::record::Record;
-use crate::transform::lookup::LookupClient;
 use crate::transform::{PendingLookup, Progress, Transform};
 
 /// How long a batch waits for a writer schema that is being fetched, before its partition does.
 const FETCH_WAIT: Duration = Duration::from_secs(1);
-/// Lookups of one batch that are under way at once.
-const LOOKUPS_AT_ONCE: usize = 16;
-/// After so many lookups in a row that found nobody, the rest of the batch does not ask.
-const LOOKUP_FAILURES: usize = 16;
 
 /// What a record came to.
 #[derive(Debug)]
@@ -103,8 +97,7 @@ pub struct Key {
 pub struct Stages {
     compiled: Arc<Compiled>,
     schemas: Arc<SchemaCache>,
-    lookups: Arc<Vec<LookupClient>>,
-    runtime: tokio::runtime::Handle,
+    lookups: Arc<Lookups>,
     gate: Arc<Gate>,
     plans: Plans,
     key_plans: Plans,
@@ -126,18 +119,16 @@ enum Passed {
 }
 
 impl Stages {
-    /// Stages over a compiled pipeline. `runtime` drives lookups.
+    /// Stages over a compiled pipeline.
     pub fn new(
         compiled: Arc<Compiled>,
         schemas: Arc<SchemaCache>,
-        lookups: Arc<Vec<LookupClient>>,
+        lookups: Arc<Lookups>,
         gate: Arc<Gate>,
-        runtime: tokio::runtime::Handle,
     ) -> Self {
         Stages {
             compiled,
             lookups,
-            runtime,
             gate,
             replaced: schemas.replaced(),
             schemas,
@@ -152,6 +143,11 @@ impl Stages {
     /// The pipeline's configuration.
     pub fn config(&self) -> &model::Pipeline {
         &self.compiled.config
+    }
+
+    /// The pipeline's lookups.
+    pub fn lookups(&self) -> &Lookups {
+        &self.lookups
     }
 
     /// What every failed record of the pipeline carries.
@@ -410,22 +406,30 @@ impl Stages {
     /// stay in the order of the batch. `warned` is told of rules that only warn, with the record's tag.
     pub fn look_up<T>(&self, work: &mut [Work<T>], warned: &mut dyn FnMut(&T, &str)) {
         loop {
-            let waiting: Vec<(usize, usize, String)> = work
-                .iter()
-                .enumerate()
-                .filter_map(|(index, work)| match &work.verdict {
-                    Verdict::LookUp(pending) => Some((index, pending.lookup, pending.url.clone())),
-                    _ => None,
-                })
-                .collect();
+            let mut waiting = Vec::new();
+            let mut questions = Vec::new();
+            for (index, work) in work.iter_mut().enumerate() {
+                if let Verdict::LookUp(pending) = &mut work.verdict {
+                    waiting.push(index);
+                    questions.push(Question {
+                        lookup: pending.lookup,
+                        what: std::mem::take(&mut pending.question),
+                    });
+                }
+            }
             if waiting.is_empty() {
                 return;
             }
-            for (index, answer) in self.ask(waiting) {
+            for (index, answer) in waiting.into_iter().zip(self.lookups.ask(&questions)) {
                 let pending = match std::mem::replace(&mut work[index].verdict, Verdict::Filtered) {
                     Verdict::LookUp(pending) => *pending,
                     _ => unreachable!("only records that wait for a lookup were asked for"),
                 };
+                let spec = &self.lookups.specs()[pending.lookup];
+                let answer = answer.and_then(|found| match found {
+                    Some(bytes) => spec.value(&bytes).map(Some),
+                    None => Ok(None),
+                });
                 let resumed =
                     answer.and_then(|value| self.compiled.transform.resume(pending, value));
                 let Work { tag, verdict } = &mut work[index];
@@ -435,42 +439,6 @@ impl Stages {
                 };
             }
         }
-    }
-
-    fn ask(
-        &self,
-        waiting: Vec<(usize, usize, String)>,
-    ) -> Vec<(usize, Result<Option<Value>, RecordError>)> {
-        let lookups = Arc::clone(&self.lookups);
-        self.runtime.block_on(async move {
-            let failures = std::sync::atomic::AtomicUsize::new(0);
-            let requests = waiting.into_iter().map(|(index, lookup, url)| {
-                let (lookups, failures) = (&lookups, &failures);
-                async move {
-                    use std::sync::atomic::Ordering::Relaxed;
-                    if failures.load(Relaxed) >= LOOKUP_FAILURES {
-                        let text =
-                            format!("not asked: {LOOKUP_FAILURES} in a row had found nobody");
-                        return (
-                            index,
-                            Err(RecordError::new(Reason::LookupUnavailable, text)),
-                        );
-                    }
-                    let answer = lookups[lookup].fetch(&url).await;
-                    match &answer {
-                        Err(error) if error.reason == Reason::LookupUnavailable => {
-                            failures.fetch_add(1, Relaxed);
-                        }
-                        _ => failures.store(0, Relaxed),
-                    }
-                    (index, answer)
-                }
-            });
-            futures::stream::iter(requests)
-                .buffer_unordered(LOOKUPS_AT_ONCE)
-                .collect()
-                .await
-        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The steps of a pipeline, one file each. Input: an event of the contract's schema. Output: an event of
-//! [`Transform::output`], or "filtered", or a lookup that the caller answers. Pure: the HTTP client of
-//! [`lookup::LookupClient`] is driven by the caller, between [`Transform::run`] and [`Transform::resume`]. Knows
+//! [`Transform::output`], or "filtered", or a lookup that the caller answers. Pure: [`crate::lookup`] is asked by the
+//! caller, between [`Transform::run`] and [`Transform::resume`]. Knows
 //! nothing of topics and partitions.
 //!
 //! The type flows through the steps: each is compiled against the schema that the one before it leaves.
@@ -29,13 +29,14 @@ use crate::contract::value::Value;
 use crate::error::RecordError;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The compiled steps of a pipeline.
 #[derive(Debug)]
 pub struct Transform {
     input: Schema,
     steps: Vec<Compiled>,
-    lookups: Vec<LookupSpec>,
+    lookups: Vec<Arc<LookupSpec>>,
     /// Steps of the configuration's list that run before these.
     before: usize,
 }
@@ -74,8 +75,8 @@ pub enum Progress {
 /// An event that waits for an answer.
 #[derive(Debug, PartialEq)]
 pub struct PendingLookup {
-    /// What to ask, filled in. It holds values of the event: never log it.
-    pub url: String,
+    /// What to ask, filled in: a URL, or the key of a table. It holds values of the event: never log it.
+    pub question: String,
     /// Index into [`Transform::lookups`].
     pub lookup: usize,
     event: Value,
@@ -166,7 +167,7 @@ impl Transform {
             Step::Lookup(config) => {
                 let outcome = lookup::compile(config, input, schemas, faults);
                 outcome.named("lookup", |spec| {
-                    self.lookups.push(spec);
+                    self.lookups.push(Arc::new(spec));
                     Action::Lookup(self.lookups.len() - 1)
                 })
             }
@@ -186,7 +187,7 @@ impl Transform {
     }
 
     /// The lookups, in the order of their steps.
-    pub fn lookups(&self) -> &[LookupSpec] {
+    pub fn lookups(&self) -> &[Arc<LookupSpec>] {
         &self.lookups
     }
 
@@ -234,9 +235,13 @@ impl Transform {
                 }
                 Action::MapValues(table) => table.apply(&mut event).map_err(explain)?,
                 Action::Lookup(lookup) => {
-                    let url = self.lookups[*lookup].url(&event).map_err(explain)?;
+                    let spec = &self.lookups[*lookup];
+                    let Some(question) = spec.ask(&event).map_err(explain)? else {
+                        spec.fill(&mut event, None).map_err(explain)?;
+                        continue;
+                    };
                     return Ok(Progress::Lookup(PendingLookup {
-                        url,
+                        question,
                         lookup: *lookup,
                         event,
                         step: index,

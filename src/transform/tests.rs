@@ -1,7 +1,9 @@
 //! What the steps make of types and events.
 
 use super::*;
-use crate::config::model::{Lookup, Mask, OnMissing, Placed, Secret};
+use crate::config::model::{
+    HttpLookup, Lookup, LookupSource, Mask, OnMissing, OnNull, Placed, Secret, TopicLookup,
+};
 use crate::contract::json::{from_json, to_json};
 use crate::error::Reason;
 use crate::expr::path::type_name;
@@ -70,15 +72,38 @@ fn mask(field: &str, with: Mask) -> Step {
     }
 }
 
-fn lookup(url: &str, on_missing: OnMissing) -> Step {
+fn http(url: &str) -> LookupSource {
+    LookupSource::Http(HttpLookup {
+        url: placed(url),
+        timeout: Duration::from_secs(1),
+        headers: Vec::new(),
+        concurrency: 16,
+        limit: None,
+        cache: None,
+    })
+}
+
+fn topic(key: &str) -> LookupSource {
+    LookupSource::Topic(TopicLookup {
+        topic: "customers".to_owned(),
+        key: placed(key),
+        max: 1 << 20,
+    })
+}
+
+fn asking(from: LookupSource, on_missing: OnMissing, on_null: Option<OnNull>) -> Step {
     Step::Lookup(Lookup {
         into: placed("customer"),
-        url: placed(url),
+        from,
         answer: "customer.avsc".into(),
         answer_place: place(),
-        timeout: Duration::from_secs(1),
         on_missing,
+        on_null,
     })
+}
+
+fn lookup(url: &str, on_missing: OnMissing) -> Step {
+    asking(http(url), on_missing, None)
 }
 
 fn schemas(path: &Path) -> Result<Schema, String> {
@@ -445,6 +470,48 @@ fn faults_of_steps() {
             "cast",
         ),
         (
+            lookup("http://crm/{note}", OnMissing::Null),
+            "note",
+            "may be null",
+            "on_null: missing",
+        ),
+        (
+            lookup("http://crm/{shipping.city}", OnMissing::Null),
+            "shipping.city",
+            "may be null",
+            "on_null: missing",
+        ),
+        (
+            asking(topic("count"), OnMissing::Null, None),
+            "count",
+            "may be null",
+            "on_null: missing",
+        ),
+        (
+            asking(topic("raw"), OnMissing::Null, None),
+            "raw",
+            "a lookup asks with text",
+            "cast",
+        ),
+        (
+            lookup(
+                "http://crm/{id}",
+                OnMissing::Default(placed("{\"name\": 3}")),
+            ),
+            "{\"name\": 3}",
+            "not of the answer's type: name: expected",
+            "",
+        ),
+        (
+            lookup(
+                "http://crm/{id}",
+                OnMissing::Default(placed("{\"name\": \"x\", \"nam\": 1}")),
+            ),
+            "{\"name\": \"x\", \"nam\": 1}",
+            "not of the answer's type",
+            "",
+        ),
+        (
             lookup("http://crm/{id", OnMissing::Null),
             "{",
             "no partner",
@@ -513,10 +580,10 @@ fn one_mistake_is_told_once_and_later_ones_too() {
 
 #[test]
 fn a_lookup_waits_for_its_answer() {
-    let url = "http://crm:81/c/{id}/{quantity}?s={status}&n={note}";
+    let url = "http://crm:81/c/{id}/{quantity}?s={status}&n={note}&d={day}";
     let transform = compile(&[
         set(&[("id", "'a/b ü'")]),
-        lookup(url, OnMissing::Null),
+        asking(http(url), OnMissing::Null, Some(OnNull::DeadLetter)),
         set(&[("name", "customer == null ? 'nobody' : customer.name")]),
     ]);
     assert_eq!(transform.lookups()[0].origin, "http://crm:81");
@@ -524,7 +591,10 @@ fn a_lookup_waits_for_its_answer() {
         Ok(Progress::Lookup(pending)) => pending,
         other => panic!("not a lookup: {other:?}"),
     };
-    assert_eq!(ask().url, "http://crm:81/c/a%2Fb%20%C3%BC/3?s=PAID&n=hi");
+    assert_eq!(
+        ask().question,
+        "http://crm:81/c/a%2Fb%20%C3%BC/3?s=PAID&n=hi&d=2013-01-31"
+    );
     let customer = schema(CUSTOMER);
     let answer = json!({"name": "Ada", "home": {"city": "Ulm"}});
     let answer = from_json(&customer, customer.root, &answer).expect("fits");
@@ -558,7 +628,11 @@ fn a_missing_answer_can_be_an_error() {
 
 #[test]
 fn values_cannot_break_out_of_the_url() {
-    let transform = compile(&[lookup("http://crm/{id}{note}/x", OnMissing::Null)]);
+    let transform = compile(&[asking(
+        http("http://crm/{id}{note}/x"),
+        OnMissing::Null,
+        Some(OnNull::DeadLetter),
+    )]);
     for (id, note, path) in [("..", "a", "id"), (".", ".", "id"), ("", "a", "id")] {
         let mut input = order();
         input["id"] = json!(id);
@@ -571,6 +645,51 @@ fn values_cannot_break_out_of_the_url() {
     input["note"] = Json::Null;
     let error = transform.run(event(&input)).expect_err("null");
     assert_eq!(error.path, "note");
+}
+
+#[test]
+fn a_key_of_a_table_is_the_text_as_it_is() {
+    for (key, asked) in [
+        ("id", "a/b ü."),
+        ("quantity", "3"),
+        ("status", "PAID"),
+        ("day", "2013-01-31"),
+    ] {
+        let transform = compile(&[
+            set(&[("id", "'a/b ü.'")]),
+            asking(topic(key), OnMissing::Null, None),
+        ]);
+        let Ok(Progress::Lookup(pending)) = transform.run(event(&order())) else {
+            panic!("not a lookup")
+        };
+        assert_eq!(pending.question, asked);
+        assert_eq!(transform.lookups()[0].origin, "topic customers");
+    }
+}
+
+#[test]
+fn nobody_is_asked_about_null_where_that_is_said() {
+    let default = OnMissing::Default(placed(r#"{"name": "nobody", "home": null}"#));
+    for (on_missing, expect) in [
+        (OnMissing::Null, Ok(Json::Null)),
+        (default, Ok(json!({"name": "nobody", "home": null}))),
+        (OnMissing::DeadLetter, Err(Reason::LookupNotFound)),
+    ] {
+        let from = http("http://crm/{note}");
+        let transform = compile(&[asking(from, on_missing, Some(OnNull::Missing))]);
+        let mut input = order();
+        input["note"] = Json::Null;
+        let found = match transform.run(event(&input)) {
+            Ok(Progress::Done(value)) => Ok(typed(&transform, &value)["customer"].clone()),
+            Ok(other) => panic!("asked: {other:?}"),
+            Err(error) => Err(error.reason),
+        };
+        assert_eq!(found, expect);
+        assert!(matches!(
+            transform.run(event(&order())),
+            Ok(Progress::Lookup(_))
+        ));
+    }
 }
 
 #[test]

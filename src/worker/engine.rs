@@ -511,6 +511,7 @@ fn pause_reason(reason: Reason) -> PauseReason {
         Reason::RegistryUnavailable => PauseReason::RegistryUnavailable,
         Reason::LookupMisconfigured => PauseReason::LookupMisconfigured,
         Reason::LookupUnavailable => PauseReason::LookupUnavailable,
+        Reason::LookupNotLoaded => PauseReason::LookupNotLoaded,
         Reason::DriftHalted => PauseReason::Drift,
         _ => PauseReason::BrokerRefused,
     }

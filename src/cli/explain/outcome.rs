@@ -1,12 +1,13 @@
 //! What becomes of a record: the pipeline as `run` compiles it, one record through it, and its verdict in words.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Refusal, rules_of};
 use crate::build::{self, BuildError};
 use crate::cli::environment;
 use crate::config::diagnose;
-use crate::config::model::{Pipeline, SchemaSource, Step};
+use crate::config::model::{Kafka, Pipeline, SchemaSource, Step};
 use crate::config::units::format_duration;
 use crate::contract::cache::SchemaCache;
 use crate::contract::decode::{Limits, decode};
@@ -19,10 +20,14 @@ use crate::explain::{self, Lineage, Outcome, emitted, moment};
 use crate::failure::classify::{Next, classify, next};
 use crate::failure::envelope::Origin;
 use crate::headers;
+use crate::ingest::properties::{self, Properties};
+use crate::lookup::{Around, Lookups};
 use crate::pipeline::{Compiled, Gate, Stages, Verdict, Work};
 use crate::record::Record;
 use crate::review;
-use crate::transform::LookupClient;
+
+/// How long the tables of lookups may take to load. One that is not loaded then says so itself.
+const TABLES: Duration = Duration::from_secs(30);
 
 /// What a topic is to a pipeline.
 pub(super) struct Role<'c> {
@@ -103,8 +108,8 @@ pub(super) struct Judge {
     pub(super) contract_name: String,
     pub(super) remarks: Vec<String>,
     compiled: Arc<Compiled>,
-    lookups: Arc<Vec<LookupClient>>,
-    with_lookups: bool,
+    /// For lookups; `None`: they are not called.
+    kafka: Option<Properties>,
     runtime: tokio::runtime::Handle,
     source: String,
     is_dead_letter: bool,
@@ -115,6 +120,7 @@ impl Judge {
         role: &Role<'_>,
         registry: &RegistryClient,
         runtime: &tokio::runtime::Handle,
+        kafka: &Kafka,
         with_lookups: bool,
     ) -> Result<Judge, Refusal> {
         let pipeline = role.pipeline;
@@ -172,16 +178,12 @@ impl Judge {
         let prepared = pipeline.prepare.len();
         let lineage = Lineage::new(&rules_of(pipeline), (&steps, prepared), &types, &tagged);
         let compiled = parts.finish(pipeline, sink_id.unwrap_or(0));
-        let clients = compiled.transform.lookups().iter().map(LookupClient::new);
-        let lookups = clients.collect::<Result<Vec<_>, _>>();
-        let lookups = lookups.map_err(|error| Refusal::CouldNotRun(error.to_string()))?;
         Ok(Judge {
             lineage,
             contract_name,
             remarks,
             compiled: Arc::new(compiled),
-            lookups: Arc::new(lookups),
-            with_lookups,
+            kafka: with_lookups.then(|| properties::reader(kafka, pipeline)),
             runtime: runtime.clone(),
             source: role.source.clone(),
             is_dead_letter: role.kind == Kind::DeadLetter,
@@ -203,20 +205,20 @@ impl Judge {
         origin: &Origin,
         schemas: &Arc<SchemaCache>,
         mask: bool,
-    ) -> Outcome {
+    ) -> Result<Outcome, Refusal> {
         let pipeline = &self.compiled.config;
         let contract = &pipeline.contract;
         let gate = Gate::new(contract.drift, contract.schema.subject(), |_| {});
         let mut stages = Stages::new(
             Arc::clone(&self.compiled),
             Arc::clone(schemas),
-            Arc::clone(&self.lookups),
+            Arc::new(self.lookups(schemas)?),
             Arc::new(gate),
-            self.runtime.clone(),
         );
         let verdict = stages.process(&self.source, record, None);
         let mut work = [Work { tag: (), verdict }];
-        if self.with_lookups {
+        if self.kafka.is_some() {
+            stages.lookups().loaded(TABLES);
             stages.look_up(&mut work, &mut |(), _| {});
         }
         let [Work { verdict, .. }] = work;
@@ -233,7 +235,21 @@ impl Judge {
         if self.is_dead_letter {
             outcome.text = format!("if it were sent back now: {}", outcome.text);
         }
-        outcome
+        Ok(outcome)
+    }
+
+    fn lookups(&self, schemas: &Arc<SchemaCache>) -> Result<Lookups, Refusal> {
+        let Some(kafka) = &self.kafka else {
+            return Ok(Lookups::none(self.runtime.clone()));
+        };
+        let around = Around::tool(
+            self.name(),
+            kafka.clone(),
+            Arc::clone(schemas),
+            self.runtime.clone(),
+        );
+        Lookups::start(self.compiled.transform.lookups(), &around)
+            .map_err(|error| Refusal::CouldNotRun(error.to_string()))
     }
 
     fn emit(&self, value: Option<&[u8]>, mask: bool) -> Outcome {

@@ -89,6 +89,13 @@ pub(crate) enum Kind {
         item: &'static Kind,
         max: usize,
     },
+    /// So many in a time: `50/s`.
+    Rate,
+    /// A mapping, or its first key's value alone.
+    MapOr {
+        short: &'static Kind,
+        keys: &'static [Key],
+    },
     /// Not looked into: the key is not available yet.
     Anything,
 }
@@ -189,6 +196,8 @@ impl Kind {
             Kind::Regex => "a regular expression",
             Kind::Properties | Kind::Map(_) | Kind::OneOf(_) | Kind::Named { .. } => "a mapping",
             Kind::List { .. } => "a list",
+            Kind::Rate => "a rate",
+            Kind::MapOr { short, .. } => short.expected(),
             Kind::Anything => "anything",
         }
     }
@@ -196,7 +205,7 @@ impl Kind {
     /// The keys below, if the kind has fixed ones.
     pub(crate) fn keys(&self) -> &'static [Key] {
         match self {
-            Kind::Map(keys) | Kind::OneOf(keys) => keys,
+            Kind::Map(keys) | Kind::OneOf(keys) | Kind::MapOr { keys, .. } => keys,
             Kind::Named { value, .. } => value.keys(),
             Kind::List { item, .. } => item.keys(),
             _ => &[],

@@ -1,6 +1,6 @@
 //! The transform steps.
 
-use super::{Key, Kind, TIMEOUT, Word, key, later, word};
+use super::{Key, Kind, TIMEOUT, Word, key, later, millis, secs, word};
 
 pub(crate) const STEPS: &[Key] = &[
     key(
@@ -52,7 +52,7 @@ pub(crate) const STEPS: &[Key] = &[
     key(
         "lookup",
         Kind::Map(LOOKUP),
-        "Asks an HTTP service and puts its JSON answer into a new field.",
+        "Asks an HTTP service, or a table that is kept from a topic, and puts the answer into a new field. docs/lookups.md says more.",
     ),
     key(
         "map_values",
@@ -150,20 +150,95 @@ const LOOKUP: &[Key] = &[
     key(
         "url",
         Kind::Url { base: false },
-        "URL with `{field}` for values of the event, percent-encoded when they are filled in.",
-    )
-    .required(),
-    key("type", Kind::File, "Avro schema file of the answer. One that does not fit it is the dependency's fault: the partition pauses.")
+        "URL with `{field}` for values of the event, percent-encoded when they are filled in. Either this or `topic` is \
+         needed.",
+    ),
+    key(
+        "topic",
+        Kind::Topic,
+        "Compacted topic that every instance reads whole and keeps as a table, its values in Confluent's framing. Records \
+         wait until it is loaded, and `/readyz` says so.",
+    ),
+    key(
+        "key",
+        Kind::Expression,
+        "Of a `topic`: path of the field whose value, as text, is the key in the table. Keys in the topic are UTF-8 text, or \
+         Avro strings and whole numbers in Confluent's framing.",
+    ),
+    key("type", Kind::File, "Avro schema file of the answer. An answer that does not fit it is the dependency's fault: the partition pauses.")
         .required(),
+    key("on_missing", Kind::Choice(ON_MISSING), "What a 404 does, or a key that the table lacks.").default("dead_letter"),
+    key(
+        "default",
+        Kind::Text,
+        "The answer of `on_missing: default`, as JSON of its type.",
+    ),
+    key(
+        "on_null",
+        Kind::Choice(ON_NULL),
+        "What a null in the URL or key does.",
+    )
+    .default_note("none; needed where such a field may be null"),
+    key(
+        "headers",
+        Kind::Named {
+            what: "header",
+            value: &Kind::Secret,
+            pipeline: false,
+        },
+        "Of a `url`: headers of each request, such as `Authorization: \"Bearer ${file:/run/secrets/crm}\"`. Their values \
+         are secrets, which are never logged.",
+    ),
     key(
         "timeout",
         TIMEOUT,
         "Time for one request. Running into it sends the record to a retry tier; the worker waits meanwhile, so keep it short.",
     )
     .default("2s"),
-    key("on_missing", Kind::Choice(ON_MISSING), "What a 404 does.").default("dead_letter"),
-    later("limit", "Requests a second, shared by the workers of the instance, as `50/s`."),
-    later("cache", "How long an answer is kept and used again."),
+    key(
+        "concurrency",
+        Kind::Int { min: 1, max: 1000 },
+        "Requests that a worker has under way at once. Records keep their order.",
+    )
+    .default("16"),
+    key(
+        "limit",
+        Kind::Rate,
+        "Requests in a second, minute or hour, for the whole consumer group: each instance takes the part of its own members. \
+         Records wait for it; one that would hold up its worker for too long goes to a retry tier.",
+    )
+    .default_note("none"),
+    key(
+        "cache",
+        Kind::MapOr {
+            short: &CACHE_TTL,
+            keys: CACHE,
+        },
+        "Keeps answers and uses them again, shared by the workers of the instance. Without a mapping it is the `ttl`. A 404 \
+         is kept too where `on_missing` is `null` or `default`; failures never are.",
+    )
+    .default_note("none: every record asks"),
+    key(
+        "max",
+        Kind::Size { min: 1 << 10 },
+        "Of a `topic`: the most that the table may take. Past it the table is given up, its records wait, and `/readyz` says so.",
+    )
+    .default("64MiB"),
+];
+
+const CACHE_TTL: Kind = Kind::Duration {
+    min: millis(1),
+    max: secs(7 * 86_400),
+};
+
+const CACHE: &[Key] = &[
+    key("ttl", CACHE_TTL, "How long an answer is used.").required(),
+    key(
+        "max",
+        Kind::Size { min: 1 << 10 },
+        "The most that the answers may take; those of least use go first.",
+    )
+    .default("64MiB"),
 ];
 
 const ON_MISSING: &[Word] = &[
@@ -172,4 +247,13 @@ const ON_MISSING: &[Word] = &[
         "the record is a dead letter with reason `lookup_not_found`",
     ),
     word("null", "the field is null"),
+    word("default", "the field is `default`"),
+];
+
+const ON_NULL: &[Word] = &[
+    word(
+        "dead_letter",
+        "the record is a dead letter with reason `transform_failed`",
+    ),
+    word("missing", "nobody is asked, and `on_missing` says the rest"),
 ];
