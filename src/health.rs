@@ -142,6 +142,8 @@ pub struct Readiness {
     pub ready: bool,
     /// Why not, one sentence each. Bounded by the number of pipelines, workers and dependencies, not by partitions.
     pub reasons: Vec<String>,
+    /// What is wrong and does not make it unready, one sentence each: servers of lookups that fail.
+    pub degraded: Vec<String>,
     /// Partitions paused by a fault.
     pub paused: usize,
 }
@@ -301,7 +303,7 @@ impl Health {
     /// Whether this instance takes its share of the records now.
     pub fn readiness(&self) -> Readiness {
         let state = self.lock();
-        let mut reasons = Vec::new();
+        let (mut reasons, mut degraded) = (Vec::new(), Vec::new());
         match &state.phase {
             Phase::Starting(phase) => reasons.push(format!("starting: {phase}")),
             Phase::Running => {}
@@ -327,7 +329,10 @@ impl Health {
                 }
                 // A server that is down sends its records to the retry tiers; the rest flows on, so the instance is
                 // ready.
-                (Dependency::Lookup(_), _) | (_, None) => {}
+                (Dependency::Lookup(_), Some(fault)) => {
+                    degraded.push(format!("{dependency}: {fault}"));
+                }
+                (_, None) => {}
             }
         }
         let paused = pause_reasons(&state, &mut reasons);
@@ -335,6 +340,7 @@ impl Health {
         Readiness {
             ready: reasons.is_empty(),
             reasons,
+            degraded,
             paused,
         }
     }

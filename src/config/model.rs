@@ -396,7 +396,7 @@ pub enum Step {
     /// `map_values: { field, values, otherwise }`
     MapValues(MapValues),
     /// `lookup: { into, url, type, timeout }`, or with a `topic` and `key`
-    Lookup(Lookup),
+    Lookup(Box<Lookup>),
 }
 
 /// `map_values`

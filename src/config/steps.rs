@@ -67,7 +67,7 @@ fn step(item: &Node, cx: &mut Lowering<'_>) -> Option<Step> {
             with: mask(view, cx),
         },
         "map_values" => Step::MapValues(map_values(view)),
-        "lookup" => Step::Lookup(lookup(view, cx)),
+        "lookup" => Step::Lookup(Box::new(lookup(view, cx))),
         // Refused by the check: not available yet.
         _ => return None,
     };

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -19,9 +19,11 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Longer than another instance takes to see a new member: its interval, and an answer that is slow.
 const SETTLE: Duration = Duration::from_secs(3);
 const ASK: Duration = Duration::from_secs(5);
+/// Rebalances that are not looked at yet: more than an instance has workers.
+const EVENTS: usize = 4096;
 
 pub(super) struct Members {
-    rebalanced: Sender<usize>,
+    rebalanced: SyncSender<usize>,
 }
 
 impl Members {
@@ -33,7 +35,7 @@ impl Members {
             config.set(name, value);
         }
         let consumer: BaseConsumer = config.create().map_err(|error| start(error.to_string()))?;
-        let (rebalanced, events) = channel();
+        let (rebalanced, events) = sync_channel(EVENTS);
         let watch = Watch {
             consumer,
             group: around.group.clone(),
@@ -51,9 +53,9 @@ impl Members {
         Ok(Members { rebalanced })
     }
 
-    /// Fails only when the thread has ended, as it does at a shutdown.
+    /// Never waits. What finds no room tells of a worker that has been told of before.
     pub(super) fn rebalanced(&self, worker: usize) {
-        if self.rebalanced.send(worker).is_err() {
+        if let Err(TrySendError::Disconnected(_)) = self.rebalanced.try_send(worker) {
             tracing::debug!("the group's members are not watched any more");
         }
     }

@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// kafka's default for `max.poll.interval.ms`.
 const POLL_INTERVAL: Duration = Duration::from_secs(300);
 /// How much of the patience a batch should need for its limit, so that other instances may come.
-const LIMIT_TIME: f64 = 3.0;
+const LIMIT_TIME: f64 = 1.0;
 
 /// An answer, `None` where nothing was found and that leaves null.
 pub type Answer = Result<Option<Bytes>, RecordError>;

@@ -92,14 +92,14 @@ fn topic(key: &str) -> LookupSource {
 }
 
 fn asking(from: LookupSource, on_missing: OnMissing, on_null: Option<OnNull>) -> Step {
-    Step::Lookup(Lookup {
+    Step::Lookup(Box::new(Lookup {
         into: placed("customer"),
         from,
         answer: "customer.avsc".into(),
         answer_place: place(),
         on_missing,
         on_null,
-    })
+    }))
 }
 
 fn lookup(url: &str, on_missing: OnMissing) -> Step {

@@ -428,7 +428,7 @@ impl Loader {
     fn pause(&self) {
         let until = Instant::now() + AGAIN;
         while Instant::now() < until && !self.shutdown.is_cancelled() {
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::park_timeout(Duration::from_millis(50));
         }
     }
 

@@ -8,7 +8,7 @@ use crate::transform::Transform;
 fn spec() -> Arc<LookupSpec> {
     let event = schema(r#"{"type":"record","name":"E","fields":[{"name":"id","type":"string"}]}"#);
     let customer = r#"{"type":"record","name":"C","fields":[{"name":"name","type":"string"}]}"#;
-    let steps = [Step::Lookup(Lookup {
+    let steps = [Step::Lookup(Box::new(Lookup {
         into: placed("customer"),
         from: LookupSource::Topic(TopicLookup {
             topic: "customers".to_owned(),
@@ -19,7 +19,7 @@ fn spec() -> Arc<LookupSpec> {
         answer_place: place(),
         on_missing: OnMissing::DeadLetter,
         on_null: None,
-    })];
+    }))];
     let transform = Transform::compile(&steps, &event, &|_| Ok(schema(customer)));
     Arc::clone(&transform.expect("compiles").lookups()[0])
 }

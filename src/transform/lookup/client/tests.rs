@@ -92,14 +92,14 @@ fn client(address: SocketAddr, timeout: Duration) -> LookupClient {
         cache: None,
     };
     assert!(!format!("{http:?}").contains("CANARY"));
-    let steps = [Step::Lookup(Lookup {
+    let steps = [Step::Lookup(Box::new(Lookup {
         into: placed("customer"),
         from: LookupSource::Http(http.clone()),
         answer: "c.avsc".into(),
         answer_place: place(),
         on_missing: OnMissing::Null,
         on_null: None,
-    })];
+    }))];
     let transform =
         Transform::compile(&steps, &event, &|_| Ok(schema(customer))).expect("compiles");
     let client = LookupClient::new(Arc::clone(&transform.lookups()[0]), &http);
