@@ -299,6 +299,17 @@ impl<'a> Checker<'a> {
                     ),
                 );
             }
+            let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            if matches!(kind, Kind::Secret) && !name.chars().all(is_word) {
+                // `Authorization "Bearer …"` without the colon is a name to YAML, value and all.
+                self.masks.push(entry.key.span.clone());
+                self.mask_leaves(&entry.value, &|_, _| true, "");
+                let message = format!("not the name of a {what}");
+                let fault = Fault::new(&entry.key.place, "", message);
+                self.faults
+                    .push(fault.hint("a name is one word, followed by `: ` with a blank"));
+                continue;
+            }
             let scalar = !matches!(kind, Kind::Map(_));
             if scalar && matches!(entry.value.body, Body::Null) {
                 let message = format!(

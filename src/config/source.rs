@@ -11,7 +11,7 @@ const REDACTED: &str = "[redacted]";
 const MAX_WIDTH: usize = 140;
 
 /// Words in a name that make its value a secret.
-const SECRET_WORDS: [&str; 9] = [
+const SECRET_WORDS: [&str; 11] = [
     "password",
     "passwd",
     "passphrase",
@@ -21,6 +21,8 @@ const SECRET_WORDS: [&str; 9] = [
     "credential",
     "sasl.oauthbearer.config",
     "api_key",
+    "authorization",
+    "cookie",
 ];
 
 /// Whether a value of that name is never shown. `key` counts as a whole word only: `keystore` is a place, not a key.
@@ -213,6 +215,14 @@ fn guessed_secret(line: &[char]) -> Option<Range<usize>> {
         let structural = text.trim().chars().all(|c| "[]{}-,".contains(c));
         return (!structural).then_some(indent..line.len());
     };
+    // Something stands in front of the first name: the rest of a value that began on the line before.
+    if line[..first].contains(&',') {
+        return Some(indent..line.len());
+    }
+    // user:password@host, or a token in a query: it may stand in front of a name that is a secret's.
+    if text.contains('@') || (text.contains("://") && text.contains('?')) {
+        return Some(first + 1..line.len());
+    }
     let mut name = String::new();
     for (index, c) in line.iter().enumerate() {
         if *c == ':' {
@@ -227,9 +237,7 @@ fn guessed_secret(line: &[char]) -> Option<Range<usize>> {
             name.clear();
         }
     }
-    // user:password@host, or a token in a query
-    let url = text.contains('@') || (text.contains("://") && text.contains('?'));
-    url.then_some(first + 1..line.len())
+    None
 }
 
 /// A secret's name, or one that is a slip of the pen away from it.
