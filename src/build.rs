@@ -8,14 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::fault::Fault;
-use crate::config::model::{Pipeline, Place, RulesFile, SchemaSource};
+use crate::config::model::{self, Pipeline, Place, RulesFile, SchemaSource};
 use crate::contract::plan::Plan;
 use crate::contract::registry::{RegistryClient, RegistryError, Version};
 use crate::contract::resolve::Resolution;
 use crate::contract::rules::{Listed, Rules, Side, Subject, Tags};
 use crate::contract::schema::Schema;
 use crate::failure::envelope::Stamp;
-use crate::pipeline::{Compiled, Key};
+use crate::pipeline::{Compiled, Key, Sink};
 use crate::review::files;
 use crate::transform::{Transform, check_sink, sink_resolution};
 
@@ -107,12 +107,12 @@ pub fn load_file(path: &Path) -> Result<Loaded, Vec<Fault>> {
     })
 }
 
-/// The parts of a pipeline that need both of its schemas.
+/// The parts of a pipeline that need all of its schemas.
 pub struct Parts {
     /// The contract's schema.
     pub contract: Loaded,
-    /// The sink's schema.
-    pub sink: Loaded,
+    /// The sinks, the pipeline's own first.
+    pub sinks: Vec<SinkParts>,
     /// The schema of keys.
     pub key: Option<Loaded>,
     key_rules: Rules,
@@ -120,7 +120,15 @@ pub struct Parts {
     rules: Rules,
     transform: Transform,
     to_sink: Resolution,
-    output_rules: Rules,
+}
+
+/// A sink with its schema.
+pub struct SinkParts {
+    /// As configured.
+    pub config: model::Sink,
+    /// Its schema.
+    pub schema: Loaded,
+    rules: Rules,
 }
 
 /// A rule of a pipeline, for people.
@@ -140,34 +148,50 @@ impl Parts {
 
     /// The rules, in the order in which they are checked; those that are not run too.
     pub fn rules(&self) -> impl Iterator<Item = RuleLine<'_>> {
-        let all = [
-            ("key", &self.key_rules),
-            ("value", &self.rules),
-            ("output", &self.output_rules),
-        ];
-        all.into_iter().flat_map(|(on, rules)| {
+        let all = [("key", &self.key_rules), ("value", &self.rules)];
+        let outputs = self.sinks.iter().map(|sink| ("output", &sink.rules));
+        all.into_iter().chain(outputs).flat_map(|(on, rules)| {
             let listed = rules.listed().iter();
             listed.map(move |rule| RuleLine { on, rule })
         })
     }
 
-    /// Takes the rules of the sink's subject as they are now: a version that was just registered may have inherited
-    /// those of the one before it.
+    /// Takes the rules of the subjects of sinks with `auto_register` as they are now: a version that was just registered
+    /// may have inherited those of the one before it.
     pub async fn output_rules_again(
         &mut self,
-        config: &Pipeline,
         registry: &RegistryClient,
     ) -> Result<(), BuildError> {
-        self.output_rules = output_rules(config, &self.sink, Some(registry)).await?;
+        for sink in self
+            .sinks
+            .iter_mut()
+            .filter(|sink| sink.config.auto_register)
+        {
+            sink.rules = output_rules(&sink.config, &sink.schema, Some(registry)).await?;
+        }
         Ok(())
     }
 
-    /// The pipeline, with the id that the sink's schema has in the registry.
-    pub fn finish(self, config: &Pipeline, sink_id: u32) -> Compiled {
+    /// The pipeline, with the ids that the sinks' schemas have in the registry, in the order of [`Self::sinks`]; one that
+    /// is missing is 0.
+    pub fn finish(self, config: &Pipeline, ids: &[u32]) -> Compiled {
+        let ids = ids.iter().copied().chain(std::iter::repeat(0));
+        let sinks: Vec<Sink> = self
+            .sinks
+            .into_iter()
+            .zip(ids)
+            .map(|(sink, id)| Sink {
+                topic: sink.config.topic,
+                schema: sink.schema.schema,
+                id,
+                rules: sink.rules,
+            })
+            .collect();
         let steps = config.prepare.len() + config.transform.len();
-        let straight = (steps == 0 && self.output_rules.is_empty()).then(|| {
+        let main = sinks.first().expect("every pipeline has a sink");
+        let straight = (steps == 0 && main.rules.is_empty()).then(|| {
             let contract = Arc::clone(&self.contract.schema);
-            Plan::of(contract, &self.sink.schema, self.to_sink.clone(), &[])
+            Plan::of(contract, &main.schema, self.to_sink.clone(), &[])
         });
         Compiled {
             stamp: Stamp {
@@ -189,16 +213,14 @@ impl Parts {
             prepare: self.prepare,
             rules: self.rules,
             transform: self.transform,
-            sink: self.sink.schema,
+            sinks,
             to_sink: self.to_sink,
             straight,
-            output_rules: self.output_rules,
-            sink_id,
         }
     }
 }
 
-/// Checks and compiles everything of a pipeline but the sink's id. `Ok(None)`: a subject was needed and `--offline`
+/// Checks and compiles everything of a pipeline but the sinks' ids. `Ok(None)`: a subject was needed and `--offline`
 /// forbids to ask.
 pub async fn compile(
     config: &Pipeline,
@@ -209,9 +231,10 @@ pub async fn compile(
         Some(key) => Some(load_schema(&key.schema, registry).await),
         None => None,
     };
-    let sources = [&config.contract.schema, &config.sink.schema];
+    let configured = config.sinks();
+    let sources = configured.iter().map(|sink| &sink.schema);
     let mut results = Vec::new();
-    for source in sources {
+    for source in [&config.contract.schema].into_iter().chain(sources) {
         results.push(load_schema(source, registry).await);
     }
     results.extend(key);
@@ -243,9 +266,10 @@ pub async fn compile(
         return Ok(None);
     }
     let mut loaded = loaded.into_iter();
-    let (Some(contract), Some(sink)) = (loaded.next(), loaded.next()) else {
-        unreachable!("the contract's and the sink's schema were asked for");
-    };
+    let contract = loaded
+        .next()
+        .expect("the contract's schema was asked for first");
+    let sinks: Vec<Loaded> = loaded.by_ref().take(configured.len()).collect();
     let steps = !config.prepare.is_empty() || !config.transform.is_empty();
     if contract.schema.record().is_none() && steps {
         let found = contract.schema.describe(contract.schema.root);
@@ -275,6 +299,7 @@ pub async fn compile(
     };
     let transform = transform.numbered_after(config.prepare.len());
     let written = config.sink.schema.subject();
+    let sink = &sinks[0];
     check_sink(&transform, &sink.schema, &config.sink.place, &written)
         .map_err(BuildError::Faults)?;
     let to_sink = sink_resolution(transform.output(), &sink.schema).map_err(|mismatches| {
@@ -295,40 +320,53 @@ pub async fn compile(
         }
         _ => Ok(Rules::default()),
     };
-    let output_rules = output_rules(config, &sink, registry).await;
+    let mut output = Vec::with_capacity(sinks.len());
+    for (config, sink) in configured.iter().zip(&sinks) {
+        output.push(output_rules(config, sink, registry).await);
+    }
     let mut set_rules = Vec::new();
-    for result in [more, key_rules, output_rules] {
+    for result in [more, key_rules].into_iter().chain(output) {
         match result {
             Ok(rules) => set_rules.push(rules),
             Err(BuildError::Faults(more)) => faults.extend(more),
             Err(error) => return Err(error),
         }
     }
-    let Ok([more, key_rules, output_rules]) = <[Rules; 3]>::try_from(set_rules) else {
+    if !faults.is_empty() {
         return Err(BuildError::Faults(faults));
+    }
+    let mut set_rules = set_rules.into_iter();
+    let (Some(more), Some(key_rules)) = (set_rules.next(), set_rules.next()) else {
+        unreachable!("without a fault every set has been compiled");
     };
+    let sinks = configured.iter().zip(sinks).zip(set_rules);
+    let sinks = sinks.map(|((config, schema), rules)| SinkParts {
+        config: (*config).clone(),
+        schema,
+        rules,
+    });
+    let sinks = sinks.collect();
     Ok(Some(Parts {
         contract,
-        sink,
+        sinks,
         key,
         key_rules,
         prepare,
         rules: rules.and(more),
         transform,
         to_sink,
-        output_rules,
     }))
 }
 
 /// The rules that outputs are held to.
 async fn output_rules(
-    config: &Pipeline,
+    config: &model::Sink,
     sink: &Loaded,
     registry: Option<&RegistryClient>,
 ) -> Result<Rules, BuildError> {
     let side = (Side::Write, sink.schema.as_ref());
     let file = RulesFile::default();
-    registered(&config.sink.subject, sink, side, &file, registry).await
+    registered(&config.subject, sink, side, &file, registry).await
 }
 
 /// The rules that the registry keeps with a schema, compiled against the type that they are checked on.

@@ -276,6 +276,10 @@ impl Instance {
                 .iter()
                 .map(|(topic, facts)| (topic.clone(), facts.partitions))
                 .collect();
+            let sizes: HashMap<String, u64> = known
+                .iter()
+                .filter_map(|(topic, facts)| Some((topic.clone(), facts.max_message_bytes?)))
+                .collect();
             let gate = Arc::new(self.gate(pipeline)?);
             for slot in 0..pipeline.workers {
                 let settings = Settings {
@@ -293,6 +297,7 @@ impl Instance {
                         .max(Duration::from_secs(1)),
                     stuck_after: self.stuck_after,
                     partitions: partitions.clone(),
+                    sizes: sizes.clone(),
                 };
                 // Two thirds for what was fetched, one third for what waits to be acknowledged.
                 let consumer = properties::consumer(&config.kafka, pipeline, slot, share / 3 * 2);
@@ -417,27 +422,24 @@ async fn try_compile(
 ) -> Result<Compiled, BuildError> {
     let parts = build::compile(pipeline, Some(registry), vars).await?;
     let mut parts = parts.expect("with a registry every schema can be loaded");
-    let sink_id = match parts.sink.id {
-        Some(id) => id,
-        None => sink_id(pipeline, &parts, registry).await?,
-    };
-    if pipeline.sink.auto_register {
-        parts.output_rules_again(pipeline, registry).await?;
+    let mut ids = Vec::with_capacity(parts.sinks.len());
+    for sink in &parts.sinks {
+        ids.push(match sink.schema.id {
+            Some(id) => id,
+            None => sink_id(sink, registry).await?,
+        });
     }
-    Ok(parts.finish(pipeline, sink_id))
+    parts.output_rules_again(registry).await?;
+    Ok(parts.finish(pipeline, &ids))
 }
 
 /// The id of the sink's reviewed schema file: registered beforehand, or now with `auto_register`.
-async fn sink_id(
-    pipeline: &Pipeline,
-    parts: &build::Parts,
-    registry: &RegistryClient,
-) -> Result<u32, BuildError> {
-    let subject = &pipeline.sink.subject;
-    let crate::config::model::SchemaSource::File { path } = &pipeline.sink.schema else {
+async fn sink_id(sink: &build::SinkParts, registry: &RegistryClient) -> Result<u32, BuildError> {
+    let subject = &sink.config.subject;
+    let crate::config::model::SchemaSource::File { path } = &sink.config.schema else {
         unreachable!("a schema without an id came from a file");
     };
-    if pipeline.sink.auto_register {
+    if sink.config.auto_register {
         return Ok(review::register::ensure_file(registry, subject, path).await?);
     }
     match review::register::find_file(registry, subject, path).await? {
@@ -446,7 +448,7 @@ async fn sink_id(
             status: 404,
             message: format!(
                 "the sink's schema {} is not registered under {subject}: run `driftgate schema register`, or set sink.auto_register: true",
-                parts.sink.name
+                sink.schema.name
             ),
         })),
     }

@@ -158,6 +158,8 @@ pub struct Pipeline {
     pub sink: Sink,
     /// `failure`
     pub failure: Failure,
+    /// `secrets`: what `hmac` and the like can name in expressions, in the order of the file.
+    pub secrets: Vec<(String, Secret)>,
     /// `alerts`: URLs that are told of drift.
     pub alerts: Vec<Secret>,
     /// `create_topics`: whether retry, dead-letter and sink topics that are missing are created.
@@ -176,6 +178,26 @@ impl Pipeline {
             Some(topic) => topic.clone(),
             None => format!("{source}.{}.dlq", self.group),
         }
+    }
+
+    /// Every sink: the pipeline's own, and then each other one that a `route` names, once.
+    pub fn sinks(&self) -> Vec<&Sink> {
+        let arms = self.transform.iter().flat_map(|step| match step {
+            Step::Route(arms) => arms.as_slice(),
+            _ => &[],
+        });
+        let mut sinks = vec![&self.sink];
+        for arm in arms {
+            if !sinks.iter().any(|sink| sink.is_same(&arm.sink)) {
+                sinks.push(&arm.sink);
+            }
+        }
+        sinks
+    }
+
+    /// Where a sink stands in [`Self::sinks`].
+    pub fn sink_index(&self, sink: &Sink) -> Option<usize> {
+        self.sinks().iter().position(|other| other.is_same(sink))
     }
 }
 
@@ -322,6 +344,13 @@ pub struct Sink {
     pub auto_register: bool,
 }
 
+impl Sink {
+    /// Whether records that go to the other one go to this one, under the same schema.
+    pub fn is_same(&self, other: &Sink) -> bool {
+        (&self.topic, &self.schema, &self.subject) == (&other.topic, &other.schema, &other.subject)
+    }
+}
+
 /// `failure`
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -395,6 +424,52 @@ pub enum Step {
     MapValues(MapValues),
     /// `lookup: { into, url, type, timeout }`
     Lookup(Lookup),
+    /// `move: { from.path: to.path }`
+    Move(Vec<(Placed<String>, Placed<String>)>),
+    /// `keep: [field]`: every other field is left out.
+    Keep(Vec<Placed<String>>),
+    /// `default: { field: expression }`: for a field that is null.
+    Default(Vec<(Placed<String>, Placed<String>)>),
+    /// `flatten: { field, prefix, separator }`: the fields of a record take its place.
+    Flatten {
+        /// Field path of the record.
+        field: Placed<String>,
+        /// `prefix`: what stands in front of each name; without one it is the record's own name and `separator`.
+        prefix: Option<String>,
+        /// `separator`, used where there is no `prefix`.
+        separator: String,
+    },
+    /// `nest: { into, fields }`: fields become a record.
+    Nest {
+        /// The new field.
+        into: Placed<String>,
+        /// The fields that go into it.
+        fields: Vec<Placed<String>>,
+    },
+    /// `explode: { field, into }`: one record for each element of an array.
+    Explode {
+        /// Field path of the array.
+        field: Placed<String>,
+        /// The field that has the element in the array's place; the array's own name without one.
+        into: Option<Placed<String>>,
+    },
+    /// `header: { name: expression }`; `None` takes the headers of that name away.
+    Header(Vec<(Placed<String>, Option<Placed<String>>)>),
+    /// `key: expression`: the UTF-8 bytes of the text; null is no key.
+    Key(Placed<String>),
+    /// `timestamp: expression`
+    Timestamp(Placed<String>),
+    /// `route: [{ when, topic, schema }, …, { else: true }]`; the last arm, and no other, has no condition.
+    Route(Vec<RouteArm>),
+}
+
+/// An arm of `route`.
+#[derive(Debug, Clone)]
+pub struct RouteArm {
+    /// `when`: the expression; `None` is the `else`.
+    pub when: Option<Placed<String>>,
+    /// Where its records go; what the arm does not say is as in the pipeline's own sink.
+    pub sink: Sink,
 }
 
 /// `map_values`

@@ -17,7 +17,7 @@ pub(crate) fn scalar_problem(kind: &Kind, text: &str, base: &Path) -> Option<Pro
     let expected = || Problem::new(format!("expected {}", kind.expected()));
     match kind {
         Kind::Anything | Kind::Literal => None,
-        Kind::Text | Kind::Secret | Kind::Expression => text
+        Kind::Text | Kind::Secret | Kind::Expression | Kind::ExpressionOrNull => text
             .trim()
             .is_empty()
             .then(|| Problem::new("this text is empty")),

@@ -116,6 +116,7 @@ fn kind(kind_of: &Kind) -> Value {
         Kind::Text | Kind::Secret | Kind::Expression | Kind::Literal | Kind::Regex => {
             json!({ "type": ["string", "number", "boolean"] })
         }
+        Kind::ExpressionOrNull => json!({ "type": ["string", "number", "boolean", "null"] }),
         Kind::File | Kind::Listen => json!({ "type": "string" }),
         Kind::Bool => or_interpolated(json!({ "type": "boolean" })),
         Kind::Int { min, max } => {

@@ -26,6 +26,7 @@ const PARTITION: [&str; 3] = ["pipeline", "topic", "partition"];
 pub(super) struct Families {
     pub(super) read: IntCounterVec,
     pub(super) outcomes: IntCounterVec,
+    pub(super) outputs: IntCounterVec,
     pub(super) discarded: IntCounterVec,
     pub(super) failures: IntCounterVec,
     pub(super) rule_warnings: IntCounterVec,
@@ -80,6 +81,11 @@ impl Families {
                 "driftgate_records_total",
                 "Records by outcome, counted when the broker has acknowledged it. The sum over outcomes is driftgate_records_read_total minus driftgate_records_discarded_total minus driftgate_records_in_flight.",
                 &["pipeline", "topic", "partition", "outcome"],
+            ),
+            outputs: counter(
+                "driftgate_outputs_total",
+                "Records acknowledged on a sink topic. A record that is emitted has one or several; those of one that was rewound meanwhile are counted too.",
+                &["pipeline", "topic", "sink"],
             ),
             discarded: counter(
                 "driftgate_records_discarded_total",

@@ -3,6 +3,7 @@
 //! acknowledgements or retries.
 
 mod gate;
+mod output;
 mod plans;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 
 pub use self::gate::{Event, Gate};
+pub use self::output::{Output, OutputKey};
 use self::plans::{Entry, Plans};
 use crate::config::model::{self, DriftAction};
 use crate::contract::cache::{Answer, SchemaCache};
@@ -41,8 +43,10 @@ const LOOKUP_FAILURES: usize = 16;
 /// What a record came to.
 #[derive(Debug)]
 pub enum Verdict {
-    /// To the sink; `None` is a tombstone.
-    Emit(Option<Vec<u8>>),
+    /// To a sink.
+    Emit(Output),
+    /// All of these to their sinks, or none: what one record was taken apart into. Without any it is filtered.
+    EmitAll(Vec<Output>),
     /// A filter said no.
     Filtered,
     /// It cannot go on.
@@ -76,16 +80,33 @@ pub struct Compiled {
     pub rules: Rules,
     /// The steps.
     pub transform: Transform,
-    /// The sink's schema.
-    pub sink: Arc<Schema>,
-    /// From the last step's type to the sink's schema.
+    /// Where outputs go: the pipeline's own sink, and then those that a `route` names, in the order of
+    /// [`model::Pipeline::sinks`].
+    pub sinks: Vec<Sink>,
+    /// From the last step's type to the schema of the pipeline's own sink.
     pub to_sink: Resolution,
     /// From the contract's bytes to the sink's, where no step stands between them and no rule of the sink.
     pub straight: Option<Plan>,
-    /// What outputs are held to beyond the sink's schema.
-    pub output_rules: Rules,
-    /// Registry id of the sink's schema.
-    pub sink_id: u32,
+}
+
+impl Compiled {
+    /// The pipeline's own sink.
+    pub fn sink(&self) -> &Sink {
+        &self.sinks[0]
+    }
+}
+
+/// Where outputs go.
+#[derive(Debug)]
+pub struct Sink {
+    /// Topic.
+    pub topic: String,
+    /// Writer schema of its records.
+    pub schema: Arc<Schema>,
+    /// Registry id of the schema.
+    pub id: u32,
+    /// What its records are held to beyond the schema.
+    pub rules: Rules,
 }
 
 /// What the contract says of keys.
@@ -113,7 +134,11 @@ pub struct Stages {
     limits: Limits,
     scratch: Scratch,
     sink_scratch: Scratch,
+    last_word: Option<LastWord>,
 }
+
+/// See [`Stages::with_last_word`].
+type LastWord = Box<dyn FnMut(&Record<'_>, Verdict) -> Verdict + Send>;
 
 /// What a record is once it has passed the contract.
 enum Passed {
@@ -146,7 +171,24 @@ impl Stages {
             limits: Limits::default(),
             scratch: Scratch::default(),
             sink_scratch: Scratch::default(),
+            last_word: None,
         }
+    }
+
+    /// The same, where `last_word` may change each verdict: outputs that a program makes itself, in a pipeline that it
+    /// runs itself. It is called on the worker's thread, once for each record without a lookup, and holds it up.
+    #[must_use]
+    pub fn with_last_word(
+        mut self,
+        last_word: impl FnMut(&Record<'_>, Verdict) -> Verdict + Send + 'static,
+    ) -> Self {
+        self.last_word = Some(Box::new(last_word));
+        self
+    }
+
+    /// Where outputs go.
+    pub fn sinks(&self) -> &[Sink] {
+        &self.compiled.sinks
     }
 
     /// The pipeline's configuration.
@@ -167,6 +209,19 @@ impl Stages {
         record: &Record<'_>,
         metrics: Option<&PartitionMetrics>,
     ) -> Verdict {
+        let verdict = self.judge(source, record, metrics);
+        match &mut self.last_word {
+            Some(last_word) => last_word(record, verdict),
+            None => verdict,
+        }
+    }
+
+    fn judge(
+        &mut self,
+        source: &str,
+        record: &Record<'_>,
+        metrics: Option<&PartitionMetrics>,
+    ) -> Verdict {
         let mut warned = |rule: &str| {
             if let Some(metrics) = metrics {
                 metrics.rule_warned(rule);
@@ -177,11 +232,11 @@ impl Stages {
             return Verdict::Failed(error);
         }
         let Some(value) = record.value else {
-            return Verdict::Emit(None);
+            return Verdict::Emit(Output::of(None));
         };
         let event = match self.check(source, value, record, metrics, &mut warned) {
             Ok(Passed::Event(event)) => event,
-            Ok(Passed::Output(value)) => return Verdict::Emit(Some(value)),
+            Ok(Passed::Output(value)) => return Verdict::Emit(Output::of(Some(value))),
             Ok(Passed::Filtered) => return Verdict::Filtered,
             Err(error) => return Verdict::Failed(error),
         };
@@ -298,7 +353,7 @@ impl Stages {
                 .run(view.bytes, &self.limits, &mut self.sink_scratch)
                 .map_err(encode_failed)?;
             let mut out = Vec::with_capacity(wire::HEADER_LEN + sunk.bytes.len());
-            wire::write_header(compiled.sink_id, &mut out);
+            wire::write_header(compiled.sink().id, &mut out);
             out.extend_from_slice(sunk.bytes);
             return Ok(Passed::Output(out));
         }
@@ -391,7 +446,7 @@ impl Stages {
             Progress::Filtered => Verdict::Filtered,
             Progress::Lookup(pending) => Verdict::LookUp(Box::new(pending)),
             Progress::Done(event) => match self.encode(event, warned) {
-                Ok(value) => Verdict::Emit(Some(value)),
+                Ok(value) => Verdict::Emit(Output::of(Some(value))),
                 Err(error) => Verdict::Failed(error),
             },
         }
@@ -399,10 +454,11 @@ impl Stages {
 
     fn encode(&self, event: Value, warned: &mut dyn FnMut(&str)) -> Result<Vec<u8>, RecordError> {
         let value = self.compiled.to_sink.apply(event).map_err(encode_failed)?;
-        self.compiled.output_rules.check(&value, warned)?;
+        let sink = self.compiled.sink();
+        sink.rules.check(&value, warned)?;
         let mut out = Vec::with_capacity(256);
-        wire::write_header(self.compiled.sink_id, &mut out);
-        encode(&self.compiled.sink, &value, &mut out).map_err(encode_failed)?;
+        wire::write_header(sink.id, &mut out);
+        encode(&sink.schema, &value, &mut out).map_err(encode_failed)?;
         Ok(out)
     }
 

@@ -9,6 +9,7 @@ mod cast;
 mod convert;
 mod drop;
 mod filter;
+mod later;
 pub mod lookup;
 mod map_values;
 mod mask;
@@ -117,6 +118,10 @@ impl Transform {
             }));
             untyped.extend(outcome.untyped);
             current = outcome.output.clone();
+            if later::is(step) {
+                // What it would have left is unknown: every complaint after it would only mislead.
+                break;
+            }
             if let Some((kind, action)) = outcome.compiled {
                 transform.steps.push(Compiled {
                     kind,
@@ -169,6 +174,19 @@ impl Transform {
                     self.lookups.push(spec);
                     Action::Lookup(self.lookups.len() - 1)
                 })
+            }
+            Step::Move(_)
+            | Step::Keep(_)
+            | Step::Default(_)
+            | Step::Flatten { .. }
+            | Step::Nest { .. }
+            | Step::Explode { .. }
+            | Step::Header(_)
+            | Step::Key(_)
+            | Step::Timestamp(_)
+            | Step::Route(_) => {
+                faults.extend(later::refuse(step));
+                Outcome::failed(input.clone())
             }
         }
     }

@@ -151,8 +151,12 @@ impl Engine {
             }
         };
         match verdict {
-            Verdict::Emit(value) => self.emit(taken, record, own, value.as_deref(), clock),
-            Verdict::Filtered => {
+            Verdict::Emit(output) => self.emit(taken, record, own, &output, clock),
+            Verdict::EmitAll(outputs) if !outputs.is_empty() => {
+                self.emit_all(taken, record, own, &outputs, clock);
+            }
+            // An array without elements leaves nothing to emit, and that is no failure.
+            Verdict::Filtered | Verdict::EmitAll(_) => {
                 partition.metrics.filtered(1);
                 partition
                     .tracker
@@ -200,12 +204,14 @@ impl Engine {
                 && partition.tracker.in_flight() == 0
                 && partition.refused.is_empty()
                 && partition.suspects.is_empty()
+                && partition.doubted.is_empty()
             {
                 continue;
             }
             let committable = partition.tracker.committable();
             partition.refused.retain(|offset, _| *offset >= committable);
             partition.suspects.retain(|offset| *offset >= committable);
+            partition.doubted.retain(|offset, _| *offset >= committable);
         }
     }
 }

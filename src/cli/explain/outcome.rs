@@ -19,7 +19,7 @@ use crate::explain::{self, Lineage, Outcome, emitted, moment};
 use crate::failure::classify::{Next, classify, next};
 use crate::failure::envelope::Origin;
 use crate::headers;
-use crate::pipeline::{Compiled, Gate, Stages, Verdict, Work};
+use crate::pipeline::{Compiled, Gate, Output, Stages, Verdict, Work};
 use crate::record::Record;
 use crate::review;
 use crate::transform::LookupClient;
@@ -144,22 +144,25 @@ impl Judge {
             }
             Err(BuildError::Registry(error)) => return Err(Refusal::Usage(error.to_string())),
         };
-        let sink = &pipeline.sink;
-        let sink_id = match (parts.sink.id, &sink.schema) {
-            (Some(id), _) => Some(id),
-            // Asked for and never registered here: this command changes nothing.
-            (None, SchemaSource::File { path }) => {
-                let found =
-                    runtime.block_on(review::register::find_file(registry, &sink.subject, path));
-                found.unwrap_or_default()
+        let mut sink_ids = Vec::new();
+        for sink in &parts.sinks {
+            let (subject, schema) = (&sink.config.subject, &sink.config.schema);
+            let id = match (sink.schema.id, schema) {
+                (Some(id), _) => Some(id),
+                // Asked for and never registered here: this command changes nothing.
+                (None, SchemaSource::File { path }) => {
+                    let found =
+                        runtime.block_on(review::register::find_file(registry, subject, path));
+                    found.unwrap_or_default()
+                }
+                (None, SchemaSource::Subject { .. }) => None,
+            };
+            if id.is_none() {
+                remarks.push(format!(
+                    "the sink's schema was not found under {subject} in the registry"
+                ));
             }
-            (None, SchemaSource::Subject { .. }) => None,
-        };
-        if sink_id.is_none() {
-            let subject = &sink.subject;
-            remarks.push(format!(
-                "the sink's schema was not found under {subject} in the registry"
-            ));
+            sink_ids.push(id.unwrap_or(0));
         }
         let contract_name = parts.contract.name.clone();
         let types: Vec<Schema> = parts.types().map(|(_, schema)| schema.clone()).collect();
@@ -171,7 +174,7 @@ impl Judge {
         let steps = [pipeline.prepare.as_slice(), &pipeline.transform].concat();
         let prepared = pipeline.prepare.len();
         let lineage = Lineage::new(&rules_of(pipeline), (&steps, prepared), &types, &tagged);
-        let compiled = parts.finish(pipeline, sink_id.unwrap_or(0));
+        let compiled = parts.finish(pipeline, &sink_ids);
         let clients = compiled.transform.lookups().iter().map(LookupClient::new);
         let lookups = clients.collect::<Result<Vec<_>, _>>();
         let lookups = lookups.map_err(|error| Refusal::CouldNotRun(error.to_string()))?;
@@ -221,7 +224,8 @@ impl Judge {
         }
         let [Work { verdict, .. }] = work;
         let mut outcome = match verdict {
-            Verdict::Emit(value) => self.emit(value.as_deref(), mask),
+            Verdict::Emit(output) => self.emit(&output, mask),
+            Verdict::EmitAll(outputs) => self.emit_all(&outputs, mask),
             Verdict::Filtered => Outcome {
                 outcome: "filtered".to_owned(),
                 text: format!("by {}", self.lineage.steps("filter").join(" or ")),
@@ -236,10 +240,40 @@ impl Judge {
         outcome
     }
 
-    fn emit(&self, value: Option<&[u8]>, mask: bool) -> Outcome {
-        let compiled = &self.compiled;
-        let topic = compiled.config.sink.topic.clone();
-        let Some(value) = value else {
+    /// Several outputs of one record.
+    fn emit_all(&self, outputs: &[Output], mask: bool) -> Outcome {
+        if outputs.is_empty() {
+            return Outcome {
+                outcome: "filtered".to_owned(),
+                text: "an array without elements leaves nothing to emit".to_owned(),
+                ..Outcome::default()
+            };
+        }
+        let each: Vec<Outcome> = outputs
+            .iter()
+            .map(|output| self.emit(output, mask))
+            .collect();
+        let mut topics: Vec<String> = Vec::new();
+        for topic in each.iter().filter_map(|outcome| outcome.topic.as_ref()) {
+            if !topics.contains(topic) {
+                topics.push(topic.clone());
+            }
+        }
+        let texts: Vec<&str> = each.iter().map(|outcome| outcome.text.as_str()).collect();
+        let values = each.iter().map(|outcome| outcome.value.clone());
+        Outcome {
+            outcome: "emitted".to_owned(),
+            text: format!("{} records: {}", outputs.len(), texts.join("; ")),
+            topic: Some(topics.join(", ")),
+            value: Some(values.map(Option::unwrap_or_default).collect()),
+            ..Outcome::default()
+        }
+    }
+
+    fn emit(&self, output: &Output, mask: bool) -> Outcome {
+        let sink = &self.compiled.sinks[output.sink];
+        let topic = sink.topic.clone();
+        let Some(value) = &output.value else {
             return Outcome {
                 outcome: "emitted".to_owned(),
                 text: format!("to {topic}, as it is: a tombstone has nothing to check"),
@@ -248,10 +282,10 @@ impl Judge {
             };
         };
         let payload = value.get(wire::HEADER_LEN..).unwrap_or_default();
-        let json = decode(&compiled.sink, payload, &Limits::default())
-            .map(|value| emitted(&compiled.sink, &value, mask.then_some(&self.lineage)));
+        let json = decode(&sink.schema, payload, &Limits::default())
+            .map(|value| emitted(&sink.schema, &value, mask.then_some(&self.lineage)));
         let bytes = value.len();
-        let id = match compiled.sink_id {
+        let id = match sink.id {
             0 => String::new(),
             id => format!(" with schema {id}"),
         };

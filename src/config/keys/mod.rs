@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     Text,
     /// An expression or field path; its own parser looks at it later.
     Expression,
+    /// An expression, or the word `null`.
+    ExpressionOrNull,
     /// A text that no fault repeats.
     Secret,
     Bool,
@@ -172,6 +174,7 @@ impl Kind {
         match self {
             Kind::Text | Kind::Secret => "a text",
             Kind::Expression => "an expression or field path",
+            Kind::ExpressionOrNull => "an expression or null",
             Kind::Bool => "true or false",
             Kind::Int { .. } => "a whole number",
             Kind::Number => "a number",

@@ -68,16 +68,80 @@ pub(crate) const STEPS: &[Key] = &[
     )
     .default_note("after the rules")
     .beside(),
-    later("move", "Moves a field to another place in the event."),
-    later("keep", "Leaves out every field but these."),
-    later("default", "A value for a field that is null."),
-    later("flatten", "Lifts the fields of a nested record."),
-    later("nest", "Puts fields into a nested record."),
-    later("explode", "One record for each element of an array."),
-    later("route", "Another sink topic, by expression."),
-    later("header", "Sets a header of the record."),
-    later("key", "Sets the key of the record."),
-    later("timestamp", "Sets the timestamp of the record."),
+    key(
+        "move",
+        Kind::Named {
+            what: "field",
+            value: &Kind::Expression,
+            pipeline: false,
+        },
+        "`from.path: to.path`: takes a field out of its place and puts it into another. The records on the way to the new \
+         place must be there, and its name must be free.",
+    ),
+    key(
+        "keep",
+        Kind::List {
+            item: &Kind::Expression,
+            max: 1000,
+        },
+        "Leaves out every field but these.",
+    ),
+    key(
+        "default",
+        Kind::Named {
+            what: "field",
+            value: &Kind::Expression,
+            pipeline: false,
+        },
+        "`field: expression`: what a field that is null becomes. It is not nullable afterwards, unless the expression is.",
+    ),
+    key(
+        "flatten",
+        Kind::Map(FLATTEN),
+        "Puts the fields of a record in its place, one level of them.",
+    ),
+    key(
+        "nest",
+        Kind::Map(NEST),
+        "Puts fields into a new record. It is the reverse of `flatten`.",
+    ),
+    key(
+        "explode",
+        Kind::Map(EXPLODE),
+        "Makes one record for each element of an array. All of them are emitted or none: the source record is `emitted` once \
+         every one is acknowledged, and if one of them can never be written, the source record is a dead letter. Each carries the headers \
+         `driftgate.index`, from 0, and `driftgate.count`. A record whose array is empty ends as `filtered`.",
+    ),
+    key(
+        "header",
+        Kind::Named {
+            what: "header",
+            value: &Kind::ExpressionOrNull,
+            pipeline: false,
+        },
+        "`name: expression`: sets a header of the emitted record, in place of all that have this name; `null` takes them away. \
+         The others stay. Names that begin with `driftgate.` are not yours to set.",
+    ),
+    key(
+        "key",
+        Kind::ExpressionOrNull,
+        "The key of the emitted record: the UTF-8 bytes of a text. It goes to the partition that Java's producer would choose for \
+         them. With null it has no key, and goes to any partition.",
+    ),
+    key(
+        "timestamp",
+        Kind::Expression,
+        "The timestamp of the emitted record: a timestamp after 1970-01-01. Without this step it is the source record's.",
+    ),
+    key(
+        "route",
+        Kind::List {
+            item: &Kind::Map(ROUTE),
+            max: 64,
+        },
+        "Chooses the sink. The arms are asked from top to bottom, and the first whose `when` is true has the record; the last one is \
+         `else: true`. It is the last step.",
+    ),
 ];
 
 const BEFORE: &[Word] = &[word("rules", "between the contract's schema and its rules")];
@@ -172,4 +236,81 @@ const ON_MISSING: &[Word] = &[
         "the record is a dead letter with reason `lookup_not_found`",
     ),
     word("null", "the field is null"),
+];
+
+const FLATTEN: &[Key] = &[
+    key("field", Kind::Expression, "Path of the record. Where it may be null, its fields may be.").required(),
+    key(
+        "prefix",
+        Kind::Literal,
+        "What is put in front of each of its fields' names, `''` for nothing. The names must be free.",
+    )
+    .default_note("the record's name and `separator`"),
+    key(
+        "separator",
+        Kind::Literal,
+        "What stands between the record's name and those of its fields, where no `prefix` is given.",
+    )
+    .default("_"),
+];
+
+const NEST: &[Key] = &[
+    key(
+        "into",
+        Kind::Expression,
+        "The new field, whose name must be free.",
+    )
+    .required(),
+    key(
+        "fields",
+        Kind::List {
+            item: &Kind::Expression,
+            max: 1000,
+        },
+        "The fields that go into it, under the names that they have.",
+    )
+    .required(),
+];
+
+const EXPLODE: &[Key] = &[
+    key(
+        "field",
+        Kind::Expression,
+        "Path of the array. One that is null has no elements.",
+    )
+    .required(),
+    key(
+        "into",
+        Kind::Expression,
+        "The field that has the element, in the array's place.",
+    )
+    .default_note("the array's own name"),
+];
+
+pub(crate) const ROUTE: &[Key] = &[
+    key(
+        "when",
+        Kind::Expression,
+        "The records that this arm has: those for which it is true, of those that no arm before it has.",
+    ),
+    key(
+        "else",
+        Kind::Bool,
+        "`true` for the last arm, which has every other record. `{ else: true }` alone is the pipeline's own sink.",
+    ),
+    key("topic", Kind::Topic, "Topic to write.").default_note("that of `sink`"),
+    key(
+        "schema",
+        Kind::File,
+        "Writer schema of this arm's records, as in `sink`. This, or `subject` alone.",
+    )
+    .default_note("that of `sink`"),
+    key(
+        "subject",
+        Kind::Text,
+        "Subject that the file is registered under; without `schema`, the subject that the schema is taken from. Whether \
+         it is registered at start is as in `sink`.",
+    )
+    .default_note("`<topic>-value`"),
+    key("at", Kind::Version, "Version of `subject`, when there is no `schema` file.").default("latest"),
 ];
