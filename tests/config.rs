@@ -817,7 +817,9 @@ pipelines:
     transform:
       - mask: { field: email, with: hmac, secret: CANARY-8 }
       - lookup: { into: c, url: "http://crm/{id}?api_key=CANARY-9", type: a.avsc }
-    secrets: { mail: CANARY-B, other: "${file:secret}" }
+    secrets:
+      mail: CANARY-B
+      other: "${file:secret}"
     sink: { topic: b, schema: a.avsc }
 "#;
     let loaded = config::load_text(text, "driftgate.yaml", folder.path(), &vars)
@@ -860,6 +862,17 @@ pipelines:
     }
 
     // Every line of the file broken in turn, in every way that a slip of the pen breaks a line.
+    let flow = text.replace(
+        "secrets:\n      mail: CANARY-B\n      other: \"${file:secret}\"\n",
+        "secrets: { mail: CANARY-B, other: \"${file:secret}\" }\n",
+    );
+    assert_ne!(flow, text);
+    for text in [text, &flow] {
+        no_slip_prints_a_secret(text, folder.path(), &vars);
+    }
+}
+
+fn no_slip_prints_a_secret(text: &str, folder: &Path, vars: &dyn Fn(&str) -> Option<String>) {
     let lines: Vec<&str> = text.lines().collect();
     for index in 0..lines.len() {
         let line = lines[index];
@@ -887,8 +900,7 @@ pipelines:
             let mut broken = lines.clone();
             broken[index] = &slip;
             let broken = broken.join("\n");
-            if let Err(faults) = config::load_text(&broken, "driftgate.yaml", folder.path(), &vars)
-            {
+            if let Err(faults) = config::load_text(&broken, "driftgate.yaml", folder, vars) {
                 let rendered = diagnose::render(&faults, true);
                 assert!(!rendered.contains("CANARY"), "{broken}\n{rendered}");
                 assert!(

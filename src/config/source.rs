@@ -176,6 +176,44 @@ impl Source {
         })
     }
 
+    /// In a file that does not parse: whether the line that begins at `from` belongs to a mapping whose key is a secret's
+    /// name, as below `secrets:`, where names are the user's own. By indentation, or by a bracket that is open.
+    fn below_secrets(&self, from: usize) -> bool {
+        let row = self.lines.partition_point(|start| *start < from);
+        // Indentation of the mapping's key, and the brackets that are open.
+        let mut inside: Option<(usize, i32)> = None;
+        for (index, start) in self.lines[..row].iter().enumerate() {
+            let end = self.lines.get(index + 1).copied();
+            let line: String = self.chars[*start..end.unwrap_or(self.chars.len())]
+                .iter()
+                .collect();
+            if line.trim().is_empty() {
+                continue;
+            }
+            let indent = line.chars().take_while(|c| c.is_whitespace()).count();
+            let opened: i32 = line
+                .chars()
+                .map(|c| match c {
+                    '{' | '[' => 1,
+                    '}' | ']' => -1,
+                    _ => 0,
+                })
+                .sum();
+            inside = match inside {
+                Some((key, open)) if open > 0 || indent > key => Some((key, open + opened)),
+                _ => {
+                    let key = line.split(':').next().unwrap_or_default();
+                    may_be_secret(key.trim()).then_some((indent, opened))
+                }
+            };
+        }
+        let indent = self.chars[from..]
+            .iter()
+            .take_while(|c| c.is_whitespace())
+            .count();
+        inside.is_some_and(|(key, open)| open > 0 || indent > key)
+    }
+
     /// The secret parts of a line that begins at character `from`, in order and disjoint.
     fn masks_on(&self, line: &[char], from: usize) -> Vec<Range<usize>> {
         let to = from + line.len();
@@ -186,7 +224,10 @@ impl Source {
             .map(|mask| mask.start.max(from) - from..mask.end.min(to) - from)
             .collect();
         if self.guess {
-            found.extend(guessed_secret(line));
+            match self.below_secrets(from) {
+                true => found.push(0..line.len()),
+                false => found.extend(guessed_secret(line)),
+            }
         }
         found.sort_by_key(|mask| mask.start);
         let mut disjoint: Vec<Range<usize>> = Vec::new();
