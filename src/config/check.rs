@@ -157,12 +157,17 @@ impl<'a> Checker<'a> {
             String::new()
         };
         let mut message = format!("`{name}`: {}", problem.message);
-        // What the variable held explains the fault; a URL may hold a password.
-        if let (true, Some(value), false) = (
-            reference,
-            node.text(),
-            matches!(kind, Kind::Secret | Kind::Url { .. }),
-        ) {
+        let quiet = matches!(
+            kind,
+            Kind::Secret
+                | Kind::Url { .. }
+                | Kind::Map(_)
+                | Kind::OneOf(_)
+                | Kind::Named { .. }
+                | Kind::Properties
+        );
+        // What the variable held explains the fault; a URL may hold a password, and a secret may stand out of its place.
+        if let (true, Some(value), false) = (reference, node.text(), quiet) {
             let value: String = value
                 .chars()
                 .take(60)
