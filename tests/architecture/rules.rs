@@ -34,6 +34,9 @@ pub(crate) const WALLS: &[Wall] = &[
             "cli::version",
             // Reads one record of a topic.
             "cli::explain::fetch",
+            // Ask for the members of a group and read a table's topic, on threads beside the record path.
+            "lookup::members",
+            "lookup::table::load",
         ],
         why: "the record path has handles of its own; rdkafka's consumer is in event mode and loses rebalances",
     },
@@ -64,6 +67,16 @@ pub(crate) const WALLS: &[Wall] = &[
         what: "reqwest_middleware",
         only: &["contract::registry"],
         why: "it is how the registry's crate takes a client",
+    },
+    Wall {
+        what: "moka",
+        only: &["lookup::http"],
+        why: "answers of a service are kept in one place, where what may be kept is decided",
+    },
+    Wall {
+        what: "governor",
+        only: &["lookup::limit"],
+        why: "a limit is held in one place, for all workers",
     },
     Wall {
         what: "axum",
@@ -177,6 +190,19 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("transform", &["config", "contract", "error", "expr"]),
+    // Asks what transforms want to know: what a batch's records share stands here, and no event comes in.
+    (
+        "lookup",
+        &[
+            "config",
+            "contract",
+            "error",
+            "health",
+            "metrics",
+            "record",
+            "transform::lookup",
+        ],
+    ),
     // What is in flight carries the tracker's tokens, and gives them back.
     ("emit", &["error", "ingest::offsets", "record"]),
     ("failure", &["error", "headers", "record"]),
@@ -189,6 +215,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "contract",
             "error",
             "failure",
+            "lookup",
             "metrics",
             "record",
             "transform",
@@ -238,10 +265,10 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "failure_log",
             "health",
             "ingest",
+            "lookup",
             "metrics",
             "pipeline",
             "review",
-            "transform",
             "worker",
         ],
     ),
@@ -280,12 +307,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "cli::explain",
         &[
-            "explain",
-            "failure",
-            "headers",
-            "pipeline",
-            "record",
-            "transform",
+            "explain", "failure", "headers", "lookup", "pipeline", "record",
         ],
     ),
     ("main", &["cli"]),
