@@ -31,6 +31,8 @@ mod ir;
 pub mod scope;
 mod source;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 pub mod types;
 pub mod value;
