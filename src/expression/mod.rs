@@ -154,13 +154,8 @@ impl Expr {
 
     /// Evaluates a condition.
     pub fn eval_bool(&self, cx: &mut Cx<'_>) -> Result<bool, RecordError> {
-        match self.eval(cx)? {
-            Val::Bool(answer) => Ok(answer),
-            _ => Err(RecordError::new(
-                Reason::TransformFailed,
-                format!("`{}` is neither true nor false", self.text),
-            )),
-        }
+        cx.steps = STEPS;
+        Run::new(cx).truth(&self.ir).map_err(|stop| error(*stop))
     }
 }
 

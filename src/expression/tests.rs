@@ -1,6 +1,7 @@
 //! What expressions accept, refuse and answer.
 
 mod bounds;
+mod cost;
 mod functions;
 mod language;
 mod profile;
