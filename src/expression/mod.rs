@@ -131,8 +131,9 @@ impl Expr {
     }
 
     /// The same expression with its result as a value of `target` (a node of the same schema, no union), if every
-    /// value it can have has an exact counterpart there. A text that is no symbol of an enum is an error. A decimal that
-    /// is computed takes the precision of `target`; what has more digits is an error when it is written.
+    /// value it can have has an exact counterpart there. A text that is no symbol of an enum is an error. What is
+    /// computed takes the size of `target`, an int's or a decimal's precision; what does not fit is an error when it is
+    /// written.
     pub fn coerced(&self, schema: &Schema, target: NodeId) -> Result<Option<Expr>, NoSymbol> {
         let ir = coerce::to(&self.ir, &self.ty.base, schema, target)?;
         Ok(ir.map(|ir| Expr {

@@ -118,8 +118,8 @@ impl<'c, 'a> Run<'c, 'a> {
                 };
                 return self.eval(side);
             }
-            Ir::OrValue(sides) => match self.eval(&sides.0)? {
-                Val::Null => return self.eval(&sides.1),
+            Ir::OrValue(parts) => match self.eval(&parts.value)? {
+                Val::Null => return self.eval(&parts.default),
                 value => value,
             },
             Ir::Arith(parts) => {
