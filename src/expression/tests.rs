@@ -4,6 +4,7 @@ mod bounds;
 mod cost;
 mod functions;
 mod language;
+mod page;
 mod profile;
 mod support;
 
