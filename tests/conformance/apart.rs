@@ -1,5 +1,6 @@
-//! The list of the cases that do not apply: `apart.txt`, by reason. Its form: a reason's line is `word: what it is`,
-//! below it, set in, `file/section: name name …`, with `*` for all names of the section, or `file: *`.
+//! Lists of cases by reason: `apart.txt` for those that do not apply, `stricter.txt` for those that hold under CEL's rules
+//! and not under ours. Their form: a reason's line is `word: what it is`, below it, set in, `file/section: name name …`,
+//! with `*` for all names of the section, or `file: *`.
 
 use std::collections::BTreeMap;
 
@@ -29,10 +30,10 @@ impl Pattern {
     }
 }
 
-/// Reads the list.
-pub(crate) fn reasons() -> Vec<Reason> {
+/// Reads a list.
+pub(crate) fn reasons(list: &'static str) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = Vec::new();
-    for line in include_str!("apart.txt").lines() {
+    for line in list.lines() {
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
         }

@@ -9,11 +9,21 @@ use driftgate::contract::plan::{ABSENT, Plan, Scratch};
 use driftgate::contract::schema::Schema;
 use driftgate::contract::wire;
 
+#[path = "expressions.rs"]
+mod expressions;
+pub(crate) use expressions::{expression, soup};
+
 /// A target and its name.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets; `fuzz/fuzz_targets/` has a program for each.
-pub(crate) const TARGETS: [Target; 3] = [("wire", framing), ("compile", compile), ("run", run)];
+pub(crate) const TARGETS: [Target; 5] = [
+    ("wire", framing),
+    ("compile", compile),
+    ("run", run),
+    ("expression", expression),
+    ("soup", soup),
+];
 
 /// Smaller than in production, so that a bomb shows in a test's memory.
 const LIMITS: Limits = Limits {

@@ -1,0 +1,243 @@
+//! Random well-typed expressions on random records: our value is that of the `cel` crate's interpreter, or both are errors.
+//! Under Confluent's profile the texts are the same; under ours, where `&&` and `||` go in order, the other side gets
+//! them as conditionals. What the crate does differently from CEL is listed, and the list is held to be so.
+//!
+//! A failure prints its seed; `DRIFTGATE_TEST_SEED=… cargo test --test conformance` runs that one alone.
+
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bumpalo::Bump;
+use cel::Env;
+use driftgate::expression::scope::Profile;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::data::{Data, Shape};
+use super::engine::{Outcome, Subject};
+use super::oracle;
+use super::random::{Maker, Part, Style, record_shape, value};
+
+/// Each seed makes a type of record, and this many expressions over it, …
+const EXPRESSIONS: usize = 25;
+/// … each evaluated on this many records, under both profiles.
+const RECORDS: usize = 5;
+const SEEDS: u64 = 450;
+
+/// What both sides came to: `Err` is an error of evaluation.
+type Both = (Result<Data, String>, Result<Data, String>);
+
+/// Something that the `cel` crate does otherwise than CEL, or than we may.
+struct Known {
+    why: &'static str,
+    /// An expression over nothing that shows it.
+    witness: &'static str,
+    /// Whether a difference is that one.
+    is: fn(&Part, &Both) -> bool,
+}
+
+const KNOWN: [Known; 0] = [];
+
+fn excused(part: &Part, both: &Both) -> bool {
+    KNOWN.iter().any(|known| (known.is)(part, both))
+}
+
+fn style(profile: Profile) -> Style {
+    Style {
+        before: match profile {
+            Profile::Checked => "",
+            Profile::Confluent => "message.",
+        },
+        ..Style::default()
+    }
+}
+
+/// The two sides of a comparison.
+struct Sides<'s> {
+    env: &'s Arc<Env>,
+    subject: &'s mut Subject,
+    shape: &'s Shape,
+    profile: Profile,
+    mistake: Option<(&'static str, &'static str)>,
+}
+
+impl Sides<'_> {
+    /// What is different on one of the records, if anything is.
+    fn differ(&mut self, part: &Part, records: &[Data]) -> Option<String> {
+        let text = part.print(style(self.profile));
+        let theirs = part.print(Style {
+            in_order: self.profile == Profile::Checked,
+            mistake: self.mistake,
+            ..style(self.profile)
+        });
+        let expr = match self.subject.compile(&text, self.profile) {
+            Ok(expr) => expr,
+            Err(faults) => return Some(format!("{text}\n    does not compile: {faults}")),
+        };
+        for record in records {
+            self.subject.set(self.shape, record);
+            let arena = Bump::new();
+            let ours = match self.subject.evaluate(&expr, &arena) {
+                Outcome::Value(value) => Ok(value),
+                Outcome::Failed(error) | Outcome::Refused(error) => Err(error),
+            };
+            let variables = match (self.profile, record) {
+                (Profile::Checked, Data::Record(fields)) => fields.clone(),
+                _ => vec![("message".to_owned(), record.clone())],
+            };
+            let answer = match oracle::evaluate(self.env, &theirs, &variables) {
+                Ok(answer) => answer,
+                Err(error) => return Some(format!("{theirs}\n    does not parse: {error}")),
+            };
+            let same = match (&ours, &answer) {
+                (Ok(ours), Ok(theirs)) => ours.is(theirs),
+                (Err(_), Err(_)) => true,
+                _ => false,
+            };
+            let both = (ours, answer);
+            if !same && !excused(part, &both) {
+                let (ours, answer) = both;
+                return Some(format!("{text}\n    ours: {ours:?}\n    theirs: {answer:?}\n    on {record:?}"));
+            }
+        }
+        None
+    }
+
+    /// The difference of the smallest expression that has one.
+    fn smallest(&mut self, part: Part, records: &[Data], difference: String) -> String {
+        let (mut part, mut difference) = (part, difference);
+        'smaller: loop {
+            for way in part.smaller() {
+                if let Some(found) = self.differ(&way, records) {
+                    (part, difference) = (way, found);
+                    continue 'smaller;
+                }
+            }
+            return difference;
+        }
+    }
+}
+
+/// All cases of a seed: how many, and the first difference.
+fn run(
+    env: &Arc<Env>,
+    seed: u64,
+    mistake: Option<(&'static str, &'static str)>,
+) -> (usize, Option<String>) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let shape = record_shape(&mut rng);
+    let records: Vec<Data> = (0..RECORDS).map(|_| value(&mut rng, &shape)).collect();
+    let mut subject = Subject::new(&shape, &records[0]);
+    let mut cases = 0;
+    for _ in 0..EXPRESSIONS {
+        let depth = rng.random_range(1..=4);
+        let part = Maker::new(&mut rng).any(depth);
+        for profile in [Profile::Checked, Profile::Confluent] {
+            let mut sides = Sides {
+                env,
+                subject: &mut subject,
+                shape: &shape,
+                profile,
+                mistake,
+            };
+            if let Some(difference) = sides.differ(&part, &records) {
+                let difference = match mistake {
+                    None => sides.smallest(part, &records, difference),
+                    Some(_) => difference,
+                };
+                return (cases, Some(format!("seed {seed}, {profile:?}: {difference}")));
+            }
+            cases += RECORDS;
+        }
+    }
+    (cases, None)
+}
+
+#[test]
+fn random_expressions_are_what_another_interpreter_says() {
+    let env = oracle::environment();
+    let given = std::env::var("DRIFTGATE_TEST_SEED").ok();
+    if let Some(seed) = given.and_then(|seed| seed.parse().ok()) {
+        let (_, difference) = run(&env, seed, None);
+        assert!(difference.is_none(), "{}", difference.unwrap_or_default());
+        return;
+    }
+    let first = match std::env::var_os("DRIFTGATE_TEST_SOAK").is_some() {
+        true => StdRng::from_os_rng().random_range(1_000_000..u64::MAX / 2),
+        false => 1,
+    };
+    let (next, cases) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let work = || {
+        let mut found = Vec::new();
+        loop {
+            let nth = next.fetch_add(1, Ordering::Relaxed) as u64;
+            if nth >= SEEDS {
+                return found;
+            }
+            let (count, difference) = run(&env, first + nth, None);
+            cases.fetch_add(count, Ordering::Relaxed);
+            found.extend(difference);
+        }
+    };
+    let found: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
+        let found = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        found.flatten().collect()
+    });
+    let cases = cases.into_inner();
+    assert!(found.is_empty(), "{} differences: {}", found.len(), found.join("\n"));
+    assert!(cases >= 100_000, "{cases} cases were compared");
+}
+
+/// The comparison sees what it must: each mistake, made on one side, is found.
+#[test]
+fn deliberate_mistakes_are_found() {
+    let env = oracle::environment();
+    for mistake in [
+        ("<", "<="),
+        ("<=", "<"),
+        (">", ">="),
+        (">=", ">"),
+        ("==", "!="),
+        ("&&", "||"),
+        ("||", "&&"),
+        ("+", "-"),
+        ("/", "*"),
+        ("%", "/"),
+        ("all", "exists"),
+        ("exists", "all"),
+        ("exists_one", "exists"),
+        ("map", "filter"),
+        ("startsWith", "endsWith"),
+        ("contains", "startsWith"),
+        ("indexOf", "lastIndexOf"),
+        ("upperAscii", "lowerAscii"),
+        ("getDate", "getDayOfMonth"),
+        ("getMinutes", "getSeconds"),
+        ("size", "int"),
+    ] {
+        let found = (1..400).find_map(|seed| run(&env, seed, Some(mistake)).1);
+        assert!(found.is_some(), "nothing is seen of {mistake:?}");
+    }
+}
+
+/// Each listed difference is one.
+#[test]
+fn the_differences_of_the_other_interpreter_are_still_there() {
+    let env = oracle::environment();
+    let empty = (Shape::Record(Vec::new()), Data::Record(Vec::new()));
+    let subject = Subject::new(&empty.0, &empty.1);
+    for known in KNOWN {
+        let theirs = oracle::evaluate(&env, known.witness, &[]).expect("it parses");
+        let arena = Bump::new();
+        let ours = subject.compile(known.witness, Profile::Checked);
+        let ours = ours.map(|expr| subject.evaluate(&expr, &arena));
+        let same = match (&ours, &theirs) {
+            (Ok(Outcome::Value(ours)), Ok(theirs)) => ours.is(theirs),
+            (Ok(Outcome::Value(_)), Err(_)) | (_, Ok(_)) => false,
+            _ => true,
+        };
+        assert!(!same, "{}: `{}` is {ours:?} for both", known.why, known.witness);
+    }
+}
