@@ -90,18 +90,29 @@ impl Order {
             view::field(&schema, record, position, &bytes, at).expect("a field")
         };
         let fields = &schema.record().expect("a record").fields;
-        let mut marks: Vec<usize> = (0..fields.len()).map(|nth| field(schema.root, nth, 0)).collect();
+        let mut marks: Vec<usize> = (0..fields.len())
+            .map(|nth| field(schema.root, nth, 0))
+            .collect();
         // The e-mail, as a plan marks what is wanted.
         marks.push(field(fields[1].node, 1, marks[1]));
-        let marks = marks.into_iter().map(|at| u32::try_from(at).expect("a small record"));
+        let marks = marks
+            .into_iter()
+            .map(|at| u32::try_from(at).expect("a small record"));
         let marks = marks.collect();
-        Order { schema, bytes, marks }
+        Order {
+            schema,
+            bytes,
+            marks,
+        }
     }
 
     fn compile(&self, expr: &str) -> Expr {
         let secrets = Secrets::default();
         let locate = |positions: &[usize]| match positions {
-            [1, 1, ..] => Located { place: Place::Mark(14), depth: 2 },
+            [1, 1, ..] => Located {
+                place: Place::Mark(14),
+                depth: 2,
+            },
             [first, ..] => Located {
                 place: Place::Mark(u32::try_from(*first).expect("few fields")),
                 depth: 1,
@@ -118,8 +129,15 @@ impl Order {
             profile: Profile::Checked,
             record: false,
         };
-        let place = Written { file: "bench".into(), line: 1, column: 1 };
-        let text = Placed { value: expr.to_owned(), place };
+        let place = Written {
+            file: "bench".into(),
+            line: 1,
+            column: 1,
+        };
+        let text = Placed {
+            value: expr.to_owned(),
+            place,
+        };
         Expr::compile(&text, &scope).unwrap_or_else(|faults| panic!("{expr}: {faults:?}"))
     }
 

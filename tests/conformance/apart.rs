@@ -25,7 +25,9 @@ struct Pattern {
 
 impl Pattern {
     fn matches(&self, case: &str) -> bool {
-        let rest = case.strip_prefix(self.of).and_then(|rest| rest.strip_prefix('/'));
+        let rest = case
+            .strip_prefix(self.of)
+            .and_then(|rest| rest.strip_prefix('/'));
         rest.is_some_and(|rest| self.name.is_none_or(|name| name == rest))
     }
 }
@@ -40,7 +42,11 @@ pub(crate) fn reasons(list: &'static str) -> Vec<Reason> {
         let (head, tail) = line.split_once(": ").unwrap_or_else(|| panic!("{line}"));
         if !line.starts_with(' ') {
             let patterns = Vec::new();
-            reasons.push(Reason { word: head, text: tail, patterns });
+            reasons.push(Reason {
+                word: head,
+                text: tail,
+                patterns,
+            });
             continue;
         }
         let reason = reasons.last_mut().expect("a reason stands first");

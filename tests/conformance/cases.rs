@@ -41,9 +41,9 @@ pub(crate) fn read(folder: &Path) -> Vec<Case> {
         for section in text::read(&content).messages("section") {
             for test in section.messages("test") {
                 let name = format!("{file}/{}/{}", section.text("name"), test.text("name"));
-                let twins = cases.iter().filter(|case| {
-                    case.name == name || case.name.starts_with(&format!("{name}#"))
-                });
+                let twins = cases
+                    .iter()
+                    .filter(|case| case.name == name || case.name.starts_with(&format!("{name}#")));
                 let name = match twins.count() {
                     0 => name,
                     before => format!("{name}#{}", before + 1),
@@ -63,7 +63,9 @@ fn case(name: String, test: &Message) -> Case {
     };
     let bindings = test.messages("bindings").map(|binding| {
         let key = binding.text("key");
-        let bound = binding.message("value").and_then(|bound| bound.message("value"));
+        let bound = binding
+            .message("value")
+            .and_then(|bound| bound.message("value"));
         let bound = bound.map_or(Data::Foreign("an unknown value"), value);
         let shape = declared(&key);
         (key, shape, bound)
@@ -117,7 +119,11 @@ fn value(message: &Message) -> Data {
         ("map_value", Item::Message(map)) => {
             let entry = |entry: &Message, part| value(entry.message(part).expect("a part"));
             let entries = map.messages("entries");
-            Data::Map(entries.map(|e| (entry(e, "key"), entry(e, "value"))).collect())
+            Data::Map(
+                entries
+                    .map(|e| (entry(e, "key"), entry(e, "value")))
+                    .collect(),
+            )
         }
         ("object_value", Item::Message(any)) => object(any),
         ("uint64_value", _) => Data::Foreign("an unsigned integer"),
@@ -137,7 +143,10 @@ fn integer(word: &str) -> i64 {
 
 fn double(word: &str) -> f64 {
     let word = word.to_lowercase();
-    let word = word.strip_suffix('f').filter(|_| !word.ends_with("inf")).unwrap_or(&word);
+    let word = word
+        .strip_suffix('f')
+        .filter(|_| !word.ends_with("inf"))
+        .unwrap_or(&word);
     word.parse().unwrap_or_else(|_| panic!("no number: {word}"))
 }
 

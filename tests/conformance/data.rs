@@ -45,12 +45,15 @@ impl Data {
                 one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.is(b))
             }
             (Data::Map(one), Data::Map(other)) => {
-                let holds =
-                    |entry: &(Data, Data)| other.iter().any(|(k, v)| k.is(&entry.0) && v.is(&entry.1));
+                let holds = |entry: &(Data, Data)| {
+                    other.iter().any(|(k, v)| k.is(&entry.0) && v.is(&entry.1))
+                };
                 one.len() == other.len() && one.iter().all(holds)
             }
             (Data::Record(one), Data::Record(other)) => {
-                let same = |((name, a), (its, b)): (&(String, Data), &(String, Data))| name == its && a.is(b);
+                let same = |((name, a), (its, b)): (&(String, Data), &(String, Data))| {
+                    name == its && a.is(b)
+                };
                 one.len() == other.len() && one.iter().zip(other).all(same)
             }
             _ => false,
@@ -68,7 +71,9 @@ pub(crate) enum Shape {
     Text,
     Bytes,
     /// `timestamp-nanos` where a microsecond is too coarse, or `timestamp-micros`.
-    Timestamp { nanos: bool },
+    Timestamp {
+        nanos: bool,
+    },
     List(Box<Shape>),
     Map(Box<Shape>),
     Record(Vec<(String, Shape)>),
@@ -184,7 +189,11 @@ impl Shape {
             }
             (Shape::Record(shapes), Data::Record(fields)) => {
                 let values = shapes.iter().zip(fields);
-                Value::Record(values.map(|((_, shape), (_, value))| shape.avro(value)).collect())
+                Value::Record(
+                    values
+                        .map(|((_, shape), (_, value))| shape.avro(value))
+                        .collect(),
+                )
             }
             (shape, data) => panic!("{data:?} is no {shape:?}"),
         }

@@ -98,7 +98,9 @@ impl Sides<'_> {
             let both = (ours, answer);
             if !same && !excused(part, &both) {
                 let (ours, answer) = both;
-                return Some(format!("{text}\n    ours: {ours:?}\n    theirs: {answer:?}\n    on {record:?}"));
+                return Some(format!(
+                    "{text}\n    ours: {ours:?}\n    theirs: {answer:?}\n    on {record:?}"
+                ));
             }
         }
         None
@@ -146,7 +148,10 @@ fn run(
                     None => sides.smallest(part, &records, difference),
                     Some(_) => difference,
                 };
-                return (cases, Some(format!("seed {seed}, {profile:?}: {difference}")));
+                return (
+                    cases,
+                    Some(format!("seed {seed}, {profile:?}: {difference}")),
+                );
             }
             cases += RECORDS;
         }
@@ -182,11 +187,18 @@ fn random_expressions_are_what_another_interpreter_says() {
     };
     let found: Vec<String> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
-        let found = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        let found = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
         found.flatten().collect()
     });
     let cases = cases.into_inner();
-    assert!(found.is_empty(), "{} differences: {}", found.len(), found.join("\n"));
+    assert!(
+        found.is_empty(),
+        "{} differences: {}",
+        found.len(),
+        found.join("\n")
+    );
     assert!(cases >= 100_000, "{cases} cases were compared");
 }
 
@@ -238,6 +250,10 @@ fn the_differences_of_the_other_interpreter_are_still_there() {
             (Ok(Outcome::Value(_)), Err(_)) | (_, Ok(_)) => false,
             _ => true,
         };
-        assert!(!same, "{}: `{}` is {ours:?} for both", known.why, known.witness);
+        assert!(
+            !same,
+            "{}: `{}` is {ours:?} for both",
+            known.why, known.witness
+        );
     }
 }

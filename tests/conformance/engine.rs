@@ -32,7 +32,11 @@ impl Subject {
     pub(crate) fn new(shape: &Shape, data: &Data) -> Subject {
         let schema = Schema::parse(&shape.schema(&mut 0), &[]);
         let schema = schema.unwrap_or_else(|error| panic!("{error}: {shape:?}"));
-        let mut subject = Subject { schema, bytes: Vec::new(), marks: Vec::new() };
+        let mut subject = Subject {
+            schema,
+            bytes: Vec::new(),
+            marks: Vec::new(),
+        };
         subject.set(shape, data);
         subject
     }
@@ -83,7 +87,11 @@ impl Subject {
         };
         let text = Placed {
             value: expr.to_owned(),
-            place: Written { file: "case".into(), line: 1, column: 1 },
+            place: Written {
+                file: "case".into(),
+                line: 1,
+                column: 1,
+            },
         };
         Expr::compile(&text, &scope).map_err(|faults| {
             let faults: Vec<String> = faults.iter().map(|fault| fault.to_string()).collect();
@@ -127,7 +135,11 @@ pub(crate) fn data(schema: &Schema, value: Val<'_>) -> Data {
         Val::List(items) => Data::List(items.iter().map(|item| data(schema, *item)).collect()),
         Val::Map(entries) => {
             let entries = entries.iter();
-            Data::Map(entries.map(|(key, value)| (data(schema, *key), data(schema, *value))).collect())
+            Data::Map(
+                entries
+                    .map(|(key, value)| (data(schema, *key), data(schema, *value)))
+                    .collect(),
+            )
         }
         Val::Avro(node, bytes) => avro(schema, node, bytes),
         Val::Decimal(..) => Data::Foreign("a decimal"),

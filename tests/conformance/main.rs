@@ -124,7 +124,12 @@ fn the_conformance_cases_hold() {
     };
     let confluent = judged(Profile::Confluent);
     let checked = judged(Profile::Checked);
-    let mut faults = hold(&cases, &confluent, |name| is_apart.contains_key(name), "apart.txt");
+    let mut faults = hold(
+        &cases,
+        &confluent,
+        |name| is_apart.contains_key(name),
+        "apart.txt",
+    );
     let in_both = |name: &str| is_apart.contains_key(name) || is_stricter.contains_key(name);
     faults.extend(hold(&cases, &checked, in_both, "stricter.txt"));
     faults.extend(
@@ -136,13 +141,30 @@ fn the_conformance_cases_hold() {
     if let Some(path) = std::env::var_os("CONFORMANCE_DUMP") {
         let mut out = String::new();
         for ((case, c), k) in cases.iter().zip(&confluent).zip(&checked) {
-            writeln!(out, "{}\t{}\t{:?}\t{:?}\t{:?}\t{:?}", case.name, case.expr.escape_debug(), case.expect, c, k, case.bindings).expect("x");
+            writeln!(
+                out,
+                "{}\t{}\t{:?}\t{:?}\t{:?}\t{:?}",
+                case.name,
+                case.expr.escape_debug(),
+                case.expect,
+                c,
+                k,
+                case.bindings
+            )
+            .expect("x");
         }
         std::fs::write(path, out).expect("x");
     }
     assert!(faults.is_empty(), "{} faults: {faults:#?}", faults.len());
 
-    let section = section(&cases, &confluent, &apart, &is_apart, &stricter, &is_stricter);
+    let section = section(
+        &cases,
+        &confluent,
+        &apart,
+        &is_apart,
+        &stricter,
+        &is_stricter,
+    );
     hold_page(&section);
 }
 
@@ -157,7 +179,10 @@ fn section(
     is_stricter: &Assigned<'_>,
 ) -> String {
     let mut out = String::new();
-    let right = verdicts.iter().filter(|verdict| **verdict == Verdict::Right).count();
+    let right = verdicts
+        .iter()
+        .filter(|verdict| **verdict == Verdict::Right)
+        .count();
     let applying: Vec<bool> = cases
         .iter()
         .map(|case| !is_apart.contains_key(case.name.as_str()))
@@ -178,12 +203,17 @@ fn section(
             is_apart.len(),
         ),
     );
-    put(&mut out, "| why a case does not apply | cases |\n|---|---:|".to_owned());
-    let count = |assigned: &Assigned<'_>, number| {
-        assigned.values().filter(|of| **of == number).count()
-    };
+    put(
+        &mut out,
+        "| why a case does not apply | cases |\n|---|---:|".to_owned(),
+    );
+    let count =
+        |assigned: &Assigned<'_>, number| assigned.values().filter(|of| **of == number).count();
     for (number, reason) in apart.iter().enumerate() {
-        put(&mut out, format!("| {} | {} |", reason.text, count(is_apart, number)));
+        put(
+            &mut out,
+            format!("| {} | {} |", reason.text, count(is_apart, number)),
+        );
     }
     put(
         &mut out,
@@ -193,11 +223,17 @@ fn section(
     let mut files: Vec<String> = cases.iter().map(file).collect();
     files.dedup();
     for name in files {
-        let of = cases.iter().zip(&applying).filter(|(case, _)| file(case) == name);
+        let of = cases
+            .iter()
+            .zip(&applying)
+            .filter(|(case, _)| file(case) == name);
         let (all, hold) = of.fold((0, 0), |(all, hold), (_, applies)| {
             (all + 1, hold + usize::from(*applies))
         });
-        put(&mut out, format!("| `{name}` | {all} | {hold} | {} |", all - hold));
+        put(
+            &mut out,
+            format!("| `{name}` | {all} | {hold} | {} |", all - hold),
+        );
     }
     put(
         &mut out,
@@ -206,7 +242,10 @@ fn section(
             .to_owned(),
     );
     for (number, reason) in stricter.iter().enumerate() {
-        put(&mut out, format!("| {} | {} |", reason.text, count(is_stricter, number)));
+        put(
+            &mut out,
+            format!("| {} | {} |", reason.text, count(is_stricter, number)),
+        );
     }
     out
 }

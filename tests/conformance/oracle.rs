@@ -64,7 +64,9 @@ fn value(data: &Data) -> Value {
 }
 
 fn map(entries: HashMap<Key, Value>) -> Value {
-    Value::Map(Map { map: Arc::new(entries) })
+    Value::Map(Map {
+        map: Arc::new(entries),
+    })
 }
 
 fn data(value: &Value) -> Result<Data, String> {

@@ -3,9 +3,9 @@
 
 use std::fmt::Write;
 
+use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
-use rand::Rng;
 
 use super::data::{Data, Shape};
 
@@ -241,19 +241,60 @@ pub(crate) fn record_shape(rng: &mut StdRng) -> Shape {
 }
 
 const TEXTS: [&str; 14] = [
-    "", "a", "b", "ab", "abc", "ABC", "x y", "ä", "日本", "😀", "1", "-17", "2.5", "2026-02-28T12:00:00Z",
+    "",
+    "a",
+    "b",
+    "ab",
+    "abc",
+    "ABC",
+    "x y",
+    "ä",
+    "日本",
+    "😀",
+    "1",
+    "-17",
+    "2.5",
+    "2026-02-28T12:00:00Z",
 ];
 const KEYS: [&str; 4] = ["a", "b", "k", ""];
-const INTS: [i64; 12] = [0, 1, 2, 3, 5, 7, -1, -2, 100, i64::MAX, i64::MIN, 4_294_967_296];
+const INTS: [i64; 12] = [
+    0,
+    1,
+    2,
+    3,
+    5,
+    7,
+    -1,
+    -2,
+    100,
+    i64::MAX,
+    i64::MIN,
+    4_294_967_296,
+];
 const DOUBLES: [f64; 12] = [
-    0.0, -0.0, 1.0, 0.5, -2.5, 3.0, 1e300, -1e-300, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 9_007_199_254_740_993.0,
+    0.0,
+    -0.0,
+    1.0,
+    0.5,
+    -2.5,
+    3.0,
+    1e300,
+    -1e-300,
+    f64::INFINITY,
+    f64::NEG_INFINITY,
+    f64::NAN,
+    9_007_199_254_740_993.0,
 ];
 const BYTES: [&[u8]; 6] = [b"", b"a", b"ab", b"\x00", b"\xff", "ä".as_bytes()];
 
 fn text(rng: &mut StdRng) -> String {
     match rng.random_range(0..4) {
         0 => (0..rng.random_range(0..6))
-            .map(|_| *['a', 'b', 'B', ' ', 'ß', '1', '\u{301}'].choose(rng).expect("some"))
+            .map(|_| {
+                *['a', 'b', 'B', ' ', 'ß', '1', '\u{301}']
+                    .choose(rng)
+                    .expect("some")
+            })
             .collect(),
         _ => (*TEXTS.choose(rng).expect("some")).to_owned(),
     }
@@ -292,11 +333,15 @@ pub(crate) fn value(rng: &mut StdRng, shape: &Shape) -> Data {
         Shape::Map(inner) => {
             let keys = KEYS.iter().filter(|_| rng.random_bool(0.5));
             let keys: Vec<&str> = keys.copied().collect();
-            let entries = keys.iter().map(|key| (Data::Text((*key).to_owned()), value(rng, inner)));
+            let entries = keys
+                .iter()
+                .map(|key| (Data::Text((*key).to_owned()), value(rng, inner)));
             Data::Map(entries.collect())
         }
         Shape::Record(fields) => {
-            let values = fields.iter().map(|(name, shape)| (name.clone(), value(rng, shape)));
+            let values = fields
+                .iter()
+                .map(|(name, shape)| (name.clone(), value(rng, shape)));
             Data::Record(values.collect())
         }
         Shape::Nullable(inner) => match rng.random_bool(0.4) {
@@ -421,7 +466,9 @@ impl Maker<'_> {
                 _ => "1.5".to_owned(),
             },
             Ty::Text => quoted(&text(self.rng)),
-            Ty::Bytes => self.pick(&["b''", "b'a'", "b'ab'", "b'\\x00'", "b'\\xff'", "b'ä'"]).to_owned(),
+            Ty::Bytes => self
+                .pick(&["b''", "b'a'", "b'ab'", "b'\\x00'", "b'\\xff'", "b'ä'"])
+                .to_owned(),
             Ty::Timestamp => self
                 .pick(&[
                     "timestamp('2026-02-28T12:00:00Z')",
@@ -466,7 +513,11 @@ impl Maker<'_> {
         // What is there for every type.
         match self.rng.random_range(0..20) {
             0 => {
-                let args = vec![self.of(&Ty::Bool, depth), self.of(ty, depth), self.of(ty, depth)];
+                let args = vec![
+                    self.of(&Ty::Bool, depth),
+                    self.of(ty, depth),
+                    self.of(ty, depth),
+                ];
                 return part(ty.clone(), What::Ternary, args);
             }
             1 if matches!(ty, Ty::Int | Ty::Double | Ty::Text | Ty::Bool) => {
@@ -523,7 +574,14 @@ impl Maker<'_> {
         }
     }
 
-    fn infix(&mut self, ty: &Ty, operator: &'static str, left: &Ty, right: &Ty, depth: usize) -> Part {
+    fn infix(
+        &mut self,
+        ty: &Ty,
+        operator: &'static str,
+        left: &Ty,
+        right: &Ty,
+        depth: usize,
+    ) -> Part {
         let args = vec![self.of(left, depth), self.of(right, depth)];
         part(ty.clone(), What::Infix(operator), args)
     }
@@ -534,7 +592,10 @@ impl Maker<'_> {
         let (list, of) = match items {
             true => {
                 let list = Ty::List(Box::new(Ty::Bool));
-                (part(list, What::Field("items".to_owned()), Vec::new()), None)
+                (
+                    part(list, What::Field("items".to_owned()), Vec::new()),
+                    None,
+                )
             }
             false => {
                 // What `filter` gives is what it takes.
@@ -542,7 +603,10 @@ impl Maker<'_> {
                     (None, Ty::List(inner)) => (**inner).clone(),
                     _ => self.scalar(),
                 };
-                (self.of(&Ty::List(Box::new(inner.clone())), depth), Some(inner))
+                (
+                    self.of(&Ty::List(Box::new(inner.clone())), depth),
+                    Some(inner),
+                )
             }
         };
         self.count += 1;
@@ -559,7 +623,14 @@ impl Maker<'_> {
             0..4 => {
                 let operator = self.pick(&["<", "<=", ">", ">=", "==", "!="]);
                 let of = [
-                    Ty::Int, Ty::Int, Ty::Double, Ty::Text, Ty::Bytes, Ty::Timestamp, Ty::Duration, Ty::Bool,
+                    Ty::Int,
+                    Ty::Int,
+                    Ty::Double,
+                    Ty::Text,
+                    Ty::Bytes,
+                    Ty::Timestamp,
+                    Ty::Duration,
+                    Ty::Bool,
                 ];
                 let of = of.choose(self.rng).expect("some").clone();
                 self.infix(ty, operator, &of, &of, depth)
@@ -635,9 +706,13 @@ impl Maker<'_> {
                     part(Ty::Bool, What::Infix(joint), vec![checked, used])
                 }
                 _ => {
-                    let key = self.pick(&["has(ms.a)", "has(mi.k)", "has(r.m.b)", "has(ni)", "has(ns)"]);
+                    let key =
+                        self.pick(&["has(ms.a)", "has(mi.k)", "has(r.m.b)", "has(ni)", "has(ns)"]);
                     // Named with what stands before a field.
-                    let path = key.trim_start_matches("has(").trim_end_matches(')').to_owned();
+                    let path = key
+                        .trim_start_matches("has(")
+                        .trim_end_matches(')')
+                        .to_owned();
                     match path.contains('.') {
                         true => {
                             let field = part(Ty::Text, What::Field(path), Vec::new());
@@ -663,7 +738,12 @@ impl Maker<'_> {
             }
             7 | 8 => {
                 let scalar = self.scalar();
-                let of = [Ty::Text, Ty::Bytes, Ty::List(Box::new(scalar.clone())), Ty::Map(Box::new(Ty::Int))];
+                let of = [
+                    Ty::Text,
+                    Ty::Bytes,
+                    Ty::List(Box::new(scalar.clone())),
+                    Ty::Map(Box::new(Ty::Int)),
+                ];
                 let of = of.choose(self.rng).expect("some").clone();
                 let inner = self.of(&of, depth);
                 let what = match self.rng.random() {
@@ -680,19 +760,29 @@ impl Maker<'_> {
             }
             10 => {
                 let name = self.pick(&[
-                    "getFullYear", "getMonth", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getHours",
-                    "getMinutes", "getSeconds", "getMilliseconds",
+                    "getFullYear",
+                    "getMonth",
+                    "getDate",
+                    "getDayOfMonth",
+                    "getDayOfWeek",
+                    "getDayOfYear",
+                    "getHours",
+                    "getMinutes",
+                    "getSeconds",
+                    "getMilliseconds",
                 ]);
                 let mut args = vec![self.of(&Ty::Timestamp, depth)];
                 if self.rng.random_bool(0.3) {
-                    let zone = self.pick(&["'Europe/Berlin'", "'America/New_York'", "'+05:30'", "'UTC'"]);
+                    let zone =
+                        self.pick(&["'Europe/Berlin'", "'America/New_York'", "'+05:30'", "'UTC'"]);
                     args.push(part(Ty::Text, What::Atom(zone.to_owned()), Vec::new()));
                 }
                 part(Ty::Int, What::Method(name), args)
             }
             _ => match self.rng.random() {
                 true => {
-                    let name = self.pick(&["getHours", "getMinutes", "getSeconds", "getMilliseconds"]);
+                    let name =
+                        self.pick(&["getHours", "getMinutes", "getSeconds", "getMilliseconds"]);
                     let length = self.of(&Ty::Duration, depth);
                     part(Ty::Int, What::Method(name), vec![length])
                 }
@@ -757,7 +847,15 @@ impl Maker<'_> {
                 part(Ty::Text, What::Method("join"), args)
             }
             _ => {
-                let of = [Ty::Int, Ty::Double, Ty::Bool, Ty::Bytes, Ty::Timestamp, Ty::Duration, Ty::Text];
+                let of = [
+                    Ty::Int,
+                    Ty::Double,
+                    Ty::Bool,
+                    Ty::Bytes,
+                    Ty::Timestamp,
+                    Ty::Duration,
+                    Ty::Text,
+                ];
                 let of = of.choose(self.rng).expect("some").clone();
                 let inner = self.of(&of, depth);
                 part(Ty::Text, What::Call("string"), vec![inner])
