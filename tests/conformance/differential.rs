@@ -16,8 +16,10 @@ use rand::{Rng, SeedableRng};
 
 use super::data::{Data, Shape};
 use super::engine::{Outcome, Subject};
+use super::maker::Maker;
 use super::oracle;
-use super::random::{Maker, Part, Style, record_shape, value};
+use super::part::{Part, Style};
+use super::records::{record_shape, value};
 
 /// Each seed makes a type of record, and this many expressions over it, …
 const EXPRESSIONS: usize = 25;

@@ -6,8 +6,11 @@ mod cases;
 mod data;
 mod differential;
 mod engine;
+mod maker;
+mod operations;
 mod oracle;
-mod random;
+mod part;
+mod records;
 mod text;
 
 #[path = "../support/skip.rs"]
