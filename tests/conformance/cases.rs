@@ -14,8 +14,6 @@ pub(crate) struct Case {
     /// Names, their declared types if any, and their values.
     pub(crate) bindings: Vec<(String, Option<Shape>, Data)>,
     pub(crate) expect: Expect,
-    /// Only what its type is was asked.
-    pub(crate) check_only: bool,
     /// The namespace that names are looked up in.
     pub(crate) container: String,
 }
@@ -96,7 +94,6 @@ fn case(name: String, test: &Message) -> Case {
         expr: test.text("expr"),
         bindings,
         expect,
-        check_only: test.is_true("check_only"),
         container: test.text("container"),
     }
 }

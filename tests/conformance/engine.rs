@@ -67,12 +67,16 @@ impl Subject {
         let (root, variables) = match profile {
             Profile::Checked => (Some(self.schema.root), Vec::new()),
             Profile::Confluent => {
-                let message = Variable {
-                    name: "message".to_owned(),
-                    node: self.schema.root,
-                    place: Place::Mark(0),
+                let variable = |name: &str, node, mark: usize| Variable {
+                    name: name.to_owned(),
+                    node,
+                    place: Place::Mark(u32::try_from(mark).expect("few fields")),
                 };
-                (None, vec![message])
+                let mut variables = vec![variable("message", self.schema.root, 0)];
+                let fields = self.schema.record().map_or(&[][..], |record| &record.fields);
+                let fields = fields.iter().enumerate();
+                variables.extend(fields.map(|(nth, of)| variable(&of.name, of.node, nth + 1)));
+                (None, variables)
             }
         };
         let scope = Scope {

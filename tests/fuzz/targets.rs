@@ -13,16 +13,16 @@ use driftgate::contract::wire;
 mod expressions;
 pub(crate) use expressions::{expression, soup};
 
-/// A target and its name.
-pub(crate) type Target = (&'static str, fn(&[u8]));
+/// A target, its name, and how many inputs are tried without more time: parsing an expression takes half a millisecond.
+pub(crate) type Target = (&'static str, fn(&[u8]), usize);
 
 /// All targets; `fuzz/fuzz_targets/` has a program for each.
 pub(crate) const TARGETS: [Target; 5] = [
-    ("wire", framing),
-    ("compile", compile),
-    ("run", run),
-    ("expression", expression),
-    ("soup", soup),
+    ("wire", framing, 20_000),
+    ("compile", compile, 20_000),
+    ("run", run, 20_000),
+    ("expression", expression, 4_000),
+    ("soup", soup, 4_000),
 ];
 
 /// Smaller than in production, so that a bomb shows in a test's memory.
