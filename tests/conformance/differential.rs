@@ -17,8 +17,8 @@ use rand::{Rng, SeedableRng};
 use super::data::{Data, Shape};
 use super::engine::{Outcome, Subject};
 use super::maker::Maker;
-use super::oracle;
-use super::part::{Part, Style};
+use super::oracle::{self, Oracle};
+use super::part::{Part, Style, What};
 use super::records::{record_shape, value};
 
 /// Each seed makes a type of record, and this many expressions over it, …
@@ -39,10 +39,25 @@ struct Known {
     is: fn(&Part, &Both) -> bool,
 }
 
-const KNOWN: [Known; 0] = [];
+const KNOWN: [Known; 1] = [Known {
+    why: "a NaN compared by order is an error there; CEL says false, as IEEE 754 does",
+    witness: "0.0 / 0.0 < 1.0",
+    is: |_, (ours, theirs)| {
+        let order = ["'_<_'", "'_<=_'", "'_>_'", "'_>=_'"];
+        let theirs = theirs.as_ref().err();
+        let theirs = theirs.filter(|error| error.contains("no matching overload"));
+        ours.is_ok() && theirs.is_some_and(|error| order.iter().any(|sign| error.contains(sign)))
+    },
+}];
 
-fn excused(part: &Part, both: &Both) -> bool {
-    KNOWN.iter().any(|known| (known.is)(part, both))
+/// What the checker refuses of what CEL would only find when it is evaluated, or never.
+const REFUSED: [&str; 1] = ["the first element is that at 0"];
+
+fn excused(part: &Part, both: &Both, profile: Profile) -> bool {
+    // Ours stop at the first element that is an error; CEL's go on to find one that decides.
+    let in_order = |part: &Part| matches!(part.what, What::Macro("all" | "exists", _));
+    let stopped = profile == Profile::Checked && matches!(both, (Err(_), Ok(_)));
+    (stopped && part.any(&in_order)) || KNOWN.iter().any(|known| (known.is)(part, both))
 }
 
 fn style(profile: Profile) -> Style {
@@ -75,7 +90,13 @@ impl Sides<'_> {
         });
         let expr = match self.subject.compile(&text, self.profile) {
             Ok(expr) => expr,
+            Err(faults) if REFUSED.iter().any(|part| faults.contains(part)) => return None,
+            Err(faults) if faults.contains("there is no function") => return None,
             Err(faults) => return Some(format!("{text}\n    does not compile: {faults}")),
+        };
+        let theirs = match Oracle::new(self.env, &theirs) {
+            Ok(theirs) => theirs,
+            Err(error) => return Some(format!("{theirs}\n    does not parse: {error}")),
         };
         for record in records {
             self.subject.set(self.shape, record);
@@ -88,17 +109,14 @@ impl Sides<'_> {
                 (Profile::Checked, Data::Record(fields)) => fields.clone(),
                 _ => vec![("message".to_owned(), record.clone())],
             };
-            let answer = match oracle::evaluate(self.env, &theirs, &variables) {
-                Ok(answer) => answer,
-                Err(error) => return Some(format!("{theirs}\n    does not parse: {error}")),
-            };
+            let answer = theirs.evaluate(&variables);
             let same = match (&ours, &answer) {
                 (Ok(ours), Ok(theirs)) => ours.is(theirs),
                 (Err(_), Err(_)) => true,
                 _ => false,
             };
             let both = (ours, answer);
-            if !same && !excused(part, &both) {
+            if !same && !excused(part, &both, self.profile) {
                 let (ours, answer) = both;
                 return Some(format!(
                     "{text}\n    ours: {ours:?}\n    theirs: {answer:?}\n    on {record:?}"
@@ -243,7 +261,8 @@ fn the_differences_of_the_other_interpreter_are_still_there() {
     let empty = (Shape::Record(Vec::new()), Data::Record(Vec::new()));
     let subject = Subject::new(&empty.0, &empty.1);
     for known in KNOWN {
-        let theirs = oracle::evaluate(&env, known.witness, &[]).expect("it parses");
+        let theirs = Oracle::new(&env, known.witness).expect("it parses");
+        let theirs = theirs.evaluate(&[]);
         let arena = Bump::new();
         let ours = subject.compile(known.witness, Profile::Checked);
         let ours = ours.map(|expr| subject.evaluate(&expr, &arena));

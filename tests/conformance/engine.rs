@@ -73,7 +73,10 @@ impl Subject {
                     place: Place::Mark(u32::try_from(mark).expect("few fields")),
                 };
                 let mut variables = vec![variable("message", self.schema.root, 0)];
-                let fields = self.schema.record().map_or(&[][..], |record| &record.fields);
+                let fields = self
+                    .schema
+                    .record()
+                    .map_or(&[][..], |record| &record.fields);
                 let fields = fields.iter().enumerate();
                 variables.extend(fields.map(|(nth, of)| variable(&of.name, of.node, nth + 1)));
                 (None, variables)

@@ -16,8 +16,8 @@ pub(crate) fn quoted(text: &str) -> String {
 /// Makes expressions.
 pub(crate) struct Maker<'r> {
     pub(crate) rng: &'r mut StdRng,
-    /// The variables of the comprehensions around: those that are of a type, and those that are an item.
-    variables: Vec<(String, Option<Ty>)>,
+    /// The variables of the comprehensions around.
+    variables: Vec<(String, Ty)>,
     count: usize,
 }
 
@@ -64,16 +64,12 @@ impl Maker<'_> {
         let mut atoms: Vec<What> = Vec::new();
         let field = |path: &str| What::Field(path.to_owned());
         for (name, of) in &self.variables {
-            match of {
-                Some(of) if of == ty => atoms.push(What::Atom(name.clone())),
-                Some(_) => {}
-                // An item of `items`.
-                None => match ty {
-                    Ty::Int => atoms.push(What::Atom(format!("{name}.n"))),
-                    Ty::Text => atoms.push(What::Atom(format!("{name}.s"))),
-                    Ty::Double => atoms.push(What::Atom(format!("{name}.d"))),
-                    _ => {}
-                },
+            match (of, ty) {
+                (of, ty) if of == ty => atoms.push(What::Atom(name.clone())),
+                (Ty::Item, Ty::Int) => atoms.push(What::Atom(format!("{name}.n"))),
+                (Ty::Item, Ty::Text) => atoms.push(What::Atom(format!("{name}.s"))),
+                (Ty::Item, Ty::Double) => atoms.push(What::Atom(format!("{name}.d"))),
+                _ => {}
             }
         }
         if !atoms.is_empty() && self.rng.random_bool(0.6) {
@@ -87,12 +83,13 @@ impl Maker<'_> {
             Ty::Text => &["s", "t", "r.s"],
             Ty::Bytes => &["b", "c"],
             Ty::Timestamp => &["at", "bt"],
-            Ty::Duration => &[],
+            Ty::Duration | Ty::Item => &[],
             Ty::List(inner) => match **inner {
                 Ty::Int => &["li", "r.l"],
                 Ty::Double => &["ld"],
                 Ty::Text => &["ls"],
                 Ty::List(_) => &["ll"],
+                Ty::Item => &["items"],
                 _ => &[],
             },
             Ty::Map(inner) => match **inner {
@@ -143,6 +140,12 @@ impl Maker<'_> {
                     "duration('1us')",
                 ])
                 .to_owned(),
+            Ty::Item => {
+                let items = What::Field("items".to_owned());
+                let items = part(Ty::List(Box::new(Ty::Item)), items, Vec::new());
+                let first = part(Ty::Int, What::Atom("0".to_owned()), Vec::new());
+                return part(Ty::Item, What::Index, vec![items, first]);
+            }
             Ty::List(inner) => {
                 let count = self.rng.random_range(1..4);
                 let args = (0..count).map(|_| self.leaf(inner)).collect();
@@ -174,7 +177,7 @@ impl Maker<'_> {
                 ];
                 return part(ty.clone(), What::Ternary, args);
             }
-            1 if matches!(ty, Ty::Int | Ty::Double | Ty::Text | Ty::Bool) => {
+            1 if matches!(ty, Ty::Int | Ty::Double | Ty::Text | Ty::Bool | Ty::Item) => {
                 let list = self.of(&Ty::List(Box::new(ty.clone())), depth);
                 let index = match self.rng.random_range(0..3) {
                     0 => self.of(&Ty::Int, depth),
@@ -224,7 +227,7 @@ impl Maker<'_> {
                 _ => self.leaf(ty),
             },
             Ty::List(inner) => self.list(inner, depth),
-            Ty::Map(_) => self.literal(ty),
+            Ty::Map(_) | Ty::Item => self.leaf(ty),
         }
     }
 
@@ -248,30 +251,19 @@ impl Maker<'_> {
         body: Option<&Ty>,
         depth: usize,
     ) -> Part {
-        let items = body.is_some() && self.rng.random_bool(0.25);
-        let (list, of) = match items {
-            true => {
-                let list = Ty::List(Box::new(Ty::Bool));
-                (
-                    part(list, What::Field("items".to_owned()), Vec::new()),
-                    None,
-                )
-            }
-            false => {
-                // What `filter` gives is what it takes.
-                let inner = match (body, ty) {
-                    (None, Ty::List(inner)) => (**inner).clone(),
-                    _ => self.scalar(),
-                };
-                (
-                    self.of(&Ty::List(Box::new(inner.clone())), depth),
-                    Some(inner),
-                )
-            }
+        let inner = match (body, ty) {
+            // What `filter` gives is what it takes.
+            (None, Ty::List(inner)) => (**inner).clone(),
+            _ => match self.rng.random_range(0..8) {
+                0 | 1 => Ty::Item,
+                2 => Ty::List(Box::new(Ty::Int)),
+                _ => self.scalar(),
+            },
         };
+        let list = self.of(&Ty::List(Box::new(inner.clone())), depth);
         self.count += 1;
         let variable = format!("v{}", self.count);
-        self.variables.push((variable.clone(), of));
+        self.variables.push((variable.clone(), inner));
         let body = self.of(body.unwrap_or(&Ty::Bool), depth);
         self.variables.pop();
         part(ty.clone(), What::Macro(name, variable), vec![list, body])

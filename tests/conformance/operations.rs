@@ -67,8 +67,12 @@ impl Maker<'_> {
             }
             _ => match self.rng.random_range(0..4) {
                 0 => {
-                    let scalar = self.scalar();
-                    let list = Ty::List(Box::new(scalar));
+                    let inner = match self.rng.random_range(0..4) {
+                        0 => Ty::Item,
+                        1 => Ty::List(Box::new(Ty::Int)),
+                        _ => self.scalar(),
+                    };
+                    let list = Ty::List(Box::new(inner));
                     let operator = self.pick(&["==", "!="]);
                     self.infix(ty, operator, &list, &list, depth)
                 }
@@ -132,6 +136,7 @@ impl Maker<'_> {
                     Ty::Text,
                     Ty::Bytes,
                     Ty::List(Box::new(scalar.clone())),
+                    Ty::List(Box::new(Ty::Item)),
                     Ty::Map(Box::new(Ty::Int)),
                 ];
                 let of = of.choose(self.rng).expect("some").clone();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cel::objects::{Key, Map};
-use cel::{Context, Env, Value};
+use cel::{Context, Env, Program, Value};
 
 use super::data::Data;
 
@@ -15,19 +15,27 @@ pub(crate) fn environment() -> Arc<Env> {
     Arc::new(env)
 }
 
-/// The value of an expression over these variables, or what is wrong. `Err` of the outer kind: it does not parse.
-pub(crate) fn evaluate(
-    env: &Arc<Env>,
-    expr: &str,
-    variables: &[(String, Data)],
-) -> Result<Result<Data, String>, String> {
-    let program = env.compile(expr).map_err(|error| error.to_string())?;
-    let mut context = Context::with_env(Arc::clone(env));
-    for (name, data) in variables {
-        context.add_variable_from_value(name.clone(), value(data));
+/// An expression, parsed.
+pub(crate) struct Oracle<'e> {
+    env: &'e Arc<Env>,
+    program: Program,
+}
+
+impl<'e> Oracle<'e> {
+    pub(crate) fn new(env: &'e Arc<Env>, expr: &str) -> Result<Oracle<'e>, String> {
+        let program = env.compile(expr).map_err(|error| error.to_string())?;
+        Ok(Oracle { env, program })
     }
-    let result = program.execute(&context).map_err(|error| error.to_string());
-    Ok(result.and_then(|value| data(&value)))
+
+    /// Its value over these variables.
+    pub(crate) fn evaluate(&self, variables: &[(String, Data)]) -> Result<Data, String> {
+        let mut context = Context::with_env(Arc::clone(self.env));
+        for (name, data) in variables {
+            context.add_variable_from_value(name.clone(), value(data));
+        }
+        let result = self.program.execute(&context);
+        data(&result.map_err(|error| error.to_string())?)
+    }
 }
 
 fn value(data: &Data) -> Value {

@@ -14,6 +14,8 @@ pub(crate) enum Ty {
     Duration,
     List(Box<Ty>),
     Map(Box<Ty>),
+    /// What `items` is a list of.
+    Item,
 }
 
 /// A part of an expression.
