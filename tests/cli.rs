@@ -61,7 +61,7 @@ fn check_edited(file: &str, old: &str, new: &str, line: &str, exit: i32, says: &
     check(folder.path(), line, exit, says);
 }
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "",
     "run",
     "check",
@@ -72,6 +72,7 @@ const COMMANDS: [&str; 12] = [
     "schema check",
     "schema diff",
     "produce",
+    "functions",
     "completions",
     "version",
 ];
@@ -125,6 +126,7 @@ fn every_command_is_in_the_list() {
             "explain",
             "schema",
             "produce",
+            "functions",
             "completions",
             "version",
             "help"

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod demo;
 pub mod explain;
 pub mod flow;
+pub mod functions;
 pub mod init;
 pub mod produce;
 pub mod run;
@@ -79,6 +80,8 @@ enum Command {
     Schema(schema::SchemaCommand),
     /// Publish rows of CSV or JSON lines as Avro records.
     Produce(Box<produce::ProduceArgs>),
+    /// List the functions that expressions can call, or explain one.
+    Functions(functions::FunctionsArgs),
     /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
     /// Print the version, also of librdkafka.
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(*args, load_config),
         Command::Schema(command) => schema::run(command, load_config),
         Command::Produce(args) => produce::run(*args, load_config),
+        Command::Functions(args) => functions::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Version => version(),
     };

@@ -91,6 +91,11 @@ pub(crate) const WALLS: &[Wall] = &[
         why: "the syntax of expressions is known to their module alone",
     },
     Wall {
+        what: "phonenumber",
+        only: &["expression::functions::phones"],
+        why: "its parser takes what is no number; only its numbering plans are used",
+    },
+    Wall {
         what: "saphyr_parser",
         only: &["config::tree", "config::origin"],
         why: "everything behind the tree sees values with places, not YAML",
@@ -156,6 +161,17 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "expr",
         &["config", "contract::schema", "contract::value", "error"],
+    ),
+    // Knows schemas and the bytes of values, and the record around them.
+    (
+        "expression",
+        &[
+            "contract::decimal",
+            "contract::schema",
+            "contract::view",
+            "expr",
+            "record",
+        ],
     ),
     ("transform", &["config", "contract", "error", "expr"]),
     // What is in flight carries the tracker's tokens, and gives them back.
@@ -248,6 +264,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "demo",
             "embedded",
             "error",
+            "expression::functions",
             "ingest",
             "instance",
             "produce",
@@ -290,6 +307,7 @@ pub(crate) const PURE: &[&str] = &[
     "emit",
     "explain",
     "expr",
+    "expression",
     "failure",
     "ingest::assignment",
     "record",
