@@ -8,7 +8,7 @@ use super::text::{self, Item, Message};
 /// A case.
 #[derive(Debug)]
 pub(crate) struct Case {
-    /// `file/section/name`; a name that stands twice in a section has `#2` behind it.
+    /// `file/section/name`, spaces as `_`; a name that stands twice in a section has `#2` behind it.
     pub(crate) name: String,
     pub(crate) expr: String,
     /// Names, their declared types if any, and their values.
@@ -39,6 +39,7 @@ pub(crate) fn read(folder: &Path) -> Vec<Case> {
         for section in text::read(&content).messages("section") {
             for test in section.messages("test") {
                 let name = format!("{file}/{}/{}", section.text("name"), test.text("name"));
+                let name = name.replace(' ', "_");
                 let twins = cases
                     .iter()
                     .filter(|case| case.name == name || case.name.starts_with(&format!("{name}#")));
