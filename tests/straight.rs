@@ -10,6 +10,7 @@ use driftgate::contract::cache::{CacheSettings, SchemaCache};
 use driftgate::contract::registry::RegistryClient;
 use driftgate::embedded::registry::EmbeddedRegistry;
 use driftgate::error::Reason;
+use driftgate::lookup::Lookups;
 use driftgate::pipeline::{Gate, Stages, Verdict};
 use driftgate::record::Record;
 use tokio::runtime::Runtime;
@@ -54,7 +55,7 @@ fn stages(runtime: &Runtime, config: &Config) -> (Stages, bool) {
         .block_on(build::compile(pipeline, Some(&client), &|_| None))
         .expect("compiles")
         .expect("all of it");
-    let compiled = Arc::new(parts.finish(pipeline, 77));
+    let compiled = Arc::new(parts.finish(pipeline, &[77]));
     let straight = compiled.straight.is_some();
     let settings = CacheSettings::default();
     let cache = SchemaCache::new(client, runtime.handle().clone(), settings);
@@ -62,9 +63,8 @@ fn stages(runtime: &Runtime, config: &Config) -> (Stages, bool) {
     let stages = Stages::new(
         compiled,
         Arc::new(cache),
-        Arc::new(Vec::new()),
+        Arc::new(Lookups::none(runtime.handle().clone())),
         Arc::new(gate),
-        runtime.handle().clone(),
     );
     (stages, straight)
 }
@@ -117,7 +117,8 @@ fn the_way_without_a_tree_and_the_way_through_it_agree() {
                 let expect = through.process("payments", &record, None);
                 assert_eq!(format!("{found:?}"), format!("{expect:?}"));
                 match found {
-                    Verdict::Emit(Some(output)) => {
+                    Verdict::Emit(output) => {
+                        let output = output.value.expect("a value");
                         assert_eq!(output[..5], [0, 0, 0, 0, 77]);
                         emitted += 1;
                     }

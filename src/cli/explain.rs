@@ -151,7 +151,13 @@ fn explain(
     let registry = RegistryClient::lasting(&config.registry)
         .map_err(|error| Refusal::CouldNotRun(error.to_string()))?;
     let judge = match &role {
-        Some(role) => Some(Judge::build(role, &registry, runtime, args.with_lookups)?),
+        Some(role) => Some(Judge::build(
+            role,
+            &registry,
+            runtime,
+            &config.kafka,
+            args.with_lookups,
+        )?),
         None => None,
     };
     let settings = CacheSettings {
@@ -197,7 +203,7 @@ fn explain(
 
     let mut code = ExitCode::SUCCESS;
     let outcome = match &judge {
-        Some(judge) => judge.outcome(&record, &origin, &schemas, mask),
+        Some(judge) => judge.outcome(&record, &origin, &schemas, mask)?,
         None => explain::Outcome {
             outcome: "not_read".to_owned(),
             text: "no pipeline of this configuration reads the topic; --pipeline names one to explain by".to_owned(),

@@ -32,17 +32,23 @@ pub fn run(args: FunctionsArgs) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let Some(function) = named(name) else {
+    let found: Vec<&'static Function> = named(name).collect();
+    if found.is_empty() {
         let hint = match nearest(name) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "`driftgate functions` lists them".to_owned(),
         };
         complain(&format!("driftgate: there is no function `{name}`; {hint}"));
         return Ok(ExitCode::from(USAGE));
-    };
-    match args.output {
-        Output::Table => print(&page(function))?,
-        Output::Json => print(&json_text(&object(function))?)?,
+    }
+    match (args.output, found.as_slice()) {
+        (Output::Table, _) => {
+            let pages: Vec<String> = found.iter().map(|function| page(function)).collect();
+            print(&pages.join("\n"))?;
+        }
+        (Output::Json, [function]) => print(&json_text(&object(function))?)?,
+        // A name in several groups.
+        (Output::Json, _) => print(&json_text(&found.into_iter().map(object).collect())?)?,
     }
     Ok(ExitCode::SUCCESS)
 }

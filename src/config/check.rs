@@ -62,6 +62,7 @@ impl<'a> Checker<'a> {
         match (kind, &node.body) {
             (_, Body::Broken) | (Kind::Anything, _) => {}
             (Kind::Map(keys), Body::Map(_) | Body::Null) => self.map(node, keys, at, name),
+            (Kind::MapOr { keys, .. }, Body::Map(_)) => self.map(node, keys, at, name),
             (Kind::OneOf(keys), Body::Map(_)) => self.one_of(node, keys, at),
             (
                 Kind::Named {
@@ -115,7 +116,7 @@ impl<'a> Checker<'a> {
 
     /// What stands in the place of a mapping that may hold secrets may be one.
     fn mask_misplaced(&mut self, node: &Node, kind: &Kind) {
-        if matches!(kind, Kind::Properties) || holds_secrets(kind.keys()) {
+        if takes_secrets(kind) || holds_secrets(kind.keys()) {
             self.mask_leaves(node, &|_, _| true, "");
         } else {
             self.mask_leaves(
@@ -256,7 +257,7 @@ impl<'a> Checker<'a> {
             }
             if key.later {
                 self.later(&entry.key, &entry.value, key, false);
-            } else if matches!(entry.value.body, Body::Null) {
+            } else if matches!(entry.value.body, Body::Null) && !is_null(&key.kind, &entry.value) {
                 let message = format!("the step `{written}` is empty");
                 self.faults
                     .push(Fault::new(&entry.key.place, written, message));
@@ -299,7 +300,7 @@ impl<'a> Checker<'a> {
                 );
             }
             let scalar = !matches!(kind, Kind::Map(_));
-            if scalar && matches!(entry.value.body, Body::Null) {
+            if scalar && matches!(entry.value.body, Body::Null) && !is_null(kind, &entry.value) {
                 let message = format!(
                     "nothing stands behind `{name}`; expected {}",
                     kind.expected()
@@ -458,9 +459,22 @@ impl<'a> Checker<'a> {
 
 /// Whether any key of the table takes a secret.
 fn holds_secrets(table: &'static [Key]) -> bool {
-    table.iter().any(|key| {
-        matches!(key.kind, Kind::Secret | Kind::Properties) || holds_secrets(key.kind.keys())
-    })
+    table
+        .iter()
+        .any(|key| takes_secrets(&key.kind) || holds_secrets(key.kind.keys()))
+}
+
+fn takes_secrets(kind: &Kind) -> bool {
+    match kind {
+        Kind::Secret | Kind::Properties => true,
+        Kind::Named { value, .. } => takes_secrets(value),
+        _ => false,
+    }
+}
+
+/// Whether the word `null` stands there and means something.
+fn is_null(kind: &Kind, node: &Node) -> bool {
+    matches!(kind, Kind::ExpressionOrNull) && node.raw.eq_ignore_ascii_case("null")
 }
 
 fn legal_pipeline_name(name: &str) -> bool {

@@ -58,6 +58,17 @@ pub enum Segment {
     Values,
 }
 
+impl Segment {
+    /// The same without the name, for comparing.
+    #[must_use]
+    pub fn unnamed(self) -> Segment {
+        match self {
+            Segment::Field(position, _) => Segment::Field(position, String::new()),
+            other => other,
+        }
+    }
+}
+
 /// A path that exists in a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
@@ -85,12 +96,21 @@ impl Path {
 
     /// Finds the path in a schema, or says what is wrong with it.
     pub fn resolve(schema: &Schema, text: &Placed<String>) -> Result<Path, Fault> {
+        Path::resolve_from(schema, schema.root, text)
+    }
+
+    /// The same from another top than the schema's.
+    pub fn resolve_from(
+        schema: &Schema,
+        root: NodeId,
+        text: &Placed<String>,
+    ) -> Result<Path, Fault> {
         let fault = |message: String| Fault::new(&text.place, text.value.clone(), message);
         let written = text.value.as_str();
         let mut path = Path {
             text: written.to_owned(),
             segments: Vec::new(),
-            declared: schema.root,
+            declared: root,
             optional_parent: false,
         };
         for (index, part) in written.split('.').enumerate() {

@@ -78,7 +78,7 @@ pub fn names(pipeline: &Pipeline) -> Vec<String> {
             (1..=pipeline.failure.tiers.len()).map(|tier| pipeline.retry_topic(source, tier)),
         );
     }
-    names.insert(pipeline.sink.topic.clone());
+    names.extend(pipeline.sinks().iter().map(|sink| sink.topic.clone()));
     names.into_iter().collect()
 }
 
@@ -131,12 +131,16 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
             }
         }
     }
-    if !known.contains_key(&pipeline.sink.topic) {
-        findings.push(Finding::Create {
-            topic: pipeline.sink.topic.clone(),
-            partitions: sink_partitions,
-            config: Vec::new(),
-        });
+    let mut sinks = Vec::new();
+    for sink in pipeline.sinks() {
+        if !known.contains_key(&sink.topic) && !sinks.contains(&&sink.topic) {
+            sinks.push(&sink.topic);
+            findings.push(Finding::Create {
+                topic: sink.topic.clone(),
+                partitions: sink_partitions,
+                config: Vec::new(),
+            });
+        }
     }
     findings
 }

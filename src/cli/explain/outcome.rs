@@ -1,12 +1,13 @@
 //! What becomes of a record: the pipeline as `run` compiles it, one record through it, and its verdict in words.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Refusal, rules_of};
 use crate::build::{self, BuildError};
 use crate::cli::environment;
 use crate::config::diagnose;
-use crate::config::model::{Pipeline, SchemaSource, Step};
+use crate::config::model::{Kafka, Pipeline, SchemaSource, Step};
 use crate::config::units::format_duration;
 use crate::contract::cache::SchemaCache;
 use crate::contract::decode::{Limits, decode};
@@ -19,10 +20,14 @@ use crate::explain::{self, Lineage, Outcome, emitted, moment};
 use crate::failure::classify::{Next, classify, next};
 use crate::failure::envelope::Origin;
 use crate::headers;
-use crate::pipeline::{Compiled, Gate, Stages, Verdict, Work};
+use crate::ingest::properties::{self, Properties};
+use crate::lookup::{Around, Lookups};
+use crate::pipeline::{Compiled, Gate, Output, Stages, Verdict, Work};
 use crate::record::Record;
 use crate::review;
-use crate::transform::LookupClient;
+
+/// How long the tables of lookups may take to load. One that is not loaded then says so itself.
+const TABLES: Duration = Duration::from_secs(30);
 
 /// What a topic is to a pipeline.
 pub(super) struct Role<'c> {
@@ -103,8 +108,8 @@ pub(super) struct Judge {
     pub(super) contract_name: String,
     pub(super) remarks: Vec<String>,
     compiled: Arc<Compiled>,
-    lookups: Arc<Vec<LookupClient>>,
-    with_lookups: bool,
+    /// For lookups; `None`: they are not called.
+    kafka: Option<Properties>,
     runtime: tokio::runtime::Handle,
     source: String,
     is_dead_letter: bool,
@@ -115,6 +120,7 @@ impl Judge {
         role: &Role<'_>,
         registry: &RegistryClient,
         runtime: &tokio::runtime::Handle,
+        kafka: &Kafka,
         with_lookups: bool,
     ) -> Result<Judge, Refusal> {
         let pipeline = role.pipeline;
@@ -144,22 +150,25 @@ impl Judge {
             }
             Err(BuildError::Registry(error)) => return Err(Refusal::Usage(error.to_string())),
         };
-        let sink = &pipeline.sink;
-        let sink_id = match (parts.sink.id, &sink.schema) {
-            (Some(id), _) => Some(id),
-            // Asked for and never registered here: this command changes nothing.
-            (None, SchemaSource::File { path }) => {
-                let found =
-                    runtime.block_on(review::register::find_file(registry, &sink.subject, path));
-                found.unwrap_or_default()
+        let mut sink_ids = Vec::new();
+        for sink in &parts.sinks {
+            let (subject, schema) = (&sink.config.subject, &sink.config.schema);
+            let id = match (sink.schema.id, schema) {
+                (Some(id), _) => Some(id),
+                // Asked for and never registered here: this command changes nothing.
+                (None, SchemaSource::File { path }) => {
+                    let found =
+                        runtime.block_on(review::register::find_file(registry, subject, path));
+                    found.unwrap_or_default()
+                }
+                (None, SchemaSource::Subject { .. }) => None,
+            };
+            if id.is_none() {
+                remarks.push(format!(
+                    "the sink's schema was not found under {subject} in the registry"
+                ));
             }
-            (None, SchemaSource::Subject { .. }) => None,
-        };
-        if sink_id.is_none() {
-            let subject = &sink.subject;
-            remarks.push(format!(
-                "the sink's schema was not found under {subject} in the registry"
-            ));
+            sink_ids.push(id.unwrap_or(0));
         }
         let contract_name = parts.contract.name.clone();
         let types: Vec<Schema> = parts.types().map(|(_, schema)| schema.clone()).collect();
@@ -171,17 +180,13 @@ impl Judge {
         let steps = [pipeline.prepare.as_slice(), &pipeline.transform].concat();
         let prepared = pipeline.prepare.len();
         let lineage = Lineage::new(&rules_of(pipeline), (&steps, prepared), &types, &tagged);
-        let compiled = parts.finish(pipeline, sink_id.unwrap_or(0));
-        let clients = compiled.transform.lookups().iter().map(LookupClient::new);
-        let lookups = clients.collect::<Result<Vec<_>, _>>();
-        let lookups = lookups.map_err(|error| Refusal::CouldNotRun(error.to_string()))?;
+        let compiled = parts.finish(pipeline, &sink_ids);
         Ok(Judge {
             lineage,
             contract_name,
             remarks,
             compiled: Arc::new(compiled),
-            lookups: Arc::new(lookups),
-            with_lookups,
+            kafka: with_lookups.then(|| properties::reader(kafka, pipeline)),
             runtime: runtime.clone(),
             source: role.source.clone(),
             is_dead_letter: role.kind == Kind::DeadLetter,
@@ -203,43 +208,92 @@ impl Judge {
         origin: &Origin,
         schemas: &Arc<SchemaCache>,
         mask: bool,
-    ) -> Outcome {
+    ) -> Result<Outcome, Refusal> {
         let pipeline = &self.compiled.config;
         let contract = &pipeline.contract;
         let gate = Gate::new(contract.drift, contract.schema.subject(), |_| {});
         let mut stages = Stages::new(
             Arc::clone(&self.compiled),
             Arc::clone(schemas),
-            Arc::clone(&self.lookups),
+            Arc::new(self.lookups(schemas)?),
             Arc::new(gate),
-            self.runtime.clone(),
         );
         let verdict = stages.process(&self.source, record, None);
         let mut work = [Work { tag: (), verdict }];
-        if self.with_lookups {
-            stages.look_up(&mut work, &mut |(), _| {});
+        if self.kafka.is_some() {
+            stages.lookups().loaded(TABLES);
+            stages.look_up(&mut work, &mut |(), again| {
+                again(&self.source, record, None)
+            });
         }
         let [Work { verdict, .. }] = work;
         let mut outcome = match verdict {
-            Verdict::Emit(value) => self.emit(value.as_deref(), mask),
+            Verdict::Emit(output) => self.emit(&output, mask),
+            Verdict::EmitAll(outputs) => self.emit_all(&outputs, mask),
             Verdict::Filtered => Outcome {
                 outcome: "filtered".to_owned(),
                 text: format!("by {}", self.lineage.steps("filter").join(" or ")),
                 ..Outcome::default()
             },
-            Verdict::LookUp(pending) => self.waits(pending.lookup),
+            Verdict::LookUp(questions) => {
+                self.waits(questions.first().map_or(0, |first| first.lookup))
+            }
             Verdict::Failed(error) => self.failed(&error, origin),
         };
         if self.is_dead_letter {
             outcome.text = format!("if it were sent back now: {}", outcome.text);
         }
-        outcome
+        Ok(outcome)
     }
 
-    fn emit(&self, value: Option<&[u8]>, mask: bool) -> Outcome {
-        let compiled = &self.compiled;
-        let topic = compiled.config.sink.topic.clone();
-        let Some(value) = value else {
+    fn lookups(&self, schemas: &Arc<SchemaCache>) -> Result<Lookups, Refusal> {
+        let Some(kafka) = &self.kafka else {
+            return Ok(Lookups::none(self.runtime.clone()));
+        };
+        let around = Around::tool(
+            self.name(),
+            kafka.clone(),
+            Arc::clone(schemas),
+            self.runtime.clone(),
+        );
+        Lookups::start(self.compiled.transform.lookups(), &around)
+            .map_err(|error| Refusal::CouldNotRun(error.to_string()))
+    }
+
+    /// Several outputs of one record.
+    fn emit_all(&self, outputs: &[Output], mask: bool) -> Outcome {
+        if outputs.is_empty() {
+            return Outcome {
+                outcome: "filtered".to_owned(),
+                text: "an array without elements leaves nothing to emit".to_owned(),
+                ..Outcome::default()
+            };
+        }
+        let each: Vec<Outcome> = outputs
+            .iter()
+            .map(|output| self.emit(output, mask))
+            .collect();
+        let mut topics: Vec<String> = Vec::new();
+        for topic in each.iter().filter_map(|outcome| outcome.topic.as_ref()) {
+            if !topics.contains(topic) {
+                topics.push(topic.clone());
+            }
+        }
+        let texts: Vec<&str> = each.iter().map(|outcome| outcome.text.as_str()).collect();
+        let values = each.iter().map(|outcome| outcome.value.clone());
+        Outcome {
+            outcome: "emitted".to_owned(),
+            text: format!("{} records: {}", outputs.len(), texts.join("; ")),
+            topic: Some(topics.join(", ")),
+            value: Some(values.map(Option::unwrap_or_default).collect()),
+            ..Outcome::default()
+        }
+    }
+
+    fn emit(&self, output: &Output, mask: bool) -> Outcome {
+        let sink = &self.compiled.sinks[output.sink];
+        let topic = sink.topic.clone();
+        let Some(value) = &output.value else {
             return Outcome {
                 outcome: "emitted".to_owned(),
                 text: format!("to {topic}, as it is: a tombstone has nothing to check"),
@@ -248,10 +302,10 @@ impl Judge {
             };
         };
         let payload = value.get(wire::HEADER_LEN..).unwrap_or_default();
-        let json = decode(&compiled.sink, payload, &Limits::default())
-            .map(|value| emitted(&compiled.sink, &value, mask.then_some(&self.lineage)));
+        let json = decode(&sink.schema, payload, &Limits::default())
+            .map(|value| emitted(&sink.schema, &value, mask.then_some(&self.lineage)));
         let bytes = value.len();
-        let id = match compiled.sink_id {
+        let id = match sink.id {
             0 => String::new(),
             id => format!(" with schema {id}"),
         };

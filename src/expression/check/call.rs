@@ -21,7 +21,7 @@ impl Checker<'_> {
         known: &Known,
     ) -> Option<Typed> {
         let name = call.func_name.as_str();
-        let Some(function) = functions::named(name) else {
+        let Some(function) = functions::named(name).next() else {
             return self.no_function(expr, name);
         };
         if function.group == "record" && !self.scope.record {
@@ -80,7 +80,7 @@ impl Checker<'_> {
             | (Ty::Text | Ty::NullableText, Class::Text)
             | (Ty::Bytes, Class::Bytes)
             | (Ty::Date, Class::Date)
-            | (Ty::Timestamp | Ty::TimestampMillis, Class::Timestamp)
+            | (Ty::Timestamp | Ty::TimestampMillis | Ty::NullableTimestamp, Class::Timestamp)
             | (Ty::Duration, Class::Duration)
             | (Ty::Time, Class::Time) => true,
             (Ty::Double, Class::Integer) => to_double(&mut arg),

@@ -64,6 +64,11 @@ pub(super) fn of_text(run: for<'a> fn(&mut Cx<'a>, &'a str) -> Result<Val<'a>, C
     })
 }
 
+/// A failure that is the fault of an argument other than the first.
+pub(super) fn blamed(argument: usize, why: &str) -> CallError {
+    CallError::Argument(argument, why.to_owned())
+}
+
 fn wrong() -> CallError {
     "an argument is not of the type that was checked".into()
 }

@@ -5,7 +5,7 @@ use iso_currency::Currency;
 use isolang::Language;
 use uuid::Uuid;
 
-use super::args::{Made, call, choice, function, of_text, text};
+use super::args::{Made, blamed, call, choice, function, of_text, text};
 use super::{CallError, Constants, Example, Function, Ty};
 use crate::expression::cx::Cx;
 use crate::expression::value::Val;
@@ -323,7 +323,7 @@ fn uuid_v5(constants: &Constants<'_>) -> Made {
         cx.spend_bytes(name.len())?;
         let space = match known {
             Some(space) => space,
-            None => namespace(text(args, 0)?).ok_or(NO_NAMESPACE)?,
+            None => namespace(text(args, 0)?).ok_or_else(|| blamed(0, NO_NAMESPACE))?,
         };
         Ok(canonical(cx, Uuid::new_v5(&space, name.as_bytes())))
     })

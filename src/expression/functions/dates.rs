@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
-use super::args::{Made, call, choice, date, declared, function, int, text, timestamp};
+use super::args::{Made, blamed, call, choice, date, declared, function, int, text, timestamp};
 use super::format::{self, Reading, Wanted};
 use super::{CallError, Constants, Example, Function, Ty};
 use crate::expr::functions::days;
@@ -340,8 +340,8 @@ impl Zone {
             Zone::Known(zone) => Ok(zone.clone()),
             Zone::Argument(at) => match text(args, *at)? {
                 // Longer than any; not worth a look.
-                name if name.len() > 64 => Err(NO_ZONE.into()),
-                name => TimeZone::get(name).map_err(|_| NO_ZONE.into()),
+                name if name.len() > 64 => Err(blamed(*at, NO_ZONE)),
+                name => TimeZone::get(name).map_err(|_| blamed(*at, NO_ZONE)),
             },
         }
     }

@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 
 use num_bigint::{BigInt, Sign};
 
-use super::args::{MAX_SCALE, Made, call, choice, decimal, declared, double, function, int};
+use super::args::{
+    MAX_SCALE, Made, blamed, call, choice, decimal, declared, double, function, int,
+};
 use super::{CallError, Constants, Example, Function, Ty, money};
 use crate::expr::number::Decimal;
 use crate::expression::cx::Cx;
@@ -364,7 +366,7 @@ fn divide(constants: &Constants<'_>) -> Made {
     call(move |cx, args| {
         let (number, by) = (decimal(args, 0)?, decimal(args, 1)?);
         if by.unscaled.sign() == Sign::NoSign {
-            return Err("division by zero".into());
+            return Err(blamed(1, "division by zero"));
         }
         let above = number.unscaled * power(scale + by.scale);
         let below = by.unscaled * power(number.scale);

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use phonenumber::metadata::{DATABASE, Descriptors, Metadata};
 use regex::Regex;
 
-use super::args::{Made, call, function, text};
+use super::args::{Made, blamed, call, function, text};
 use super::{CallError, Constants, Example, Function, Ty};
 use crate::expression::value::Val;
 
@@ -349,7 +349,7 @@ fn e164(constants: &Constants<'_>) -> Made {
         let plan = match &known {
             Some(plan) => plan,
             None => {
-                own = region(text(args, 1)?).ok_or(NO_REGION)?;
+                own = region(text(args, 1)?).ok_or_else(|| blamed(1, NO_REGION))?;
                 &own
             }
         };

@@ -24,30 +24,14 @@ pub(super) static FUNCTIONS: &[Function] = &[
         doc: "Characters of a text (Unicode code points), bytes, elements of a list, entries of a map.",
         errors: "",
         forms: &[
-            function(&[("text", Ty::Text)], Ty::Int, |_| {
-                call(|cx, args| size(cx, args))
-            }),
-            function(&[("bytes", Ty::Bytes)], Ty::Int, |_| {
-                call(|cx, args| size(cx, args))
-            }),
-            function(&[("list", Ty::List)], Ty::Int, |_| {
-                call(|cx, args| size(cx, args))
-            }),
-            function(&[("map", Ty::Map)], Ty::Int, |_| {
-                call(|cx, args| size(cx, args))
-            }),
-            method(&[("text", Ty::Text)], Ty::Int, |_| {
-                call(|cx, args| size(cx, args))
-            }),
-            method(&[("bytes", Ty::Bytes)], Ty::Int, |_| {
-                call(|cx, args| size(cx, args))
-            }),
-            method(&[("list", Ty::List)], Ty::Int, |_| {
-                call(|cx, args| size(cx, args))
-            }),
-            method(&[("map", Ty::Map)], Ty::Int, |_| {
-                call(|cx, args| size(cx, args))
-            }),
+            function(&[("text", Ty::Text)], Ty::Int, |_| call(size)),
+            function(&[("bytes", Ty::Bytes)], Ty::Int, |_| call(size)),
+            function(&[("list", Ty::List)], Ty::Int, |_| call(size)),
+            function(&[("map", Ty::Map)], Ty::Int, |_| call(size)),
+            method(&[("text", Ty::Text)], Ty::Int, |_| call(size)),
+            method(&[("bytes", Ty::Bytes)], Ty::Int, |_| call(size)),
+            method(&[("list", Ty::List)], Ty::Int, |_| call(size)),
+            method(&[("map", Ty::Map)], Ty::Int, |_| call(size)),
         ],
         examples: &[
             Example {

@@ -3,7 +3,7 @@
 use bumpalo::collections::String as BumpString;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-use super::args::{call, function, int, of_text, text};
+use super::args::{blamed, call, function, int, of_text, text};
 use super::{CallError, Example, Function, Ty};
 use crate::expression::cx::Cx;
 use crate::expression::value::Val;
@@ -167,12 +167,12 @@ fn one_character(fill: &str) -> Result<char, CallError> {
     let mut characters = fill.chars();
     match (characters.next(), characters.next()) {
         (Some(fill), None) => Ok(fill),
-        _ => Err("expected one character to fill with".into()),
+        _ => Err(blamed(2, "expected one character to fill with")),
     }
 }
 
 fn width(args: &[Val<'_>]) -> Result<usize, CallError> {
-    usize::try_from(int(args, 1)?).map_err(|_| "the width is negative".into())
+    usize::try_from(int(args, 1)?).map_err(|_| blamed(1, "the width is negative"))
 }
 
 fn pad_left<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {

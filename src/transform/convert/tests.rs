@@ -5,7 +5,7 @@ use crate::config::model::Step;
 use crate::contract::json::{from_json, to_json};
 use crate::error::Reason;
 use crate::expr::testing::{placed, schema};
-use crate::transform::{Progress, Transform};
+use crate::transform::testing::{Progress, Trial};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
@@ -16,7 +16,7 @@ fn cast(from: &str, to: &str, value: Json) -> Result<Json, String> {
     ));
     let event = from_json(&schema, schema.root, &json!({ "x": value })).expect("fits");
     let steps = [Step::Cast(vec![(placed("x"), placed(to))])];
-    let transform = Transform::compile(&steps, &schema, &|_| Err(String::new()))
+    let transform = Trial::compile(&steps, &schema, &|_| Err(String::new()))
         .unwrap_or_else(|faults| panic!("{from} to {to}: {faults:?}"));
     let output = transform.output();
     match transform.run(event) {

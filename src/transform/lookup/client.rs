@@ -1,24 +1,22 @@
-//! Asks a lookup's service. Input: a filled-in URL. Output: the answer as a value, nothing (404), or an error whose
-//! reason says whose fault it is:
+//! Asks a lookup's service. Input: a filled-in URL. Output: the answer as Avro bytes of its type, nothing (404), or an
+//! error whose reason says whose fault it is:
 //!
 //! | what comes back | reason |
 //! |---|---|
 //! | time-out, refused or broken connection, 408, 429, 5xx | `lookup_unavailable`, with the wait that a `Retry-After` asks for |
-//! | 404, with `on_missing: dead_letter` | `lookup_not_found` |
 //! | a redirect, 401, 403, any other status but 200, JSON of another shape, a body over 1 MiB | `lookup_misconfigured` |
 //!
 //! Redirects are never followed: where an event's values go is for the configuration to say. No retries here: the
 //! retry tiers do that. Errors hold the lookup's name, its origin and the status; never the rest of the URL or a body.
 
-use super::LookupSpec;
-use crate::config::model::OnMissing;
-use crate::contract::json::{FromJson, Unknown};
-use crate::contract::value::Value;
+use super::{Bytes, LookupSpec};
+use crate::config::model::HttpLookup;
 use crate::error::{FatalError, Reason, RecordError};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use reqwest::header::{ACCEPT, DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::header::{ACCEPT, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The most that is read of an answer.
@@ -28,46 +26,57 @@ const MAX_BODY: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct LookupClient {
     http: Client,
-    spec: LookupSpec,
+    spec: Arc<LookupSpec>,
+    timeout: Duration,
 }
 
 impl LookupClient {
     /// Fails only where the system's TLS cannot be set up.
-    pub fn new(spec: &LookupSpec) -> Result<LookupClient, FatalError> {
+    pub fn new(spec: Arc<LookupSpec>, config: &HttpLookup) -> Result<LookupClient, FatalError> {
+        let start = |what: String| FatalError::Start(format!("lookup into {}: {what}", spec.into));
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        for (name, value) in &config.headers {
+            let name = HeaderName::from_bytes(name.as_bytes());
+            let value = HeaderValue::from_str(value.expose());
+            let (Ok(name), Ok(mut value)) = (name, value) else {
+                return Err(start("a header that cannot be sent".to_owned()));
+            };
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
         let http = Client::builder()
             .redirect(redirect::Policy::none())
-            .timeout(spec.timeout)
+            .default_headers(headers)
+            .timeout(config.timeout)
             .user_agent(concat!("driftgate/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| {
-                FatalError::Start(format!("lookup into {}: HTTP client: {error}", spec.into))
-            })?;
+            .map_err(|error| start(format!("HTTP client: {error}")))?;
         Ok(LookupClient {
             http,
-            spec: spec.clone(),
+            timeout: config.timeout,
+            spec,
         })
     }
 
-    /// Asks once. `None` is a 404 that `on_missing: null` allows.
-    pub async fn fetch(&self, url: &str) -> Result<Option<Value>, RecordError> {
-        let request = self.http.get(url).header(ACCEPT, "application/json");
-        let response = request
+    /// Asks once. `None` is a 404.
+    pub async fn fetch(&self, url: &str) -> Result<Option<Bytes>, RecordError> {
+        let response = self
+            .http
+            .get(url)
             .send()
             .await
             .map_err(|error| self.transport(&error))?;
         let status = response.status();
         match status {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND => {
-                return match self.spec.on_missing {
-                    OnMissing::Null => Ok(None),
-                    OnMissing::DeadLetter => Err(self.spec.not_found()),
-                };
-            }
+            StatusCode::NOT_FOUND => return Ok(None),
             _ => return Err(self.refused(status, response.headers())),
         }
         let body = self.body(response).await?;
-        self.decode(&body).map(Some)
+        let text = std::str::from_utf8(&body)
+            .map_err(|_| self.misconfigured("the answer is not UTF-8"))?;
+        self.spec.from_json(text).map(Some)
     }
 
     fn unavailable(&self, what: &str) -> RecordError {
@@ -75,13 +84,13 @@ impl LookupClient {
     }
 
     fn misconfigured(&self, what: &str) -> RecordError {
-        self.spec.error(Reason::LookupMisconfigured, what)
+        self.spec.misconfigured(what)
     }
 
     /// The error's own text holds the URL, so it is put in words of ours.
     fn transport(&self, error: &reqwest::Error) -> RecordError {
         if error.is_timeout() {
-            let waited = self.spec.timeout;
+            let waited = self.timeout;
             return self.unavailable(&format!("no answer within {waited:?}"));
         }
         if error.is_builder() {
@@ -137,23 +146,6 @@ impl LookupClient {
             body.extend_from_slice(&chunk);
         }
         Ok(body)
-    }
-
-    fn decode(&self, body: &[u8]) -> Result<Value, RecordError> {
-        let text =
-            std::str::from_utf8(body).map_err(|_| self.misconfigured("the answer is not UTF-8"))?;
-        let reader = FromJson {
-            unknown_fields: Unknown::Allow,
-        };
-        let answer = &self.spec.answer;
-        reader.text(answer, answer.root, text).map_err(|error| {
-            let what = format!("the answer is not of its declared type: {}", error.message);
-            let path = match error.path.as_str() {
-                "" => self.spec.into.clone(),
-                path => format!("{}.{path}", self.spec.into),
-            };
-            self.misconfigured(&what).at(path)
-        })
     }
 }
 
