@@ -168,6 +168,8 @@ impl Maker<'_> {
                 ]);
                 let mut args = vec![self.of(&Ty::Timestamp, depth)];
                 if self.rng.random_bool(0.3) {
+                    let field = self.pick(&["at", "bt"]).to_owned();
+                    args = vec![part(Ty::Timestamp, What::Field(field), Vec::new())];
                     let zone =
                         self.pick(&["'Europe/Berlin'", "'America/New_York'", "'+05:30'", "'UTC'"]);
                     args.push(part(Ty::Text, What::Atom(zone.to_owned()), Vec::new()));
@@ -182,7 +184,10 @@ impl Maker<'_> {
                     part(Ty::Int, What::Method(name), vec![length])
                 }
                 false => {
-                    let args = vec![self.of(&Ty::Text, depth), self.of(&Ty::Text, depth)];
+                    let mut args = vec![self.of(&Ty::Text, depth), self.of(&Ty::Text, depth)];
+                    if self.rng.random_bool(0.3) {
+                        args.push(self.small());
+                    }
                     let name = self.pick(&["indexOf", "lastIndexOf"]);
                     part(Ty::Int, What::Method(name), args)
                 }

@@ -136,8 +136,9 @@ pub(crate) fn value(rng: &mut StdRng, shape: &Shape) -> Data {
             let seconds = match rng.random_range(0..5) {
                 0 => 0,
                 1 => -1,
-                // Inside of what nanoseconds since the epoch can say.
-                _ => rng.random_range(-9_000_000_000_i64..9_000_000_000),
+                // Inside of what nanoseconds since the epoch can say, and of the years for which the other side knows the
+                // changes of a zone.
+                _ => rng.random_range(-9_000_000_000_i64..4_000_000_000),
             };
             let unit = if *nanos { 1 } else { 1000 };
             Data::Timestamp(seconds, rng.random_range(0..1_000_000_000 / unit) * unit)

@@ -40,7 +40,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         name: "indexOf",
         group: "text",
         doc: "The position of the first occurrence of `part`, or of the first at `from` or later; -1 if there is none.",
-        errors: "`from` is negative.",
+        errors: "`from` is negative or beyond the text.",
         forms: &[
             method(&[("text", Ty::Text), ("part", Ty::Text)], Ty::Int, |_| {
                 call(index_of)
@@ -75,7 +75,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         group: "text",
         doc: "The position of the last occurrence of `part`, or of the last at `from` or earlier; -1 if there is none, \
               and if `from` is behind the last character.",
-        errors: "`from` is negative.",
+        errors: "`from` is negative or beyond the text.",
         forms: &[
             method(&[("text", Ty::Text), ("part", Ty::Text)], Ty::Int, |_| {
                 call(last_index_of)
@@ -345,11 +345,7 @@ fn index_of<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError>
     cx.spend_bytes(whole.len().saturating_add(part.len()))?;
     let start = match args.len() {
         2 => 0,
-        _ => match (int(args, 2)?, byte_at(whole, int(args, 2)?)) {
-            (_, Ok(start)) => start,
-            (0.., Err(_)) => return Ok(Val::Int(-1)),
-            (_, Err(error)) => return Err(error),
-        },
+        _ => byte_at(whole, int(args, 2)?)?,
     };
     match whole.get(start..).and_then(|rest| rest.find(part)) {
         Some(found) => Ok(Val::Int(position_of(whole, start + found)?)),
@@ -362,13 +358,11 @@ fn last_index_of<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallE
     cx.spend_bytes(whole.len().saturating_add(part.len()))?;
     let end = match args.len() {
         2 => whole.len(),
-        _ => match (int(args, 2)?, byte_at(whole, int(args, 2)?)) {
-            (_, Ok(start)) if start < whole.len() || part.is_empty() => {
+        _ => match byte_at(whole, int(args, 2)?)? {
+            start if start < whole.len() || part.is_empty() => {
                 start.saturating_add(part.len()).min(whole.len())
             }
-            (0.., _) => return Ok(Val::Int(-1)),
-            (_, Err(error)) => return Err(error),
-            (_, Ok(_)) => return Err(OUTSIDE.into()),
+            _ => return Ok(Val::Int(-1)),
         },
     };
     // An occurrence that begins at `from` or earlier ends here or earlier. Cut between characters: what is cut off
