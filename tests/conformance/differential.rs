@@ -39,7 +39,7 @@ struct Known {
     is: fn(&Part, &Both) -> bool,
 }
 
-const KNOWN: [Known; 3] = [
+const KNOWN: [Known; 5] = [
     Known {
         why: "a NaN compared by order is an error there; CEL says false, as IEEE 754 does",
         witness: "0.0 / 0.0 < 1.0",
@@ -49,6 +49,31 @@ const KNOWN: [Known; 3] = [
             let theirs = theirs.filter(|error| error.contains("no matching overload"));
             ours.is_ok()
                 && theirs.is_some_and(|error| order.iter().any(|sign| error.contains(sign)))
+        },
+    },
+    Known {
+        why: "an integer and a double are compared as doubles there; CEL compares the numbers",
+        witness: "9007199254740993 == 9007199254740992.0",
+        is: |part, both| {
+            let orders = ["<", "<=", ">", ">=", "==", "!="];
+            let is = |part: &Part| {
+                matches!(part.what, What::Infix(sign) if orders.contains(&sign))
+                    && part.args[0].ty != part.args[1].ty
+            };
+            matches!(both, (Ok(_), Ok(_))) && part.any(&is)
+        },
+    },
+    Known {
+        why: "parts of a timestamp are those at the offset that it was written with there; CEL says UTC",
+        witness: "timestamp('2024-02-29T23:30:00+02:00').getHours()",
+        is: |part, _| {
+            let offset =
+                |part: &Part| matches!(&part.what, What::Atom(text) if text.contains("+02:00"));
+            let parts = |part: &Part| {
+                matches!(part.what, What::Method(name) if name.starts_with("get"))
+                    && part.any(&offset)
+            };
+            part.any(&parts)
         },
     },
     Known {
