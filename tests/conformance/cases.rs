@@ -8,7 +8,7 @@ use super::text::{self, Item, Message};
 /// A case.
 #[derive(Debug)]
 pub(crate) struct Case {
-    /// `file/section/name`, spaces as `_`; a name that stands twice in a section has `#2` behind it.
+    /// `file/section/name`, without blanks in it; a name that stands twice in a section has `#2` behind it.
     pub(crate) name: String,
     pub(crate) expr: String,
     /// Names, their declared types if any, and their values.
@@ -38,8 +38,8 @@ pub(crate) fn read(folder: &Path) -> Vec<Case> {
         let file = file.expect("a name");
         for section in text::read(&content).messages("section") {
             for test in section.messages("test") {
-                let name = format!("{file}/{}/{}", section.text("name"), test.text("name"));
-                let name = name.replace(' ', "_");
+                let own = test.text("name").replace([' ', '/'], "_");
+                let name = format!("{file}/{}/{own}", section.text("name"));
                 let twins = cases
                     .iter()
                     .filter(|case| case.name == name || case.name.starts_with(&format!("{name}#")));
