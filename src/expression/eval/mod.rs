@@ -99,7 +99,7 @@ impl<'c, 'a> Run<'c, 'a> {
     pub(super) fn eval(&mut self, ir: &Ir) -> Evaluated<Val<'a>> {
         self.cx.spend(1)?;
         Ok(match ir {
-            Ir::Const(value) | Ir::Number(value, _) => self.keep(value.val()),
+            Ir::Const(value) | Ir::Number(value, _) => return self.keep(value.val()),
             Ir::Field(at) => return self.field(at),
             Ir::IsNull(_)
             | Ir::Not(_)
@@ -184,8 +184,14 @@ impl<'c, 'a> Run<'c, 'a> {
     }
 
     /// A constant, copied to where the record's values are.
-    fn keep(&self, value: Val<'_>) -> Val<'a> {
-        match value {
+    fn keep(&mut self, value: Val<'_>) -> Evaluated<Val<'a>> {
+        let size = match value {
+            Val::Text(text) => text.len(),
+            Val::Bytes(bytes) | Val::Decimal(bytes, _) => bytes.len(),
+            _ => 0,
+        };
+        self.cx.spend_bytes(size)?;
+        Ok(match value {
             Val::Text(text) => self.cx.text(text),
             Val::Bytes(bytes) => self.cx.bytes(bytes),
             Val::Decimal(bytes, scale) => {
@@ -201,7 +207,7 @@ impl<'c, 'a> Run<'c, 'a> {
             Val::Enum(index) => Val::Enum(index),
             // No constant is one of these.
             Val::Null | Val::Avro(..) | Val::List(_) | Val::Map(_) => Val::Null,
-        }
+        })
     }
 
     fn field(&mut self, at: &Field) -> Evaluated<Val<'a>> {
