@@ -1,8 +1,10 @@
 //! What expressions accept, refuse and answer.
 
 mod bounds;
+mod cost;
 mod functions;
 mod language;
+mod page;
 mod profile;
 mod support;
 
