@@ -196,6 +196,9 @@ impl Instance {
     ) -> Result<Option<Known>, FatalError> {
         if let Some(broker) = embedded {
             let mut known = Known::new();
+            for topic in topics::asked(pipeline) {
+                broker.create_topic(&topic, EMBEDDED_PARTITIONS)?;
+            }
             for topic in topics::names(pipeline) {
                 broker.create_topic(&topic, EMBEDDED_PARTITIONS)?;
                 let facts = Facts {

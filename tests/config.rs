@@ -205,6 +205,158 @@ memory_limit: 1GiB
 }
 
 #[test]
+fn lookups_reach_the_model() {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let load = |keys: &str| {
+        let text = format!(
+            "{MINIMAL}    transform:\n      - lookup: {{ into: c, type: Cargo.toml, {keys} }}\n"
+        );
+        let loaded = config::load_text(&text, "driftgate.yaml", base, &vars)
+            .unwrap_or_else(|faults| panic!("{keys}: {}", diagnose::render(&faults, false)));
+        match loaded
+            .config
+            .pipelines
+            .into_iter()
+            .next()
+            .unwrap()
+            .transform
+            .remove(0)
+        {
+            Step::Lookup(lookup) => *lookup,
+            other => panic!("{other:?}"),
+        }
+    };
+    let lookup = load(
+        "url: 'http://crm/{id}', limit: 3000/m, cache: 10m, concurrency: 4, on_null: missing, \
+         on_missing: default, default: '{\"name\": \"?\"}', headers: { Authorization: '${HOST}' }",
+    );
+    let LookupSource::Http(http) = &lookup.from else {
+        panic!("a URL")
+    };
+    assert_eq!(http.limit.unwrap().per_second(), 50.0);
+    let cache = http.cache.unwrap();
+    assert_eq!((cache.ttl, cache.max), (Duration::from_secs(600), 64 << 20));
+    assert_eq!(http.concurrency, 4);
+    assert_eq!(
+        http.headers,
+        [("authorization".to_owned(), Secret::new("broker:9092"))]
+    );
+    assert_eq!(lookup.on_null, Some(OnNull::Missing));
+    let OnMissing::Default(default) = &lookup.on_missing else {
+        panic!("a default")
+    };
+    assert_eq!(default.value, r#"{"name": "?"}"#);
+    let lookup = load("url: 'http://crm/{id}', cache: { ttl: 1h, max: 1MiB }");
+    let LookupSource::Http(http) = &lookup.from else {
+        panic!("a URL")
+    };
+    let cache = http.cache.unwrap();
+    assert_eq!((cache.ttl, cache.max), (Duration::from_secs(3600), 1 << 20));
+    let lookup = load("topic: customers, key: id, max: 1GiB");
+    let LookupSource::Topic(topic) = &lookup.from else {
+        panic!("a topic")
+    };
+    assert_eq!(
+        (topic.topic.as_str(), topic.key.value.as_str()),
+        ("customers", "id")
+    );
+    assert_eq!(topic.max, 1 << 30);
+}
+
+#[test]
+fn faults_of_lookups() {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (keys, text, message) in [
+        ("key: id", "", "needs a `url` or a `topic`"),
+        ("url: 'http://a/', topic: t, key: id", "", "not both"),
+        ("topic: t", "topic", "needs `key`"),
+        (
+            "topic: t, key: id, limit: 5/s",
+            "limit",
+            "belongs to a lookup with `url`",
+        ),
+        (
+            "topic: t, key: id, headers: { a: CANARY }",
+            "headers",
+            "belongs to a lookup with `url`",
+        ),
+        (
+            "url: 'http://a/', max: 1MiB",
+            "max",
+            "belongs to a lookup with `topic`",
+        ),
+        ("url: 'http://a/', limit: 50", "50", "not a rate"),
+        ("url: 'http://a/', limit: 50/d", "50/d", "not a rate"),
+        ("url: 'http://a/', limit: 0/s", "0/s", "would never ask"),
+        ("url: 'http://a/', limit: -1/s", "-1/s", "not a rate"),
+        ("url: 'http://a/', cache: 10", "10", "needs a unit"),
+        ("url: 'http://a/', cache: 30d", "30d", "at most 7d"),
+        (
+            "url: 'http://a/', cache: { max: 1MiB }",
+            "cache",
+            "`ttl` is missing",
+        ),
+        (
+            "url: 'http://a/', cache: { ttl: 1m, size: 1MiB }",
+            "size",
+            "unknown key",
+        ),
+        ("url: 'http://a/', cache: [1m]", "", "is a list"),
+        ("url: 'http://a/', concurrency: 0", "0", "from 1 to 1000"),
+        (
+            "url: 'http://a/', on_missing: default",
+            "on_missing",
+            "needs `default`",
+        ),
+        (
+            "url: 'http://a/', default: '{}'",
+            "default",
+            "belongs to `on_missing: default`",
+        ),
+        (
+            "url: 'http://a/', on_null: null_it",
+            "null_it",
+            "expected dead_letter or missing",
+        ),
+        ("url: 'http://u:CANARY@a/'", "", "credentials in the URL"),
+        (
+            "url: 'http://a/', headers: { 'x y': CANARY }",
+            "",
+            "not the name of a header",
+        ),
+        (
+            "url: 'http://a/', headers: { Host: CANARY }",
+            "host",
+            "set by the request itself",
+        ),
+        (
+            "url: 'http://a/', headers: { A: \"CAN\\nARY\" }",
+            "a",
+            "visible ASCII",
+        ),
+        (
+            "url: 'http://a/', headers: { A: CANARY, a: CANARY }",
+            "a",
+            "stands here twice",
+        ),
+    ] {
+        let text_of_file = format!(
+            "{MINIMAL}    transform:\n      - lookup: {{ into: c, type: Cargo.toml, {keys} }}\n"
+        );
+        let faults =
+            config::load_text(&text_of_file, "driftgate.yaml", base, &vars).expect_err(keys);
+        let rendered = diagnose::render(&faults, false);
+        assert!(
+            faults
+                .iter()
+                .any(|fault| fault.text == text && fault.message.contains(message)),
+            "{keys}: {rendered}"
+        );
+        assert!(!rendered.contains("CANARY"), "{rendered}");
+    }
+}
+
+#[test]
 fn faults_of_kinds_at_their_places() {
     for (lines, expect) in [
         (
@@ -821,8 +973,8 @@ pipelines:
     contract: { schema: a.avsc }
     transform:
       - mask: { field: email, with: hmac, secret: CANARY-8 }
-      - lookup: { into: c, url: "http://crm/{id}?api_key=CANARY-9", type: a.avsc }
-    secrets: { mail: CANARY-B, other: "${file:secret}" }
+      - lookup: { into: c, url: "http://crm/{id}?api_key=CANARY-9", type: a.avsc, headers: { Authorization: "Bearer CANARY-B", X-Key: CANARY-C } }
+    secrets: { mail: CANARY-D, other: "${file:secret}" }
     sink: { topic: b, schema: a.avsc }
 "#;
     let loaded = config::load_text(text, "driftgate.yaml", folder.path(), &vars)
@@ -865,6 +1017,17 @@ pipelines:
     }
 
     // Every line of the file broken in turn, in every way that a slip of the pen breaks a line.
+    let flow = text.replace(
+        "secrets:\n      mail: CANARY-B\n      other: \"${file:secret}\"\n",
+        "secrets: { mail: CANARY-B, other: \"${file:secret}\" }\n",
+    );
+    assert_ne!(flow, text);
+    for text in [text, &flow] {
+        no_slip_prints_a_secret(text, folder.path(), &vars);
+    }
+}
+
+fn no_slip_prints_a_secret(text: &str, folder: &Path, vars: &dyn Fn(&str) -> Option<String>) {
     let lines: Vec<&str> = text.lines().collect();
     for index in 0..lines.len() {
         let line = lines[index];
@@ -892,8 +1055,7 @@ pipelines:
             let mut broken = lines.clone();
             broken[index] = &slip;
             let broken = broken.join("\n");
-            if let Err(faults) = config::load_text(&broken, "driftgate.yaml", folder.path(), &vars)
-            {
+            if let Err(faults) = config::load_text(&broken, "driftgate.yaml", folder, vars) {
                 let rendered = diagnose::render(&faults, true);
                 assert!(!rendered.contains("CANARY"), "{broken}\n{rendered}");
                 assert!(

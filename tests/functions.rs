@@ -43,6 +43,7 @@ fn one_function_is_explained() {
         "parseDate (Dates and times)",
         "  parseDate(text: string, format: string) -> date\n",
         "Fails on: A text of another format",
+        "Formats of dates: Texts are read by: `%Y` year in four digits",
         "  parseDate('31/02/2026', '%d/%m/%Y')\n      an error: the calendar has no such day\n",
     ] {
         assert!(said.contains(part), "{part:?} is not in\n{said}");

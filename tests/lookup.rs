@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use driftgate::config::{self, model::Secret, model::Step};
 use driftgate::contract::cache::{CacheSettings, SchemaCache};
+use driftgate::contract::decode::{Limits, decode};
 use driftgate::contract::registry::RegistryClient;
 use driftgate::contract::schema::Schema;
 use driftgate::error::{Reason, RecordError};
@@ -88,7 +89,8 @@ impl Asking {
             .collect();
         let answers = self.lookups.ask(&questions).into_iter();
         let name = |bytes: Arc<[u8]>| {
-            let value = self.lookups.specs()[0].value(&bytes).expect("a customer");
+            let value = decode(&self.lookups.specs()[0].answer, &bytes, &Limits::default())
+                .expect("a customer");
             format!("{value:?}")
         };
         answers.map(|answer| Ok(answer?.map(name))).collect()

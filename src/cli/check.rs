@@ -324,6 +324,14 @@ async fn ask_broker(config: &Config, report: &mut Report) -> anyhow::Result<()> 
                 return Ok(());
             }
         };
+        let asked = topics::asked(pipeline);
+        let there = tokio::task::block_in_place(|| admin.partitions(&asked))?;
+        for topic in asked.iter().filter(|topic| !there.contains_key(*topic)) {
+            report.findings.push(format!(
+                "pipeline {}: topic {topic} of a lookup does not exist; records that need it would wait",
+                pipeline.name
+            ));
+        }
         for finding in topics::findings(pipeline, &known) {
             match refusal(&finding, pipeline.create_topics) {
                 Some(text) => report

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::{Output, USAGE, complain, print};
-use crate::expression::functions::reference::{by_group, title};
+use crate::expression::functions::reference::{by_group, formats, title};
 use crate::expression::functions::{Function, all, named};
 
 /// Arguments of `functions`.
@@ -32,23 +32,17 @@ pub fn run(args: FunctionsArgs) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let found: Vec<&'static Function> = named(name).collect();
-    if found.is_empty() {
+    let Some(function) = named(name) else {
         let hint = match nearest(name) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "`driftgate functions` lists them".to_owned(),
         };
         complain(&format!("driftgate: there is no function `{name}`; {hint}"));
         return Ok(ExitCode::from(USAGE));
-    }
-    match (args.output, found.as_slice()) {
-        (Output::Table, _) => {
-            let pages: Vec<String> = found.iter().map(|function| page(function)).collect();
-            print(&pages.join("\n"))?;
-        }
-        (Output::Json, [function]) => print(&json_text(&object(function))?)?,
-        // A name in several groups.
-        (Output::Json, _) => print(&json_text(&found.into_iter().map(object).collect())?)?,
+    };
+    match args.output {
+        Output::Table => print(&page(function))?,
+        Output::Json => print(&json_text(&object(function))?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -103,6 +97,10 @@ fn page(function: &'static Function) -> String {
     match function.errors {
         "" => out.push_str("\nNever fails.\n"),
         errors => out.push_str(&format!("\nFails on: {}\n", wrapped(errors))),
+    }
+    if function.doc.contains("*Formats of dates*") {
+        let formats: Vec<String> = formats().split("\n\n").map(wrapped).collect();
+        out.push_str(&format!("\nFormats of dates: {}\n", formats.join("\n\n")));
     }
     out.push_str("\nExamples:\n");
     for example in function.examples {

@@ -12,7 +12,7 @@ use super::properties;
 use super::redact::bare_url;
 use super::scalar::{closest, scalar_problem};
 use super::source::{is_secret_name, may_be_secret};
-use super::tree::{Body, Node, Tree};
+use super::tree::{Body, Entry, Node, Tree};
 use super::units::Problem;
 
 pub(crate) struct Checker<'a> {
@@ -158,12 +158,17 @@ impl<'a> Checker<'a> {
             String::new()
         };
         let mut message = format!("`{name}`: {}", problem.message);
-        // What the variable held explains the fault; a URL may hold a password.
-        if let (true, Some(value), false) = (
-            reference,
-            node.text(),
-            matches!(kind, Kind::Secret | Kind::Url { .. }),
-        ) {
+        let quiet = matches!(
+            kind,
+            Kind::Secret
+                | Kind::Url { .. }
+                | Kind::Map(_)
+                | Kind::OneOf(_)
+                | Kind::Named { .. }
+                | Kind::Properties
+        );
+        // What the variable held explains the fault; a URL may hold a password, and a secret may stand out of its place.
+        if let (true, Some(value), false) = (reference, node.text(), quiet) {
             let value: String = value
                 .chars()
                 .take(60)
@@ -298,6 +303,15 @@ impl<'a> Checker<'a> {
                         "small letters, digits, `.`, `_` and `-`, beginning with a letter or digit",
                     ),
                 );
+            }
+            if takes_secrets(kind) && !legal_secret_name(entry) {
+                // Without the blank behind its colon, or without its name, a secret is a key to YAML.
+                self.masks.push(entry.key.span.clone());
+                self.mask_leaves(&entry.value, &|_, _| true, name);
+                let hint = "`name: value`; names have letters, digits, `.`, `_` and `-`";
+                let fault = Fault::new(&entry.key.place, "", "not a secret's name and value");
+                self.faults.push(fault.hint(hint));
+                continue;
             }
             let scalar = !matches!(kind, Kind::Map(_));
             if scalar && matches!(entry.value.body, Body::Null) && !is_null(kind, &entry.value) {
@@ -475,6 +489,12 @@ fn takes_secrets(kind: &Kind) -> bool {
 /// Whether the word `null` stands there and means something.
 fn is_null(kind: &Kind, node: &Node) -> bool {
     matches!(kind, Kind::ExpressionOrNull) && node.raw.eq_ignore_ascii_case("null")
+}
+
+fn legal_secret_name(entry: &Entry) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name = entry.key.text().unwrap_or_default();
+    !name.is_empty() && name.chars().all(legal) && !matches!(entry.value.body, Body::Null)
 }
 
 fn legal_pipeline_name(name: &str) -> bool {

@@ -302,7 +302,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         transform,
         sink,
         failure: failure(view.map("failure"), cx),
-        secrets: secrets(view.node("secrets"), cx),
+        secrets: secrets(view.node("secrets")),
         alerts: alerts(view.items("alerts")),
         create_topics: view.bool("create_topics"),
     }
@@ -357,23 +357,15 @@ fn contract_schema(view: &View<'_>, name: &str, cx: &mut Lowering<'_>) -> Schema
     schema_source(view, name, cx)
 }
 
-fn secrets(node: Option<&Node>, cx: &mut Lowering<'_>) -> Vec<(String, Secret)> {
-    let mut secrets = Vec::new();
-    for entry in node.map_or(&[][..], Node::entries) {
-        let (Some(name), Some(value)) = (entry.key.text(), entry.value.text()) else {
-            continue;
-        };
-        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if name.is_empty() || !name.chars().all(legal) {
-            // Not repeated: without the blank behind its colon, a name holds its secret.
-            let fault = Fault::new(&entry.key.place, "", "not a secret's name");
-            cx.faults
-                .push(fault.hint("letters, digits, `.`, `_` and `-`"));
-        } else if !entry.duplicate {
-            secrets.push((name.to_owned(), Secret::new(value)));
-        }
-    }
-    secrets
+fn secrets(node: Option<&Node>) -> Vec<(String, Secret)> {
+    let entries = node.map_or(&[][..], Node::entries).iter();
+    entries
+        .filter(|entry| !entry.duplicate)
+        .filter_map(|entry| {
+            let name = entry.key.text()?.to_owned();
+            Some((name, Secret::new(entry.value.text()?)))
+        })
+        .collect()
 }
 
 fn alerts(items: &[Node]) -> Vec<Secret> {

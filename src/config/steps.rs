@@ -344,8 +344,9 @@ fn credentials(view: View<'_>, cx: &mut Lowering<'_>) -> Vec<(String, Secret)> {
                 .push(Fault::new(&entry.key.place, name.clone(), message));
         };
         if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-            fault("not the name of a header");
-        } else if OWN_HEADERS.contains(&name.as_str()) {
+            continue; // The check has said so, without the name: it may hold the value.
+        }
+        if OWN_HEADERS.contains(&name.as_str()) {
             fault("this header is set by the request itself");
         } else if headers.iter().any(|(other, _)| *other == name) {
             fault("this header stands here twice");

@@ -243,6 +243,29 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn rates() {
+        for (text, per_second) in [("50/s", 50.0), ("3000/m", 50.0), ("1/h", 1.0 / 3600.0)] {
+            let rate = parse_rate(text).expect(text);
+            assert_eq!(rate.per_second(), per_second, "{text}");
+            assert_eq!(rate.to_string(), text);
+        }
+        for text in [
+            "",
+            "50",
+            "/s",
+            "50/",
+            "50/d",
+            "0/s",
+            "+1/s",
+            "1.5/s",
+            "50 /s",
+            "99999999/s",
+        ] {
+            assert!(parse_rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn durations() {
         for (text, millis) in [
             ("500ms", 500),

@@ -4,7 +4,8 @@
 
 use crate::config::model::{Check, Placed, RulesFile, Step};
 use crate::contract::schema::{Kind, NodeId, Schema};
-use crate::expr::Expr;
+use crate::expression::Expr;
+use crate::expression::scope::{Plain, with_scope};
 
 /// A field path in its parts: names, `[]` for items, `{}` for a map's values.
 pub type Parts = Vec<String>;
@@ -219,7 +220,8 @@ fn fields(schema: &Schema, node: NodeId) -> Vec<(String, NodeId)> {
 }
 
 fn reads(text: &Placed<String>, schema: &Schema) -> Vec<Parts> {
-    match Expr::compile(text, schema) {
+    let event = Plain::new(schema);
+    match with_scope(&event, |scope| Expr::compile(text, &scope)) {
         Ok(expr) => expr.fields().iter().map(|field| parts(field)).collect(),
         // The whole event, to be on the safe side.
         Err(_) => vec![Parts::new()],

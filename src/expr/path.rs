@@ -4,7 +4,6 @@
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
 use crate::contract::schema::{Kind, Logical, NodeId, RecordType, Schema};
-use crate::contract::value::Value;
 
 /// A node without the nullable union around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,26 +215,6 @@ pub fn suggest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
-}
-
-/// The slot of a field, through nullable parents; `None` when one of them is null.
-pub fn slot<'a>(event: &'a mut Value, positions: &[usize]) -> Option<&'a mut Value> {
-    let mut at = event;
-    for position in positions {
-        at = match unwrapped(at) {
-            Value::Record(fields) => fields.get_mut(*position)?,
-            _ => return None,
-        };
-    }
-    Some(at)
-}
-
-/// The value inside a union, or the value itself.
-pub fn unwrapped(value: &mut Value) -> &mut Value {
-    match value {
-        Value::Union(_, inner) => inner,
-        other => other,
-    }
 }
 
 /// A type in the words of the schema, with an article where one is needed: `string`, `decimal(10,2)`,

@@ -16,7 +16,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, ClientContext};
 
 use super::properties::{BROKER_MESSAGE_BYTES, HEADER_ROOM, Properties};
-use crate::config::model::Pipeline;
+use crate::config::model::{LookupSource, Pipeline, Step};
 use crate::error::FatalError;
 
 /// What the broker says of a topic.
@@ -80,6 +80,19 @@ pub fn names(pipeline: &Pipeline) -> Vec<String> {
     }
     names.extend(pipeline.sinks().iter().map(|sink| sink.topic.clone()));
     names.into_iter().collect()
+}
+
+/// Every topic that lookups of a pipeline ask. They are others' to create.
+pub fn asked(pipeline: &Pipeline) -> Vec<String> {
+    let steps = pipeline.prepare.iter().chain(&pipeline.transform);
+    let asked = steps.filter_map(|step| match step {
+        Step::Lookup(lookup) => match &lookup.from {
+            LookupSource::Topic(topic) => Some(topic.topic.clone()),
+            LookupSource::Http(_) => None,
+        },
+        _ => None,
+    });
+    asked.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// What is to be done before a pipeline can start, given what there is. Pure.

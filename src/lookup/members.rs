@@ -27,7 +27,11 @@ pub(super) struct Members {
 }
 
 impl Members {
-    pub(super) fn watch(around: &Around, limits: Vec<Arc<Limit>>) -> Result<Members, FatalError> {
+    pub(super) fn watch(
+        around: &Around,
+        limits: Vec<Arc<Limit>>,
+        end: CancellationToken,
+    ) -> Result<Members, FatalError> {
         let start =
             |what: String| FatalError::Start(format!("members of {}: {what}", around.group));
         let mut config = ClientConfig::new();
@@ -45,10 +49,9 @@ impl Members {
             limits,
             is_failing: false,
         };
-        let shutdown = around.shutdown.clone();
         std::thread::Builder::new()
             .name(format!("{}-members", around.pipeline))
-            .spawn(move || watch.run(&events, &shutdown))
+            .spawn(move || watch.run(&events, &end))
             .map_err(|error| start(error.to_string()))?;
         Ok(Members { rebalanced })
     }
@@ -73,8 +76,8 @@ struct Watch {
 }
 
 impl Watch {
-    fn run(mut self, events: &Receiver<usize>, shutdown: &CancellationToken) {
-        while !shutdown.is_cancelled() {
+    fn run(mut self, events: &Receiver<usize>, end: &CancellationToken) {
+        while !end.is_cancelled() {
             match events.recv_timeout(EVERY) {
                 Ok(worker) => {
                     self.workers.insert(worker);

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::http::Http;
 use self::limit::Limit;
@@ -111,6 +111,8 @@ pub struct Lookups {
     members: Option<Members>,
     runtime: Handle,
     patience: Duration,
+    /// Ends the threads beside the workers.
+    _end: DropGuard,
 }
 
 enum Lookup {
@@ -127,17 +129,19 @@ impl Lookups {
             members: None,
             runtime,
             patience: PATIENCE,
+            _end: CancellationToken::new().drop_guard(),
         }
     }
 
     /// Makes what asks, and begins to load the tables.
     pub fn start(specs: &[Arc<LookupSpec>], around: &Around) -> Result<Lookups, FatalError> {
+        let end = around.shutdown.child_token();
         let mut limits = Vec::new();
         let mut each = Vec::with_capacity(specs.len());
         for spec in specs {
             each.push(match &spec.from {
                 LookupSource::Topic(config) => {
-                    Lookup::Table(Table::start(Arc::clone(spec), config, around)?)
+                    Lookup::Table(Table::start(Arc::clone(spec), config, around, end.clone())?)
                 }
                 LookupSource::Http(config) => {
                     let metrics = around.metrics.lookup(&around.pipeline, &spec.into);
@@ -165,7 +169,7 @@ impl Lookups {
                 limits.iter().for_each(|limit| limit.set(1, 1));
                 None
             }
-            (false, false) => Some(Members::watch(around, limits)?),
+            (false, false) => Some(Members::watch(around, limits, end.clone())?),
         };
         Ok(Lookups {
             each,
@@ -173,6 +177,7 @@ impl Lookups {
             members,
             runtime: around.runtime.clone(),
             patience: patience(around.kafka.get("max.poll.interval.ms")),
+            _end: end.drop_guard(),
         })
     }
 

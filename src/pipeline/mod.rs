@@ -52,6 +52,9 @@ pub enum Verdict {
     LookUp(Vec<transform::Question>),
 }
 
+/// Takes what [`Stages::process`] was given of a record.
+pub type Again<'s> = dyn FnMut(&str, &Record<'_>, Option<&PartitionMetrics>) + 's;
+
 /// A record's verdict with whatever the caller needs to find the record again.
 #[derive(Debug)]
 pub struct Work<T> {
@@ -516,11 +519,7 @@ impl Stages {
 
     /// Asks every lookup that the batch waits for, several at once, and runs the records on to their verdicts, which
     /// stay in the order of the batch. `record` gives what [`process`](Self::process) was given of a record.
-    pub fn look_up<T>(
-        &mut self,
-        work: &mut [Work<T>],
-        record: &mut dyn FnMut(&T, &mut dyn FnMut(&str, &Record<'_>, Option<&PartitionMetrics>)),
-    ) {
+    pub fn look_up<T>(&mut self, work: &mut [Work<T>], record: &mut dyn FnMut(&T, &mut Again<'_>)) {
         let mut answers: HashMap<usize, Answers> = HashMap::new();
         loop {
             let mut asked = Vec::new();

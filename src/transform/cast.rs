@@ -24,8 +24,7 @@ use crate::config::model::Placed;
 use crate::contract::schema::{Kind, Logical, Node, NodeId, Schema};
 use crate::error::{Reason, RecordError};
 use crate::expr::path::{peel, suggest, type_name};
-use crate::expr::types::Base;
-use crate::expression::{Cx, Val};
+use crate::expression::{Base, Cx, Val};
 
 #[derive(Debug)]
 pub(super) struct Cast {
@@ -154,15 +153,15 @@ impl Target {
 
     fn node(self, schema: &mut Schema) -> NodeId {
         let (kind, logical) = match self {
-            Target::String => return Base::String.intern(schema),
-            Target::Int => return Base::Int.intern(schema),
-            Target::Long => return Base::Long.intern(schema),
-            Target::Float => return Base::Float.intern(schema),
-            Target::Double => return Base::Double.intern(schema),
-            Target::Boolean => return Base::Boolean.intern(schema),
-            Target::Bytes => return Base::Bytes.intern(schema),
-            Target::Date => return Base::Date.intern(schema),
-            Target::TimestampMillis => return Base::TimestampMillis.intern(schema),
+            Target::String => return shape::plain(schema, &Base::String),
+            Target::Int => return shape::plain(schema, &Base::Int),
+            Target::Long => return shape::plain(schema, &Base::Long),
+            Target::Float => return shape::plain(schema, &Base::Float),
+            Target::Double => return shape::plain(schema, &Base::Double),
+            Target::Boolean => return shape::plain(schema, &Base::Boolean),
+            Target::Bytes => return shape::plain(schema, &Base::Bytes),
+            Target::Date => return shape::plain(schema, &Base::Date),
+            Target::TimestampMillis => return shape::plain(schema, &Base::TimestampMillis),
             Target::TimestampMicros => (Kind::Long, Logical::TimestampMicros),
             Target::Decimal { precision, scale } => {
                 (Kind::Bytes, Logical::Decimal { precision, scale })

@@ -32,7 +32,7 @@ pub(super) struct Frame {
 
 /// The event on its way through the steps.
 #[derive(Debug)]
-pub struct Flow {
+pub(super) struct Flow {
     /// Every type; nodes are only added.
     pub(super) schema: Schema,
     /// The contract's top node.
@@ -94,7 +94,7 @@ impl Target {
 
 impl Flow {
     /// The event as the contract leaves it.
-    pub fn new(contract: &Schema, secrets: Secrets) -> Flow {
+    pub(super) fn new(contract: &Schema, secrets: Secrets) -> Flow {
         let flow = Flow {
             schema: contract.clone(),
             contract: contract.root,
@@ -128,7 +128,7 @@ impl Flow {
     }
 
     /// The event's type as a schema of its own.
-    pub fn output(&self) -> Schema {
+    pub(super) fn output(&self) -> Schema {
         let mut schema = self.schema.clone();
         schema.root = self.top.node;
         schema
@@ -313,11 +313,9 @@ impl Flow {
             let into = self.register(path);
             top.ops.push(Op::Each(Box::new(Each {
                 source,
-                declared,
                 retyped,
                 segments: tail,
                 leaf,
-                element,
                 this,
                 ops: frame.ops,
                 pieces,

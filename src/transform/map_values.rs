@@ -6,15 +6,16 @@ use std::collections::BTreeMap;
 
 use super::flow::Flow;
 use super::leaf::Leaf;
+use super::shape;
 use crate::config::fault::Fault;
 use crate::config::model::{MapValues, Otherwise};
 use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::contract::view;
 use crate::error::{Reason, RecordError};
 use crate::expr::path::{peel, type_name};
-use crate::expr::types::{Base, nullable};
+use crate::expression::types::nullable;
 use crate::expression::value::read;
-use crate::expression::{Cx, Val};
+use crate::expression::{Base, Cx, Val};
 
 #[derive(Debug)]
 pub(super) struct Table {
@@ -68,7 +69,7 @@ pub(super) fn compile(config: &MapValues, flow: &mut Flow, faults: &mut Vec<Faul
             .collect(),
     };
     let is_nullable = peel(input, target.declared).nullable || config.otherwise == Otherwise::Null;
-    let text = Base::String.intern(&mut flow.schema);
+    let text = shape::plain(&mut flow.schema, &Base::String);
     let node = match is_nullable {
         true => nullable(&mut flow.schema, text),
         false => text,

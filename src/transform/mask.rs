@@ -13,8 +13,7 @@ use crate::config::fault::Fault;
 use crate::config::model::{Mask, Placed};
 use crate::contract::schema::Kind;
 use crate::expr::path::{peel, type_name};
-use crate::expr::types::Base;
-use crate::expression::{Cx, Val};
+use crate::expression::{Base, Cx, Val};
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -58,7 +57,7 @@ pub(super) fn compile(
             field.value
         )));
     }
-    let string = Base::String.intern(&mut flow.schema);
+    let string = shape::plain(&mut flow.schema, &Base::String);
     let declared = shape::retyped(&mut flow.schema, target.declared, string);
     flow.change(&target, declared, Leaf::Mask(Masking::of(with)));
 }

@@ -40,15 +40,20 @@ pub use sink::check_sink;
 pub use steps::{Arm, Builder};
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use assemble::{Origins, Piece, assemble};
 use explode::Explode;
 use run::{Goes, Machine, Op, Source, find};
 
+use crate::config::fault::Fault;
+use crate::config::model::Step;
+use crate::contract::resolve::Resolution;
 use crate::contract::schema::{NodeId, Schema};
 use crate::contract::view;
 use crate::error::{Reason, RecordError};
+use crate::expression::scope::Secrets;
 use crate::expression::value::read;
 use crate::expression::{Cx, Expr, Val};
 
@@ -138,6 +143,26 @@ pub enum Progress {
 }
 
 impl Transform {
+    /// Steps by themselves, whose output is of the type that they leave: for programs and tests. `schemas` reads the schema
+    /// files that lookups name.
+    pub fn compile(
+        steps: &[Step],
+        contract: &Schema,
+        schemas: &dyn Fn(&Path) -> Result<Schema, String>,
+    ) -> Result<Transform, Vec<Fault>> {
+        let mut builder = Builder::new(contract, Secrets::default());
+        builder.rules_here();
+        builder.steps(steps, schemas)?;
+        let output = builder.output();
+        let arm = Arm {
+            when: None,
+            sink: 0,
+            schema: &output,
+            resolution: Resolution::compile(&output, &output).expect("a type reads itself"),
+        };
+        builder.finish(&[arm])
+    }
+
     /// Every type that the steps or the rules met; the nodes that their expressions name.
     pub fn schema(&self) -> &Schema {
         &self.schema

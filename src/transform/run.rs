@@ -48,16 +48,12 @@ pub(super) enum Op {
 pub(super) struct Each {
     /// The collection, or the nullable record.
     pub(super) source: Source,
-    /// Its type before.
-    pub(super) declared: NodeId,
-    /// And afterwards.
+    /// Its type afterwards.
     pub(super) retyped: NodeId,
     /// The way from there to each of them.
     pub(super) segments: Vec<Segment>,
     /// Whether an element is the value as declared, and not the record behind its union.
     pub(super) leaf: bool,
-    /// The element's type as declared.
-    pub(super) element: NodeId,
     /// Where an element is put.
     pub(super) this: u32,
     /// What is done to it.

@@ -255,7 +255,7 @@ fn existing(
         // The type fits and only null does not: the field becomes nullable around its own type.
         Some(expr) => (
             expr,
-            crate::expr::types::nullable(&mut flow.schema, declared),
+            crate::expression::types::nullable(&mut flow.schema, declared),
         ),
         None => {
             let node = own_type(expr.ty(), flow).map_err(fault)?;

@@ -6,6 +6,7 @@ use crate::config::fault::Fault;
 use crate::config::model::Placed;
 use crate::contract::schema::{Field, Kind, Node, NodeId, RecordType, Schema};
 use crate::expr::path::{Segment, peel};
+use crate::expression::Base;
 
 /// The record type that holds a path's last field, changed: the node that takes the place of `node`. `parents` leads to it
 /// from `node`, through nullable records too.
@@ -156,6 +157,11 @@ pub(super) fn appended(schema: &mut Schema, record: NodeId, name: &str, node: No
     edited(schema, record, &[], &mut |record| {
         record.fields.push(field(name, node));
     })
+}
+
+/// The node of a type that every schema can have.
+pub(super) fn plain(schema: &mut Schema, base: &Base) -> NodeId {
+    base.intern(schema).expect("Avro has this type")
 }
 
 /// Adds a node without a logical type.

@@ -12,7 +12,7 @@ use crate::expr::path::peel;
 
 /// How an event after the last step becomes a value of the sink's schema. The top records are taken for one another
 /// whatever they are called, and so are the records that steps made: the steps have no way to name them.
-pub fn sink_resolution(output: &Schema, sink: &Schema) -> Result<Resolution, Vec<Mismatch>> {
+fn sink_resolution(output: &Schema, sink: &Schema) -> Result<Resolution, Vec<Mismatch>> {
     let mut named = output.clone();
     let mut seen = BTreeSet::new();
     adopt(&mut named, output.root, sink, sink.root, true, &mut seen);

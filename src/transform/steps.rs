@@ -162,7 +162,7 @@ impl Builder {
         });
         let node = shape::import(&mut flow.schema, &spec.answer);
         let declared = match spec.missing == lookup::Missing::Null {
-            true => crate::expr::types::nullable(&mut flow.schema, node),
+            true => crate::expression::types::nullable(&mut flow.schema, node),
             false => node,
         };
         let into = flow.register(&spec.into);

@@ -2,8 +2,6 @@
 
 use super::testing::{Progress, Trial};
 use super::*;
-use crate::config::fault::Fault;
-use crate::config::model::Step;
 use crate::config::model::{
     HttpLookup, Lookup, LookupSource, Mask, OnMissing, OnNull, Placed, Secret, TopicLookup,
 };
@@ -13,7 +11,6 @@ use crate::error::Reason;
 use crate::expr::path::type_name;
 use crate::expr::testing::{place, placed, schema};
 use serde_json::{Value as Json, json};
-use std::path::Path;
 use std::time::Duration;
 
 const ORDER: &str = r#"{"type":"record","name":"shop.Order","fields":[
@@ -389,7 +386,7 @@ fn faults_of_steps() {
             "last name only",
         ),
         (drop(&["tag"]), "tag", "no field `tag`", "`tags`"),
-        (drop(&["tags[]"]), "tags[]", "not available yet", ""),
+        (drop(&["tags[]"]), "tags[]", "are elements", "filter"),
         (
             drop(&["billing", "billing.city"]),
             "billing.city",
@@ -670,6 +667,22 @@ fn a_key_of_a_table_is_the_text_as_it_is() {
         assert_eq!(pending.question, asked);
         assert_eq!(transform.lookups()[0].origin, "topic customers");
     }
+}
+
+#[test]
+fn a_uuid_is_asked_for_as_text_whatever_it_is_made_of() {
+    let input = schema(
+        r#"{"type":"record","name":"E","fields":[{"name":"id","type":
+            {"type":"fixed","name":"U","size":16,"logicalType":"uuid"}}]}"#,
+    );
+    let steps = [asking(http("http://crm/{id}"), OnMissing::Null, None)];
+    let transform = Trial::compile(&steps, &input, &schemas).expect("compiles");
+    let text = "00112233-4455-6677-8899-aabbccddeeff";
+    let event = from_json(&input, input.root, &json!({ "id": text })).expect("fits");
+    let Ok(Progress::Lookup(pending)) = transform.run(event) else {
+        panic!("not a lookup")
+    };
+    assert_eq!(pending.question, format!("http://crm/{text}"));
 }
 
 #[test]

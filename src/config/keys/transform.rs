@@ -382,7 +382,7 @@ pub(crate) const ROUTE: &[Key] = &[
         Kind::Bool,
         "`true` for the last arm, which has every other record. `{ else: true }` alone is the pipeline's own sink.",
     ),
-    key("topic", Kind::Topic, "Topic to write.").default_note("that of `sink`"),
+    key("topic", Kind::Topic, "Topic to write for the records of this arm.").default_note("that of `sink`"),
     key(
         "schema",
         Kind::File,

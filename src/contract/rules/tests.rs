@@ -689,10 +689,11 @@ mod registered {
             (&[("newKey", json!(1))], "`newKey` cannot be understood"),
             (&[("tags", json!("PII"))], "cannot be understood"),
             (
-                &[("expr", json!("message.id.matches('a')"))],
-                "not available yet: the function `matches`",
+                &[("expr", json!("message.id.matches('a(')"))],
+                "regular expression",
             ),
-            (&[("expr", json!("amount > 3"))], "no field `amount`"),
+            (&[("expr", json!("message.id.matche('a')"))], "matche"),
+            (&[("expr", json!("amount > 3"))], "amount"),
             (
                 &[("expr", json!("message.amuont > 3"))],
                 "no field `amuont`",

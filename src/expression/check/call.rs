@@ -21,7 +21,7 @@ impl Checker<'_> {
         known: &Known,
     ) -> Option<Typed> {
         let name = call.func_name.as_str();
-        let Some(function) = functions::named(name).next() else {
+        let Some(function) = functions::named(name) else {
             return self.no_function(expr, name);
         };
         if function.group == "record" && !self.scope.record {

@@ -68,7 +68,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function {
         name: "parseTimestamp",
         group: "dates",
-        doc: "The point in time that a text names, by a declared format, a constant. The format has an offset (`%z`, `%:z`), \
+        doc: "The point in time that a text names, by a declared format, a constant. The format has an offset (`%z`, `%:z`; see *Formats of dates*), \
               or `zone` names the IANA time zone that the text is in; a text that ends in `Z` is read with a `Z` in the \
               format and `'UTC'`. A time that occurs twice, when clocks go back, is an error unless a constant says \
               `'earlier'` or `'later'`. The second 60 is read as 59.",

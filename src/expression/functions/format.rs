@@ -12,7 +12,7 @@ pub(super) const READ: &str = "`%Y` year in four digits; `%m` month as a number,
     `%j` day of the year; `%a`, `%A` English day of the week (must agree); `%H` hour, `%I` with `%p` hour and AM or PM; \
     `%M` minute; `%S` second; `%f` fraction of a second, `%.f` the same with its point, if there is one; `%z` offset as \
     `+0530`, `%:z` as `+05:30`; `%F` is `%Y-%m-%d`, `%T` is `%H:%M:%S`, `%R` is `%H:%M`; `%%` a percent sign. Numbers may \
-    lack their leading zeros and have blanks in front, a blank stands for any number of blanks, and everything else is met as it stands";
+    lack their leading zeros and have blanks in front, except where one follows another directly (`%Y%m%d`); a blank stands for any number of blanks, and everything else is met as it stands";
 
 /// A part of a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,12 +67,25 @@ pub(super) enum Wanted {
 pub(super) struct Reading {
     /// With `%F`, `%T` and `%R` written out.
     format: String,
-    /// Where in `format` the year is.
-    year: usize,
+    /// Where digits are counted.
+    runs: Vec<Run>,
     /// Whether the day of the week is in the text.
     weekday: bool,
     /// As it was written, for messages.
     shown: String,
+}
+
+/// Numbers that follow each other without a sign between them, or a year.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Run {
+    /// Where in the format it begins.
+    at: usize,
+    /// How many digits it takes.
+    digits: usize,
+    /// How many numbers it is.
+    numbers: usize,
+    /// Whether it is a year alone.
+    year: bool,
 }
 
 #[derive(Debug, Default)]
@@ -97,20 +110,18 @@ impl Reading {
     pub(super) fn new(shown: &str, wanted: Wanted) -> Result<Reading, String> {
         let format = written_out(shown)?;
         let mut parts = Parts::default();
-        let mut year = 0;
-        for directive in directives(&format)? {
-            let part = part(&directive)?;
-            if part == "year" {
-                year = directive.at;
-            }
+        let directives = directives(&format)?;
+        for directive in &directives {
+            let part = part(directive)?;
             if !part.is_empty() {
                 parts.add(part, directive.written)?;
             }
         }
         complete(&parts, wanted)?;
+        let runs = runs(&directives)?;
         Ok(Reading {
             format,
-            year,
+            runs,
             weekday: parts.has("day of the week"),
             shown: shown.to_owned(),
         })
@@ -119,20 +130,29 @@ impl Reading {
     fn read(&self, text: &str) -> Result<BrokenDownTime, String> {
         let unlike = || format!("the text is not of the format `{}`", self.shown);
         let read = BrokenDownTime::parse(&self.format, text).map_err(|_| unlike())?;
-        // jiff takes `26` as the year 26, and a sign.
-        match read.year() {
-            Some(1000..) => Ok(read),
-            Some(0..) => {
-                let before = self.format.get(..self.year).unwrap_or("");
-                let (_, at) = BrokenDownTime::parse_prefix(before, text).map_err(|_| unlike())?;
-                let digits = text.as_bytes().get(at..at + 4);
-                match digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_digit)) {
-                    true => Ok(read),
-                    false => Err("expected a year of four digits".to_owned()),
-                }
+        // jiff takes `26` as the year 26, and a sign; and `2026111` by `%Y%m%d` as November 1.
+        for run in &self.runs {
+            if run.year && matches!(read.year(), Some(1000..)) {
+                continue;
             }
-            _ => Err("expected a year of four digits".to_owned()),
+            let before = self.format.get(..run.at).unwrap_or("");
+            let at = match before {
+                "" => 0,
+                _ => {
+                    BrokenDownTime::parse_prefix(before, text)
+                        .map_err(|_| unlike())?
+                        .1
+                }
+            };
+            let digits = text.as_bytes().get(at..at + run.digits);
+            if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_digit)) {
+                return Err(match run.year {
+                    true => "expected a year of four digits".to_owned(),
+                    false => "numbers that follow each other need their leading zeros".to_owned(),
+                });
+            }
         }
+        Ok(read)
     }
 
     /// The day that a text names.
@@ -153,6 +173,52 @@ impl Reading {
             false => "the calendar has no such day".to_owned(),
         }
     }
+}
+
+/// How many digits a number takes in a run; nothing for what is none.
+const fn width(letter: char) -> Option<usize> {
+    match letter {
+        'Y' => Some(4),
+        'j' => Some(3),
+        'm' | 'd' | 'e' | 'H' | 'k' | 'I' | 'l' | 'M' | 'S' => Some(2),
+        _ => None,
+    }
+}
+
+fn runs(directives: &[Directive<'_>]) -> Result<Vec<Run>, String> {
+    let mut runs: Vec<Run> = Vec::new();
+    // Where the last run ends, if what comes next could go on with it, and the number that it ends with.
+    let mut last: Option<(usize, &Directive<'_>)> = None;
+    for directive in directives {
+        let Some(digits) = width(directive.letter) else {
+            last = None;
+            continue;
+        };
+        match (&last, runs.last_mut()) {
+            (Some((end, before)), Some(run)) if *end == directive.at => {
+                for loose in [*before, directive] {
+                    if !loose.between.is_empty() || matches!(loose.letter, 'e' | 'k' | 'l') {
+                        let written = loose.written;
+                        return Err(format!(
+                            "`{written}` has no number of digits, and stands beside another number"
+                        ));
+                    }
+                }
+                run.digits += digits;
+                run.numbers += 1;
+                run.year = false;
+            }
+            _ => runs.push(Run {
+                at: directive.at,
+                digits,
+                numbers: 1,
+                year: directive.letter == 'Y',
+            }),
+        }
+        last = Some((directive.at + directive.written.len(), directive));
+    }
+    runs.retain(|run| run.year || run.numbers > 1);
+    Ok(runs)
 }
 
 fn written_out(format: &str) -> Result<String, String> {
@@ -362,81 +428,4 @@ pub(super) fn write(format: &str, time: &Zoned) -> Result<String, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(format: &str, wanted: Wanted, expect: Result<(), &str>) {
-        match (Reading::new(format, wanted), expect) {
-            (Ok(_), Ok(())) => {}
-            (Err(found), Err(part)) => assert!(found.contains(part), "{format}: {found}"),
-            (found, _) => panic!("{format}: {found:?}, expected {expect:?}"),
-        }
-    }
-
-    #[test]
-    fn formats_are_checked() {
-        use Wanted::{Date, Instant, Local};
-        check("%Y-%m-%d", Date, Ok(()));
-        check("%F", Date, Ok(()));
-        check("%-d. %B %Y", Date, Ok(()));
-        check("%Y%j", Date, Ok(()));
-        check("%F %T", Date, Ok(()));
-        check("%FT%T%.f%:z", Instant, Ok(()));
-        check("%FT%T%.3f%z", Instant, Ok(()));
-        check("%d/%m/%Y %I:%M %p", Local, Ok(()));
-        check("100%% %F", Date, Ok(()));
-        check("%d/%m/%y", Date, Err("century"));
-        check("%D", Date, Err("century"));
-        check("%m-%d", Date, Err("no year"));
-        check("%Y-%d", Date, Err("no month"));
-        check("%Y-%m", Date, Err("no day"));
-        check("%Y %j %d", Date, Err("too much"));
-        check("%F %Y", Date, Err("both give the year"));
-        check("%Y-%K-%d", Date, Err("no directive `%K`"));
-        check("%F%", Date, Err("ends within"));
-        check("%F %:d", Date, Err("does not go with"));
-        check("%F %I", Date, Err("needs `%p`"));
-        check("%F %H %p", Date, Err("needs `%p`"));
-        check("%F %z", Date, Err("no offset"));
-        check("%F %s", Date, Err("fromEpoch"));
-        check("%F", Instant, Err("no hour"));
-        check("%F %M", Local, Err("no hour"));
-        check("%FT%TZ", Instant, Err("'UTC'"));
-        check("%F %T %Z", Instant, Err("abbreviation"));
-        check("%F %T %z", Local, Err("leave one out"));
-    }
-
-    #[test]
-    fn days_are_read_or_refused() {
-        for (format, text, expect) in [
-            ("%d/%m/%Y", "03/04/2026", Ok("2026-04-03")),
-            ("%m/%d/%Y", "03/04/2026", Ok("2026-03-04")),
-            ("%d.%m.%Y", "3.4.2026", Ok("2026-04-03")),
-            ("%Y%m%d", "20260403", Ok("2026-04-03")),
-            ("%d %b %Y", "03 apr 2026", Ok("2026-04-03")),
-            ("%a, %d %b %Y", "Fri, 03 Apr 2026", Ok("2026-04-03")),
-            ("%Y-%j", "2024-366", Ok("2024-12-31")),
-            ("%F", "0001-01-01", Ok("0001-01-01")),
-            ("%d/%m/%Y", "31/02/2026", Err("no such day")),
-            ("%d/%m/%Y", "13/13/2026", Err("not of the format")),
-            ("%F", "2026-04-03 ", Err("not of the format")),
-            ("%F", "2026-04-03T00:00", Err("not of the format")),
-            ("%F", " 2026-04-03", Ok("2026-04-03")),
-            ("%d/%m/%Y", "03/04/26", Err("four digits")),
-            ("%d/%m/%Y", "03/04/026", Err("four digits")),
-            ("%d%m%Y", "0304-2026", Err("four digits")),
-            ("%d/%m/%Y", "03/04/20260", Err("not of the format")),
-            ("%a, %d %b %Y", "Mon, 03 Apr 2026", Err("day of the week")),
-            ("%Y-%j", "2026-366", Err("no such day")),
-            ("%F", "", Err("not of the format")),
-            ("%F", "٢٠٢٦-٠٤-٠٣", Err("not of the format")),
-        ] {
-            let reading = Reading::new(format, Wanted::Date).expect("a format");
-            match (reading.date(text), expect) {
-                (Ok(found), Ok(expect)) => assert_eq!(found.to_string(), expect, "{text}"),
-                (Err(found), Err(part)) => assert!(found.contains(part), "{text}: {found}"),
-                (found, expect) => panic!("{format} {text}: {found:?}, expected {expect:?}"),
-            }
-        }
-    }
-}
+mod tests;

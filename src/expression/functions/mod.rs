@@ -15,7 +15,7 @@ mod phones;
 mod privacy;
 mod record;
 pub mod reference;
-pub mod standard;
+mod standard;
 mod strings;
 mod text;
 
@@ -49,9 +49,9 @@ pub fn all() -> impl Iterator<Item = &'static Function> {
     ALL.iter().flat_map(|file| file.iter())
 }
 
-/// The functions of that name.
-pub fn named(name: &str) -> impl Iterator<Item = &'static Function> {
-    all().filter(move |function| function.name == name)
+/// The function of that name.
+pub fn named(name: &str) -> Option<&'static Function> {
+    all().find(|function| function.name == name)
 }
 
 /// A function, or a group of forms of one name.

@@ -143,8 +143,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
                 result: "'k-1'",
             },
             Example {
-                expr: "keyText().orValue('none')",
-                result: "'k-1'",
+                expr: "keyText().orValue('') == 'k-1'",
+                result: "true",
             },
         ],
     },

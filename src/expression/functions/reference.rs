@@ -107,6 +107,18 @@ pub fn by_group() -> impl Iterator<Item = (&'static str, Vec<&'static Function>)
         .filter(|(_, functions)| !functions.is_empty())
 }
 
+/// What the documentation of a function means by *Formats of dates*.
+pub fn formats() -> String {
+    format!(
+        "Texts are read by: {}.\n\nYears of two digits (`%y`), abbreviations of zones (`%Z`) and directives that leave a guess \
+         are refused at `check`, and so is a format that lacks the year, the month or the day.\n\nDates and times are written \
+         by the same, and by `%y` year in two digits, `%e` day with a blank in front, `%q` quarter, `%G`, `%V`, `%u` year, \
+         week and day of ISO 8601, `%s` seconds since 1970, `%Q` name of the zone, `%Z` its abbreviation. `%-d` drops \
+         leading zeros.",
+        format::READ
+    )
+}
+
 /// The page of Markdown.
 pub fn reference() -> String {
     let mut out = INTRODUCTION.to_owned();
@@ -116,17 +128,7 @@ pub fn reference() -> String {
             one(&mut out, function);
         }
         if title == "Dates and times" {
-            out.push_str(&format!(
-                "\n### Formats of dates\n\nTexts are read by: {}.\n\n",
-                format::READ
-            ));
-            out.push_str(
-                "Years of two digits (`%y`), abbreviations of zones (`%Z`) and directives that leave a guess are refused at \
-                 `check`, and so is a format that lacks the year, the month or the day.\n\n\
-                 Dates and times are written by the same, and by `%y` year in two digits, `%e` day with a blank in front, \
-                 `%q` quarter, `%G`, `%V`, `%u` year, week and day of ISO 8601, `%s` seconds since 1970, `%Q` name of the \
-                 zone, `%Z` its abbreviation. `%-d` drops leading zeros.\n",
-            );
+            out.push_str(&format!("\n### Formats of dates\n\n{}\n", formats()));
         }
     }
     out

@@ -23,8 +23,10 @@ use crate::transform::lookup::LookupSpec;
 const ASK: Duration = Duration::from_secs(5);
 /// How long to wait before what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How often lag is measured, and new partitions are looked for.
+/// How often lag is measured.
 const LOOK: Duration = Duration::from_secs(5);
+/// How often new partitions are looked for.
+const GROW: Duration = Duration::from_secs(60);
 /// How often values are tried again whose schema the registry did not know.
 const TRY_UNKNOWN: Duration = Duration::from_secs(30);
 
@@ -33,6 +35,7 @@ pub(super) fn start(
     config: &TopicLookup,
     around: &Around,
     shared: Arc<Shared>,
+    end: CancellationToken,
 ) -> Result<(), FatalError> {
     let fatal = |what: String| FatalError::Start(format!("lookup into {}: {what}", spec.into));
     let mut client = ClientConfig::new();
@@ -54,7 +57,7 @@ pub(super) fn start(
         metrics: around.metrics.table(&around.pipeline, &spec.into),
         health: Arc::clone(&around.health),
         told: None,
-        shutdown: around.shutdown.clone(),
+        end,
     };
     loader.tell_unready("it has not begun yet");
     std::thread::Builder::new()
@@ -76,7 +79,7 @@ struct Loader {
     health: Arc<Health>,
     /// What the log was told last.
     told: Option<String>,
-    shutdown: CancellationToken,
+    end: CancellationToken,
 }
 
 /// One partition of the topic.
@@ -98,9 +101,15 @@ enum Over {
     End,
 }
 
+/// Why the topic's partitions could not be taken.
+enum NotAssigned {
+    Broker(String),
+    Topic(String),
+}
+
 impl Loader {
     fn run(mut self) {
-        while !self.shutdown.is_cancelled() {
+        while !self.end.is_cancelled() {
             match self.load() {
                 Over::End => return,
                 Over::Anew(why) => {
@@ -122,13 +131,14 @@ impl Loader {
     /// Reads the topic from its beginning, until shutdown or until that has to be done anew.
     fn load(&mut self) -> Over {
         self.partitions.clear();
-        if let Err(why) = self.assign() {
+        if let Err(NotAssigned::Broker(why) | NotAssigned::Topic(why)) = self.assign() {
             return Over::Anew(why);
         }
         let mut is_loaded = false;
         let mut looked = Instant::now();
+        let mut grown = Instant::now();
         let mut tried = Instant::now();
-        while !self.shutdown.is_cancelled() {
+        while !self.end.is_cancelled() {
             if let Err(over) = self.turn() {
                 return over;
             }
@@ -143,7 +153,11 @@ impl Loader {
             }
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
-                if let Err(why) = self.look(is_loaded) {
+                self.look(is_loaded);
+            }
+            if grown.elapsed() >= GROW {
+                grown = Instant::now();
+                if let Err(why) = self.grow() {
                     return Over::Anew(why);
                 }
             }
@@ -156,42 +170,48 @@ impl Loader {
     }
 
     /// Takes every partition that is not read yet, from its beginning; those that are read go on where they are.
-    fn assign(&mut self) -> Result<(), String> {
-        let broker = |error: KafkaError| format!("the broker: {error}");
-        let metadata = self.consumer.fetch_metadata(Some(&self.topic), ASK);
+    fn assign(&mut self) -> Result<(), NotAssigned> {
+        let broker = |error: KafkaError| NotAssigned::Broker(format!("the broker: {error}"));
+        // The whole cluster's list: asked for by name, a topic can be created where brokers do that by themselves.
+        let metadata = self.consumer.fetch_metadata(None, ASK);
         let metadata = metadata.map_err(broker)?;
         let found = metadata.topics().iter().find(|t| t.name() == self.topic);
         let count = found
             .filter(|topic| topic.error().is_none())
             .map_or(0, |topic| topic.partitions().len());
         if count == 0 {
-            return Err(format!("there is no topic {}", self.topic));
+            let why = format!("there is no topic {}", self.topic);
+            return Err(NotAssigned::Topic(why));
         }
         if count < self.partitions.len() {
-            return Err(format!("the topic {} was made anew", self.topic));
+            let why = format!("the topic {} was made anew", self.topic);
+            return Err(NotAssigned::Topic(why));
         }
         let known = self.partitions.len();
+        let mut partitions = self.partitions.clone();
         for number in (known..count).filter_map(|number| i32::try_from(number).ok()) {
             let watermarks = self.consumer.fetch_watermarks(&self.topic, number, ASK);
             let (begin, end) = watermarks.map_err(broker)?;
-            self.partitions.push(Partition {
+            partitions.push(Partition {
                 next: begin,
                 goal: end,
                 is_at_end: begin >= end,
                 end,
             });
         }
-        if self.partitions.len() == known {
+        if partitions.len() == known {
             return Ok(());
         }
         let mut assignment = TopicPartitionList::new();
-        for (number, partition) in (0..).zip(&self.partitions) {
+        for (number, partition) in (0..).zip(&partitions) {
             let offset = Offset::Offset(partition.next);
             assignment
                 .add_partition_offset(&self.topic, number, offset)
                 .map_err(broker)?;
         }
-        self.consumer.assign(&assignment).map_err(broker)
+        self.consumer.assign(&assignment).map_err(broker)?;
+        self.partitions = partitions;
+        Ok(())
     }
 
     /// Waits for a record, and takes all that are there.
@@ -354,23 +374,27 @@ impl Loader {
         self.metrics.loaded(phase == Phase::Loaded);
     }
 
-    /// Lag, and partitions that are new.
-    fn look(&mut self, is_loaded: bool) -> Result<(), String> {
+    /// Partitions that are new.
+    fn grow(&mut self) -> Result<(), String> {
         match self.assign() {
-            Ok(()) => {}
             // Whatever is new waits until the broker can be asked again.
-            Err(why) if why.starts_with("the broker") => {
+            Err(NotAssigned::Broker(why)) => {
                 self.warn(&why);
-                return Ok(());
+                Ok(())
             }
-            Err(why) => return Err(why),
+            Err(NotAssigned::Topic(why)) => Err(why),
+            Ok(()) => Ok(()),
         }
+    }
+
+    /// Lag.
+    fn look(&mut self, is_loaded: bool) {
         let (mut lag, mut total) = (0, 0);
         for (number, partition) in (0..).zip(&mut self.partitions) {
             let watermarks = self.consumer.fetch_watermarks(&self.topic, number, ASK);
             let Ok((_, end)) = watermarks else {
                 // Nobody knows how far behind it is: the last lag stands.
-                return Ok(());
+                return;
             };
             // Past the last record only control markers may stand, which nobody is given.
             lag += match partition.is_at_end {
@@ -386,7 +410,6 @@ impl Loader {
             self.tell_unready(&what);
             self.shared.set_phase(Phase::Loading(what));
         }
-        Ok(())
     }
 
     /// Tries the values again whose schema the registry did not know: it may have been late.
@@ -411,7 +434,7 @@ impl Loader {
 
     /// Before the same record is tried again.
     fn wait(&mut self, why: &str) -> Result<(), Over> {
-        if self.shutdown.is_cancelled() {
+        if self.end.is_cancelled() {
             return Err(Over::End);
         }
         let what = format!("it waits for the registry: {why}");
@@ -427,7 +450,7 @@ impl Loader {
 
     fn pause(&self) {
         let until = Instant::now() + AGAIN;
-        while Instant::now() < until && !self.shutdown.is_cancelled() {
+        while Instant::now() < until && !self.end.is_cancelled() {
             std::thread::park_timeout(Duration::from_millis(50));
         }
     }

@@ -10,6 +10,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Answer, Around};
 use crate::config::model::TopicLookup;
 use crate::error::{FatalError, Reason, RecordError};
@@ -163,12 +165,13 @@ impl Table {
         spec: Arc<LookupSpec>,
         config: &TopicLookup,
         around: &Around,
+        end: CancellationToken,
     ) -> Result<Table, FatalError> {
         let shared = Arc::new(Shared {
             rows: RwLock::new(Rows::new(usize::try_from(config.max).unwrap_or(usize::MAX))),
             loaded: (Mutex::new(false), Condvar::new()),
         });
-        load::start(&spec, config, around, Arc::clone(&shared))?;
+        load::start(&spec, config, around, Arc::clone(&shared), end)?;
         Ok(Table { spec, shared })
     }
 

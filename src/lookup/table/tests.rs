@@ -1,7 +1,10 @@
 //! The table by itself, without a topic.
 
+use super::read::{Reader, Unread};
 use super::*;
-use crate::config::model::{Lookup, LookupSource, OnMissing, Step};
+use crate::config::model::{Lookup, LookupSource, OnMissing, Registry, RegistryAuth, Step};
+use crate::contract::cache::{CacheSettings, SchemaCache};
+use crate::contract::registry::RegistryClient;
 use crate::expr::testing::{place, placed, schema};
 use crate::transform::testing::Trial;
 
@@ -100,4 +103,31 @@ fn a_table_that_outgrows_its_bound_answers_nothing_for_good() {
     let error = rows.get(&spec, "a").expect_err("given up");
     assert_eq!(error.reason, Reason::LookupNotLoaded);
     assert!(error.message.contains("10000 bytes"), "{error}");
+}
+
+#[test]
+fn a_registry_that_cannot_be_asked_is_no_verdict_on_a_record() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let registry = Registry {
+        url: "http://127.0.0.1:1".to_owned(),
+        auth: RegistryAuth::None,
+        tls: Default::default(),
+        timeout: Duration::from_secs(1),
+        cache_dir: None,
+    };
+    let client = RegistryClient::new(&registry).expect("a client");
+    let settings = CacheSettings::default();
+    let schemas = SchemaCache::new(client, runtime.handle().clone(), settings);
+    let mut reader = Reader::new(Arc::clone(&spec().answer), Arc::new(schemas));
+    let framed = [0, 0, 0, 0, 7, 2, 65];
+    assert!(matches!(reader.value(&framed, &[]), Err(Unread::NotNow(_))));
+    assert!(matches!(reader.key(&framed, &[]), Err(Unread::NotNow(_))));
+    // What needs no schema to be judged is judged.
+    assert_eq!(
+        reader.key("grün 7".as_bytes(), &[]),
+        Ok("grün 7".to_owned())
+    );
+    assert!(matches!(reader.key(&[0xff], &[]), Err(Unread::Never(_))));
+    assert!(matches!(reader.key(&[0, 0], &[]), Err(Unread::Never(_))));
+    assert!(matches!(reader.value(b"{}", &[]), Err(Unread::Never(_))));
 }
