@@ -448,6 +448,7 @@ fn deep_and_long_expressions_end() {
         ("[".repeat(33), "brackets"),
         ("x".repeat(5_000), "longer than"),
         (vec!["paid"; 100].join(" == "), "nests deeper than"),
+        (vec!["1"; 2_000].join("+"), "nests deeper than"),
         (
             format!("{}paid", "paid ? paid : ".repeat(60)),
             "nests deeper than",

@@ -123,6 +123,28 @@ fn hold(
     faults
 }
 
+#[test]
+fn a_list_is_held_to_be_complete_and_minimal() {
+    let case = |name: &str| Case {
+        name: name.to_owned(),
+        expr: "1".to_owned(),
+        bindings: Vec::new(),
+        expect: Expect::Error,
+        container: String::new(),
+    };
+    let cases = ["f/s/listed", "f/s/not", "f/s/right"].map(case);
+    let wrong = || Verdict::Wrong("a value".to_owned());
+    let held = |verdicts: [Verdict; 3]| {
+        hold(&cases, &verdicts, |name| name == "f/s/listed", "the list").len()
+    };
+    assert_eq!(held([wrong(), Verdict::Right, Verdict::RightAtCheck]), 0);
+    assert_eq!(held([Verdict::Right, Verdict::Right, Verdict::Right]), 1);
+    assert_eq!(held([Verdict::RightAtCheck, wrong(), Verdict::Right]), 2);
+    let unknown = "case:1:1: there is no function `math`".to_owned();
+    let judged = judge(&cases[0], Outcome::Refused(unknown));
+    assert!(matches!(judged, Verdict::Wrong(_)), "{judged:?}");
+}
+
 const DOC: &str = "docs/expressions.md";
 const BEGIN: &str = "<!-- conformance: begin -->\n";
 const END: &str = "<!-- conformance: end -->\n";
