@@ -151,10 +151,12 @@ impl Consumer {
     /// rest with none.
     pub fn poll<H: Rebalance>(&mut self, timeout: Duration, handler: &mut H) -> Batch<'_> {
         let milliseconds = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
-        let mut count = self.with_handler(handler, |consumer| consumer.fill(0, 1, milliseconds));
+        let queue = self.queue.0;
+        let mut count =
+            self.with_handler(handler, |consumer| consumer.fill(queue, 0, 1, milliseconds));
         if count == 1 && self.slots.len() > 1 {
             let room = self.slots.len() - 1;
-            count += self.with_handler(handler, |consumer| consumer.fill(1, room, 0));
+            count += self.with_handler(handler, |consumer| consumer.fill(queue, 1, room, 0));
         }
         Batch {
             client: Client {
@@ -165,12 +167,18 @@ impl Consumer {
         }
     }
 
-    fn fill(&mut self, from: usize, room: usize, milliseconds: c_int) -> usize {
-        // SAFETY: `slots[from..from + room]` is in bounds by the callers above, and the queue is live. librdkafka
-        // writes at most `room` owned messages; a negative count means none.
+    fn fill(
+        &mut self,
+        queue: *mut sys::rd_kafka_queue_t,
+        from: usize,
+        room: usize,
+        milliseconds: c_int,
+    ) -> usize {
+        // SAFETY: `slots[from..from + room]` is in bounds and the queue is live, by the callers: `poll` and `close`.
+        // librdkafka writes at most `room` owned messages; a negative count means none.
         let count = unsafe {
             sys::rd_kafka_consume_batch_queue(
-                self.queue.0,
+                queue,
                 milliseconds,
                 self.slots.as_mut_ptr().add(from),
                 room,
@@ -227,21 +235,34 @@ impl Consumer {
             let rk = consumer.handle.rk;
             // SAFETY: the handle is live; no batch is alive, since it would borrow `self`. The queue is our own, and
             // librdkafka drops what comes to it later. Rebalances are told while it is served.
-            unsafe {
+            let queue = unsafe {
                 let queue = Queue(sys::rd_kafka_queue_new(rk));
                 if take_error(sys::rd_kafka_consumer_close_queue(rk, queue.0)).is_err() {
                     // A client that has met its fatal error cannot be closed, only destroyed.
                     return true;
                 }
-                while sys::rd_kafka_consumer_closed(rk) == 0 {
-                    let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return false;
-                    }
-                    sys::rd_kafka_queue_poll_callback(queue.0, millis(left.min(CLOSE_STEP)).max(1));
+                queue
+            };
+            let room = consumer.slots.len();
+            // SAFETY: the handle is live.
+            while unsafe { sys::rd_kafka_consumer_closed(rk) } == 0 {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return false;
                 }
-                true
+                // The queue gets the records too that were fetched and not polled: thrown away, they are read again
+                // by whoever has their partition next. `rd_kafka_queue_poll_callback` would abort the process.
+                let step = millis(left.min(CLOSE_STEP)).max(1);
+                let count = consumer.fill(queue.0, 0, room, step);
+                drop(Batch {
+                    client: Client {
+                        rk,
+                        live: PhantomData,
+                    },
+                    slots: &mut consumer.slots[..count],
+                });
             }
+            true
         });
         if !gone {
             // Destroying the handle waits for the same answer, or five seconds. Nothing else of ours needs that, and
@@ -630,3 +651,6 @@ unsafe extern "C" fn on_commit(
     let answer = (code(error), List::read(offsets));
     shared.commits.borrow_mut().push(answer);
 }
+
+#[cfg(test)]
+mod tests;
