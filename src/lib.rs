@@ -41,6 +41,7 @@ pub mod failure;
 pub mod failure_log;
 pub mod headers;
 pub mod health;
+pub mod in_process;
 pub mod ingest;
 pub mod instance;
 pub mod lookup;
@@ -54,3 +55,6 @@ pub mod status;
 pub mod telemetry;
 pub mod transform;
 pub mod worker;
+
+pub use in_process::InProcess;
+pub use transform::native::Natives;

@@ -3,6 +3,7 @@
 
 use super::assemble::{Buffers, Origins, Piece, assemble, broken};
 use super::leaf::Leaf;
+use super::native::Call;
 use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::contract::view;
 use crate::error::{Reason, RecordError};
@@ -39,6 +40,8 @@ pub(super) enum Op {
         leaf: Leaf,
         into: u32,
     },
+    /// Does what a program brought along.
+    Native(Box<Call>),
     /// Does something to each record of a collection, or to the one behind a null.
     Each(Box<Each>),
 }
@@ -113,6 +116,7 @@ impl<'a> Machine<'_, 'a> {
                 let made = made.map_err(|error| self.explain(*into, error))?;
                 self.cx.registers[*into as usize] = made;
             }
+            Op::Native(call) => call.run(self.cx, &mut self.buffers.works)?,
             Op::Each(each) => {
                 let value = find(self.cx, &each.source)?;
                 self.cx.registers[each.into as usize] = match value {
