@@ -10,6 +10,7 @@ pub mod init;
 pub mod produce;
 pub mod run;
 pub mod schema;
+pub mod test;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -70,6 +71,8 @@ enum Command {
     Check(check::CheckArgs),
     /// The whole thing in a minute: broker, registry and a stream of orders in which things go wrong.
     Demo(demo::DemoArgs),
+    /// Run test cases: records through a pipeline, against what is expected of them.
+    Test(test::TestArgs),
     /// Write a commented starting point.
     Init(init::InitArgs),
     /// Explain one record: its bytes value by value, writer against contract, and what becomes of it.
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run::run(run, args.log_format),
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Test(args) => test::run(args),
         Command::Init(args) => init::run(args),
         Command::Explain(args) => explain::run(*args, load_config),
         Command::Schema(command) => schema::run(command, load_config),

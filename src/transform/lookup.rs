@@ -8,9 +8,11 @@
 //! The answer's type is a record. With `on_missing: null` the field is nullable and a 404 leaves null.
 
 mod client;
+mod scripted;
 mod template;
 
 pub use client::LookupClient;
+pub use scripted::{Script, Scripted};
 
 use super::{Outcome, shape};
 use crate::config::fault::Fault;

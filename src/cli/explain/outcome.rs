@@ -13,16 +13,17 @@ use crate::contract::decode::{Limits, decode};
 use crate::contract::registry::{RegistryClient, RegistryError};
 use crate::contract::schema::Schema;
 use crate::contract::wire;
-use crate::error::{Reason, RecordError};
+use crate::error::Reason;
 use crate::explain::lineage::TAG;
 use crate::explain::{self, Lineage, Outcome, emitted, moment};
-use crate::failure::classify::{Next, classify, next};
+use crate::failure::classify::Next;
 use crate::failure::envelope::Origin;
 use crate::headers;
-use crate::pipeline::{Compiled, Gate, Stages, Verdict, Work};
+use crate::pipeline::Compiled;
 use crate::record::Record;
 use crate::review;
 use crate::transform::LookupClient;
+use crate::trial::{Emitted, Failed, Fate, Trial};
 
 /// What a topic is to a pipeline.
 pub(super) struct Role<'c> {
@@ -102,10 +103,8 @@ pub(super) struct Judge {
     pub(super) lineage: Lineage,
     pub(super) contract_name: String,
     pub(super) remarks: Vec<String>,
-    compiled: Arc<Compiled>,
-    lookups: Arc<Vec<LookupClient>>,
+    trial: Trial,
     with_lookups: bool,
-    runtime: tokio::runtime::Handle,
     source: String,
     is_dead_letter: bool,
 }
@@ -114,6 +113,7 @@ impl Judge {
     pub(super) fn build(
         role: &Role<'_>,
         registry: &RegistryClient,
+        schemas: &Arc<SchemaCache>,
         runtime: &tokio::runtime::Handle,
         with_lookups: bool,
     ) -> Result<Judge, Refusal> {
@@ -179,56 +179,42 @@ impl Judge {
             lineage,
             contract_name,
             remarks,
-            compiled: Arc::new(compiled),
-            lookups: Arc::new(lookups),
+            trial: Trial::new(
+                Arc::new(compiled),
+                lookups,
+                Arc::clone(schemas),
+                runtime.clone(),
+            ),
             with_lookups,
-            runtime: runtime.clone(),
             source: role.source.clone(),
             is_dead_letter: role.kind == Kind::DeadLetter,
         })
     }
 
+    fn compiled(&self) -> &Compiled {
+        self.trial.compiled()
+    }
+
     pub(super) fn name(&self) -> &str {
-        &self.compiled.config.name
+        &self.compiled().config.name
     }
 
     pub(super) fn contract(&self) -> &Schema {
-        &self.compiled.contract
+        &self.compiled().contract
     }
 
     /// Runs the record as a worker would; nothing is written and nobody is told.
-    pub(super) fn outcome(
-        &self,
-        record: &Record<'_>,
-        origin: &Origin,
-        schemas: &Arc<SchemaCache>,
-        mask: bool,
-    ) -> Outcome {
-        let pipeline = &self.compiled.config;
-        let contract = &pipeline.contract;
-        let gate = Gate::new(contract.drift, contract.schema.subject(), |_| {});
-        let mut stages = Stages::new(
-            Arc::clone(&self.compiled),
-            Arc::clone(schemas),
-            Arc::clone(&self.lookups),
-            Arc::new(gate),
-            self.runtime.clone(),
-        );
-        let verdict = stages.process(&self.source, record, None);
-        let mut work = [Work { tag: (), verdict }];
-        if self.with_lookups {
-            stages.look_up(&mut work, &mut |(), _| {});
-        }
-        let [Work { verdict, .. }] = work;
-        let mut outcome = match verdict {
-            Verdict::Emit(value) => self.emit(value.as_deref(), mask),
-            Verdict::Filtered => Outcome {
+    pub(super) fn outcome(&self, record: &Record<'_>, origin: &Origin, mask: bool) -> Outcome {
+        let fate = self.trial.run(&self.source, record, origin, self.with_lookups);
+        let mut outcome = match fate {
+            Fate::Emitted(outputs) => self.emitted(&outputs, mask),
+            Fate::Filtered => Outcome {
                 outcome: "filtered".to_owned(),
                 text: format!("by {}", self.lineage.steps("filter").join(" or ")),
                 ..Outcome::default()
             },
-            Verdict::LookUp(pending) => self.waits(pending.lookup),
-            Verdict::Failed(error) => self.failed(&error, origin),
+            Fate::Waits(lookup) => self.waits(lookup),
+            Fate::Failed(failed) => self.failed(&failed),
         };
         if self.is_dead_letter {
             outcome.text = format!("if it were sent back now: {}", outcome.text);
@@ -236,10 +222,14 @@ impl Judge {
         outcome
     }
 
-    fn emit(&self, value: Option<&[u8]>, mask: bool) -> Outcome {
-        let compiled = &self.compiled;
-        let topic = compiled.config.sink.topic.clone();
-        let Some(value) = value else {
+    fn emitted(&self, outputs: &[Emitted], mask: bool) -> Outcome {
+        let compiled = self.compiled();
+        // A pipeline has one output a record.
+        let Some(output) = outputs.first() else {
+            return Outcome::default();
+        };
+        let topic = output.written.topic.clone();
+        let Some(value) = &output.value else {
             return Outcome {
                 outcome: "emitted".to_owned(),
                 text: format!("to {topic}, as it is: a tombstone has nothing to check"),
@@ -248,8 +238,8 @@ impl Judge {
             };
         };
         let payload = value.get(wire::HEADER_LEN..).unwrap_or_default();
-        let json = decode(&compiled.sink, payload, &Limits::default())
-            .map(|value| emitted(&compiled.sink, &value, mask.then_some(&self.lineage)));
+        let json = decode(&output.schema, payload, &Limits::default())
+            .map(|value| emitted(&output.schema, &value, mask.then_some(&self.lineage)));
         let bytes = value.len();
         let id = match compiled.sink_id {
             0 => String::new(),
@@ -265,11 +255,11 @@ impl Judge {
     }
 
     fn waits(&self, lookup: usize) -> Outcome {
-        let config = &self.compiled.config;
+        let config = &self.compiled().config;
         let steps = config.prepare.iter().chain(&config.transform).enumerate();
         let mut lookups = steps.filter(|(_, step)| matches!(step, Step::Lookup(_)));
         let step = lookups.nth(lookup).map_or(0, |(index, _)| index + 1);
-        let spec = &self.compiled.transform.lookups()[lookup];
+        let spec = &self.compiled().transform.lookups()[lookup];
         let (origin, into) = (&spec.origin, &spec.into);
         Outcome {
             outcome: "waits_for_lookup".to_owned(),
@@ -280,37 +270,23 @@ impl Judge {
         }
     }
 
-    fn failed(&self, error: &RecordError, origin: &Origin) -> Outcome {
-        let pipeline = &self.compiled.config;
-        let failure = &pipeline.failure;
-        // How old it is cannot be told without a clock of the run's own: as if it had failed just now.
-        let now = origin.first_failed_at.unwrap_or(0);
-        let place = next(
-            classify(error.reason),
-            &failure.tiers,
-            origin.attempt,
-            now,
-            now,
-            failure.budget,
-            error.retry_after,
-        );
-        let (outcome, to, topic) = match place {
-            Next::DeadLetter => {
-                let topic = pipeline.dead_letter_topic(&self.source);
-                ("dead_lettered", format!("to {topic}"), Some(topic))
-            }
+    fn failed(&self, failed: &Failed) -> Outcome {
+        let Failed { error, next, written } = failed;
+        let topic = written.as_ref().map(|written| written.topic.clone());
+        let to = topic.as_deref().unwrap_or_default();
+        let (outcome, to) = match next {
+            Next::DeadLetter => ("dead_lettered", format!("to {to}")),
             Next::Tier(tier) => {
-                let topic = pipeline.retry_topic(&self.source, tier + 1);
-                let delay = failure.tiers.get(tier).copied().unwrap_or_default();
-                let text = format!("to {topic}, due after {}", format_duration(delay));
-                ("retried", text, Some(topic))
+                let tiers = &self.compiled().config.failure.tiers;
+                let delay = tiers.get(*tier).copied().unwrap_or_default();
+                ("retried", format!("to {to}, due after {}", format_duration(delay)))
             }
             Next::Pause => {
                 let text = match error.reason {
                     Reason::DriftHalted => "its partition waits here until somebody has looked",
                     _ => "its partition waits here and tries again",
                 };
-                ("paused", text.to_owned(), None)
+                ("paused", text.to_owned())
             }
         };
         Outcome {

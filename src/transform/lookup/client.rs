@@ -11,6 +11,7 @@
 //! retry tiers do that. Errors hold the lookup's name, its origin and the status; never the rest of the URL or a body.
 
 use super::LookupSpec;
+use super::scripted::Script;
 use crate::config::model::OnMissing;
 use crate::contract::json::{FromJson, Unknown};
 use crate::contract::value::Value;
@@ -28,7 +29,8 @@ const MAX_BODY: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct LookupClient {
     http: Client,
-    spec: LookupSpec,
+    pub(super) spec: LookupSpec,
+    pub(super) script: Option<Script>,
 }
 
 impl LookupClient {
@@ -45,11 +47,15 @@ impl LookupClient {
         Ok(LookupClient {
             http,
             spec: spec.clone(),
+            script: None,
         })
     }
 
     /// Asks once. `None` is a 404 that `on_missing: null` allows.
     pub async fn fetch(&self, url: &str) -> Result<Option<Value>, RecordError> {
+        if let Some(script) = &self.script {
+            return self.scripted_answer(script(url));
+        }
         let request = self.http.get(url).header(ACCEPT, "application/json");
         let response = request
             .send()
@@ -58,19 +64,21 @@ impl LookupClient {
         let status = response.status();
         match status {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND => {
-                return match self.spec.on_missing {
-                    OnMissing::Null => Ok(None),
-                    OnMissing::DeadLetter => Err(self.spec.not_found()),
-                };
-            }
+            StatusCode::NOT_FOUND => return self.missing(),
             _ => return Err(self.refused(status, response.headers())),
         }
         let body = self.body(response).await?;
         self.decode(&body).map(Some)
     }
 
-    fn unavailable(&self, what: &str) -> RecordError {
+    pub(super) fn missing(&self) -> Result<Option<Value>, RecordError> {
+        match self.spec.on_missing {
+            OnMissing::Null => Ok(None),
+            OnMissing::DeadLetter => Err(self.spec.not_found()),
+        }
+    }
+
+    pub(super) fn unavailable(&self, what: &str) -> RecordError {
         self.spec.error(Reason::LookupUnavailable, what)
     }
 
@@ -93,7 +101,7 @@ impl LookupClient {
         })
     }
 
-    fn refused(&self, status: StatusCode, headers: &HeaderMap) -> RecordError {
+    pub(super) fn refused(&self, status: StatusCode, headers: &HeaderMap) -> RecordError {
         let code = status.as_u16();
         let transient = status.is_server_error()
             || matches!(
@@ -139,7 +147,7 @@ impl LookupClient {
         Ok(body)
     }
 
-    fn decode(&self, body: &[u8]) -> Result<Value, RecordError> {
+    pub(super) fn decode(&self, body: &[u8]) -> Result<Value, RecordError> {
         let text =
             std::str::from_utf8(body).map_err(|_| self.misconfigured("the answer is not UTF-8"))?;
         let reader = FromJson {

@@ -1,0 +1,329 @@
+//! Changes what a YAML text says in some places, and leaves the rest of it letter by letter as it is: comments, order,
+//! blanks, quotes. Input: the text, nodes of its tree, what each says and what it shall say. Pure.
+
+use std::ops::Range;
+
+use serde_json::{Map, Value as Json};
+
+use super::cases::is_number;
+use super::tree::{Body, Entry, Node};
+
+/// Columns that a mapping or list may take on one line.
+const WIDTH: usize = 96;
+
+/// What stands there in its plainest form is `expected` (a part that is equal in both stays as it is written), and what
+/// shall stand there is `found`.
+pub(super) fn amend<'a>(
+    text: &str,
+    changes: impl Iterator<Item = (&'a Node, &'a Json, &'a Json)>,
+) -> String {
+    let (mark, bare) = match text.strip_prefix('\u{feff}') {
+        Some(bare) => ("\u{feff}", bare),
+        None => ("", text),
+    };
+    let chars: Vec<char> = bare.chars().collect();
+    let mut amender = Amender {
+        chars: &chars,
+        newline: if bare.contains("\r\n") { "\r\n" } else { "\n" },
+        edits: Vec::new(),
+    };
+    for (node, expected, found) in changes {
+        amender.node(node, Some(expected), found, false);
+    }
+    let mut edits = amender.edits;
+    edits.sort_by_key(|(range, _)| (range.start, range.end));
+    let mut out = String::from(mark);
+    let mut at = 0;
+    for (range, with) in edits {
+        out.extend(&chars[at.min(range.start)..range.start]);
+        out.push_str(&with);
+        at = at.max(range.end);
+    }
+    out.extend(&chars[at..]);
+    out
+}
+
+struct Amender<'t> {
+    chars: &'t [char],
+    newline: &'static str,
+    edits: Vec<(Range<usize>, String)>,
+}
+
+impl Amender<'_> {
+    fn node(&mut self, node: &Node, expected: Option<&Json>, found: &Json, in_flow: bool) {
+        if expected == Some(found) {
+            return;
+        }
+        match (&node.body, found) {
+            (Body::Map(entries), Json::Object(found)) if !entries.is_empty() => {
+                let expected = expected.and_then(Json::as_object);
+                self.map(node, entries, expected, found, in_flow);
+            }
+            (Body::List(items), Json::Array(found)) if !items.is_empty() => {
+                let expected = expected.and_then(Json::as_array);
+                self.list(node, items, expected, found, in_flow);
+            }
+            _ => self.replace(node, found, in_flow),
+        }
+    }
+
+    fn map(
+        &mut self,
+        node: &Node,
+        entries: &[Entry],
+        expected: Option<&Map<String, Json>>,
+        found: &Map<String, Json>,
+        in_flow: bool,
+    ) {
+        let flow = in_flow || self.is_flow(node);
+        let of = |entry: &Entry| found.get(entry.key.text().unwrap_or_default());
+        let written = |name: &str| entries.iter().any(|entry| entry.key.text() == Some(name));
+        // What a default stands for needs no words.
+        let implied = |name: &str, value: &Json| {
+            expected.and_then(|expected| expected.get(name)) == Some(value)
+        };
+        let new: Vec<(&String, &Json)> = found
+            .iter()
+            .filter(|(name, value)| !written(name) && !implied(name, value))
+            .collect();
+        let kept = entries.iter().filter(|entry| of(entry).is_some());
+        let removes = entries.iter().any(|entry| of(entry).is_none());
+        let Some(last) = kept.clone().last() else {
+            return self.replace(node, &Json::Object(found.clone()), in_flow);
+        };
+        // The first key of a list's item stands on the line of the dash.
+        let behind_dash = of(&entries[0]).is_none() && !self.is_alone(entries[0].key.span.start);
+        if (flow && (removes || !new.is_empty())) || behind_dash {
+            return self.replace(node, &Json::Object(found.clone()), in_flow);
+        }
+        for entry in entries {
+            match of(entry) {
+                Some(value) => {
+                    let name = entry.key.text().unwrap_or_default();
+                    let expected = expected.and_then(|expected| expected.get(name));
+                    match entry.value.body {
+                        Body::Null if entry.value.raw.is_empty() => {
+                            if expected != Some(value) {
+                                let at = self.behind_colon(&entry.key);
+                                let column = entry.key.place.column - 1;
+                                let with = self.behind_key(value, column, flow);
+                                self.edits.push((at..at, with));
+                            }
+                        }
+                        _ => self.node(&entry.value, expected, value, flow),
+                    }
+                }
+                None => {
+                    let from = self.line_start(entry.key.span.start);
+                    let to = self.line_end(self.end_of_entry(entry));
+                    self.edits.push((from..self.behind_newline(to), String::new()));
+                }
+            }
+        }
+        let at = self.line_end(self.end_of_entry(last));
+        let column = last.key.place.column - 1;
+        for (name, value) in new {
+            let mut with = format!("{}{}{}:", self.newline, " ".repeat(column), text(name));
+            with.push_str(&self.behind_key(value, column, false));
+            self.edits.push((at..at, with));
+        }
+    }
+
+    fn list(
+        &mut self,
+        node: &Node,
+        items: &[Node],
+        expected: Option<&Vec<Json>>,
+        found: &[Json],
+        in_flow: bool,
+    ) {
+        let flow = in_flow || self.is_flow(node);
+        if found.is_empty() || (flow && items.len() != found.len()) {
+            return self.replace(node, &Json::Array(found.to_vec()), in_flow);
+        }
+        for (index, (item, value)) in items.iter().zip(found).enumerate() {
+            let expected = expected.and_then(|expected| expected.get(index));
+            self.node(item, expected, value, flow);
+        }
+        let kept = items.len().min(found.len());
+        let behind = self.line_end(self.end(&items[kept - 1]));
+        if items.len() > kept {
+            let to = self.line_end(self.end(&items[items.len() - 1]));
+            self.edits.push((behind..to, String::new()));
+        }
+        let column = node.place.column - 1;
+        for value in &found[kept..] {
+            let mut with = format!("{}{}- ", self.newline, " ".repeat(column));
+            with.push_str(&self.inside(value, column + 2));
+            self.edits.push((behind..behind, with));
+        }
+    }
+
+    fn replace(&mut self, node: &Node, found: &Json, in_flow: bool) {
+        let (start, end) = (node.span.start, self.end(node));
+        let one_line = flow(found);
+        let column = node.place.column - 1;
+        let short = column + one_line.chars().count() <= WIDTH;
+        let before = self.before_blanks(start);
+        let behind_key = before > 0 && self.chars[before - 1] == ':';
+        let (start, with) = if is_leaf(found) || in_flow {
+            (start, one_line)
+        } else if !self.is_flow(node) && self.begins_line(start) {
+            (start, self.inside(found, column))
+        } else if short || !behind_key {
+            (start, one_line)
+        } else {
+            let line = &self.chars[self.line_start(start)..];
+            let column = line.iter().take_while(|c| matches!(c, ' ' | '-')).count();
+            (before, self.behind_key(found, column, false))
+        };
+        self.edits.push((start..end, with));
+    }
+
+    /// A value behind `key:`, with the blank or the line in front of it.
+    fn behind_key(&self, value: &Json, column: usize, flow: bool) -> String {
+        let one_line = self::flow(value);
+        if flow || is_leaf(value) || column + one_line.chars().count() + 16 <= WIDTH {
+            return format!(" {one_line}");
+        }
+        let column = column + 2;
+        let newline = self.newline;
+        format!("{newline}{}{}", " ".repeat(column), self.inside(value, column))
+    }
+
+    /// A value at a column where a line of its own may begin.
+    fn inside(&self, value: &Json, column: usize) -> String {
+        let joint = format!("{}{}", self.newline, " ".repeat(column));
+        match value {
+            Json::Object(entries) if !entries.is_empty() => {
+                let line = |(name, value): (&String, &Json)| {
+                    format!("{}:{}", text(name), self.behind_key(value, column, false))
+                };
+                entries.iter().map(line).collect::<Vec<_>>().join(&joint)
+            }
+            Json::Array(items) if !items.is_empty() => {
+                let line = |value: &Json| format!("- {}", self.inside(value, column + 2));
+                items.iter().map(line).collect::<Vec<_>>().join(&joint)
+            }
+            _ => flow(value),
+        }
+    }
+
+    fn is_flow(&self, node: &Node) -> bool {
+        matches!(node.body, Body::Map(_) | Body::List(_))
+            && matches!(self.chars.get(node.span.start), Some('{' | '['))
+    }
+
+    /// Where a node ends. The parser ends a block where the next token begins, behind comments that are not its own.
+    fn end(&self, node: &Node) -> usize {
+        let end = match &node.body {
+            Body::Map(entries) if !self.is_flow(node) => {
+                return entries.last().map_or(node.span.start, |entry| self.end_of_entry(entry));
+            }
+            Body::List(items) if !self.is_flow(node) => {
+                return items.last().map_or(node.span.start, |item| self.end(item));
+            }
+            _ => node.span.end.min(self.chars.len()),
+        };
+        let blanks = self.chars[node.span.start..end].iter().rev();
+        end - blanks.take_while(|c| c.is_whitespace()).count()
+    }
+
+    fn end_of_entry(&self, entry: &Entry) -> usize {
+        match entry.value.body {
+            Body::Null if entry.value.raw.is_empty() => self.behind_colon(&entry.key),
+            _ => self.end(&entry.value),
+        }
+    }
+
+    fn behind_colon(&self, key: &Node) -> usize {
+        let end = self.end(key);
+        let colon = self.chars[end..].iter().position(|c| *c == ':');
+        colon.map_or(end, |colon| end + colon + 1)
+    }
+
+    fn line_start(&self, at: usize) -> usize {
+        let before = self.chars[..at].iter().rposition(|c| *c == '\n');
+        before.map_or(0, |newline| newline + 1)
+    }
+
+    /// The end of a line, in front of what ends it.
+    fn line_end(&self, at: usize) -> usize {
+        let newline = self.chars[at..].iter().position(|c| matches!(c, '\r' | '\n'));
+        newline.map_or(self.chars.len(), |newline| at + newline)
+    }
+
+    fn behind_newline(&self, at: usize) -> usize {
+        let newline = self.chars[at..].iter().position(|c| *c == '\n');
+        newline.map_or(self.chars.len(), |newline| at + newline + 1)
+    }
+
+    fn before_blanks(&self, at: usize) -> usize {
+        let blanks = self.chars[..at].iter().rev().take_while(|c| **c == ' ').count();
+        at - blanks
+    }
+
+    /// Whether only blanks stand in front of it on its line.
+    fn is_alone(&self, at: usize) -> bool {
+        self.chars[self.line_start(at)..at].iter().all(|c| *c == ' ')
+    }
+
+    /// Whether only blanks and the dashes of lists stand in front of it on its line.
+    fn begins_line(&self, at: usize) -> bool {
+        let before = &self.chars[self.line_start(at)..at];
+        before.iter().all(|c| matches!(c, ' ' | '-'))
+    }
+}
+
+fn is_leaf(value: &Json) -> bool {
+    match value {
+        Json::Object(entries) => entries.is_empty(),
+        Json::Array(items) => items.is_empty(),
+        _ => true,
+    }
+}
+
+/// On one line.
+fn flow(value: &Json) -> String {
+    match value {
+        Json::Object(entries) if !entries.is_empty() => {
+            let entry = |(name, value): (&String, &Json)| format!("{}: {}", text(name), flow(value));
+            let entries: Vec<String> = entries.iter().map(entry).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        Json::Array(items) => {
+            let items: Vec<String> = items.iter().map(flow).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Json::String(words) => text(words),
+        other => other.to_string(),
+    }
+}
+
+/// A text, in quotes where YAML could take it for something else.
+fn text(words: &str) -> String {
+    let begins = words.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-' | '+' | '@');
+    let lower = words.to_ascii_lowercase();
+    let word = matches!(lower.as_str(), "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n");
+    if begins && words.chars().all(plain) && !word && !is_number(words) {
+        return words.to_owned();
+    }
+    let mut out = String::from("\"");
+    for c in words.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            // What is not printed, the byte order mark and the separators of lines among it.
+            c if c.is_control() || matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}') => {
+                out.push_str(&format!("\\u{:04X}", u32::from(c)));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
