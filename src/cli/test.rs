@@ -165,9 +165,11 @@ impl Runner<'_> {
             let started = Instant::now();
             let (mut status, judgement) = self.case(file, case, &setup)?;
             let (differences, amended) = match judgement {
-                Some(Judgement { differences, expected, found }) => {
-                    (differences, found.map(|found| (index, expected, found)))
-                }
+                Some(Judgement {
+                    differences,
+                    expected,
+                    found,
+                }) => (differences, found.map(|found| (index, expected, found))),
                 None => (Vec::new(), None),
             };
             if let (true, Status::Failed, Some(amended)) = (self.args.update, &status, amended) {
@@ -200,7 +202,9 @@ impl Runner<'_> {
         let given = given.map_err(|more| faults.extend(more));
         let (Ok(given), true) = (given, faults.is_empty()) else {
             faults.sort_by_key(|fault| (fault.place.line, fault.place.column));
-            faults.iter_mut().for_each(|fault| file.source.locate(fault));
+            faults
+                .iter_mut()
+                .for_each(|fault| file.source.locate(fault));
             self.faults.extend(faults);
             return Ok((Status::Broken, None));
         };
@@ -242,7 +246,10 @@ impl Runner<'_> {
                 continue;
             };
             let (status, judgement) = self.case(&again, case, setup)?;
-            let row = report.cases.iter_mut().find(|row| row.name == case.name.value);
+            let row = report
+                .cases
+                .iter_mut()
+                .find(|row| row.name == case.name.value);
             if let (Some(row), Status::Failed | Status::Broken) = (row, &status) {
                 row.status = status;
                 row.differences = judgement.map(|found| found.differences).unwrap_or_default();
@@ -264,7 +271,10 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} cases") {
             bar.set_style(style);
         }
-        Progress { bar, started: Instant::now() }
+        Progress {
+            bar,
+            started: Instant::now(),
+        }
     }
 
     fn step(&self) {

@@ -116,7 +116,8 @@ impl Amender<'_> {
                 None => {
                     let from = self.line_start(entry.key.span.start);
                     let to = self.line_end(self.end_of_entry(entry));
-                    self.edits.push((from..self.behind_newline(to), String::new()));
+                    self.edits
+                        .push((from..self.behind_newline(to), String::new()));
                 }
             }
         }
@@ -151,7 +152,12 @@ impl Amender<'_> {
             let to = self.line_end(self.end(&items[items.len() - 1]));
             self.edits.push((behind..to, String::new()));
         }
-        let column = node.place.column - 1;
+        // A list may stand no deeper than its key; the parser then takes it to begin elsewhere.
+        let before = self.before_blanks(items[0].span.start);
+        let column = match before.checked_sub(1) {
+            Some(dash) if self.chars[dash] == '-' => dash - self.line_start(dash),
+            _ => node.place.column - 1,
+        };
         for value in &found[kept..] {
             let mut with = format!("{}{}- ", self.newline, " ".repeat(column));
             with.push_str(&self.inside(value, column + 2));
@@ -188,7 +194,11 @@ impl Amender<'_> {
         }
         let column = column + 2;
         let newline = self.newline;
-        format!("{newline}{}{}", " ".repeat(column), self.inside(value, column))
+        format!(
+            "{newline}{}{}",
+            " ".repeat(column),
+            self.inside(value, column)
+        )
     }
 
     /// A value at a column where a line of its own may begin.
@@ -218,15 +228,77 @@ impl Amender<'_> {
     fn end(&self, node: &Node) -> usize {
         let end = match &node.body {
             Body::Map(entries) if !self.is_flow(node) => {
-                return entries.last().map_or(node.span.start, |entry| self.end_of_entry(entry));
+                return entries
+                    .last()
+                    .map_or(node.span.start, |entry| self.end_of_entry(entry));
             }
             Body::List(items) if !self.is_flow(node) => {
                 return items.last().map_or(node.span.start, |item| self.end(item));
             }
+            Body::Map(entries) => {
+                let last = entries.last().map(|entry| self.end_of_entry(entry));
+                return self.behind_bracket(last.unwrap_or(node.span.start + 1));
+            }
+            Body::List(items) => {
+                let last = items.last().map(|item| self.end(item));
+                return self.behind_bracket(last.unwrap_or(node.span.start + 1));
+            }
+            Body::Scalar(scalar) if scalar.quoted => return self.behind_quote(node.span.start),
+            Body::Scalar(scalar) if scalar.block => return self.behind_block(node),
             _ => node.span.end.min(self.chars.len()),
         };
         let blanks = self.chars[node.span.start..end].iter().rev();
         end - blanks.take_while(|c| c.is_whitespace()).count()
+    }
+
+    /// Behind a quoted text that begins here.
+    fn behind_quote(&self, start: usize) -> usize {
+        let quote = self.chars[start];
+        let mut at = start + 1;
+        while let Some(c) = self.chars.get(at) {
+            let next = self.chars.get(at + 1);
+            match c {
+                '\\' if quote == '"' => at += 2,
+                c if *c == quote && quote == '\'' && next == Some(&quote) => at += 2,
+                c if *c == quote => return at + 1,
+                _ => at += 1,
+            }
+        }
+        at.min(self.chars.len())
+    }
+
+    /// Behind the last line of a text behind `|` or `>`: its lines are indented at least as its first one.
+    fn behind_block(&self, node: &Node) -> usize {
+        let mut end = self.line_end(node.span.start);
+        let mut line = self.behind_newline(end);
+        let mut least = None;
+        while line < self.chars.len() {
+            let to = self.line_end(line);
+            let blanks = self.chars[line..to]
+                .iter()
+                .take_while(|c| **c == ' ')
+                .count();
+            if line + blanks < to {
+                if blanks < *least.get_or_insert(blanks.max(1)) {
+                    break;
+                }
+                end = to;
+            }
+            line = self.behind_newline(to);
+        }
+        end
+    }
+
+    /// Behind the bracket that closes what `at` is the end of; comments may stand in front of it.
+    fn behind_bracket(&self, mut at: usize) -> usize {
+        while let Some(c) = self.chars.get(at) {
+            match c {
+                '}' | ']' => return at + 1,
+                '#' => at = self.line_end(at),
+                _ => at += 1,
+            }
+        }
+        at
     }
 
     fn end_of_entry(&self, entry: &Entry) -> usize {
@@ -249,7 +321,9 @@ impl Amender<'_> {
 
     /// The end of a line, in front of what ends it.
     fn line_end(&self, at: usize) -> usize {
-        let newline = self.chars[at..].iter().position(|c| matches!(c, '\r' | '\n'));
+        let newline = self.chars[at..]
+            .iter()
+            .position(|c| matches!(c, '\r' | '\n'));
         newline.map_or(self.chars.len(), |newline| at + newline)
     }
 
@@ -259,13 +333,19 @@ impl Amender<'_> {
     }
 
     fn before_blanks(&self, at: usize) -> usize {
-        let blanks = self.chars[..at].iter().rev().take_while(|c| **c == ' ').count();
+        let blanks = self.chars[..at]
+            .iter()
+            .rev()
+            .take_while(|c| **c == ' ')
+            .count();
         at - blanks
     }
 
     /// Whether only blanks stand in front of it on its line.
     fn is_alone(&self, at: usize) -> bool {
-        self.chars[self.line_start(at)..at].iter().all(|c| *c == ' ')
+        self.chars[self.line_start(at)..at]
+            .iter()
+            .all(|c| *c == ' ')
     }
 
     /// Whether only blanks and the dashes of lists stand in front of it on its line.
@@ -287,7 +367,8 @@ fn is_leaf(value: &Json) -> bool {
 fn flow(value: &Json) -> String {
     match value {
         Json::Object(entries) if !entries.is_empty() => {
-            let entry = |(name, value): (&String, &Json)| format!("{}: {}", text(name), flow(value));
+            let entry =
+                |(name, value): (&String, &Json)| format!("{}: {}", text(name), flow(value));
             let entries: Vec<String> = entries.iter().map(entry).collect();
             format!("{{ {} }}", entries.join(", "))
         }
@@ -303,9 +384,13 @@ fn flow(value: &Json) -> String {
 /// A text, in quotes where YAML could take it for something else.
 fn text(words: &str) -> String {
     let begins = words.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-' | '+' | '@');
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-' | '+' | '@');
     let lower = words.to_ascii_lowercase();
-    let word = matches!(lower.as_str(), "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n");
+    let word = matches!(
+        lower.as_str(),
+        "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
+    );
     if begins && words.chars().all(plain) && !word && !is_number(words) {
         return words.to_owned();
     }
@@ -326,4 +411,140 @@ fn text(words: &str) -> String {
     }
     out.push('"');
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::cases::json as read;
+    use crate::config::tree;
+
+    fn parsed(text: &str) -> Node {
+        let mut faults = Vec::new();
+        let tree = tree::parse(text, "t.yaml", &mut faults);
+        assert!(faults.is_empty(), "{faults:?}\n{text}");
+        tree.root.expect("not empty")
+    }
+
+    fn value(text: &str) -> Json {
+        serde_json::from_str(&read(&parsed(text))).expect("JSON")
+    }
+
+    fn amended(text: &str, found: &Json) -> String {
+        let (root, expected) = (parsed(text), value(text));
+        amend(text, [(&root, &expected, found)].into_iter())
+    }
+
+    #[track_caller]
+    fn check(text: &str, found: Json, expect: &str) {
+        assert_eq!(amended(text, &found), expect);
+        assert_eq!(amended(expect, &found), expect, "twice is once");
+    }
+
+    #[test]
+    fn only_what_differs_changes() {
+        check(
+            "a: 1 # one\nb: 2\n",
+            json!({"a": 1, "b": 3}),
+            "a: 1 # one\nb: 3\n",
+        );
+        check(
+            "# x\na: 'x' # one\n",
+            json!({"a": "y z"}),
+            "# x\na: \"y z\" # one\n",
+        );
+        check(
+            "a:\n  # c\n  b: 1 # d\n  e: 2\n# f\n",
+            json!({"a": {"b": 1, "g": {"h": [1, "x"]}}}),
+            "a:\n  # c\n  b: 1 # d\n  g: { h: [1, x] }\n# f\n",
+        );
+        check(
+            "a: {b: 1, c: 2} # d\n",
+            json!({"a": {"b": 1}}),
+            "a: { b: 1 } # d\n",
+        );
+        check(
+            "a: {b: 1, # b\n c: 2} # d\n",
+            json!({"a": {"b": 1, "c": 3}}),
+            "a: {b: 1, # b\n c: 3} # d\n",
+        );
+        check(
+            "a:\n  - 1 # x\n  - 2\nb: 1\n",
+            json!({"a": [1], "b": 1}),
+            "a:\n  - 1 # x\nb: 1\n",
+        );
+        check(
+            "a:\n- 1 # x\nb: 1\n",
+            json!({"a": [1, 2], "b": 1}),
+            "a:\n- 1 # x\n- 2\nb: 1\n",
+        );
+        check("a:\nb: 1\n", json!({"a": "x", "b": 1}), "a: x\nb: 1\n");
+        check(
+            "a: |\n  x\n  y\nb: 1\n",
+            json!({"a": "x", "b": 1}),
+            "a: x\nb: 1\n",
+        );
+        check(
+            "a: 1\r\nb: 2\r\n",
+            json!({"a": 1, "c": 2}),
+            "a: 1\r\nc: 2\r\n",
+        );
+        check("\u{feff}a: 1", json!({"a": "true"}), "\u{feff}a: \"true\"");
+        check(
+            "- a: 1\n  b: 2\n- c\n",
+            json!([{"b": 2}, "c"]),
+            "- b: 2\n- c\n",
+        );
+    }
+
+    fn any_json() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<i32>().prop_map(Json::from),
+            "[a-z]{0,3}|[ -~]{0,8}|[\\PC\n\t\u{0}\u{85}]{0,6}".prop_map(Json::from),
+        ];
+        let name = "[a-z]{1,3}|[ -~]{1,4}";
+        leaf.prop_recursive(4, 24, 4, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+                prop::collection::vec((name, inner), 0..4)
+                    .prop_map(|entries| Json::Object(entries.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// A text in blocks or on one line, with comments that must stay.
+    fn written(value: &Json, blocks: bool) -> String {
+        let amender = Amender {
+            chars: &[],
+            newline: "\n",
+            edits: Vec::new(),
+        };
+        let inside = match blocks {
+            true => format!("\n    {}", amender.inside(value, 4)),
+            false => format!(" {}", flow(value)),
+        };
+        format!("# head\nbefore: 1 # one\nroot:{inside} # behind\n# between\nafter: 2 # two\n")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(600))]
+
+        #[test]
+        fn any_value_becomes_any_other(from in any_json(), to in any_json(), blocks: bool) {
+            let text = written(&from, blocks);
+            prop_assert_eq!(&value(&text)["root"], &from, "{}", text);
+            let found = json!({"before": 1, "root": to, "after": 2});
+            let after = amended(&text, &found);
+            prop_assert_eq!(value(&after), found.clone(), "{}\n{}", text, after);
+            prop_assert_eq!(amended(&after, &found), after.clone());
+            for comment in ["# head", "before: 1 # one\n", "\n# between\nafter: 2 # two\n"] {
+                prop_assert!(after.contains(comment), "{}\n{}", text, after);
+            }
+        }
+    }
 }

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 pub use self::datum::Datum;
 pub(crate) use self::datum::is_number;
+#[cfg(test)]
+pub(crate) use self::datum::json;
 use super::amend;
 use super::check::Checker;
 use super::fault::Fault;
@@ -147,7 +149,9 @@ impl Outcome {
 
     /// From its word.
     pub fn parse(word: &str) -> Option<Outcome> {
-        Outcome::ALL.into_iter().find(|outcome| outcome.as_str() == word)
+        Outcome::ALL
+            .into_iter()
+            .find(|outcome| outcome.as_str() == word)
     }
 }
 
@@ -201,7 +205,9 @@ impl Expect {
     /// The line of the key that a path begins with, or that of the whole.
     pub fn line_of(&self, path: &str) -> usize {
         let name = path.split(['.', '[']).next().unwrap_or_default();
-        self.node.entry(name).map_or(self.place.line, |entry| entry.key.place.line)
+        self.node
+            .entry(name)
+            .map_or(self.place.line, |entry| entry.key.place.line)
     }
 }
 
@@ -239,7 +245,10 @@ pub fn load_text(text: &str, path: &Path) -> Result<CaseFile, Vec<Fault>> {
         faults: Vec::new(),
         warnings: Vec::new(),
     };
-    let lowered = tree.root.as_ref().map(|_| lower::lower(&tree, path, &mut cx));
+    let lowered = tree
+        .root
+        .as_ref()
+        .map(|_| lower::lower(&tree, path, &mut cx));
     faults.extend(checker.faults);
     // What could not be read in a file that is cut short has been told already.
     if cx.complete {

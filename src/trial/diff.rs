@@ -45,6 +45,7 @@ impl Value {
 impl Difference {
     /// For a person; long texts line by line.
     pub fn lines(&self) -> Vec<String> {
+        let at = format!("line {}: {}", self.line, self.path);
         /// Beyond it, two values do not stand side by side on a line.
         const LONG: usize = 60;
         let (expected, found) = (self.expected.text(), self.found.text());
@@ -54,22 +55,25 @@ impl Difference {
             (Value::Json(Json::String(expected)), Value::Json(Json::String(found)))
                 if expected.contains('\n') || found.contains('\n') =>
             {
-                lines.push(format!("{}:", self.path));
+                lines.push(format!("{at}:"));
                 for change in TextDiff::from_lines(expected, found).iter_all_changes() {
                     let sign = match change.tag() {
                         ChangeTag::Delete => '-',
                         ChangeTag::Insert => '+',
                         ChangeTag::Equal => ' ',
                     };
-                    lines.push(format!("  {sign} {}", change.value().trim_end_matches(['\r', '\n'])));
+                    lines.push(format!(
+                        "  {sign} {}",
+                        change.value().trim_end_matches(['\r', '\n'])
+                    ));
                 }
             }
             _ if long => {
-                lines.push(format!("{}:", self.path));
+                lines.push(format!("{at}:"));
                 lines.push(format!("  - {expected}"));
                 lines.push(format!("  + {found}"));
             }
-            _ => lines.push(format!("{}: expected {expected}, found {found}", self.path)),
+            _ => lines.push(format!("{at}: expected {expected}, found {found}")),
         }
         lines.extend(self.note.iter().map(|note| format!("  {note}")));
         lines
@@ -86,7 +90,13 @@ pub(super) fn diff(
 ) {
     let mut add = |path: String, expected: Value, found: Value| {
         let line = line(&path);
-        out.push(Difference { path, expected, found, note: None, line });
+        out.push(Difference {
+            path,
+            expected,
+            found,
+            note: None,
+            line,
+        });
     };
     match (expected, found) {
         _ if expected == found => {}
@@ -98,15 +108,30 @@ pub(super) fn diff(
                     None => {
                         let at = line(&path);
                         let (expected, found) = (Value::Json(value.clone()), Value::Nothing);
-                        out.push(Difference { path, expected, found, note: None, line: at });
+                        out.push(Difference {
+                            path,
+                            expected,
+                            found,
+                            note: None,
+                            line: at,
+                        });
                     }
                 }
             }
-            for (name, value) in found.iter().filter(|(name, _)| !expected.contains_key(*name)) {
+            for (name, value) in found
+                .iter()
+                .filter(|(name, _)| !expected.contains_key(*name))
+            {
                 let path = join(path, name);
                 let at = line(&path);
                 let (expected, found) = (Value::Nothing, Value::Json(value.clone()));
-                out.push(Difference { path, expected, found, note: None, line: at });
+                out.push(Difference {
+                    path,
+                    expected,
+                    found,
+                    note: None,
+                    line: at,
+                });
             }
         }
         (Json::Array(expected), Json::Array(found)) => {
@@ -115,17 +140,26 @@ pub(super) fn diff(
                 match (expected.get(index), found.get(index)) {
                     (Some(expected), Some(found)) => diff(&path, expected, found, line, out),
                     (expected, found) => {
-                        let side = |side: Option<&Json>| {
-                            side.cloned().map_or(Value::Nothing, Value::Json)
-                        };
+                        let side =
+                            |side: Option<&Json>| side.cloned().map_or(Value::Nothing, Value::Json);
                         let at = line(&path);
                         let (expected, found) = (side(expected), side(found));
-                        out.push(Difference { path, expected, found, note: None, line: at });
+                        out.push(Difference {
+                            path,
+                            expected,
+                            found,
+                            note: None,
+                            line: at,
+                        });
                     }
                 }
             }
         }
-        _ => add(path.to_owned(), Value::Json(expected.clone()), Value::Json(found.clone())),
+        _ => add(
+            path.to_owned(),
+            Value::Json(expected.clone()),
+            Value::Json(found.clone()),
+        ),
     }
 }
 

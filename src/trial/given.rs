@@ -34,7 +34,9 @@ impl GivenRecord {
             timestamp: self.timestamp,
             key: self.key.as_deref(),
             value: self.value.as_deref(),
-            headers: headers.map(|(name, value)| (name.as_str(), value.as_deref())).collect(),
+            headers: headers
+                .map(|(name, value)| (name.as_str(), value.as_deref()))
+                .collect(),
         }
     }
 }
@@ -63,13 +65,15 @@ pub fn record(given: &Given, setup: &Setup) -> Result<GivenRecord, Vec<Fault>> {
         Content::Whole(bytes) => Some(bytes.clone()),
         Content::Payload(payload) => Some(framed(writer.id, payload)),
         Content::Json(datum) => match &writer.schema {
-            Some(schema) => avro(datum, schema).map(|avro| framed(writer.id, &avro)).map_or_else(
-                |fault| {
-                    faults.push(fault);
-                    None
-                },
-                Some,
-            ),
+            Some(schema) => avro(datum, schema)
+                .map(|avro| framed(writer.id, &avro))
+                .map_or_else(
+                    |fault| {
+                        faults.push(fault);
+                        None
+                    },
+                    Some,
+                ),
             None => {
                 let message = format!("`schemas` has no id {}", writer.id);
                 let (place, text) = given.schema.as_ref().map_or((&given.place, ""), |schema| {
@@ -89,9 +93,19 @@ pub fn record(given: &Given, setup: &Setup) -> Result<GivenRecord, Vec<Fault>> {
         }
     };
     let key = bytes(&given.key);
-    let headers = given.headers.iter().map(|(name, value)| (name.clone(), bytes(value))).collect();
+    let headers = given
+        .headers
+        .iter()
+        .map(|(name, value)| (name.clone(), bytes(value)))
+        .collect();
     match faults.is_empty() {
-        true => Ok(GivenRecord { topic, key, value, headers, timestamp: given.timestamp }),
+        true => Ok(GivenRecord {
+            topic,
+            key,
+            value,
+            headers,
+            timestamp: given.timestamp,
+        }),
         false => Err(faults),
     }
 }
@@ -104,13 +118,17 @@ pub(super) fn bytes(written: &Bytes, of_keys: Option<&Writer>) -> Result<Option<
         Bytes::Json(datum) => datum,
     };
     match of_keys {
-        Some(Writer { id, schema: Some(schema) }) => {
+        Some(Writer {
+            id,
+            schema: Some(schema),
+        }) => {
             let avro = avro(datum, schema)?;
             Ok(Some(framed(*id, &avro)))
         }
         _ => {
             let message = "the contract says nothing of keys, so `value` has no schema here";
-            Err(Fault::new(datum.place(), "", message).hint("write the key as a text or { hex: … }"))
+            Err(Fault::new(datum.place(), "", message)
+                .hint("write the key as a text or { hex: … }"))
         }
     }
 }
@@ -125,7 +143,10 @@ fn avro(datum: &Datum, schema: &Arc<Schema>) -> Result<Vec<u8>, Fault> {
             path => format!("{path}: {}", error.message),
         };
         let fault = Fault::new(datum.place_of(&error.path), "", message);
-        fault.hint(format!("the writer schema is {}", schema.describe(schema.root)))
+        fault.hint(format!(
+            "the writer schema is {}",
+            schema.describe(schema.root)
+        ))
     })?;
     Ok(out)
 }

@@ -62,16 +62,54 @@ pub fn judge(expect: &Expect, fate: &Fate, setup: &Setup, unanswered: &[String])
     };
     if !unanswered.is_empty() {
         for url in unanswered {
-            sheet.add("lookups", words(format!("an answer for {url}")), Value::Nothing);
+            sheet.add(
+                "lookups",
+                words(format!("an answer for {url}")),
+                Value::Nothing,
+            );
         }
         let differences = sheet.differences;
-        return Judgement { differences, expected: Json::Null, found: None };
+        return Judgement {
+            differences,
+            expected: Json::Null,
+            found: None,
+        };
     }
     sheet.judge(fate);
+    let mut found = sheet.found;
+    without_empty(&mut found);
+    for output in found
+        .get_mut("outputs")
+        .and_then(Json::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        if let Some(output) = output.as_object_mut() {
+            without_empty(output);
+        }
+    }
+    if let (true, Some(outcome)) = (found.is_empty(), fate.outcome()) {
+        found.insert("outcome".to_owned(), outcome.as_str().into());
+    }
     Judgement {
         differences: sheet.differences,
         expected: Json::Object(sheet.expected),
-        found: Some(Json::Object(sheet.found)),
+        found: Some(Json::Object(found)),
+    }
+}
+
+/// A list of headers that names none says nothing, and may not stand in a case.
+fn without_empty(found: &mut Map<String, Json>) {
+    for name in ["headers", "no_headers"] {
+        let empty = match found.get(name) {
+            Some(Json::Object(entries)) => entries.is_empty(),
+            Some(Json::Array(items)) => items.is_empty(),
+            _ => false,
+        };
+        if empty {
+            // `remove` alone would move the last key to the place of this one.
+            found.shift_remove(name);
+        }
     }
 }
 
@@ -88,7 +126,11 @@ pub fn unfinished(expect: &Expect, ran: &Ran) -> Judgement {
         note: None,
         line: expect.place.line,
     };
-    Judgement { differences: vec![difference], expected: Json::Null, found: None }
+    Judgement {
+        differences: vec![difference],
+        expected: Json::Null,
+        found: None,
+    }
 }
 
 struct Sheet<'e> {
@@ -163,8 +205,10 @@ impl Sheet<'_> {
                     let value = more.value.as_ref().map(|value| raw(value.as_ref()));
                     sides.0.push(json!({ "value": value }));
                 }
-                self.expected.insert("outputs".to_owned(), Json::Array(sides.0));
-                self.found.insert("outputs".to_owned(), Json::Array(sides.1));
+                self.expected
+                    .insert("outputs".to_owned(), Json::Array(sides.0));
+                self.found
+                    .insert("outputs".to_owned(), Json::Array(sides.1));
             }
             (Some(expected), [output]) => {
                 for expected in expected {
@@ -191,14 +235,22 @@ impl Sheet<'_> {
         let expect = self.expect;
         let error = &failed.error;
         if let Some(reason) = &expect.reason {
-            self.both("reason", reason.value.clone().into(), error.reason.as_str().into());
+            self.both(
+                "reason",
+                reason.value.clone().into(),
+                error.reason.as_str().into(),
+            );
         }
         if let Some(path) = &expect.path {
             self.both("path", path.clone().into(), error.path.clone().into());
         }
         if let Some(part) = &expect.error {
             let holds = error.to_string().contains(part.as_str());
-            let found = if holds { part.clone() } else { error.message.clone() };
+            let found = if holds {
+                part.clone()
+            } else {
+                error.message.clone()
+            };
             self.both("error", part.clone().into(), found.into());
         }
         match &failed.written {
@@ -228,7 +280,11 @@ impl Sheet<'_> {
         let (mut left, mut right) = (Map::new(), Map::new());
         if let Some(value) = &expected.value {
             let found = value_of(output);
-            let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+            let path = if path.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{path}.{name}")
+            };
             let expected = match value {
                 None => Json::Null,
                 Some(datum) => match plain(datum, &output.schema) {
@@ -283,9 +339,15 @@ impl Sheet<'_> {
             both("headers", Json::Object(wanted), Json::Object(there));
         }
         if !expected.no_headers.is_empty() {
-            let absent = expected.no_headers.iter().filter(|name| of_name(name).is_none());
+            let absent = expected
+                .no_headers
+                .iter()
+                .filter(|name| of_name(name).is_none());
             let absent: Vec<Json> = absent.map(|name| Json::from(name.as_str())).collect();
-            let all = expected.no_headers.iter().map(|name| Json::from(name.as_str()));
+            let all = expected
+                .no_headers
+                .iter()
+                .map(|name| Json::from(name.as_str()));
             both("no_headers", all.collect(), absent.into());
             let at = |name: &str| match path {
                 "" => name.to_owned(),
@@ -309,7 +371,8 @@ impl Sheet<'_> {
             && let Ok(expected) = plain(datum, schema)
         {
             let payload = found.and_then(|found| found.get(wire::HEADER_LEN..));
-            let value = payload.and_then(|payload| decode(schema, payload, &Limits::default()).ok());
+            let value =
+                payload.and_then(|payload| decode(schema, payload, &Limits::default()).ok());
             let found = match value {
                 Some(value) => json!({ "value": to_json(schema, schema.root, &value) }),
                 None => shown(found),
@@ -362,7 +425,7 @@ impl Sheet<'_> {
                 _ => &self.expect.written,
             };
             let (_, more) = self.written(top, written, "");
-            found.extend(more.into_iter().filter(|(_, value)| !is_empty(value)));
+            found.extend(more);
         }
         self.expected = Map::new();
         self.found = found;
@@ -385,7 +448,13 @@ impl Sheet<'_> {
     fn add(&mut self, path: &str, expected: Value, found: Value) {
         let line = line(self.expect, path);
         let path = path.to_owned();
-        self.differences.push(Difference { path, expected, found, note: None, line });
+        self.differences.push(Difference {
+            path,
+            expected,
+            found,
+            note: None,
+            line,
+        });
     }
 
     fn is_written(&self, name: &str) -> bool {
@@ -401,14 +470,6 @@ fn says_anything(written: &cases::Written) -> bool {
     let headers = !written.headers.is_empty() || !written.no_headers.is_empty();
     let said = written.topic.is_some() || written.key.is_some() || written.timestamp.is_some();
     headers || said
-}
-
-fn is_empty(value: &Json) -> bool {
-    match value {
-        Json::Object(entries) => entries.is_empty(),
-        Json::Array(items) => items.is_empty(),
-        _ => false,
-    }
 }
 
 /// Data as the JSON writer has it, or where it does not fit the schema, and why.
@@ -436,7 +497,10 @@ fn value_of(output: &Emitted) -> Json {
 }
 
 fn values_of(outputs: &[Emitted]) -> Json {
-    outputs.iter().map(|output| json!({ "value": value_of(output) })).collect()
+    outputs
+        .iter()
+        .map(|output| json!({ "value": value_of(output) }))
+        .collect()
 }
 
 /// Bytes of a key or a header.
@@ -474,17 +538,25 @@ fn note(fate: &Fate) -> Option<String> {
 /// The line of the case file on which a part of an expectation stands.
 fn line(expect: &Expect, path: &str) -> usize {
     let outputs = expect.outputs.as_deref().unwrap_or_default();
-    let (written, name, path) = match path.strip_prefix("outputs[").and_then(|rest| rest.split_once(']')) {
+    let (written, name, path) = match path
+        .strip_prefix("outputs[")
+        .and_then(|rest| rest.split_once(']'))
+    {
         Some((index, rest)) => {
-            let written = index.parse().ok().and_then(|index: usize| outputs.get(index));
+            let written = index
+                .parse()
+                .ok()
+                .and_then(|index: usize| outputs.get(index));
             (written, "value", rest.trim_start_matches('.'))
         }
         None => (outputs.first(), "output", path),
     };
     let Some(written) = written else {
-        return expect.place.line;
+        return expect.line_of(path);
     };
-    let below = path.strip_prefix(name).map(|below| below.trim_start_matches('.'));
+    let below = path
+        .strip_prefix(name)
+        .map(|below| below.trim_start_matches('.'));
     match (&written.value, below) {
         (Some(Some(datum)), Some(below)) => datum.place_of(below).line,
         _ if expect.many => written.place.line,

@@ -114,7 +114,12 @@ impl Trial {
         runtime: tokio::runtime::Handle,
     ) -> Trial {
         let lookups = Arc::new(lookups);
-        Trial { compiled, lookups, schemas, runtime }
+        Trial {
+            compiled,
+            lookups,
+            schemas,
+            runtime,
+        }
     }
 
     /// The pipeline.
@@ -197,7 +202,11 @@ impl Trial {
                 timestamp: origin.timestamp,
             }
         });
-        Failed { error, next, written }
+        Failed {
+            error,
+            next,
+            written,
+        }
     }
 }
 
@@ -206,7 +215,12 @@ fn place(pipeline: &Pipeline, source: &str, next: Next) -> Option<(String, Optio
     match next {
         Next::DeadLetter => Some((pipeline.dead_letter_topic(source), None)),
         Next::Tier(tier) => {
-            let delay = pipeline.failure.tiers.get(tier).copied().unwrap_or_default();
+            let delay = pipeline
+                .failure
+                .tiers
+                .get(tier)
+                .copied()
+                .unwrap_or_default();
             let due = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
             Some((pipeline.retry_topic(source, tier + 1), Some(due)))
         }
@@ -226,7 +240,9 @@ fn passed_on<'r>(
     };
     // The writer's schema id in a header would win over the sink's, which stands in front of the value.
     let kept = own.iter().filter(|(name, _)| *name != wire::VALUE_HEADER);
-    let mut all: Vec<_> = kept.map(|(written, value)| (name(written), *value)).collect();
+    let mut all: Vec<_> = kept
+        .map(|(written, value)| (name(written), *value))
+        .collect();
     if provenance == Provenance::Header {
         all.push((headers::SOURCE.to_owned(), Some(position.as_bytes())));
     }
@@ -234,8 +250,7 @@ fn passed_on<'r>(
 }
 
 fn own<N: AsRef<str>>(headers: &[(N, Option<&[u8]>)]) -> Vec<OwnHeader> {
-    let own = |(name, value): &(N, Option<&[u8]>)| {
-        (name.as_ref().to_owned(), value.map(<[u8]>::to_vec))
-    };
+    let own =
+        |(name, value): &(N, Option<&[u8]>)| (name.as_ref().to_owned(), value.map(<[u8]>::to_vec));
     headers.iter().map(own).collect()
 }

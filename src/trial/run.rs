@@ -65,8 +65,13 @@ pub fn run(
         .map_err(|error| FatalError::Start(format!("a thread for a case: {error}")))?;
     Ok(match wait.recv_timeout(timeout) {
         Ok(fate) => {
-            let mut unanswered = unanswered.lock().expect("no code panics while it holds this");
-            Ran::Through { fate, unanswered: std::mem::take(&mut unanswered) }
+            let mut unanswered = unanswered
+                .lock()
+                .expect("no code panics while it holds this");
+            Ran::Through {
+                fate,
+                unanswered: std::mem::take(&mut unanswered),
+            }
         }
         Err(RecvTimeoutError::Timeout) => Ran::TimedOut(timeout),
         Err(RecvTimeoutError::Disconnected) => Ran::Panicked,
@@ -83,7 +88,9 @@ fn script(answers: Vec<(String, Canned)>, unanswered: Arc<Mutex<Vec<String>>>) -
             Some((_, Canned::Body(body))) => Scripted::Status(200, body.clone()),
             Some((_, Canned::Timeout)) => Scripted::Timeout,
             None => {
-                let mut unanswered = unanswered.lock().expect("no code panics while it holds this");
+                let mut unanswered = unanswered
+                    .lock()
+                    .expect("no code panics while it holds this");
                 unanswered.push(url.to_owned());
                 Scripted::Timeout
             }

@@ -9,9 +9,7 @@ use std::time::Duration;
 use crate::build::{self, BuildError};
 use crate::config::cases::CaseFile;
 use crate::config::fault::Fault;
-use crate::config::model::{
-    Pipeline, Placed, Registry, RegistryAuth, RegistryTls, SchemaSource,
-};
+use crate::config::model::{Pipeline, Placed, Registry, RegistryAuth, RegistryTls, SchemaSource};
 use crate::config::{self, scalar::closest};
 use crate::contract::cache::SchemaCache;
 use crate::contract::registry::{Fetched, RegistryClient, SchemaKind};
@@ -83,7 +81,10 @@ pub fn prepare(
     let base = file.config.parent().unwrap_or(Path::new(""));
     let mut writers = BTreeMap::new();
     let named = file.schemas.iter().map(|(id, text)| (Some(*id), text));
-    let given = file.cases.iter().filter_map(|case| case.given.schema.as_ref());
+    let given = file
+        .cases
+        .iter()
+        .filter_map(|case| case.given.schema.as_ref());
     for (id, text) in named.chain(given.map(|text| (None, text))) {
         if let (None, Ok(id)) = (id, text.value.parse::<u32>()) {
             let schema = shelf.by_id.get(&id).map(|kept| Arc::clone(&kept.schema));
@@ -117,12 +118,18 @@ pub fn prepare(
     let key = pipeline.contract.key.as_ref().map(|key| own(&key.schema));
     let sink = own(&pipeline.sink.schema);
     let (true, Ok(contract), Ok(sink)) = (faults.is_empty(), contract, sink) else {
-        faults.iter_mut().for_each(|fault| file.source.locate(fault));
+        faults
+            .iter_mut()
+            .for_each(|fault| file.source.locate(fault));
         return Err(faults);
     };
     let compiled = parts.finish(&pipeline, sink.id);
-    let client = RegistryClient::new(&nobody())
-        .map_err(|error| vec![Fault::of_file(&file.path.display().to_string(), error.to_string())])?;
+    let client = RegistryClient::new(&nobody()).map_err(|error| {
+        vec![Fault::of_file(
+            &file.path.display().to_string(),
+            error.to_string(),
+        )]
+    })?;
     let fetched = shelf.by_id.into_values().map(|kept| kept.fetched);
     Ok(Setup {
         compiled: Arc::new(compiled),
@@ -184,7 +191,10 @@ fn offline(
         } else {
             let message = format!("pipeline {name}: the subject {subject} has no file");
             let fault = Fault::of_file(&config.display().to_string(), message);
-            let hint = format!("a test asks no registry: put its schema into {}", path.display());
+            let hint = format!(
+                "a test asks no registry: put its schema into {}",
+                path.display()
+            );
             faults.push(fault.hint(hint));
         }
     };
@@ -230,7 +240,10 @@ impl Shelf {
         let free = next.find(|id| !self.by_id.contains_key(id));
         let id = id.or(free).ok_or("there is no schema id left")?;
         self.free.entry(canonical).or_insert(id);
-        let subject = SchemaSource::File { path: path.to_owned() }.subject();
+        let subject = SchemaSource::File {
+            path: path.to_owned(),
+        }
+        .subject();
         let fetched = Fetched {
             id,
             kind: SchemaKind::Avro,
@@ -238,9 +251,15 @@ impl Shelf {
             references,
             subjects: Some(Arc::from([subject])),
         };
-        let kept = Kept { fetched, schema: Arc::clone(&schema) };
+        let kept = Kept {
+            fetched,
+            schema: Arc::clone(&schema),
+        };
         self.by_id.insert(id, kept);
-        Ok(Writer { id, schema: Some(schema) })
+        Ok(Writer {
+            id,
+            schema: Some(schema),
+        })
     }
 }
 

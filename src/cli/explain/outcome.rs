@@ -205,7 +205,9 @@ impl Judge {
 
     /// Runs the record as a worker would; nothing is written and nobody is told.
     pub(super) fn outcome(&self, record: &Record<'_>, origin: &Origin, mask: bool) -> Outcome {
-        let fate = self.trial.run(&self.source, record, origin, self.with_lookups);
+        let fate = self
+            .trial
+            .run(&self.source, record, origin, self.with_lookups);
         let mut outcome = match fate {
             Fate::Emitted(outputs) => self.emitted(&outputs, mask),
             Fate::Filtered => Outcome {
@@ -271,7 +273,11 @@ impl Judge {
     }
 
     fn failed(&self, failed: &Failed) -> Outcome {
-        let Failed { error, next, written } = failed;
+        let Failed {
+            error,
+            next,
+            written,
+        } = failed;
         let topic = written.as_ref().map(|written| written.topic.clone());
         let to = topic.as_deref().unwrap_or_default();
         let (outcome, to) = match next {
@@ -279,7 +285,10 @@ impl Judge {
             Next::Tier(tier) => {
                 let tiers = &self.compiled().config.failure.tiers;
                 let delay = tiers.get(*tier).copied().unwrap_or_default();
-                ("retried", format!("to {to}, due after {}", format_duration(delay)))
+                (
+                    "retried",
+                    format!("to {to}, due after {}", format_duration(delay)),
+                )
             }
             Next::Pause => {
                 let text = match error.reason {

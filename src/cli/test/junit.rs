@@ -21,14 +21,18 @@ pub(super) fn write(path: &Path, files: &[FileReport], faults: &[Fault]) -> anyh
             .or_insert_with(|| TestSuite::new(&file.file));
         let mut time = Duration::ZERO;
         for case in &file.cases {
-            let lines = case.differences.iter().flat_map(|difference| difference.lines());
+            let lines = case
+                .differences
+                .iter()
+                .flat_map(|difference| difference.lines());
             let lines: Vec<String> = lines.collect();
             let status = match case.status {
                 Status::Passed | Status::Updated => TestCaseStatus::success(),
                 Status::Failed => failure(NonSuccessKind::Failure, &lines),
-                Status::Broken => {
-                    failure(NonSuccessKind::Error, &["the case is written wrongly".to_owned()])
-                }
+                Status::Broken => failure(
+                    NonSuccessKind::Error,
+                    &["the case is written wrongly".to_owned()],
+                ),
             };
             let took = Duration::try_from_secs_f64(case.seconds).unwrap_or_default();
             time += took;
@@ -52,7 +56,10 @@ pub(super) fn write(path: &Path, files: &[FileReport], faults: &[Fault]) -> anyh
     report.add_test_suites(suites.into_values());
     report.set_time(total);
     let text = report.to_string()?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }

@@ -42,7 +42,10 @@ pub(super) struct FileReport {
 
 impl FileReport {
     pub(super) fn new(path: &Path) -> FileReport {
-        FileReport { file: path.display().to_string(), cases: Vec::new() }
+        FileReport {
+            file: path.display().to_string(),
+            cases: Vec::new(),
+        }
     }
 }
 
@@ -107,7 +110,10 @@ fn summary(files: &[FileReport], faults: &[Fault]) -> String {
     }
     let (s, of_files) = (plural(total), files.len());
     let plural = plural(of_files);
-    format!("{total} case{s} in {of_files} file{plural}: {}\n", parts.join(", "))
+    format!(
+        "{total} case{s} in {of_files} file{plural}: {}\n",
+        parts.join(", ")
+    )
 }
 
 pub(super) fn json(files: &[FileReport], faults: &[Fault]) -> anyhow::Result<String> {

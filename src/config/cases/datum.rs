@@ -23,7 +23,9 @@ impl Datum {
     pub fn place_of(&self, path: &str) -> &Place {
         let mut at = &self.0;
         for step in path.split(['.', '[']).filter(|step| !step.is_empty()) {
-            let index = step.strip_suffix(']').and_then(|index| index.parse::<usize>().ok());
+            let index = step
+                .strip_suffix(']')
+                .and_then(|index| index.parse::<usize>().ok());
             let below = match (&at.body, index) {
                 (Body::List(items), Some(index)) => items.get(index),
                 // A map's entries are told by position.

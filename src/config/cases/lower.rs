@@ -33,7 +33,8 @@ pub(super) fn lower(tree: &Tree, path: &Path, cx: &mut Lowering<'_>) -> Lowered 
     let default = cx.base.join("driftgate.yaml");
     if config.is_none() && !default.is_file() {
         let fault = Fault::of_file(&start.file, "there is no driftgate.yaml beside this file");
-        cx.faults.push(fault.hint("say `config: …`, the configuration that is tested"));
+        cx.faults
+            .push(fault.hint("say `config: …`, the configuration that is tested"));
     }
     let mut lookups = Vec::new();
     answers(root.node("lookups"), &mut lookups, cx);
@@ -43,11 +44,14 @@ pub(super) fn lower(tree: &Tree, path: &Path, cx: &mut Lowering<'_>) -> Lowered 
         let Some(case) = case(sub(item, case_keys, &item.place), &lookups, cx) else {
             continue;
         };
-        let first = cases.iter().find(|first| first.name.value == case.name.value);
+        let first = cases
+            .iter()
+            .find(|first| first.name.value == case.name.value);
         if let Some(first) = first.filter(|first| !first.name.value.is_empty()) {
             let message = format!("a second case named `{}`", case.name.value);
             let hint = format!("the first is on line {}", first.name.place.line);
-            cx.faults.push(Fault::new(&case.name.place, &case.name.value, message).hint(hint));
+            cx.faults
+                .push(Fault::new(&case.name.place, &case.name.value, message).hint(hint));
         }
         cases.push(case);
     }
@@ -55,7 +59,8 @@ pub(super) fn lower(tree: &Tree, path: &Path, cx: &mut Lowering<'_>) -> Lowered 
         && matches!(&node.body, Body::List(items) if items.is_empty())
     {
         let fault = Fault::new(&node.place, "", "there is no case in this file");
-        cx.faults.push(fault.hint("a file that tests nothing would pass for ever"));
+        cx.faults
+            .push(fault.hint("a file that tests nothing would pass for ever"));
     }
     let entries = |name| root.node(name).map_or(&[][..], Node::entries);
     let mut schemas = Vec::new();
@@ -64,13 +69,13 @@ pub(super) fn lower(tree: &Tree, path: &Path, cx: &mut Lowering<'_>) -> Lowered 
             Ok(id) => schemas.push((id, placed(&entry.value))),
             Err(_) => {
                 let fault = Fault::new(&entry.key.place, &entry.key.raw, "not a schema id");
-                cx.faults.push(fault.hint("ids are whole numbers: `schemas: { 7: old.avsc }`"));
+                cx.faults
+                    .push(fault.hint("ids are whole numbers: `schemas: { 7: old.avsc }`"));
             }
         }
     }
-    let variable = |entry: &Entry| {
-        Some((entry.key.text()?.to_owned(), entry.value.text()?.to_owned()))
-    };
+    let variable =
+        |entry: &Entry| Some((entry.key.text()?.to_owned(), entry.value.text()?.to_owned()));
     Lowered {
         config: config.unwrap_or(default),
         config_place: match root.has("config") {
@@ -112,15 +117,19 @@ fn given(view: View<'_>, cx: &mut Lowering<'_>) -> Option<Given> {
         return None;
     }
     let forms = ["value", "hex", "framed_hex", "raw"];
-    let mut written = forms.iter().filter_map(|name| Some((*name, view.entry(name)?)));
+    let mut written = forms
+        .iter()
+        .filter_map(|name| Some((*name, view.entry(name)?)));
     let Some((form, entry)) = written.next() else {
         let fault = Fault::new(view.at(), "given", "no record is given here");
-        cx.faults.push(fault.hint("say `value: …` as JSON, or `hex`, `framed_hex` or `raw`"));
+        cx.faults
+            .push(fault.hint("say `value: …` as JSON, or `hex`, `framed_hex` or `raw`"));
         return None;
     };
     if let Some((second, entry)) = written.next() {
         let message = format!("`{form}` and `{second}` are two values of one record");
-        cx.faults.push(Fault::new(&entry.key.place, second, message));
+        cx.faults
+            .push(Fault::new(&entry.key.place, second, message));
         return None;
     }
     let node = &entry.value;
@@ -130,7 +139,8 @@ fn given(view: View<'_>, cx: &mut Lowering<'_>) -> Option<Given> {
             "raw" => "what is raw has no frame, so no schema either",
             _ => "the frame names its schema; `hex` is Avro without a frame",
         };
-        cx.faults.push(Fault::new(view.place("schema"), "schema", message).hint(hint));
+        cx.faults
+            .push(Fault::new(view.place("schema"), "schema", message).hint(hint));
     }
     let value = match (form, &node.body) {
         ("value", Body::Null) => Content::Tombstone,
@@ -140,7 +150,8 @@ fn given(view: View<'_>, cx: &mut Lowering<'_>) -> Option<Given> {
         }
         ("raw", _) => {
             let fault = Fault::new(&node.place, "", "`raw`: expected a text");
-            cx.faults.push(fault.hint("put it in quotes; JSON of a schema is `value`"));
+            cx.faults
+                .push(fault.hint("put it in quotes; JSON of a schema is `value`"));
             return None;
         }
         (_, Body::Null) => {
@@ -164,7 +175,10 @@ fn given(view: View<'_>, cx: &mut Lowering<'_>) -> Option<Given> {
         value,
         place: node.place.clone(),
         schema: view.has("schema").then(|| view.placed("schema")),
-        key: view.node("key").and_then(|node| bytes(node, "key", true, cx)).unwrap_or(Bytes::Null),
+        key: view
+            .node("key")
+            .and_then(|node| bytes(node, "key", true, cx))
+            .unwrap_or(Bytes::Null),
         headers: headers(view.node("headers"), cx),
         timestamp,
         topic: view.has("topic").then(|| view.placed("topic")),
@@ -177,35 +191,56 @@ fn expect(view: View<'_>, node: Option<&Node>, cx: &mut Lowering<'_>) -> Option<
     }
     let Some(node) = node.filter(|node| !node.entries().is_empty()) else {
         let fault = Fault::new(view.at(), "expect", "this case expects nothing");
-        cx.faults.push(fault.hint("say what is emitted (`output: …`) or what becomes of it (`outcome: …`)"));
+        cx.faults.push(
+            fault.hint("say what is emitted (`output: …`) or what becomes of it (`outcome: …`)"),
+        );
         return None;
     };
-    let outcome = view.node("outcome").and_then(Node::text).and_then(Outcome::parse);
+    let outcome = view
+        .node("outcome")
+        .and_then(Node::text)
+        .and_then(Outcome::parse);
     let mut written = written(view, "output", cx);
     let many = view.entry("outputs").is_some();
     let single = view.entry("output").is_some();
     let mut refuse = |name: &str, message: String, hint: &str| {
-        cx.faults.push(Fault::new(view.place(name), name, message).hint(hint));
+        cx.faults
+            .push(Fault::new(view.place(name), name, message).hint(hint));
     };
     if many && single {
         let message = "`output` and `outputs` exclude each other".to_owned();
-        refuse("outputs", message, "`output` is for one, `outputs` for any number of them");
+        refuse(
+            "outputs",
+            message,
+            "`output` is for one, `outputs` for any number of them",
+        );
     }
-    let of_failures = ["reason", "path", "error"].into_iter().filter(|name| view.entry(name).is_some());
+    let of_failures = ["reason", "path", "error"]
+        .into_iter()
+        .filter(|name| view.entry(name).is_some());
     let of_written = ["topic", "key", "headers", "no_headers", "timestamp"];
-    let of_written = of_written.into_iter().filter(|name| view.entry(name).is_some());
+    let of_written = of_written
+        .into_iter()
+        .filter(|name| view.entry(name).is_some());
     let emitted = many || single;
     if let (true, Some(other)) = (emitted, outcome)
         && other != Outcome::Emitted
     {
-        let message = format!("an output is expected, and the outcome `{}`", other.as_str());
+        let message = format!(
+            "an output is expected, and the outcome `{}`",
+            other.as_str()
+        );
         refuse("outcome", message, "a record with an output is `emitted`");
     }
     let outcome = outcome.or(emitted.then_some(Outcome::Emitted));
     for name in of_failures {
         if let Some(Outcome::Emitted | Outcome::Filtered) = outcome {
             let message = format!("`{name}` is about a failure, and none is expected");
-            refuse(name, message, "take it out, or say `outcome: dead_lettered`");
+            refuse(
+                name,
+                message,
+                "take it out, or say `outcome: dead_lettered`",
+            );
         }
     }
     for name in of_written {
@@ -213,13 +248,25 @@ fn expect(view: View<'_>, node: Option<&Node>, cx: &mut Lowering<'_>) -> Option<
             let message = format!("`{name}` beside `outputs`");
             refuse(name, message, "it belongs into each item of `outputs`");
         } else if let Some(Outcome::Filtered | Outcome::Paused) = outcome {
-            let message = format!("`{name}` is about a record that is written, and none is expected");
-            refuse(name, message, "a record that is filtered or waits is written nowhere");
+            let message =
+                format!("`{name}` is about a record that is written, and none is expected");
+            refuse(
+                name,
+                message,
+                "a record that is filtered or waits is written nowhere",
+            );
         }
     }
     for name in ["error", "topic", "reason", "outcome"] {
-        if view.entry(name).is_some_and(|entry| matches!(entry.value.body, Body::Null)) {
-            refuse(name, format!("nothing stands behind `{name}`"), "take it out, or say what is expected");
+        if view
+            .entry(name)
+            .is_some_and(|entry| matches!(entry.value.body, Body::Null))
+        {
+            refuse(
+                name,
+                format!("nothing stands behind `{name}`"),
+                "take it out, or say what is expected",
+            );
         }
     }
     let outputs = match (view.entry("outputs"), single) {
@@ -233,7 +280,9 @@ fn expect(view: View<'_>, node: Option<&Node>, cx: &mut Lowering<'_>) -> Option<
         outputs,
         many,
         reason: view.has("reason").then(|| view.placed("reason")),
-        path: view.entry("path").map(|entry| entry.value.text().unwrap_or_default().to_owned()),
+        path: view
+            .entry("path")
+            .map(|entry| entry.value.text().unwrap_or_default().to_owned()),
         error: view.text("error"),
         written,
         node: node.clone(),
@@ -244,14 +293,23 @@ fn outputs(entry: &Entry, cx: &mut Lowering<'_>) -> Vec<Written> {
     let items = entry.value.items();
     if items.is_empty() {
         let fault = Fault::new(&entry.key.place, "outputs", "no output is expected");
-        cx.faults.push(fault.hint("what is emitted nowhere is `outcome: filtered`"));
+        cx.faults
+            .push(fault.hint("what is emitted nowhere is `outcome: filtered`"));
     }
     let mut found = Vec::with_capacity(items.len());
     for item in items {
         if item.entries().is_empty() && !matches!(item.body, Body::Broken) {
-            cx.faults.push(Fault::new(&item.place, "", "nothing is expected of this output"));
+            cx.faults.push(Fault::new(
+                &item.place,
+                "",
+                "nothing is expected of this output",
+            ));
         }
-        found.push(written(View::new(Some(item), OUTPUT, &item.place), "value", cx));
+        found.push(written(
+            View::new(Some(item), OUTPUT, &item.place),
+            "value",
+            cx,
+        ));
     }
     found
 }
@@ -346,7 +404,8 @@ fn hex(text: &str, node: &Node, cx: &mut Lowering<'_>) -> Option<Vec<u8>> {
         .collect();
     let Some(digits) = digits else {
         let fault = Fault::new(&node.place, &node.raw, "not hex");
-        cx.faults.push(fault.hint("two digits of 0-9 and a-f for each byte; blanks do not matter"));
+        cx.faults
+            .push(fault.hint("two digits of 0-9 and a-f for each byte; blanks do not matter"));
         return None;
     };
     if digits.len() % 2 == 1 {
@@ -354,16 +413,25 @@ fn hex(text: &str, node: &Node, cx: &mut Lowering<'_>) -> Option<Vec<u8>> {
         cx.faults.push(Fault::new(&node.place, &node.raw, message));
         return None;
     }
-    Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    Some(
+        digits
+            .chunks(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect(),
+    )
 }
 
 fn moment(node: &Node, cx: &mut Lowering<'_>) -> Option<i64> {
     let text = node.text()?;
-    let instant = text.parse::<jiff::Timestamp>().map(|instant| instant.as_millisecond()).ok();
+    let instant = text
+        .parse::<jiff::Timestamp>()
+        .map(|instant| instant.as_millisecond())
+        .ok();
     let found = text.parse::<i64>().ok().or(instant);
     if found.is_none() {
         let fault = Fault::new(&node.place, &node.raw, "not a timestamp");
-        cx.faults.push(fault.hint("write 2026-05-01T08:00:00Z, or milliseconds since 1970"));
+        cx.faults
+            .push(fault.hint("write 2026-05-01T08:00:00Z, or milliseconds since 1970"));
     }
     found
 }
@@ -372,7 +440,8 @@ fn answers(node: Option<&Node>, found: &mut Vec<(String, Canned)>, cx: &mut Lowe
     let Some(node) = node else { return };
     if !matches!(node.body, Body::Map(_) | Body::Broken) {
         let fault = Fault::new(&node.place, "", "`lookups`: expected a mapping");
-        cx.faults.push(fault.hint("write { \"http://crm/customers/7\": { name: Ada } }"));
+        cx.faults
+            .push(fault.hint("write { \"http://crm/customers/7\": { name: Ada } }"));
     }
     for entry in node.entries() {
         let url = entry.key.text().unwrap_or_default();

@@ -107,20 +107,35 @@ const EXPECT: &[Key] = &[
     ),
     key(
         "outputs",
-        Kind::List { item: &Kind::Map(OUTPUT), max: 10_000 },
+        Kind::List {
+            item: &Kind::Map(OUTPUT),
+            max: 10_000,
+        },
         "The values that are emitted, in their order.",
     ),
-    key("outcome", Kind::Choice(OUTCOME), "What becomes of the record.")
-        .default_note("emitted, where an output is expected"),
+    key(
+        "outcome",
+        Kind::Choice(OUTCOME),
+        "What becomes of the record.",
+    )
+    .default_note("emitted, where an output is expected"),
     key("reason", Kind::Text, "Why it failed, one of the reasons."),
-    key("path", Kind::Anything, "The field that failed; empty for the whole record."),
+    key(
+        "path",
+        Kind::Anything,
+        "The field that failed; empty for the whole record.",
+    ),
     key("error", Kind::Text, "A part of the error's text."),
     key(
         "topic",
         Kind::Topic,
         "The topic that it goes to: sink, retry or dead letters.",
     ),
-    key("key", Kind::Anything, "The key that is written, as in `given`; `null` for none."),
+    key(
+        "key",
+        Kind::Anything,
+        "The key that is written, as in `given`; `null` for none.",
+    ),
     key(
         "headers",
         Kind::Anything,
@@ -128,10 +143,17 @@ const EXPECT: &[Key] = &[
     ),
     key(
         "no_headers",
-        Kind::List { item: &Kind::Text, max: 1000 },
+        Kind::List {
+            item: &Kind::Text,
+            max: 1000,
+        },
         "Headers that are not written.",
     ),
-    key("timestamp", Kind::Anything, "The timestamp that is written; `null` for none."),
+    key(
+        "timestamp",
+        Kind::Anything,
+        "The timestamp that is written; `null` for none.",
+    ),
 ];
 
 pub(crate) const OUTPUT: &[Key] = &[
@@ -141,7 +163,11 @@ pub(crate) const OUTPUT: &[Key] = &[
         "The value, all of it, as JSON of the sink's schema; `null` is a tombstone.",
     ),
     key("topic", Kind::Topic, "The topic that it goes to."),
-    key("key", Kind::Anything, "Its key, as in `given`; `null` for none."),
+    key(
+        "key",
+        Kind::Anything,
+        "Its key, as in `given`; `null` for none.",
+    ),
     key(
         "headers",
         Kind::Anything,
@@ -149,10 +175,17 @@ pub(crate) const OUTPUT: &[Key] = &[
     ),
     key(
         "no_headers",
-        Kind::List { item: &Kind::Text, max: 1000 },
+        Kind::List {
+            item: &Kind::Text,
+            max: 1000,
+        },
         "Headers that it does not have.",
     ),
-    key("timestamp", Kind::Anything, "Its timestamp; `null` for none."),
+    key(
+        "timestamp",
+        Kind::Anything,
+        "Its timestamp; `null` for none.",
+    ),
 ];
 
 const OUTCOME: &[Word] = &[

@@ -63,7 +63,10 @@ impl LookupClient {
             }
         };
         let status = StatusCode::from_u16(status).map_err(|_| {
-            self.spec.error(Reason::LookupMisconfigured, "answered with no status of HTTP")
+            self.spec.error(
+                Reason::LookupMisconfigured,
+                "answered with no status of HTTP",
+            )
         })?;
         match status {
             StatusCode::OK => self.decode(body.as_bytes()).map(Some),
