@@ -166,7 +166,7 @@ impl Amender<'_> {
     }
 
     fn replace(&mut self, node: &Node, found: &Json, in_flow: bool) {
-        let (start, end) = (node.span.start, self.end(node));
+        let (start, end) = (self.start(node), self.end(node));
         let one_line = flow(found);
         let column = node.place.column - 1;
         let short = column + one_line.chars().count() <= WIDTH;
@@ -224,6 +224,28 @@ impl Amender<'_> {
             && matches!(self.chars.get(node.span.start), Some('{' | '['))
     }
 
+    /// Where a node begins. The parser begins a text behind `|` or `>` with its first line.
+    fn start(&self, node: &Node) -> usize {
+        let start = node.span.start;
+        if !matches!(&node.body, Body::Scalar(scalar) if scalar.block) {
+            return start;
+        }
+        let begins = |at: &usize| matches!(self.chars[*at], '|' | '>');
+        if start < self.chars.len() && begins(&start) && !self.is_alone(start) {
+            return start;
+        }
+        let blanks = self.chars[..start]
+            .iter()
+            .rev()
+            .take_while(|c| c.is_whitespace())
+            .count();
+        let head = self.line_start(start - blanks);
+        let comment = |at: &usize| self.chars[*at] == '#' && self.chars[at - 1] == ' ';
+        let line = head..start - blanks;
+        let to = line.clone().skip(1).find(comment).unwrap_or(line.end);
+        (head..to).rev().find(begins).unwrap_or(start)
+    }
+
     /// Where a node ends. The parser ends a block where the next token begins, behind comments that are not its own.
     fn end(&self, node: &Node) -> usize {
         let end = match &node.body {
@@ -269,7 +291,7 @@ impl Amender<'_> {
 
     /// Behind the last line of a text behind `|` or `>`: its lines are indented at least as its first one.
     fn behind_block(&self, node: &Node) -> usize {
-        let mut end = self.line_end(node.span.start);
+        let mut end = self.line_end(self.start(node));
         let mut line = self.behind_newline(end);
         let mut least = None;
         while line < self.chars.len() {
