@@ -3,12 +3,27 @@
 //!
 //! A function is pure: its result depends on its arguments alone. Its failure is a record error and holds no value.
 
+pub mod standard;
+
 use std::fmt;
 use std::sync::Arc;
 
 use super::cx::{Cx, TooLong};
 use super::scope::Secrets;
 use super::value::Val;
+
+/// The functions, file by file. A name may stand in several of them; its forms are then tried in this order.
+pub static ALL: &[&[Function]] = &[standard::FUNCTIONS];
+
+/// Every function.
+pub fn all() -> impl Iterator<Item = &'static Function> {
+    ALL.iter().flat_map(|file| file.iter())
+}
+
+/// The functions of that name.
+pub fn named(name: &str) -> impl Iterator<Item = &'static Function> {
+    all().filter(move |function| function.name == name)
+}
 
 /// A function, or a group of forms of one name.
 #[derive(Debug)]
@@ -78,7 +93,7 @@ pub enum Ty {
     Time,
     /// `array` of texts
     Texts,
-    /// Any enum, as a parameter.
+    /// Any enum, as a parameter; handed over as its symbol, a [`Val::Text`].
     Enum,
     /// An array of anything, as a parameter; handed over as [`Val::List`].
     List,
@@ -97,6 +112,8 @@ pub type Call =
 pub enum CallError {
     /// For a person, without values: `the calendar has no such day`.
     Failed(String),
+    /// The same, where one argument is at fault: its number.
+    Argument(usize, String),
     /// It would take too long.
     TooLong,
 }
@@ -122,7 +139,7 @@ impl From<&str> for CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CallError::Failed(message) => f.write_str(message),
+            CallError::Failed(message) | CallError::Argument(_, message) => f.write_str(message),
             CallError::TooLong => TooLong.fmt(f),
         }
     }
