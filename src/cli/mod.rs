@@ -4,6 +4,7 @@
 pub mod check;
 pub mod completions;
 pub mod demo;
+pub mod evaluate;
 pub mod explain;
 pub mod flow;
 pub mod init;
@@ -40,6 +41,7 @@ pub const COULD_NOT_RUN: u8 = 3;
     after_help = "Examples:
   driftgate demo
   driftgate init orders && driftgate check --offline -c orders/driftgate.yaml
+  driftgate test orders
   driftgate run -c orders/driftgate.yaml
 
 Exit codes: 0 ok, 1 something is wrong with what was checked, registered or produced, 2 wrong usage, or a configuration
@@ -73,6 +75,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run test cases: records through a pipeline, against what is expected of them.
     Test(test::TestArgs),
+    /// Evaluate one expression on one record.
+    Try(evaluate::TryArgs),
     /// Write a commented starting point.
     Init(init::InitArgs),
     /// Explain one record: its bytes value by value, writer against contract, and what becomes of it.
@@ -103,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Test(args) => test::run(args),
+        Command::Try(args) => evaluate::run(args),
         Command::Init(args) => init::run(args),
         Command::Explain(args) => explain::run(*args, load_config),
         Command::Schema(command) => schema::run(command, load_config),

@@ -3,6 +3,7 @@
 //! what is expected.
 
 mod diff;
+mod evaluate;
 mod given;
 mod judge;
 mod run;
@@ -11,10 +12,11 @@ mod setup;
 use std::sync::Arc;
 
 pub use self::diff::{Difference, Value as Shown};
+pub use self::evaluate::{Answer, Event, NoAnswer, evaluate};
 pub use self::given::{GivenRecord, record};
 pub use self::judge::{Judgement, faults, judge, unfinished};
 pub use self::run::{Ran, run};
-pub use self::setup::{Setup, Writer, prepare};
+pub use self::setup::{Setup, Writer, prepare, subject_file};
 use crate::config::cases::Outcome;
 use crate::config::model::{Pipeline, Provenance};
 use crate::contract::cache::SchemaCache;

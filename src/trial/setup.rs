@@ -78,7 +78,6 @@ pub fn prepare(
     let mut shelf = Shelf::default();
     let mut faults = Vec::new();
     let folder = file.path.parent().unwrap_or(Path::new(""));
-    let base = file.config.parent().unwrap_or(Path::new(""));
     let mut writers = BTreeMap::new();
     let named = file.schemas.iter().map(|(id, text)| (Some(*id), text));
     let given = file
@@ -93,7 +92,7 @@ pub fn prepare(
         }
         let path = match text.value.ends_with(".avsc") {
             true => folder.join(&text.value),
-            false => in_schemas(base, &text.value),
+            false => subject_file(&file.config, &text.value),
         };
         match shelf.put(id, &path) {
             Ok(writer) => {
@@ -173,14 +172,13 @@ fn offline(
     config: &Path,
     remarks: &mut Vec<String>,
 ) -> Result<(), Vec<Fault>> {
-    let base = config.parent().unwrap_or(Path::new(""));
     let mut faults = Vec::new();
     let name = pipeline.name.clone();
     let mut from_file = |source: &mut SchemaSource| {
         let SchemaSource::Subject { subject, .. } = source else {
             return;
         };
-        let path = in_schemas(base, subject);
+        let path = subject_file(config, subject);
         if path.is_file() {
             remarks.push(format!(
                 "pipeline {name}: the subject {subject} is taken from {}; rules that the registry keeps with it are \
@@ -209,7 +207,9 @@ fn offline(
     }
 }
 
-fn in_schemas(base: &Path, subject: &str) -> PathBuf {
+/// Where the schema of a subject lies beside a configuration file, for whoever asks no registry.
+pub fn subject_file(config: &Path, subject: &str) -> PathBuf {
+    let base = config.parent().unwrap_or(Path::new(""));
     base.join("schemas").join(format!("{subject}.avsc"))
 }
 
