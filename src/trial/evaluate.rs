@@ -322,21 +322,21 @@ mod tests {
     #[test]
     fn a_result_has_its_type_and_the_form_of_outputs() {
         check("id + '!'", "string", "\"A!\"");
-        check("status", "S (enum)", "\"SHIPPED\"");
+        check("status", "enum S", "\"SHIPPED\"");
         check("amount", "decimal(9,2)", "\"1.50\"");
         check("at", "timestamp-millis", "\"1970-01-01T00:00:00.000Z\"");
         check("day", "date", "\"1970-01-01\"");
         check("note", "nullable string", "null");
-        check("items[0]", "I (record)", r#"{"sku":"x","n":2}"#);
+        check("items[0]", "record I", r#"{"sku":"x","n":2}"#);
         check(
             "items",
-            "array of I (record)",
+            "array of record I",
             r#"[{"sku":"x","n":2},{"sku":"y","n":0}]"#,
         );
         check("items.map(i, i.n)", "array of int", "[2, 0]");
         check("[]", "empty list", "[]");
         check("{'a': 1}", "map of long", r#"{"a": 1}"#);
-        check("duration('90s')", "duration", "\"PT90S\"");
+        check("at - at", "duration", "\"PT0S\"");
         check("1 == 1\n  && true", "boolean", "true");
     }
 
@@ -377,8 +377,8 @@ mod tests {
         let answer = evaluate("1 + 2", None).expect("a constant");
         assert_eq!(answer.value, Some(3.into()));
         let only_type = Event::of_type(&schema()).expect("a record");
-        let answer = evaluate("id.size()", Some(&only_type)).expect("a type");
-        assert_eq!((answer.of_type.as_str(), answer.value), ("long", None));
+        let answer = evaluate("id + id", Some(&only_type)).expect("a type");
+        assert_eq!((answer.of_type.as_str(), answer.value), ("string", None));
         let Err(NoAnswer::Faults(faults)) = evaluate("id", None) else {
             panic!("there are no fields");
         };

@@ -56,7 +56,13 @@ pub(crate) const WALLS: &[Wall] = &[
     },
     Wall {
         what: "reqwest",
-        only: &["alert", "contract::registry", "transform::lookup::client"],
+        only: &[
+            "alert",
+            "contract::registry",
+            "transform::lookup::client",
+            // Status codes alone; it asks nobody.
+            "transform::lookup::scripted",
+        ],
         why: "HTTP is asked by the registry client and by lookups, whose failures are classified there, and by alerts, \
               whose failures change nothing",
     },
@@ -195,6 +201,23 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     // A record for people: schemas, values and the configuration of rules and steps, no topics.
     ("explain", &["config", "contract", "error", "expr"]),
+    // One record through the pipeline, beside the record path.
+    (
+        "trial",
+        &[
+            "build",
+            "config",
+            "contract",
+            "error",
+            "expression",
+            "failure",
+            "headers",
+            "pipeline",
+            "record",
+            "review",
+            "transform",
+        ],
+    ),
     (
         "build",
         &[
@@ -266,8 +289,11 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "pipeline",
             "record",
             "transform",
+            "trial",
         ],
     ),
+    ("cli::test", &["trial"]),
+    ("cli::evaluate", &["trial"]),
     ("main", &["cli"]),
 ];
 
