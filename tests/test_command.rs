@@ -690,3 +690,16 @@ fn what_init_writes_passes() {
     assert_eq!(code, Some(0), "{out}{err}");
     assert!(out.contains("4 cases in 1 file: 4 passed"), "{out}");
 }
+
+#[test]
+fn what_the_documentation_shows_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(driftgate(folder.path(), &["init"]).status.code(), Some(0));
+    let page = include_str!("../docs/testing.md");
+    let example = page.split("```yaml\n").nth(1).unwrap();
+    let example = example.split("```").next().unwrap();
+    std::fs::write(folder.path().join("page.test.yaml"), example).unwrap();
+    let (out, err, code) = told(&driftgate(folder.path(), &["test", "page.test.yaml"]));
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("4 cases in 1 file: 4 passed"), "{out}");
+}

@@ -21,16 +21,16 @@ const LARGEST: u64 = 1 << 30;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   driftgate try '1.5 + 2.0'
-  driftgate try \"currency.lowerAscii()\" --record order.json
-  driftgate try \"items.all(i, i.price > 0)\" --record order.bin --schema schemas/orders-value.avsc
+  driftgate try 'currency + \"!\"' --record order.json
+  driftgate try 'items.all(i, i.n > 0)' --record order.bin --schema schemas/orders-value.avsc
   kcat -C -t orders -o 7 -c 1 -D '' | driftgate try 'amount' --record -
 
-A record is JSON of the schema, or Avro, as bytes or in hex, with the frame of the registry or without. Its bytes are read
-by the schema that is given here, whatever their frame says. Without a record, an expression that names no field has a
-value, and any other a type.
+A record is JSON of the schema, or Avro, as bytes or in hex, with the frame of the registry or
+without. Its bytes are read by the schema that is given here, whatever their frame says. Without a
+record, an expression that names no field has a value, and any other a type.
 
-Exit codes: 0 evaluated, 1 the expression fails on this record, 2 wrong usage, or the expression, the schema, the record or
-the configuration is wrong, 3 a file could not be read.")]
+Exit codes: 0 evaluated, 1 the expression fails on this record, 2 wrong usage, or the expression,
+the schema, the record or the configuration is wrong, 3 a file could not be read.")]
 pub struct TryArgs {
     /// The expression
     #[arg(value_name = "EXPR")]

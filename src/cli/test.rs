@@ -36,10 +36,11 @@ A case file, `*.test.yaml`, stands beside the configuration whose pipeline it te
       given: { value: { order_id: o-1, currency: TEST } }
       expect: { outcome: filtered }
 
-No broker and no registry is asked: subjects are files of the folder `schemas`, and lookups are answered by the case.
+No broker and no registry is asked: subjects are files of the folder `schemas`, and lookups are
+answered by the case. docs/testing.md describes everything that a case may say.
 
-Exit codes: 0 every case passes, 1 some do not, 2 wrong usage, or a case file, a configuration or a schema is wrong,
-3 a file could not be written.")]
+Exit codes: 0 every case passes, 1 some do not, 2 wrong usage, or a case file, a configuration or
+a schema is wrong, 3 a file could not be written.")]
 pub struct TestArgs {
     /// Case files, or folders in which every `*.test.yaml` is one
     #[arg(value_name = "PATH", default_value = ".")]

@@ -86,9 +86,9 @@ impl Amender<'_> {
             .iter()
             .filter(|(name, value)| !written(name) && !implied(name, value))
             .collect();
-        let kept = entries.iter().filter(|entry| of(entry).is_some());
+        let mut kept = entries.iter().filter(|entry| of(entry).is_some());
         let removes = entries.iter().any(|entry| of(entry).is_none());
-        let Some(last) = kept.clone().last() else {
+        let Some(last) = kept.next_back() else {
             return self.replace(node, &Json::Object(found.clone()), in_flow);
         };
         // The first key of a list's item stands on the line of the dash.

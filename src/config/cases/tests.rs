@@ -243,3 +243,15 @@ fn data_is_taken_as_it_is_written() {
         "a tombstone"
     );
 }
+
+#[test]
+fn every_key_is_documented() {
+    fn check(keys: &[crate::config::keys::Key]) {
+        let page = include_str!("../../../docs/testing.md");
+        for key in keys {
+            assert!(page.contains(&format!("`{}`", key.name)), "{}", key.name);
+            check(key.kind.keys());
+        }
+    }
+    check(ROOT);
+}
