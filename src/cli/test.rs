@@ -150,7 +150,12 @@ impl Runner<'_> {
         let setup = match trial::prepare(file, &environment, self.runtime) {
             Ok(setup) => setup,
             Err(faults) => {
-                self.faults.extend(faults);
+                // Several files may test one configuration.
+                for fault in faults {
+                    if !self.faults.contains(&fault) {
+                        self.faults.push(fault);
+                    }
+                }
                 return Ok(None);
             }
         };
