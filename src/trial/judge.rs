@@ -5,16 +5,16 @@ use serde_json::{Map, Value as Json, json};
 
 use super::diff::{Difference, Value, diff};
 use super::given::bytes;
+use super::plain::{moment, plain, raw, shown, value_of, values_of};
 use super::run::Ran;
 use super::setup::{Setup, Writer};
 use super::{Emitted, Failed, Fate, Written};
-use crate::config::cases::{self, Bytes, Datum, Expect};
+use crate::config::cases::{self, Bytes, Expect};
 use crate::config::fault::Fault;
 use crate::config::scalar::closest;
 use crate::config::units::format_duration;
 use crate::contract::decode::{Limits, decode};
-use crate::contract::json::{FromJson, to_json};
-use crate::contract::schema::Schema;
+use crate::contract::json::to_json;
 use crate::contract::wire;
 use crate::error::Reason;
 
@@ -470,57 +470,6 @@ fn says_anything(written: &cases::Written) -> bool {
     let headers = !written.headers.is_empty() || !written.no_headers.is_empty();
     let said = written.topic.is_some() || written.key.is_some() || written.timestamp.is_some();
     headers || said
-}
-
-/// Data as the JSON writer has it, or where it does not fit the schema, and why.
-fn plain(datum: &Datum, schema: &Schema) -> Result<Json, (String, String)> {
-    let value = FromJson::default().text(schema, schema.root, &datum.json());
-    let value = value.map_err(|error| (error.path, error.message))?;
-    Ok(to_json(schema, schema.root, &value))
-}
-
-/// Data as it is written.
-fn raw(datum: Option<&Datum>) -> Json {
-    let json = datum.map(|datum| serde_json::from_str(&datum.json()));
-    json.and_then(Result::ok).unwrap_or_default()
-}
-
-fn value_of(output: &Emitted) -> Json {
-    let Some(value) = &output.value else {
-        return Json::Null;
-    };
-    let payload = value.get(wire::HEADER_LEN..).unwrap_or_default();
-    match decode(&output.schema, payload, &Limits::default()) {
-        Ok(value) => to_json(&output.schema, output.schema.root, &value),
-        Err(_) => shown(Some(value)),
-    }
-}
-
-fn values_of(outputs: &[Emitted]) -> Json {
-    outputs
-        .iter()
-        .map(|output| json!({ "value": value_of(output) }))
-        .collect()
-}
-
-/// Bytes of a key or a header.
-fn shown(bytes: Option<&[u8]>) -> Json {
-    match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
-        None => Json::Null,
-        Some((_, Ok(text))) if !text.contains(|c: char| c.is_control()) => text.into(),
-        Some((bytes, _)) => {
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            json!({ "hex": hex })
-        }
-    }
-}
-
-fn moment(millis: Option<i64>) -> Json {
-    let instant = millis.and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
-    match instant {
-        Some(instant) => instant.to_string().into(),
-        None => millis.into(),
-    }
 }
 
 /// What a record came to, for whoever expected something else.

@@ -6,6 +6,7 @@ mod diff;
 mod evaluate;
 mod given;
 mod judge;
+mod plain;
 mod run;
 mod setup;
 
