@@ -8,16 +8,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::fault::Fault;
-use crate::config::model::{Pipeline, Place, RulesFile, SchemaSource};
-use crate::contract::plan::Plan;
+use crate::config::model::{self, Pipeline, Place, RulesFile, SchemaSource, Step};
 use crate::contract::registry::{RegistryClient, RegistryError, Version};
-use crate::contract::resolve::Resolution;
 use crate::contract::rules::{Listed, Rules, Side, Subject, Tags};
 use crate::contract::schema::Schema;
+use crate::expression::scope::{Event, Plain, Secrets};
 use crate::failure::envelope::Stamp;
-use crate::pipeline::{Compiled, Key};
+use crate::pipeline::{Checked, Compiled, Key, Sink};
 use crate::review::files;
-use crate::transform::{Transform, check_sink, sink_resolution};
+use crate::transform::{Arm, Builder, Transform, check_sink};
 
 /// A schema with what it is called.
 #[derive(Debug, Clone)]
@@ -107,20 +106,27 @@ pub fn load_file(path: &Path) -> Result<Loaded, Vec<Fault>> {
     })
 }
 
-/// The parts of a pipeline that need both of its schemas.
+/// The parts of a pipeline that need all of its schemas.
 pub struct Parts {
     /// The contract's schema.
     pub contract: Loaded,
-    /// The sink's schema.
-    pub sink: Loaded,
+    /// The sinks, the pipeline's own first.
+    pub sinks: Vec<SinkParts>,
     /// The schema of keys.
     pub key: Option<Loaded>,
-    key_rules: Rules,
-    prepare: Transform,
+    key_rules: Checked,
     rules: Rules,
     transform: Transform,
-    to_sink: Resolution,
-    output_rules: Rules,
+    types: Vec<(String, Schema)>,
+}
+
+/// A sink with its schema.
+pub struct SinkParts {
+    /// As configured.
+    pub config: model::Sink,
+    /// Its schema.
+    pub schema: Loaded,
+    rules: Checked,
 }
 
 /// A rule of a pipeline, for people.
@@ -135,40 +141,51 @@ pub struct RuleLine<'a> {
 impl Parts {
     /// The type after each step, in words, for `check --explain`.
     pub fn types(&self) -> impl Iterator<Item = (String, &Schema)> {
-        self.prepare.types().chain(self.transform.types().skip(1))
+        let types = self.types.iter();
+        types.map(|(label, schema)| (label.clone(), schema))
     }
 
     /// The rules, in the order in which they are checked; those that are not run too.
     pub fn rules(&self) -> impl Iterator<Item = RuleLine<'_>> {
-        let all = [
-            ("key", &self.key_rules),
-            ("value", &self.rules),
-            ("output", &self.output_rules),
-        ];
-        all.into_iter().flat_map(|(on, rules)| {
+        let all = [("key", &self.key_rules.rules), ("value", &self.rules)];
+        let outputs = self.sinks.iter().map(|sink| ("output", &sink.rules.rules));
+        all.into_iter().chain(outputs).flat_map(|(on, rules)| {
             let listed = rules.listed().iter();
             listed.map(move |rule| RuleLine { on, rule })
         })
     }
 
-    /// Takes the rules of the sink's subject as they are now: a version that was just registered may have inherited
-    /// those of the one before it.
+    /// Takes the rules of the subjects of sinks with `auto_register` as they are now: a version that was just registered
+    /// may have inherited those of the one before it.
     pub async fn output_rules_again(
         &mut self,
-        config: &Pipeline,
         registry: &RegistryClient,
     ) -> Result<(), BuildError> {
-        self.output_rules = output_rules(config, &self.sink, Some(registry)).await?;
+        for sink in self
+            .sinks
+            .iter_mut()
+            .filter(|sink| sink.config.auto_register)
+        {
+            sink.rules = output_rules(&sink.config, &sink.schema, Some(registry)).await?;
+        }
         Ok(())
     }
 
-    /// The pipeline, with the id that the sink's schema has in the registry.
-    pub fn finish(self, config: &Pipeline, sink_id: u32) -> Compiled {
-        let steps = config.prepare.len() + config.transform.len();
-        let straight = (steps == 0 && self.output_rules.is_empty()).then(|| {
-            let contract = Arc::clone(&self.contract.schema);
-            Plan::of(contract, &self.sink.schema, self.to_sink.clone(), &[])
-        });
+    /// The pipeline, with the ids that the sinks' schemas have in the registry, in the order of [`Self::sinks`]; one that
+    /// is missing is 0.
+    pub fn finish(self, config: &Pipeline, ids: &[u32]) -> Compiled {
+        let ids = ids.iter().copied().chain(std::iter::repeat(0));
+        let sinks: Vec<Sink> = self
+            .sinks
+            .into_iter()
+            .zip(ids)
+            .map(|(sink, id)| Sink {
+                topic: sink.config.topic,
+                schema: sink.schema.schema,
+                id,
+                rules: sink.rules,
+            })
+            .collect();
         Compiled {
             stamp: Stamp {
                 pipeline: config.name.clone(),
@@ -186,19 +203,14 @@ impl Parts {
                     rules: self.key_rules,
                     required: config.required,
                 }),
-            prepare: self.prepare,
             rules: self.rules,
             transform: self.transform,
-            sink: self.sink.schema,
-            to_sink: self.to_sink,
-            straight,
-            output_rules: self.output_rules,
-            sink_id,
+            sinks,
         }
     }
 }
 
-/// Checks and compiles everything of a pipeline but the sink's id. `Ok(None)`: a subject was needed and `--offline`
+/// Checks and compiles everything of a pipeline but the sinks' ids. `Ok(None)`: a subject was needed and `--offline`
 /// forbids to ask.
 pub async fn compile(
     config: &Pipeline,
@@ -209,9 +221,10 @@ pub async fn compile(
         Some(key) => Some(load_schema(&key.schema, registry).await),
         None => None,
     };
-    let sources = [&config.contract.schema, &config.sink.schema];
+    let configured = config.sinks();
+    let sources = configured.iter().map(|sink| &sink.schema);
     let mut results = Vec::new();
-    for source in sources {
+    for source in [&config.contract.schema].into_iter().chain(sources) {
         results.push(load_schema(source, registry).await);
     }
     results.extend(key);
@@ -243,9 +256,10 @@ pub async fn compile(
         return Ok(None);
     }
     let mut loaded = loaded.into_iter();
-    let (Some(contract), Some(sink)) = (loaded.next(), loaded.next()) else {
-        unreachable!("the contract's and the sink's schema were asked for");
-    };
+    let contract = loaded
+        .next()
+        .expect("the contract's schema was asked for first");
+    let sinks: Vec<Loaded> = loaded.by_ref().take(configured.len()).collect();
     let steps = !config.prepare.is_empty() || !config.transform.is_empty();
     if contract.schema.record().is_none() && steps {
         let found = contract.schema.describe(contract.schema.root);
@@ -262,105 +276,183 @@ pub async fn compile(
             Err(lines.join("; "))
         }
     };
-    let prepare = match Transform::compile(&config.prepare, &contract.schema, &load) {
-        Ok(prepare) => prepare,
-        // Rules and later steps are about what these leave.
-        Err(faults) => return Err(BuildError::Faults(faults)),
-    };
-    let rules = Rules::compile(&rules_file, prepare.output()).map_err(|more| faults.extend(more));
-    let transform = Transform::compile(&config.transform, prepare.output(), &load)
-        .map_err(|more| faults.extend(more));
-    let (Ok(rules), Ok(transform)) = (rules, transform) else {
+    let mut builder = Builder::new(&contract.schema, secrets(config));
+    // Rules and later steps are about what these leave.
+    builder
+        .steps(&config.prepare, &load)
+        .map_err(BuildError::Faults)?;
+    builder.rules_here();
+    let rules = builder.for_rules(|event| Rules::compile(&rules_file, event));
+    let rules = rules.map_err(|more| faults.extend(more));
+    let steps = builder.steps(&config.transform, &load);
+    let steps = steps.map_err(|more| faults.extend(more));
+    let (Ok(rules), Ok(())) = (rules, steps) else {
         return Err(BuildError::Faults(faults));
     };
-    let transform = transform.numbered_after(config.prepare.len());
-    let written = config.sink.schema.subject();
-    check_sink(&transform, &sink.schema, &config.sink.place, &written)
-        .map_err(BuildError::Faults)?;
-    let to_sink = sink_resolution(transform.output(), &sink.schema).map_err(|mismatches| {
-        let faults = mismatches
-            .iter()
-            .map(|mismatch| Fault::new(&config.sink.place, &mismatch.path, &mismatch.message));
-        BuildError::Faults(faults.collect())
-    })?;
+    let types = builder.types();
+    let types = types
+        .map(|(label, schema)| (label.to_owned(), schema))
+        .collect();
+    let arms = arms(config, &sinks, &builder).map_err(BuildError::Faults)?;
     // Last, so that what is wrong in the files is told although the registry is away.
     let subject = config.contract.schema.subject();
-    let side = (Side::Read, prepare.output());
-    let more = registered(&subject, &contract, side, &rules_file, registry).await;
-    let key_rules = match (&key, &config.contract.key) {
-        (Some(key), Some(config)) => {
-            let subject = config.schema.subject();
-            let side = (Side::Read, key.schema.as_ref());
-            registered(&subject, key, side, &RulesFile::default(), registry).await
-        }
-        _ => Ok(Rules::default()),
+    let of_value = rule_set(&subject, &contract, registry).await?;
+    let of_key = match (&key, &config.contract.key) {
+        (Some(key), Some(config)) => rule_set(&config.schema.subject(), key, registry).await?,
+        _ => None,
     };
-    let output_rules = output_rules(config, &sink, registry).await;
-    let mut set_rules = Vec::new();
-    for result in [more, key_rules, output_rules] {
-        match result {
-            Ok(rules) => set_rules.push(rules),
+    let mut outputs = Vec::with_capacity(sinks.len());
+    for (config, schema) in configured.iter().zip(sinks.iter().cloned()) {
+        match output_rules(config, &schema, registry).await {
+            Ok(rules) => outputs.push(SinkParts {
+                config: (*config).clone(),
+                schema,
+                rules,
+            }),
             Err(BuildError::Faults(more)) => faults.extend(more),
             Err(error) => return Err(error),
         }
     }
-    let Ok([more, key_rules, output_rules]) = <[Rules; 3]>::try_from(set_rules) else {
+    let more = builder.for_rules(|event| {
+        registered(
+            of_value.as_ref(),
+            &contract,
+            (Side::Read, event),
+            &rules_file,
+        )
+    });
+    let more = more.map_err(|more| faults.extend(more));
+    let key_rules = match &key {
+        Some(key) => checked(of_key.as_ref(), key, Side::Read),
+        None => Ok(Checked::default()),
+    };
+    let key_rules = key_rules.map_err(|more| faults.extend(more));
+    let (Ok(more), Ok(key_rules), true) = (more, key_rules, faults.is_empty()) else {
         return Err(BuildError::Faults(faults));
     };
     Ok(Some(Parts {
         contract,
-        sink,
+        sinks: outputs,
         key,
         key_rules,
-        prepare,
         rules: rules.and(more),
-        transform,
-        to_sink,
-        output_rules,
+        transform: builder.finish(&arms).map_err(BuildError::Faults)?,
+        types,
     }))
+}
+
+/// What expressions of the pipeline can name.
+pub fn secrets(config: &Pipeline) -> Secrets {
+    let secrets = config.secrets.iter();
+    Secrets::new(secrets.map(|(name, secret)| (name.clone(), secret.expose().as_bytes().to_vec())))
+}
+
+/// Where events go: the arms of a `route`, or the pipeline's own sink alone.
+fn arms<'c>(
+    config: &'c Pipeline,
+    sinks: &'c [Loaded],
+    builder: &Builder,
+) -> Result<Vec<Arm<'c>>, Vec<Fault>> {
+    let to = |sink: &model::Sink, when| -> Result<Arm<'c>, Vec<Fault>> {
+        let index = config
+            .sink_index(sink)
+            .expect("every sink of an arm is listed");
+        let schema: &'c Schema = &sinks[index].schema;
+        let written = sink.schema.subject();
+        let resolution = check_sink(builder, schema, &sink.place, &written)?;
+        Ok(Arm {
+            when,
+            sink: index,
+            schema,
+            resolution,
+        })
+    };
+    let Some(Step::Route(arms)) = config.transform.last() else {
+        return Ok(vec![to(&config.sink, None)?]);
+    };
+    let mut faults = Vec::new();
+    let mut out = Vec::with_capacity(arms.len());
+    for arm in arms {
+        match to(&arm.sink, arm.when.as_ref()) {
+            Ok(arm) => out.push(arm),
+            Err(more) => faults.extend(more),
+        }
+    }
+    match faults.is_empty() {
+        true => Ok(out),
+        false => Err(faults),
+    }
 }
 
 /// The rules that outputs are held to.
 async fn output_rules(
-    config: &Pipeline,
+    config: &model::Sink,
     sink: &Loaded,
     registry: Option<&RegistryClient>,
-) -> Result<Rules, BuildError> {
-    let side = (Side::Write, sink.schema.as_ref());
-    let file = RulesFile::default();
-    registered(&config.sink.subject, sink, side, &file, registry).await
+) -> Result<Checked, BuildError> {
+    let found = rule_set(&config.subject, sink, registry).await?;
+    checked(found.as_ref(), sink, Side::Write).map_err(BuildError::Faults)
 }
 
-/// The rules that the registry keeps with a schema, compiled against the type that they are checked on.
-async fn registered(
+/// What the registry keeps with a version of a schema.
+struct RuleSet {
+    subject: Subject,
+    rules: serde_json::Value,
+    metadata: Option<serde_json::Value>,
+}
+
+/// The rules that the registry keeps with a schema.
+async fn rule_set(
     subject: &str,
     loaded: &Loaded,
-    (side, checked): (Side, &Schema),
-    file: &RulesFile,
     registry: Option<&RegistryClient>,
-) -> Result<Rules, BuildError> {
-    let asked;
+) -> Result<Option<RuleSet>, BuildError> {
     let version = match (&loaded.version, registry) {
-        (Some(version), _) => version,
-        (None, None) => return Ok(Rules::default()),
-        (None, Some(registry)) => {
-            asked = newest(registry, subject, &loaded.schema).await?;
-            match &asked {
-                Some(version) => version,
-                None => return Ok(Rules::default()),
-            }
-        }
+        (Some(version), _) => version.clone(),
+        (None, None) => return Ok(None),
+        (None, Some(registry)) => match newest(registry, subject, &loaded.schema).await? {
+            Some(version) => version,
+            None => return Ok(None),
+        },
     };
-    let Some(rule_set) = &version.rule_set else {
+    Ok(version.rule_set.map(|rules| RuleSet {
+        subject: Subject {
+            name: version.subject,
+            version: version.version,
+        },
+        rules,
+        metadata: version.metadata,
+    }))
+}
+
+/// Such rules over a value by itself.
+fn checked(found: Option<&RuleSet>, loaded: &Loaded, side: Side) -> Result<Checked, Vec<Fault>> {
+    let event = Plain::new(&loaded.schema);
+    let rules = registered(found, loaded, (side, &event), &RulesFile::default())?;
+    Ok(Checked {
+        rules,
+        registers: event.registers(),
+    })
+}
+
+/// Such rules, compiled for the event that they are checked on.
+fn registered(
+    found: Option<&RuleSet>,
+    loaded: &Loaded,
+    (side, event): (Side, &dyn Event),
+    file: &RulesFile,
+) -> Result<Rules, Vec<Fault>> {
+    let Some(RuleSet {
+        subject,
+        rules,
+        metadata,
+    }) = found
+    else {
         return Ok(Rules::default());
-    };
-    let subject = Subject {
-        name: version.subject.clone(),
-        version: version.version,
     };
     let texts = loaded.references.iter().chain([&loaded.text]);
     let mut tags = Tags::of_schema(texts.map(String::as_str));
-    if let Some(metadata) = &version.metadata {
+    if let Some(metadata) = metadata {
         tags.add_metadata(metadata).map_err(|message| {
             let place = Place {
                 file: subject.text(),
@@ -371,11 +463,11 @@ async fn registered(
                 "subject {} version {}: {message}",
                 subject.name, subject.version
             );
-            BuildError::Faults(vec![Fault::new(&place, "metadata", message)])
+            vec![Fault::new(&place, "metadata", message)]
         })?;
     }
     tags.add_file(file);
-    Rules::of_subject(rule_set, &subject, side, checked, &tags).map_err(BuildError::Faults)
+    Rules::of_subject(rules, subject, side, event, &tags)
 }
 
 /// The paths of a contract's fields that its schema's text or its version in the registry gives a tag.

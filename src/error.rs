@@ -43,6 +43,8 @@ pub enum Reason {
     LookupNotFound,
     /// A lookup answered with a wrong shape, 401, 403 or a redirect: the dependency's fault, never the record's.
     LookupMisconfigured,
+    /// The table that a lookup asks is not loaded.
+    LookupNotLoaded,
     /// The registry could not be asked, or answered with anything but the schema or "unknown id".
     RegistryUnavailable,
     /// The broker refused or failed to acknowledge an output for a reason that is not the record's own.
@@ -51,7 +53,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Reason; 19] = [
+    pub const ALL: [Reason; 20] = [
         Reason::Unframed,
         Reason::UnframedJson,
         Reason::UnsupportedFraming,
@@ -69,6 +71,7 @@ impl Reason {
         Reason::LookupUnavailable,
         Reason::LookupNotFound,
         Reason::LookupMisconfigured,
+        Reason::LookupNotLoaded,
         Reason::RegistryUnavailable,
         Reason::BrokerUnavailable,
     ];
@@ -93,6 +96,7 @@ impl Reason {
             Reason::LookupUnavailable => "lookup_unavailable",
             Reason::LookupNotFound => "lookup_not_found",
             Reason::LookupMisconfigured => "lookup_misconfigured",
+            Reason::LookupNotLoaded => "lookup_not_loaded",
             Reason::RegistryUnavailable => "registry_unavailable",
             Reason::BrokerUnavailable => "broker_unavailable",
         }

@@ -40,6 +40,10 @@ pub const DUE_AT: &str = "driftgate.due_at";
 pub const REDRIVEN: &str = "driftgate.redriven";
 /// On emitted records with `provenance: header`: `topic-partition@offset`.
 pub const SOURCE: &str = "driftgate.source";
+/// On the outputs that one record was taken apart into: which this is, from 0.
+pub const INDEX: &str = "driftgate.index";
+/// On the same: how many there are.
+pub const COUNT: &str = "driftgate.count";
 
 /// Bound of [`ERROR`] in bytes.
 pub const ERROR_LIMIT: usize = 2048;

@@ -30,6 +30,8 @@ pub enum PauseReason {
     LookupUnavailable,
     /// A lookup answered in a way that no record can cause: wrong shape, 401, 403, a redirect.
     LookupMisconfigured,
+    /// The table that a lookup asks is not loaded.
+    LookupNotLoaded,
     /// A writer schema drifted from the contract, and the policy says to halt.
     Drift,
     /// The broker refused or lost an output for a reason that is not the record's own.
@@ -42,11 +44,12 @@ pub enum PauseReason {
 
 impl PauseReason {
     /// Every reason, for tables and metric labels.
-    pub const ALL: [PauseReason; 8] = [
+    pub const ALL: [PauseReason; 9] = [
         PauseReason::RetryNotDue,
         PauseReason::RegistryUnavailable,
         PauseReason::LookupUnavailable,
         PauseReason::LookupMisconfigured,
+        PauseReason::LookupNotLoaded,
         PauseReason::Drift,
         PauseReason::BrokerRefused,
         PauseReason::DeadLetterRefused,
@@ -60,6 +63,7 @@ impl PauseReason {
             PauseReason::RegistryUnavailable => "registry_unavailable",
             PauseReason::LookupUnavailable => "lookup_unavailable",
             PauseReason::LookupMisconfigured => "lookup_misconfigured",
+            PauseReason::LookupNotLoaded => "lookup_not_loaded",
             PauseReason::Drift => "drift",
             PauseReason::BrokerRefused => "broker_refused",
             PauseReason::DeadLetterRefused => "dead_letter_refused",
@@ -74,6 +78,7 @@ impl PauseReason {
             PauseReason::RegistryUnavailable
             | PauseReason::LookupUnavailable
             | PauseReason::LookupMisconfigured
+            | PauseReason::LookupNotLoaded
             | PauseReason::Drift
             | PauseReason::BrokerRefused
             | PauseReason::DeadLetterRefused => true,
@@ -94,8 +99,10 @@ pub enum Dependency {
     Broker,
     /// The schema registry.
     Registry,
-    /// A lookup's server, by the field that the lookup fills or its host; never a URL with values in it.
+    /// A lookup's server, by its host and port; never a URL with values in it.
     Lookup(String),
+    /// A table that a lookup asks, by its pipeline and the field that it fills. Down while it is not loaded.
+    Table(String),
 }
 
 impl fmt::Display for Dependency {
@@ -104,6 +111,7 @@ impl fmt::Display for Dependency {
             Dependency::Broker => f.write_str("broker"),
             Dependency::Registry => f.write_str("registry"),
             Dependency::Lookup(name) => write!(f, "lookup:{name}"),
+            Dependency::Table(name) => write!(f, "table:{name}"),
         }
     }
 }
@@ -134,6 +142,8 @@ pub struct Readiness {
     pub ready: bool,
     /// Why not, one sentence each. Bounded by the number of pipelines, workers and dependencies, not by partitions.
     pub reasons: Vec<String>,
+    /// What is wrong and does not make it unready, one sentence each: servers of lookups that fail.
+    pub degraded: Vec<String>,
     /// Partitions paused by a fault.
     pub paused: usize,
 }
@@ -293,7 +303,7 @@ impl Health {
     /// Whether this instance takes its share of the records now.
     pub fn readiness(&self) -> Readiness {
         let state = self.lock();
-        let mut reasons = Vec::new();
+        let (mut reasons, mut degraded) = (Vec::new(), Vec::new());
         match &state.phase {
             Phase::Starting(phase) => reasons.push(format!("starting: {phase}")),
             Phase::Running => {}
@@ -309,9 +319,20 @@ impl Health {
             }
         }
         for (dependency, fault) in &state.dependencies {
-            // A lookup that is down sends its records to the retry tiers; the rest flows on, so the instance is ready.
-            if let (Dependency::Broker | Dependency::Registry, Some(fault)) = (dependency, fault) {
-                reasons.push(format!("{dependency} is unavailable: {fault}"));
+            match (dependency, fault) {
+                (Dependency::Broker | Dependency::Registry, Some(fault)) => {
+                    reasons.push(format!("{dependency} is unavailable: {fault}"));
+                }
+                // Every record that needs it waits.
+                (Dependency::Table(name), Some(fault)) => {
+                    reasons.push(format!("lookup {name}: {fault}"));
+                }
+                // A server that is down sends its records to the retry tiers; the rest flows on, so the instance is
+                // ready.
+                (Dependency::Lookup(_), Some(fault)) => {
+                    degraded.push(format!("{dependency}: {fault}"));
+                }
+                (_, None) => {}
             }
         }
         let paused = pause_reasons(&state, &mut reasons);
@@ -319,6 +340,7 @@ impl Health {
         Readiness {
             ready: reasons.is_empty(),
             reasons,
+            degraded,
             paused,
         }
     }

@@ -22,10 +22,10 @@ use crate::failure_log::FailureLog;
 use crate::health::{Dependency, Health};
 use crate::ingest::properties;
 use crate::ingest::topics::{self, Facts, Finding, Known, TopicAdmin};
+use crate::lookup::{Around, Lookups, Origins};
 use crate::metrics::Metrics;
 use crate::pipeline::{Compiled, Event, Gate, Stages};
 use crate::review;
-use crate::transform::lookup::LookupClient;
 use crate::worker::{Settings, Shared, Worker};
 
 /// Records of one batch; fewer where lookups make each one slow, so that a batch stays far below
@@ -122,7 +122,7 @@ impl Instance {
             Arc::clone(&self.failures),
             self.shutdown.clone(),
         ));
-        let workers = self.start_workers(config, prepared, &cache)?;
+        let workers = self.start_workers(config, prepared, &cache, embedded.is_some())?;
         self.health.set_running();
         let result = self.join(workers).await;
         observer.abort();
@@ -196,6 +196,9 @@ impl Instance {
     ) -> Result<Option<Known>, FatalError> {
         if let Some(broker) = embedded {
             let mut known = Known::new();
+            for topic in topics::asked(pipeline) {
+                broker.create_topic(&topic, EMBEDDED_PARTITIONS)?;
+            }
             for topic in topics::names(pipeline) {
                 broker.create_topic(&topic, EMBEDDED_PARTITIONS)?;
                 let facts = Facts {
@@ -254,7 +257,9 @@ impl Instance {
         config: &Config,
         prepared: Vec<(Compiled, Known)>,
         cache: &Arc<SchemaCache>,
+        is_alone: bool,
     ) -> Result<Vec<Running>, FatalError> {
+        let origins = Arc::new(Origins::default());
         let total: usize = config
             .pipelines
             .iter()
@@ -265,26 +270,32 @@ impl Instance {
         for (compiled, known) in prepared {
             let compiled = Arc::new(compiled);
             let pipeline = &compiled.config;
-            let clients: Result<Vec<_>, _> = compiled
-                .transform
-                .lookups()
-                .iter()
-                .map(LookupClient::new)
-                .collect();
-            let lookups = Arc::new(clients?);
+            let around = Around {
+                pipeline: pipeline.name.clone(),
+                kafka: properties::reader(&config.kafka, pipeline),
+                group: pipeline.group.clone(),
+                is_alone,
+                schemas: Arc::clone(cache),
+                origins: Arc::clone(&origins),
+                metrics: Arc::clone(&self.metrics),
+                health: Arc::clone(&self.health),
+                runtime: Handle::current(),
+                shutdown: self.shutdown.clone(),
+            };
+            let lookups = Arc::new(Lookups::start(compiled.transform.lookups(), &around)?);
             let partitions: HashMap<String, i32> = known
                 .iter()
                 .map(|(topic, facts)| (topic.clone(), facts.partitions))
+                .collect();
+            let sizes: HashMap<String, u64> = known
+                .iter()
+                .filter_map(|(topic, facts)| Some((topic.clone(), facts.max_message_bytes?)))
                 .collect();
             let gate = Arc::new(self.gate(pipeline)?);
             for slot in 0..pipeline.workers {
                 let settings = Settings {
                     slot,
-                    batch: if lookups.is_empty() {
-                        BATCH
-                    } else {
-                        BATCH_WITH_LOOKUPS
-                    },
+                    batch: lookups.batch(BATCH, BATCH_WITH_LOOKUPS, pipeline.workers),
                     commit_interval: Duration::from_secs(1),
                     revoke_grace: config.shutdown_grace.min(Duration::from_secs(10)),
                     shutdown_grace: config
@@ -293,6 +304,7 @@ impl Instance {
                         .max(Duration::from_secs(1)),
                     stuck_after: self.stuck_after,
                     partitions: partitions.clone(),
+                    sizes: sizes.clone(),
                 };
                 // Two thirds for what was fetched, one third for what waits to be acknowledged.
                 let consumer = properties::consumer(&config.kafka, pipeline, slot, share / 3 * 2);
@@ -309,7 +321,6 @@ impl Instance {
                     Arc::clone(cache),
                     Arc::clone(&lookups),
                     Arc::clone(&gate),
-                    Handle::current(),
                 );
                 let worker = Worker::new(settings, stages, &consumer, &producer, self.shared())?;
                 workers.push(Running::spawn(
@@ -417,27 +428,24 @@ async fn try_compile(
 ) -> Result<Compiled, BuildError> {
     let parts = build::compile(pipeline, Some(registry), vars).await?;
     let mut parts = parts.expect("with a registry every schema can be loaded");
-    let sink_id = match parts.sink.id {
-        Some(id) => id,
-        None => sink_id(pipeline, &parts, registry).await?,
-    };
-    if pipeline.sink.auto_register {
-        parts.output_rules_again(pipeline, registry).await?;
+    let mut ids = Vec::with_capacity(parts.sinks.len());
+    for sink in &parts.sinks {
+        ids.push(match sink.schema.id {
+            Some(id) => id,
+            None => sink_id(sink, registry).await?,
+        });
     }
-    Ok(parts.finish(pipeline, sink_id))
+    parts.output_rules_again(registry).await?;
+    Ok(parts.finish(pipeline, &ids))
 }
 
 /// The id of the sink's reviewed schema file: registered beforehand, or now with `auto_register`.
-async fn sink_id(
-    pipeline: &Pipeline,
-    parts: &build::Parts,
-    registry: &RegistryClient,
-) -> Result<u32, BuildError> {
-    let subject = &pipeline.sink.subject;
-    let crate::config::model::SchemaSource::File { path } = &pipeline.sink.schema else {
+async fn sink_id(sink: &build::SinkParts, registry: &RegistryClient) -> Result<u32, BuildError> {
+    let subject = &sink.config.subject;
+    let crate::config::model::SchemaSource::File { path } = &sink.config.schema else {
         unreachable!("a schema without an id came from a file");
     };
-    if pipeline.sink.auto_register {
+    if sink.config.auto_register {
         return Ok(review::register::ensure_file(registry, subject, path).await?);
     }
     match review::register::find_file(registry, subject, path).await? {
@@ -446,7 +454,7 @@ async fn sink_id(
             status: 404,
             message: format!(
                 "the sink's schema {} is not registered under {subject}: run `driftgate schema register`, or set sink.auto_register: true",
-                parts.sink.name
+                sink.schema.name
             ),
         })),
     }

@@ -8,6 +8,7 @@
 //! - [`contract`]: Confluent framing, the registry, Avro schemas, resolution, rules.
 //! - [`expr`]: expressions over an event, checked against its schema.
 //! - [`transform`]: the steps, one file each.
+//! - [`lookup`]: asks what the lookup steps want to know: HTTP services, and tables kept from topics.
 //! - [`emit`]: encoding to the sink's schema and the producer.
 //! - [`failure`]: what becomes of an error: retry tier, dead letter, pause.
 //! - [`pipeline`]: the one file that names the stages in order.
@@ -43,6 +44,7 @@ pub mod headers;
 pub mod health;
 pub mod ingest;
 pub mod instance;
+pub mod lookup;
 pub mod metrics;
 pub mod native;
 pub mod pipeline;

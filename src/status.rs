@@ -216,6 +216,7 @@ mod tests {
         let paused = Readiness {
             ready: false,
             reasons: vec!["registry is unavailable:\ntimed out".into(), "other".into()],
+            degraded: Vec::new(),
             paused: 4,
         };
         check(

@@ -61,7 +61,7 @@ fn check_edited(file: &str, old: &str, new: &str, line: &str, exit: i32, says: &
     check(folder.path(), line, exit, says);
 }
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "",
     "run",
     "check",
@@ -74,6 +74,7 @@ const COMMANDS: [&str; 14] = [
     "schema check",
     "schema diff",
     "produce",
+    "functions",
     "completions",
     "version",
 ];
@@ -129,6 +130,7 @@ fn every_command_is_in_the_list() {
             "explain",
             "schema",
             "produce",
+            "functions",
             "completions",
             "version",
             "help"

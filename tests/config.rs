@@ -179,7 +179,12 @@ memory_limit: 1GiB
     assert_eq!(drop.len(), 2);
     assert_eq!(cast[0].1.value, "decimal(12,2)");
     assert_eq!(lookup.on_missing, OnMissing::Null);
-    assert_eq!(lookup.timeout, Duration::from_secs(2));
+    let LookupSource::Http(http) = &lookup.from else {
+        panic!("a URL")
+    };
+    assert_eq!(http.timeout, Duration::from_secs(2));
+    assert_eq!((http.concurrency, http.limit, http.cache), (16, None, None));
+    assert_eq!(lookup.on_null, None);
     assert_eq!(lookup.answer, base.join("../Cargo.toml"));
     for (written, expect) in [
         ("null", OnMissing::Null),
@@ -197,6 +202,158 @@ memory_limit: 1GiB
         assert_eq!(lookup.on_missing, expect, "{written:?}");
     }
     assert!(!format!("{lookup:?}").contains("k=1"));
+}
+
+#[test]
+fn lookups_reach_the_model() {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let load = |keys: &str| {
+        let text = format!(
+            "{MINIMAL}    transform:\n      - lookup: {{ into: c, type: Cargo.toml, {keys} }}\n"
+        );
+        let loaded = config::load_text(&text, "driftgate.yaml", base, &vars)
+            .unwrap_or_else(|faults| panic!("{keys}: {}", diagnose::render(&faults, false)));
+        match loaded
+            .config
+            .pipelines
+            .into_iter()
+            .next()
+            .unwrap()
+            .transform
+            .remove(0)
+        {
+            Step::Lookup(lookup) => *lookup,
+            other => panic!("{other:?}"),
+        }
+    };
+    let lookup = load(
+        "url: 'http://crm/{id}', limit: 3000/m, cache: 10m, concurrency: 4, on_null: missing, \
+         on_missing: default, default: '{\"name\": \"?\"}', headers: { Authorization: '${HOST}' }",
+    );
+    let LookupSource::Http(http) = &lookup.from else {
+        panic!("a URL")
+    };
+    assert_eq!(http.limit.unwrap().per_second(), 50.0);
+    let cache = http.cache.unwrap();
+    assert_eq!((cache.ttl, cache.max), (Duration::from_secs(600), 64 << 20));
+    assert_eq!(http.concurrency, 4);
+    assert_eq!(
+        http.headers,
+        [("authorization".to_owned(), Secret::new("broker:9092"))]
+    );
+    assert_eq!(lookup.on_null, Some(OnNull::Missing));
+    let OnMissing::Default(default) = &lookup.on_missing else {
+        panic!("a default")
+    };
+    assert_eq!(default.value, r#"{"name": "?"}"#);
+    let lookup = load("url: 'http://crm/{id}', cache: { ttl: 1h, max: 1MiB }");
+    let LookupSource::Http(http) = &lookup.from else {
+        panic!("a URL")
+    };
+    let cache = http.cache.unwrap();
+    assert_eq!((cache.ttl, cache.max), (Duration::from_secs(3600), 1 << 20));
+    let lookup = load("topic: customers, key: id, max: 1GiB");
+    let LookupSource::Topic(topic) = &lookup.from else {
+        panic!("a topic")
+    };
+    assert_eq!(
+        (topic.topic.as_str(), topic.key.value.as_str()),
+        ("customers", "id")
+    );
+    assert_eq!(topic.max, 1 << 30);
+}
+
+#[test]
+fn faults_of_lookups() {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (keys, text, message) in [
+        ("key: id", "", "needs a `url` or a `topic`"),
+        ("url: 'http://a/', topic: t, key: id", "", "not both"),
+        ("topic: t", "topic", "needs `key`"),
+        (
+            "topic: t, key: id, limit: 5/s",
+            "limit",
+            "belongs to a lookup with `url`",
+        ),
+        (
+            "topic: t, key: id, headers: { a: CANARY }",
+            "headers",
+            "belongs to a lookup with `url`",
+        ),
+        (
+            "url: 'http://a/', max: 1MiB",
+            "max",
+            "belongs to a lookup with `topic`",
+        ),
+        ("url: 'http://a/', limit: 50", "50", "not a rate"),
+        ("url: 'http://a/', limit: 50/d", "50/d", "not a rate"),
+        ("url: 'http://a/', limit: 0/s", "0/s", "would never ask"),
+        ("url: 'http://a/', limit: -1/s", "-1/s", "not a rate"),
+        ("url: 'http://a/', cache: 10", "10", "needs a unit"),
+        ("url: 'http://a/', cache: 30d", "30d", "at most 7d"),
+        (
+            "url: 'http://a/', cache: { max: 1MiB }",
+            "cache",
+            "`ttl` is missing",
+        ),
+        (
+            "url: 'http://a/', cache: { ttl: 1m, size: 1MiB }",
+            "size",
+            "unknown key",
+        ),
+        ("url: 'http://a/', cache: [1m]", "", "is a list"),
+        ("url: 'http://a/', concurrency: 0", "0", "from 1 to 1000"),
+        (
+            "url: 'http://a/', on_missing: default",
+            "on_missing",
+            "needs `default`",
+        ),
+        (
+            "url: 'http://a/', default: '{}'",
+            "default",
+            "belongs to `on_missing: default`",
+        ),
+        (
+            "url: 'http://a/', on_null: null_it",
+            "null_it",
+            "expected dead_letter or missing",
+        ),
+        ("url: 'http://u:CANARY@a/'", "", "credentials in the URL"),
+        (
+            "url: 'http://a/', headers: { 'x y': CANARY }",
+            "",
+            "not the name of a header",
+        ),
+        (
+            "url: 'http://a/', headers: { Host: CANARY }",
+            "host",
+            "set by the request itself",
+        ),
+        (
+            "url: 'http://a/', headers: { A: \"CAN\\nARY\" }",
+            "a",
+            "visible ASCII",
+        ),
+        (
+            "url: 'http://a/', headers: { A: CANARY, a: CANARY }",
+            "a",
+            "stands here twice",
+        ),
+    ] {
+        let text_of_file = format!(
+            "{MINIMAL}    transform:\n      - lookup: {{ into: c, type: Cargo.toml, {keys} }}\n"
+        );
+        let faults =
+            config::load_text(&text_of_file, "driftgate.yaml", base, &vars).expect_err(keys);
+        let rendered = diagnose::render(&faults, false);
+        assert!(
+            faults
+                .iter()
+                .any(|fault| fault.text == text && fault.message.contains(message)),
+            "{keys}: {rendered}"
+        );
+        assert!(!rendered.contains("CANARY"), "{rendered}");
+    }
 }
 
 #[test]
@@ -303,7 +460,7 @@ fn faults_of_kinds_at_their_places() {
         ("stale: { key: a }", (7, 5, "stale", "not available yet")),
         (
             "transform: [ { explode: x } ]",
-            (7, 20, "explode", "not available yet"),
+            (7, 29, "", "expected a mapping"),
         ),
         (
             "transform: [ { maks: x } ]",
@@ -816,7 +973,8 @@ pipelines:
     contract: { schema: a.avsc }
     transform:
       - mask: { field: email, with: hmac, secret: CANARY-8 }
-      - lookup: { into: c, url: "http://crm/{id}?api_key=CANARY-9", type: a.avsc }
+      - lookup: { into: c, url: "http://crm/{id}?api_key=CANARY-9", type: a.avsc, headers: { Authorization: "Bearer CANARY-B", X-Key: CANARY-C } }
+    secrets: { mail: CANARY-D, other: "${file:secret}" }
     sink: { topic: b, schema: a.avsc }
 "#;
     let loaded = config::load_text(text, "driftgate.yaml", folder.path(), &vars)
@@ -859,6 +1017,17 @@ pipelines:
     }
 
     // Every line of the file broken in turn, in every way that a slip of the pen breaks a line.
+    let flow = text.replace(
+        "secrets:\n      mail: CANARY-B\n      other: \"${file:secret}\"\n",
+        "secrets: { mail: CANARY-B, other: \"${file:secret}\" }\n",
+    );
+    assert_ne!(flow, text);
+    for text in [text, &flow] {
+        no_slip_prints_a_secret(text, folder.path(), &vars);
+    }
+}
+
+fn no_slip_prints_a_secret(text: &str, folder: &Path, vars: &dyn Fn(&str) -> Option<String>) {
     let lines: Vec<&str> = text.lines().collect();
     for index in 0..lines.len() {
         let line = lines[index];
@@ -886,8 +1055,7 @@ pipelines:
             let mut broken = lines.clone();
             broken[index] = &slip;
             let broken = broken.join("\n");
-            if let Err(faults) = config::load_text(&broken, "driftgate.yaml", folder.path(), &vars)
-            {
+            if let Err(faults) = config::load_text(&broken, "driftgate.yaml", folder, vars) {
                 let rendered = diagnose::render(&faults, true);
                 assert!(!rendered.contains("CANARY"), "{broken}\n{rendered}");
                 assert!(
@@ -965,7 +1133,7 @@ fn every_key_of_the_full_example_is_known() {
     );
     assert_eq!(
         named,
-        ["cache", "dedup", "ledger", "limit", "pause_above", "stale"],
+        ["dedup", "ledger", "pause_above", "stale"],
         "{rendered}"
     );
 }
@@ -1126,5 +1294,223 @@ proptest! {
         for faults in [load(&text).err(), rules::load_text(&text, "r", Path::new(""), &vars).err()].into_iter().flatten() {
             prop_assert!(is_sound(&faults));
         }
+    }
+}
+
+/// The minimal file with steps; they begin on line 8, each one behind `      - `.
+fn steps(text: &str) -> String {
+    let steps: String = text.lines().map(|line| format!("      {line}\n")).collect();
+    format!("{MINIMAL}    transform:\n{steps}")
+}
+
+#[test]
+fn steps_that_move_fields_and_make_records_reach_the_model() {
+    let text = steps(
+        "- move: { a.b: c.d }
+- keep: [a, c]
+- default: { a: \"'x'\" }
+- flatten: { field: customer, prefix: '' }
+- flatten: { field: home }
+- nest: { into: address, fields: [street, city] }
+- explode: { field: items, into: item }
+- explode: { field: tags }
+- header: { kind: \"'order'\", trace: null }
+- key: item.sku
+- key: null
+- timestamp: at
+- route:
+    - { when: big, topic: large, subject: large-value, at: 3 }
+    - { when: odd, topic: other }
+    - { else: true }",
+    );
+    let text = text.replace("      - move", "      - before: rules\n        move");
+    let pipeline = loaded(&text).config.pipelines.remove(0);
+    let pair = |(name, value): &(Placed<String>, Placed<String>)| {
+        format!("{}={}", name.value, value.value)
+    };
+    let list = |fields: &[Placed<String>]| {
+        let names: Vec<_> = fields.iter().map(|field| field.value.as_str()).collect();
+        names.join(" ")
+    };
+    let found = |step: &Step| match step {
+        Step::Move(entries) | Step::Default(entries) => pair(&entries[0]),
+        Step::Keep(fields) => list(fields),
+        Step::Flatten {
+            field,
+            prefix,
+            separator,
+        } => format!("{} {prefix:?} {separator}", field.value),
+        Step::Nest { into, fields } => format!("{}: {}", into.value, list(fields)),
+        Step::Explode { field, into } => {
+            let into = into.as_ref().map(|into| into.value.as_str());
+            format!("{} {into:?}", field.value)
+        }
+        Step::Header(entries) => {
+            let entries = entries.iter().map(|(name, value)| {
+                let value = value.as_ref().map(|value| value.value.as_str());
+                format!("{}={value:?}", name.value)
+            });
+            entries.collect::<Vec<_>>().join(" ")
+        }
+        Step::Key(text) | Step::Timestamp(text) => text.value.clone(),
+        Step::Route(arms) => {
+            let arms = arms.iter().map(|arm| {
+                let when = arm.when.as_ref().map(|when| when.value.as_str());
+                format!("{when:?} {} {}", arm.sink.topic, arm.sink.subject)
+            });
+            arms.collect::<Vec<_>>().join(" | ")
+        }
+        other => panic!("{other:?}"),
+    };
+    let before: Vec<_> = pipeline.prepare.iter().map(found).collect();
+    assert_eq!(before, ["a.b=c.d"]);
+    let after: Vec<_> = pipeline.transform.iter().map(found).collect();
+    assert_eq!(
+        after,
+        [
+            "a c",
+            "a='x'",
+            "customer Some(\"\") _",
+            "home None _",
+            "address: street city",
+            "items Some(\"item\")",
+            "tags None",
+            "kind=Some(\"'order'\") trace=None",
+            "item.sku",
+            "null",
+            "at",
+            "Some(\"big\") large large-value | Some(\"odd\") other out-value | None out out-value",
+        ]
+    );
+    let sinks = pipeline.sinks();
+    let topics: Vec<_> = sinks.iter().map(|sink| sink.topic.as_str()).collect();
+    assert_eq!(
+        topics,
+        ["out", "large", "other"],
+        "each once, the pipeline's own first"
+    );
+    let Some(Step::Route(arms)) = pipeline.transform.last() else {
+        panic!("a route")
+    };
+    let indexes: Vec<_> = arms
+        .iter()
+        .map(|arm| pipeline.sink_index(&arm.sink))
+        .collect();
+    assert_eq!(indexes, [Some(1), Some(2), Some(0)]);
+    let SchemaSource::Subject { version, .. } = &sinks[1].schema else {
+        panic!("a subject")
+    };
+    assert_eq!(*version, Some(3));
+}
+
+#[test]
+fn secrets_reach_the_model() {
+    let text = format!("{MINIMAL}    secrets: {{ mail: '${{WORD}}', other: x }}\n");
+    let loaded = loaded(&text);
+    let secrets = &loaded.config.pipelines[0].secrets;
+    let names: Vec<_> = secrets.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        (names, secrets[0].1.expose()),
+        (vec!["mail", "other"], "many")
+    );
+    assert!(!format!("{:?}", loaded.config).contains("many"));
+    check_pipeline(
+        "secrets: { 'a b': x }",
+        &[(7, 16, "", "not a secret's name")],
+    );
+    check_pipeline("secrets: {}", &[(7, 14, "", "no secret is named here")]);
+    check_pipeline(
+        "secrets: [CANARY]",
+        &[(7, 14, "", "is a list; expected a mapping")],
+    );
+}
+
+#[test]
+fn faults_of_steps_that_move_fields_and_make_records() {
+    for (text, expect) in [
+        ("- keep: []", vec![(8, 9, "keep", "no field is named here")]),
+        ("- move: {}", vec![(8, 15, "", "no field is named here")]),
+        (
+            "- flatten: { field: a, prefix: a_, separator: '-' }",
+            vec![(8, 42, "separator", "keep one of them")],
+        ),
+        (
+            "- nest: { into: a, fields: [] }",
+            vec![(8, 9, "nest", "no field is named here")],
+        ),
+        (
+            "- nest: { into: a }",
+            vec![(8, 9, "nest", "`fields` is missing in `nest`")],
+        ),
+        (
+            "- explode: { into: a }",
+            vec![(8, 9, "explode", "`field` is missing in `explode`")],
+        ),
+        (
+            "- header: { driftgate.index: a, __value_schema_id: b, c: }",
+            vec![
+                (8, 19, "driftgate.index", "Driftgate's own"),
+                (8, 39, "__value_schema_id", "names the schema"),
+                (8, 61, "c", "nothing stands behind `c`"),
+            ],
+        ),
+        ("- key:", vec![(8, 9, "key", "the step `key` is empty")]),
+        (
+            "- timestamp: null",
+            vec![(8, 9, "timestamp", "the step `timestamp` is empty")],
+        ),
+        (
+            "- { before: rules, key: a }",
+            vec![(8, 11, "before", "take `before` out")],
+        ),
+        (
+            "- { before: rules, explode: { field: a } }",
+            vec![(8, 11, "before", "`explode` is about what is emitted")],
+        ),
+        (
+            "- { before: rules, nest: { into: a, fields: [b] } }",
+            vec![],
+        ),
+        (
+            "- route: [ { when: a } ]",
+            vec![(8, 9, "route", "`route` has no `else`")],
+        ),
+        (
+            "- route: []",
+            vec![(8, 9, "route", "`route` has no `else`")],
+        ),
+        (
+            "- route: [ { topic: x }, { else: true } ]",
+            vec![(8, 18, "", "an arm without a condition")],
+        ),
+        (
+            "- route: [ { else: true }, { when: a } ]",
+            vec![(8, 20, "else", "put it at the end")],
+        ),
+        (
+            "- route: [ { when: a, else: true } ]",
+            vec![(8, 20, "when", "exclude each other")],
+        ),
+        (
+            "- route: [ { when: a }, { else: false } ]",
+            vec![
+                (8, 9, "route", "`route` has no `else`"),
+                (8, 33, "else", "`true` or not there"),
+            ],
+        ),
+        (
+            "- route: [ { when: a, topic: orders }, { else: true } ]",
+            vec![(8, 36, "orders", "it would read what it writes")],
+        ),
+        (
+            "- route: [ { when: a, topic: orders.p.dlq }, { else: true } ]",
+            vec![(4, 24, "orders", "is the sink of the pipeline `p`")],
+        ),
+        (
+            "- route: [ { else: true } ]\n- drop: [a]",
+            vec![(9, 9, "", "`route` is the last step")],
+        ),
+    ] {
+        check(&steps(text), &expect);
     }
 }

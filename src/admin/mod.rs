@@ -158,7 +158,10 @@ async fn readyz(State(shared): State<Shared>) -> impl IntoResponse {
     } else {
         "not ready"
     };
-    let body = json!({ "status": word, "reasons": readiness.reasons });
+    let mut body = json!({ "status": word, "reasons": readiness.reasons });
+    if !readiness.degraded.is_empty() {
+        body["degraded"] = json!(readiness.degraded);
+    }
     (ok_or_unavailable(readiness.ready), Json(body))
 }
 

@@ -205,12 +205,11 @@ fn explain(pipeline: &Pipeline, parts: &Parts, out: &mut String) -> std::fmt::Re
     for (step, schema) in types {
         writeln!(out, "  {step}: {}", record(schema))?;
     }
-    writeln!(
-        out,
-        "  sink {}: {}",
-        parts.sink.name,
-        record(&parts.sink.schema)
-    )
+    for sink in &parts.sinks {
+        let loaded = &sink.schema;
+        writeln!(out, "  sink {}: {}", loaded.name, record(&loaded.schema))?;
+    }
+    Ok(())
 }
 
 fn record(schema: &crate::contract::schema::Schema) -> String {
@@ -240,10 +239,13 @@ async fn ask_registry(pipeline: &Pipeline, registry: &RegistryClient, report: &m
         &pipeline.contract.schema,
         false,
     );
-    let sink = (pipeline.sink.subject.clone(), &pipeline.sink.schema, true);
+    let sinks = pipeline.sinks();
+    let sinks = sinks
+        .iter()
+        .map(|sink| (sink.subject.clone(), &sink.schema, true));
     let key = pipeline.contract.key.as_ref();
     let key = key.map(|key| (key.schema.subject(), &key.schema, false));
-    for (subject, source, is_sink) in [contract, sink].into_iter().chain(key) {
+    for (subject, source, is_sink) in [contract].into_iter().chain(sinks).chain(key) {
         let SchemaSource::File { path } = source else {
             continue;
         };
@@ -322,6 +324,14 @@ async fn ask_broker(config: &Config, report: &mut Report) -> anyhow::Result<()> 
                 return Ok(());
             }
         };
+        let asked = topics::asked(pipeline);
+        let there = tokio::task::block_in_place(|| admin.partitions(&asked))?;
+        for topic in asked.iter().filter(|topic| !there.contains_key(*topic)) {
+            report.findings.push(format!(
+                "pipeline {}: topic {topic} of a lookup does not exist; records that need it would wait",
+                pipeline.name
+            ));
+        }
         for finding in topics::findings(pipeline, &known) {
             match refusal(&finding, pipeline.create_topics) {
                 Some(text) => report

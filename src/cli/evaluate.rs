@@ -9,10 +9,11 @@ use serde_json::json;
 
 use super::{COULD_NOT_RUN, FINDINGS, Output, USAGE, complain, complain_of, environment, print};
 use crate::build;
-use crate::config::model::SchemaSource;
-use crate::config::{self, fault::Fault};
+use crate::config::model::{Pipeline, SchemaSource};
+use crate::config::{self, Loaded, fault::Fault};
 use crate::contract::schema::Schema;
-use crate::trial::{Answer, Event, NoAnswer, evaluate, subject_file};
+use crate::record::Record;
+use crate::trial::{self, Answer, Around, Event, NoAnswer, evaluate, subject_file};
 
 /// More than any broker takes.
 const LARGEST: u64 = 1 << 30;
@@ -23,18 +24,21 @@ const LARGEST: u64 = 1 << 30;
   driftgate try '1.5 + 2.0'
   driftgate try 'currency + \"!\"' --record order.json
   driftgate try 'items.all(i, i.n > 0)' --record order.bin --schema schemas/orders-value.avsc
+  driftgate try 'header(\"tenant\") ?? \"none\"' --header tenant=acme
+  driftgate try --after 2 --record order.json
   kcat -C -t orders -o 7 -c 1 -D '' | driftgate try 'amount' --record -
 
 A record is JSON of the schema, or Avro, as bytes or in hex, with the frame of the registry or
 without. Its bytes are read by the schema that is given here, whatever their frame says. Without a
-record, an expression that names no field has a value, and any other a type.
+record, an expression that names no field has a value, and any other a type. With a configuration,
+expressions can name the secrets of the pipeline.
 
-Exit codes: 0 evaluated, 1 the expression fails on this record, 2 wrong usage, or the expression,
+Exit codes: 0 evaluated, 1 the expression or a step fails on this record, or filters it, 2 wrong usage, or the expression,
 the schema, the record or the configuration is wrong, 3 a file could not be read.")]
 pub struct TryArgs {
-    /// The expression
-    #[arg(value_name = "EXPR")]
-    expr: String,
+    /// The expression; with --after, the event as a whole unless one is given
+    #[arg(value_name = "EXPR", required_unless_present = "after")]
+    expr: Option<String>,
     /// The file that holds the record; `-` is stdin
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -47,6 +51,18 @@ pub struct TryArgs {
     /// The pipeline whose contract is taken [default: the only one]
     #[arg(long, value_name = "NAME")]
     pipeline: Option<String>,
+    /// Run so many steps of the pipeline first
+    #[arg(long, value_name = "N", conflicts_with = "schema")]
+    after: Option<usize>,
+    /// The record's key, for `key()` [default: none]
+    #[arg(long, value_name = "TEXT")]
+    key: Option<String>,
+    /// A header of the record, for `header(…)`; may be repeated
+    #[arg(long = "header", value_name = "NAME=TEXT", value_parser = header)]
+    headers: Vec<(String, String)>,
+    /// The topic that the record was read from, for `topic()` [default: the pipeline's first, or none]
+    #[arg(long, value_name = "NAME")]
+    topic: Option<String>,
     /// Form of the result
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
@@ -66,9 +82,45 @@ pub fn run(args: TryArgs) -> anyhow::Result<ExitCode> {
         }
         Ok(ExitCode::from(USAGE))
     };
-    let schema = match schema(&args) {
+    let config = match configured(&args) {
+        Ok(config) => config,
+        Err(refusal) => return refused(refusal),
+    };
+    let pipeline = match chosen(&args, config.as_ref()) {
+        Ok(pipeline) => pipeline,
+        Err(refusal) => return refused(refusal),
+    };
+    let schema = match (&args.schema, pipeline) {
+        (Some(path), _) => of_file(path).map(Some),
+        (None, Some((path, pipeline))) => contract(path, pipeline).map(Some),
+        (None, None) => Ok(None),
+    };
+    let schema = match schema {
         Ok(schema) => schema,
         Err(refusal) => return refused(refusal),
+    };
+    let steps = match (args.after, pipeline) {
+        (None, _) => Ok(Vec::new()),
+        (Some(count), Some((_, pipeline))) => trial::steps(pipeline, count),
+        (Some(_), None) => Err("--after is about the steps of a pipeline: say -c".to_owned()),
+    };
+    let steps = match steps {
+        Ok(steps) => steps,
+        Err(why) => return refused(Refusal::Text(why)),
+    };
+    let first = pipeline.and_then(|(_, pipeline)| pipeline.source_topics.first());
+    let headers = args.headers.iter();
+    let around = Around {
+        secrets: pipeline.map_or_else(Default::default, |(_, pipeline)| build::secrets(pipeline)),
+        steps,
+        record: Record {
+            topic: args.topic.as_ref().or(first).map_or("", String::as_str),
+            key: args.key.as_ref().map(String::as_bytes),
+            headers: headers
+                .map(|(name, value)| (name.as_str(), Some(value.as_bytes())))
+                .collect(),
+            ..Record::default()
+        },
     };
     let event = match (&schema, &args.record) {
         (Some(schema), Some(path)) => {
@@ -93,12 +145,21 @@ pub fn run(args: TryArgs) -> anyhow::Result<ExitCode> {
         Ok(event) => event,
         Err(why) => return refused(Refusal::Text(why)),
     };
-    match evaluate(&args.expr, event.as_ref()) {
+    match evaluate(args.expr.as_deref(), event.as_ref(), &around) {
         Ok(answer) => {
             print(&shown(&answer, args.output)?)?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(NoAnswer::Faults(faults)) => refused(Refusal::Faults(faults)),
+        Err(NoAnswer::Faults(mut faults)) => {
+            if let Some((_, loaded)) = &config {
+                loaded.locate(&mut faults);
+            }
+            refused(Refusal::Faults(faults))
+        }
+        Err(NoAnswer::Filtered) => {
+            complain("driftgate: a filter among the steps says no to this record");
+            Ok(ExitCode::from(FINDINGS))
+        }
         Err(NoAnswer::Failed(error)) => {
             complain(&format!("driftgate: {}: {error}", error.reason));
             Ok(ExitCode::from(FINDINGS))
@@ -125,21 +186,34 @@ fn shown(answer: &Answer, output: Output) -> anyhow::Result<String> {
     })
 }
 
-/// `None` where neither a schema nor a configuration is named and none is needed.
-fn schema(args: &TryArgs) -> Result<Option<Schema>, Refusal> {
-    if let Some(path) = &args.schema {
-        return of_file(path).map(Some);
-    }
+fn header(written: &str) -> Result<(String, String), String> {
+    let (name, value) = written
+        .split_once('=')
+        .ok_or("a header is written NAME=TEXT")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// `None` where no configuration is named and none is needed.
+fn configured(args: &TryArgs) -> Result<Option<(PathBuf, Loaded)>, Refusal> {
     let default = Path::new("driftgate.yaml");
     let path = match &args.config {
+        _ if args.schema.is_some() => return Ok(None),
         Some(path) => path.as_path(),
-        None if default.is_file() => default,
-        None if args.pipeline.is_some() => default,
+        None if default.is_file() || args.pipeline.is_some() => default,
         None => return Ok(None),
     };
-    let config = config::load(path, &environment)
-        .map_err(Refusal::Faults)?
-        .config;
+    let loaded = config::load(path, &environment).map_err(Refusal::Faults)?;
+    Ok(Some((path.to_owned(), loaded)))
+}
+
+fn chosen<'c>(
+    args: &TryArgs,
+    config: Option<&'c (PathBuf, Loaded)>,
+) -> Result<Option<(&'c Path, &'c Pipeline)>, Refusal> {
+    let Some((path, loaded)) = config else {
+        return Ok(None);
+    };
+    let config = &loaded.config;
     let names = || {
         let names: Vec<_> = config
             .pipelines
@@ -157,7 +231,7 @@ fn schema(args: &TryArgs) -> Result<Option<Schema>, Refusal> {
         })?,
         (None, [only]) => only,
         // Nothing of a record is needed for what names no field.
-        (None, _) if args.record.is_none() => return Ok(None),
+        (None, _) if args.record.is_none() && args.after.is_none() => return Ok(None),
         (None, _) => {
             return Err(Refusal::Text(format!(
                 "--pipeline is needed: one of {}",
@@ -165,12 +239,16 @@ fn schema(args: &TryArgs) -> Result<Option<Schema>, Refusal> {
             )));
         }
     };
+    Ok(Some((path, pipeline)))
+}
+
+fn contract(config: &Path, pipeline: &Pipeline) -> Result<Schema, Refusal> {
     match &pipeline.contract.schema {
-        SchemaSource::File { path } => of_file(path).map(Some),
+        SchemaSource::File { path } => of_file(path),
         SchemaSource::Subject { subject, .. } => {
-            let file = subject_file(path, subject);
+            let file = subject_file(config, subject);
             match file.is_file() {
-                true => of_file(&file).map(Some),
+                true => of_file(&file),
                 false => Err(Refusal::Text(format!(
                     "the contract is the subject {subject}, and no registry is asked: put its schema into {}, or say \
                      --schema",

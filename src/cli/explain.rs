@@ -157,10 +157,14 @@ fn explain(
     let schemas = SchemaCache::new(registry.clone(), runtime.clone(), settings);
     let schemas = Arc::new(schemas);
     let judge = match &role {
-        Some(role) => {
-            let lookups = args.with_lookups;
-            Some(Judge::build(role, &registry, &schemas, runtime, lookups)?)
-        }
+        Some(role) => Some(Judge::build(
+            role,
+            &registry,
+            &schemas,
+            runtime,
+            &config.kafka,
+            args.with_lookups,
+        )?),
         None => None,
     };
     let origin = match &role {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::build::RuleLine;
 use crate::config::delivery;
-use crate::config::model::{Config, Pipeline, SchemaSource};
+use crate::config::model::{Config, Pipeline, SchemaSource, Sink};
 use crate::config::units::{format_duration, format_ratio};
 
 /// One row a topic, grouped by pipeline.
@@ -90,12 +90,13 @@ fn topics(pipeline: &Pipeline) -> Vec<(String, String, String)> {
             format!("held to {contract}"),
         ));
     }
-    let sink = &pipeline.sink;
-    rows.push((
-        "sink".to_owned(),
-        sink.topic.clone(),
-        format!("subject {}", sink_subject(pipeline)),
-    ));
+    for sink in pipeline.sinks() {
+        rows.push((
+            "sink".to_owned(),
+            sink.topic.clone(),
+            format!("subject {}", sink_subject(sink)),
+        ));
+    }
     let jitter = match pipeline.failure.jitter {
         0.0 => String::new(),
         jitter => format!(", up to {} more", format_ratio(jitter)),
@@ -156,9 +157,9 @@ fn schema(source: &SchemaSource) -> String {
     }
 }
 
-fn sink_subject(pipeline: &Pipeline) -> String {
-    match &pipeline.sink.schema {
-        SchemaSource::File { path } => format!("{} from {}", pipeline.sink.subject, path.display()),
+fn sink_subject(sink: &Sink) -> String {
+    match &sink.schema {
+        SchemaSource::File { path } => format!("{} from {}", sink.subject, path.display()),
         source @ SchemaSource::Subject { .. } => schema(source),
     }
 }
@@ -196,14 +197,15 @@ fn pipeline_json(pipeline: &Pipeline) -> Value {
             "rules": pipeline.contract.rules.as_ref().map(|path| path.display().to_string()),
             "key": pipeline.contract.key.as_ref().map(|key| schema(&key.schema)),
         },
-        "sink": {
-            "topic": pipeline.sink.topic,
-            "schema": schema(&pipeline.sink.schema),
-            "subject": pipeline.sink.subject,
-        },
+        "sink": sink(&pipeline.sink),
+        "routed": pipeline.sinks().into_iter().skip(1).map(sink).collect::<Vec<_>>(),
         "retry": retries,
         "dead_letter": dead_letter_topics(pipeline),
     })
+}
+
+fn sink(sink: &Sink) -> Value {
+    json!({ "topic": sink.topic, "schema": schema(&sink.schema), "subject": sink.subject })
 }
 
 struct Chart {
@@ -236,8 +238,14 @@ impl Chart {
                 writeln!(self.out, "    {retry} -.-> {node}")?;
             }
         }
-        let sink = self.topic(&pipeline.sink.topic)?;
-        writeln!(self.out, "    {node} --> {sink}")?;
+        let mut drawn: Vec<&str> = Vec::new();
+        for sink in pipeline.sinks() {
+            if !drawn.contains(&sink.topic.as_str()) {
+                drawn.push(&sink.topic);
+                let sink = self.topic(&sink.topic)?;
+                writeln!(self.out, "    {node} --> {sink}")?;
+            }
+        }
         for topic in dead_letter_topics(pipeline) {
             let topic = self.topic(&topic)?;
             writeln!(self.out, "    {node} -- \"dead letter\" --> {topic}")?;

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod evaluate;
 pub mod explain;
 pub mod flow;
+pub mod functions;
 pub mod init;
 pub mod produce;
 pub mod run;
@@ -86,6 +87,8 @@ enum Command {
     Schema(schema::SchemaCommand),
     /// Publish rows of CSV or JSON lines as Avro records.
     Produce(Box<produce::ProduceArgs>),
+    /// List the functions that expressions can call, or explain one.
+    Functions(functions::FunctionsArgs),
     /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
     /// Print the version, also of librdkafka.
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(*args, load_config),
         Command::Schema(command) => schema::run(command, load_config),
         Command::Produce(args) => produce::run(*args, load_config),
+        Command::Functions(args) => functions::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Version => version(),
     };

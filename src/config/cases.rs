@@ -7,6 +7,7 @@ mod lower;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use self::datum::Datum;
 pub(crate) use self::datum::is_number;
@@ -103,8 +104,8 @@ pub enum Bytes {
 /// What a lookup is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Canned {
-    /// A status without a body.
-    Status(u16),
+    /// A status without a body, and its `Retry-After`.
+    Status(u16, Option<Duration>),
     /// 200 with this body.
     Body(String),
     /// Nothing, in time.

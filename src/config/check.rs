@@ -12,7 +12,7 @@ use super::properties;
 use super::redact::bare_url;
 use super::scalar::{closest, scalar_problem};
 use super::source::{is_secret_name, may_be_secret};
-use super::tree::{Body, Node, Tree};
+use super::tree::{Body, Entry, Node, Tree};
 use super::units::Problem;
 
 pub(crate) struct Checker<'a> {
@@ -62,6 +62,7 @@ impl<'a> Checker<'a> {
         match (kind, &node.body) {
             (_, Body::Broken) | (Kind::Anything, _) => {}
             (Kind::Map(keys), Body::Map(_) | Body::Null) => self.map(node, keys, at, name),
+            (Kind::MapOr { keys, .. }, Body::Map(_)) => self.map(node, keys, at, name),
             (Kind::OneOf(keys), Body::Map(_)) => self.one_of(node, keys, at),
             (
                 Kind::Named {
@@ -115,7 +116,7 @@ impl<'a> Checker<'a> {
 
     /// What stands in the place of a mapping that may hold secrets may be one.
     fn mask_misplaced(&mut self, node: &Node, kind: &Kind) {
-        if matches!(kind, Kind::Properties) || holds_secrets(kind.keys()) {
+        if takes_secrets(kind) || holds_secrets(kind.keys()) {
             self.mask_leaves(node, &|_, _| true, "");
         } else {
             self.mask_leaves(
@@ -157,12 +158,17 @@ impl<'a> Checker<'a> {
             String::new()
         };
         let mut message = format!("`{name}`: {}", problem.message);
-        // What the variable held explains the fault; a URL may hold a password.
-        if let (true, Some(value), false) = (
-            reference,
-            node.text(),
-            matches!(kind, Kind::Secret | Kind::Url { .. }),
-        ) {
+        let quiet = matches!(
+            kind,
+            Kind::Secret
+                | Kind::Url { .. }
+                | Kind::Map(_)
+                | Kind::OneOf(_)
+                | Kind::Named { .. }
+                | Kind::Properties
+        );
+        // What the variable held explains the fault; a URL may hold a password, and a secret may stand out of its place.
+        if let (true, Some(value), false) = (reference, node.text(), quiet) {
             let value: String = value
                 .chars()
                 .take(60)
@@ -256,7 +262,7 @@ impl<'a> Checker<'a> {
             }
             if key.later {
                 self.later(&entry.key, &entry.value, key, false);
-            } else if matches!(entry.value.body, Body::Null) {
+            } else if matches!(entry.value.body, Body::Null) && !is_null(&key.kind, &entry.value) {
                 let message = format!("the step `{written}` is empty");
                 self.faults
                     .push(Fault::new(&entry.key.place, written, message));
@@ -298,8 +304,17 @@ impl<'a> Checker<'a> {
                     ),
                 );
             }
+            if takes_secrets(kind) && !legal_secret_name(entry) {
+                // Without the blank behind its colon, or without its name, a secret is a key to YAML.
+                self.masks.push(entry.key.span.clone());
+                self.mask_leaves(&entry.value, &|_, _| true, name);
+                let hint = "`name: value`; names have letters, digits, `.`, `_` and `-`";
+                let fault = Fault::new(&entry.key.place, "", "not a secret's name and value");
+                self.faults.push(fault.hint(hint));
+                continue;
+            }
             let scalar = !matches!(kind, Kind::Map(_));
-            if scalar && matches!(entry.value.body, Body::Null) {
+            if scalar && matches!(entry.value.body, Body::Null) && !is_null(kind, &entry.value) {
                 let message = format!(
                     "nothing stands behind `{name}`; expected {}",
                     kind.expected()
@@ -458,9 +473,28 @@ impl<'a> Checker<'a> {
 
 /// Whether any key of the table takes a secret.
 fn holds_secrets(table: &'static [Key]) -> bool {
-    table.iter().any(|key| {
-        matches!(key.kind, Kind::Secret | Kind::Properties) || holds_secrets(key.kind.keys())
-    })
+    table
+        .iter()
+        .any(|key| takes_secrets(&key.kind) || holds_secrets(key.kind.keys()))
+}
+
+fn takes_secrets(kind: &Kind) -> bool {
+    match kind {
+        Kind::Secret | Kind::Properties => true,
+        Kind::Named { value, .. } => takes_secrets(value),
+        _ => false,
+    }
+}
+
+/// Whether the word `null` stands there and means something.
+fn is_null(kind: &Kind, node: &Node) -> bool {
+    matches!(kind, Kind::ExpressionOrNull) && node.raw.eq_ignore_ascii_case("null")
+}
+
+fn legal_secret_name(entry: &Entry) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name = entry.key.text().unwrap_or_default();
+    !name.is_empty() && name.chars().all(legal) && !matches!(entry.value.body, Body::Null)
 }
 
 fn legal_pipeline_name(name: &str) -> bool {

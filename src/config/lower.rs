@@ -284,7 +284,8 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         Some("header") => Provenance::Header,
         _ => Provenance::None,
     };
-    let (prepare, transform) = steps::lower(view.items("transform"), cx);
+    let sink = sink(view.map("sink"), cx);
+    let (prepare, transform) = steps::lower(view.items("transform"), &sink, cx);
     Pipeline {
         name: name.to_owned(),
         owner,
@@ -299,8 +300,9 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         contract: contract(view.map("contract"), cx),
         prepare,
         transform,
-        sink: sink(view.map("sink"), cx),
+        sink,
         failure: failure(view.map("failure"), cx),
+        secrets: secrets(view.node("secrets")),
         alerts: alerts(view.items("alerts")),
         create_topics: view.bool("create_topics"),
     }
@@ -355,6 +357,17 @@ fn contract_schema(view: &View<'_>, name: &str, cx: &mut Lowering<'_>) -> Schema
     schema_source(view, name, cx)
 }
 
+fn secrets(node: Option<&Node>) -> Vec<(String, Secret)> {
+    let entries = node.map_or(&[][..], Node::entries).iter();
+    entries
+        .filter(|entry| !entry.duplicate)
+        .filter_map(|entry| {
+            let name = entry.key.text()?.to_owned();
+            Some((name, Secret::new(entry.value.text()?)))
+        })
+        .collect()
+}
+
 fn alerts(items: &[Node]) -> Vec<Secret> {
     let hook = |item: &Node| item.get("webhook")?.text().map(Secret::new);
     items.iter().filter_map(hook).collect()
@@ -379,7 +392,7 @@ fn drift(view: View<'_>) -> Drift {
 }
 
 /// `schema`, or `subject` and `at`.
-fn schema_source(view: &View<'_>, name: &str, cx: &mut Lowering<'_>) -> SchemaSource {
+pub(crate) fn schema_source(view: &View<'_>, name: &str, cx: &mut Lowering<'_>) -> SchemaSource {
     if let Some(path) = view.path("schema", cx.base) {
         if view.has("at") {
             cx.faults.push(

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::units::Rate;
+
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -158,6 +160,8 @@ pub struct Pipeline {
     pub sink: Sink,
     /// `failure`
     pub failure: Failure,
+    /// `secrets`: what `hmac` and the like can name in expressions, in the order of the file.
+    pub secrets: Vec<(String, Secret)>,
     /// `alerts`: URLs that are told of drift.
     pub alerts: Vec<Secret>,
     /// `create_topics`: whether retry, dead-letter and sink topics that are missing are created.
@@ -176,6 +180,26 @@ impl Pipeline {
             Some(topic) => topic.clone(),
             None => format!("{source}.{}.dlq", self.group),
         }
+    }
+
+    /// Every sink: the pipeline's own, and then each other one that a `route` names, once.
+    pub fn sinks(&self) -> Vec<&Sink> {
+        let arms = self.transform.iter().flat_map(|step| match step {
+            Step::Route(arms) => arms.as_slice(),
+            _ => &[],
+        });
+        let mut sinks = vec![&self.sink];
+        for arm in arms {
+            if !sinks.iter().any(|sink| sink.is_same(&arm.sink)) {
+                sinks.push(&arm.sink);
+            }
+        }
+        sinks
+    }
+
+    /// Where a sink stands in [`Self::sinks`].
+    pub fn sink_index(&self, sink: &Sink) -> Option<usize> {
+        self.sinks().iter().position(|other| other.is_same(sink))
     }
 }
 
@@ -322,6 +346,13 @@ pub struct Sink {
     pub auto_register: bool,
 }
 
+impl Sink {
+    /// Whether records that go to the other one go to this one, under the same schema.
+    pub fn is_same(&self, other: &Sink) -> bool {
+        (&self.topic, &self.schema, &self.subject) == (&other.topic, &other.schema, &other.subject)
+    }
+}
+
 /// `failure`
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -393,8 +424,54 @@ pub enum Step {
     Cast(Vec<(Placed<String>, Placed<String>)>),
     /// `map_values: { field, values, otherwise }`
     MapValues(MapValues),
-    /// `lookup: { into, url, type, timeout }`
-    Lookup(Lookup),
+    /// `lookup: { into, url, type, timeout }`, or with a `topic` and `key`
+    Lookup(Box<Lookup>),
+    /// `move: { from.path: to.path }`
+    Move(Vec<(Placed<String>, Placed<String>)>),
+    /// `keep: [field]`: every other field is left out.
+    Keep(Vec<Placed<String>>),
+    /// `default: { field: expression }`: for a field that is null.
+    Default(Vec<(Placed<String>, Placed<String>)>),
+    /// `flatten: { field, prefix, separator }`: the fields of a record take its place.
+    Flatten {
+        /// Field path of the record.
+        field: Placed<String>,
+        /// `prefix`: what stands in front of each name; without one it is the record's own name and `separator`.
+        prefix: Option<String>,
+        /// `separator`, used where there is no `prefix`.
+        separator: String,
+    },
+    /// `nest: { into, fields }`: fields become a record.
+    Nest {
+        /// The new field.
+        into: Placed<String>,
+        /// The fields that go into it.
+        fields: Vec<Placed<String>>,
+    },
+    /// `explode: { field, into }`: one record for each element of an array.
+    Explode {
+        /// Field path of the array.
+        field: Placed<String>,
+        /// The field that has the element in the array's place; the array's own name without one.
+        into: Option<Placed<String>>,
+    },
+    /// `header: { name: expression }`; `None` takes the headers of that name away.
+    Header(Vec<(Placed<String>, Option<Placed<String>>)>),
+    /// `key: expression`: the UTF-8 bytes of the text; null is no key.
+    Key(Placed<String>),
+    /// `timestamp: expression`
+    Timestamp(Placed<String>),
+    /// `route: [{ when, topic, schema }, …, { else: true }]`; the last arm, and no other, has no condition.
+    Route(Vec<RouteArm>),
+}
+
+/// An arm of `route`.
+#[derive(Debug, Clone)]
+pub struct RouteArm {
+    /// `when`: the expression; `None` is the `else`.
+    pub when: Option<Placed<String>>,
+    /// Where its records go; what the arm does not say is as in the pipeline's own sink.
+    pub sink: Sink,
 }
 
 /// `map_values`
@@ -433,42 +510,113 @@ pub enum Mask {
 }
 
 /// `lookup`
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Lookup {
     /// `into`: the new field.
     pub into: Placed<String>,
-    /// `url`, with `{field}` for values of the event, percent-encoded when filled in.
-    pub url: Placed<String>,
+    /// `url` or `topic`: who is asked.
+    pub from: LookupSource,
     /// `type`: schema file of the answer.
     pub answer: PathBuf,
     /// Where `type` stands.
     pub answer_place: Place,
-    /// `timeout` of one request.
-    pub timeout: Duration,
-    /// `on_missing`: what a 404 does.
+    /// `on_missing`: what a 404 does, or a key that a table lacks.
     pub on_missing: OnMissing,
+    /// `on_null`: what a null in the question does.
+    pub on_null: Option<OnNull>,
 }
 
-impl fmt::Debug for Lookup {
+impl Lookup {
+    /// The paths of the fields that the question is made of.
+    pub fn fields(&self) -> Vec<&str> {
+        match &self.from {
+            LookupSource::Topic(topic) => vec![&topic.key.value],
+            LookupSource::Http(http) => {
+                let braces = http.url.value.split('{').skip(1);
+                braces
+                    .filter_map(|rest| Some(rest.split_once('}')?.0))
+                    .collect()
+            }
+        }
+    }
+}
+
+/// Who a lookup asks.
+#[derive(Debug, Clone)]
+pub enum LookupSource {
+    /// An HTTP service.
+    Http(HttpLookup),
+    /// A table kept from a topic.
+    Topic(TopicLookup),
+}
+
+/// A lookup at an HTTP service.
+#[derive(Clone)]
+pub struct HttpLookup {
+    /// `url`, with `{field}` for values of the event, percent-encoded when filled in.
+    pub url: Placed<String>,
+    /// `timeout` of one request.
+    pub timeout: Duration,
+    /// `headers` of each request.
+    pub headers: Vec<(String, Secret)>,
+    /// `concurrency`: requests of one batch under way at once.
+    pub concurrency: usize,
+    /// `limit`, for the whole consumer group.
+    pub limit: Option<Rate>,
+    /// `cache`
+    pub cache: Option<LookupCache>,
+}
+
+impl fmt::Debug for HttpLookup {
     /// The URL without its query, where tokens tend to stand.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lookup")
-            .field("into", &self.into)
+        f.debug_struct("HttpLookup")
             .field("url", &super::bare_url(&self.url.value))
-            .field("answer", &self.answer)
             .field("timeout", &self.timeout)
-            .field("on_missing", &self.on_missing)
+            .field("limit", &self.limit)
+            .field("cache", &self.cache)
             .finish_non_exhaustive()
     }
 }
 
-/// What a lookup's 404 does.
+/// A lookup in a table that is kept from a topic.
+#[derive(Debug, Clone)]
+pub struct TopicLookup {
+    /// `topic`
+    pub topic: String,
+    /// `key`: path of the field whose value is the key.
+    pub key: Placed<String>,
+    /// `max`: bytes that the table may take.
+    pub max: u64,
+}
+
+/// `lookup.cache`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LookupCache {
+    /// `ttl`: how long an answer is used.
+    pub ttl: Duration,
+    /// `max`: bytes that the answers may take.
+    pub max: u64,
+}
+
+/// What a lookup's 404 does, or a key that its table lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OnMissing {
     /// The record is a dead letter.
     DeadLetter,
     /// The field is null.
     Null,
+    /// The field is this, as JSON.
+    Default(Placed<String>),
+}
+
+/// What a null in a lookup's question does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnNull {
+    /// The record is a dead letter.
+    DeadLetter,
+    /// Nobody is asked; `on_missing` says the rest.
+    Missing,
 }
 
 /// A rules file (`<subject>.rules.yaml`).

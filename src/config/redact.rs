@@ -109,6 +109,9 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
         let text = format!("{}{when}", step_text(step));
         line(&format!("transform.{}", index + 1), &text);
     }
+    for (name, _) in &pipeline.secrets {
+        line(&format!("secrets.{name}"), REDACTED);
+    }
     line("sink.topic", &pipeline.sink.topic);
     line("sink.schema", &schema(&pipeline.sink.schema));
     line("sink.subject", &pipeline.sink.subject);
@@ -170,14 +173,56 @@ fn step_text(step: &Step) -> String {
             .collect();
         names.join(", ")
     };
+    let list = |fields: &[Placed<String>]| {
+        let names: Vec<_> = fields.iter().map(|field| field.value.as_str()).collect();
+        names.join(", ")
+    };
     match step {
         Step::Set(pairs) => format!("set {}", names(pairs)),
         Step::Filter(expression) => format!("filter {}", expression.value),
         Step::Rename(pairs) => format!("rename {}", names(pairs)),
         Step::Cast(pairs) => format!("cast {}", names(pairs)),
-        Step::Drop(fields) => {
-            let names: Vec<_> = fields.iter().map(|field| field.value.as_str()).collect();
-            format!("drop {}", names.join(", "))
+        Step::Drop(fields) => format!("drop {}", list(fields)),
+        Step::Move(pairs) => format!("move {}", names(pairs)),
+        Step::Keep(fields) => format!("keep {}", list(fields)),
+        Step::Default(pairs) => format!("default {}", names(pairs)),
+        Step::Flatten {
+            field,
+            prefix,
+            separator,
+        } => match prefix {
+            Some(prefix) => format!("flatten {} with prefix `{prefix}`", field.value),
+            None => format!("flatten {} with separator `{separator}`", field.value),
+        },
+        Step::Nest { into, fields } => format!("nest {} into {}", list(fields), into.value),
+        Step::Explode { field, into } => match into {
+            Some(into) => format!("explode {} into {}", field.value, into.value),
+            None => format!("explode {}", field.value),
+        },
+        Step::Header(entries) => {
+            let entries: Vec<_> = entries
+                .iter()
+                .map(|(name, value)| {
+                    let value = value.as_ref().map_or("null", |value| value.value.as_str());
+                    format!("{}: {value}", name.value)
+                })
+                .collect();
+            format!("header {}", entries.join(", "))
+        }
+        Step::Key(expression) => format!("key {}", expression.value),
+        Step::Timestamp(expression) => format!("timestamp {}", expression.value),
+        Step::Route(arms) => {
+            let arms: Vec<_> = arms
+                .iter()
+                .map(|arm| {
+                    let when = arm.when.as_ref();
+                    let when =
+                        when.map_or("else".to_owned(), |when| format!("when {}", when.value));
+                    let sink = &arm.sink;
+                    format!("{when} to {} with {}", sink.topic, schema(&sink.schema))
+                })
+                .collect();
+            format!("route {}", arms.join(", "))
         }
         Step::Mask { field, with } => {
             let with = match with {
@@ -198,12 +243,33 @@ fn step_text(step: &Step) -> String {
                 Otherwise::Null => "null",
             }
         ),
-        Step::Lookup(lookup) => format!(
-            "lookup {} from {} within {}",
-            lookup.into.value,
-            bare_url(&lookup.url.value),
-            format_duration(lookup.timeout)
-        ),
+        Step::Lookup(lookup) => {
+            let into = &lookup.into.value;
+            match &lookup.from {
+                LookupSource::Topic(topic) => format!(
+                    "lookup {into} from topic {} by {}, at most {}",
+                    topic.topic,
+                    topic.key.value,
+                    format_size(topic.max)
+                ),
+                LookupSource::Http(http) => {
+                    let url = bare_url(&http.url.value);
+                    let timeout = format_duration(http.timeout);
+                    let mut text = format!("lookup {into} from {url} within {timeout}");
+                    if let Some(limit) = http.limit {
+                        text.push_str(&format!(", limit {limit}"));
+                    }
+                    if let Some(cache) = http.cache {
+                        let (ttl, max) = (format_duration(cache.ttl), format_size(cache.max));
+                        text.push_str(&format!(", cache {ttl} in {max}"));
+                    }
+                    for (name, _) in &http.headers {
+                        text.push_str(&format!(", header {name} {REDACTED}"));
+                    }
+                    text
+                }
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::keys::{Kind, Word};
 use super::units::{
-    Problem, format_duration, format_size, parse_duration, parse_ratio, parse_size,
+    Problem, format_duration, format_size, parse_duration, parse_rate, parse_ratio, parse_size,
 };
 
 /// Longest name that Kafka gives a topic.
@@ -17,7 +17,7 @@ pub(crate) fn scalar_problem(kind: &Kind, text: &str, base: &Path) -> Option<Pro
     let expected = || Problem::new(format!("expected {}", kind.expected()));
     match kind {
         Kind::Anything | Kind::Literal => None,
-        Kind::Text | Kind::Secret | Kind::Expression => text
+        Kind::Text | Kind::Secret | Kind::Expression | Kind::ExpressionOrNull => text
             .trim()
             .is_empty()
             .then(|| Problem::new("this text is empty")),
@@ -54,6 +54,8 @@ pub(crate) fn scalar_problem(kind: &Kind, text: &str, base: &Path) -> Option<Pro
             Err(problem) => Some(problem),
         },
         Kind::Ratio => parse_ratio(text).err(),
+        Kind::Rate => parse_rate(text).err(),
+        Kind::MapOr { short, .. } => scalar_problem(short, text, base),
         Kind::Choice(words) => choice_problem(words, text),
         Kind::Listen => parse_listen(text).err(),
         Kind::Url { base } => url_problem(text, *base),

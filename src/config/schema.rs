@@ -116,6 +116,7 @@ fn kind(kind_of: &Kind) -> Value {
         Kind::Text | Kind::Secret | Kind::Expression | Kind::Literal | Kind::Regex => {
             json!({ "type": ["string", "number", "boolean"] })
         }
+        Kind::ExpressionOrNull => json!({ "type": ["string", "number", "boolean", "null"] }),
         Kind::File | Kind::Listen => json!({ "type": "string" }),
         Kind::Bool => or_interpolated(json!({ "type": "boolean" })),
         Kind::Int { min, max } => {
@@ -128,6 +129,8 @@ fn kind(kind_of: &Kind) -> Value {
         Kind::Duration { .. } => pattern("^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$"),
         Kind::Size { .. } => pattern("^[0-9]+ *(B|KB|MB|GB|KiB|MiB|GiB)$"),
         Kind::Ratio => pattern("^[0-9]+(\\.[0-9]+)? *%$"),
+        Kind::Rate => pattern("^[0-9]+/(s|m|h)$"),
+        Kind::MapOr { short, keys } => json!({ "anyOf": [kind(short), mapping(keys)] }),
         Kind::Choice(words) => or_interpolated(choice(words)),
         Kind::Url { .. } => json!({ "type": "string" }),
         Kind::Topic | Kind::Group => pattern("^[A-Za-z0-9._-]{1,249}$"),

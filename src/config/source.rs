@@ -11,7 +11,7 @@ const REDACTED: &str = "[redacted]";
 const MAX_WIDTH: usize = 140;
 
 /// Words in a name that make its value a secret.
-const SECRET_WORDS: [&str; 9] = [
+const SECRET_WORDS: [&str; 11] = [
     "password",
     "passwd",
     "passphrase",
@@ -21,6 +21,8 @@ const SECRET_WORDS: [&str; 9] = [
     "credential",
     "sasl.oauthbearer.config",
     "api_key",
+    "authorization",
+    "cookie",
 ];
 
 /// Whether a value of that name is never shown. `key` counts as a whole word only: `keystore` is a place, not a key.
@@ -176,6 +178,44 @@ impl Source {
         })
     }
 
+    /// In a file that does not parse: whether the line that begins at `from` belongs to a mapping whose key is a secret's
+    /// name, as below `secrets:`, where names are the user's own. By indentation, or by a bracket that is open.
+    fn below_secrets(&self, from: usize) -> bool {
+        let row = self.lines.partition_point(|start| *start < from);
+        // Indentation of the mapping's key, and the brackets that are open.
+        let mut inside: Option<(usize, i32)> = None;
+        for (index, start) in self.lines[..row].iter().enumerate() {
+            let end = self.lines.get(index + 1).copied();
+            let line: String = self.chars[*start..end.unwrap_or(self.chars.len())]
+                .iter()
+                .collect();
+            if line.trim().is_empty() {
+                continue;
+            }
+            let indent = line.chars().take_while(|c| c.is_whitespace()).count();
+            let opened: i32 = line
+                .chars()
+                .map(|c| match c {
+                    '{' | '[' => 1,
+                    '}' | ']' => -1,
+                    _ => 0,
+                })
+                .sum();
+            inside = match inside {
+                Some((key, open)) if open > 0 || indent > key => Some((key, open + opened)),
+                _ => {
+                    let key = line.split(':').next().unwrap_or_default();
+                    may_be_secret(key.trim()).then_some((indent, opened))
+                }
+            };
+        }
+        let indent = self.chars[from..]
+            .iter()
+            .take_while(|c| c.is_whitespace())
+            .count();
+        inside.is_some_and(|(key, open)| open > 0 || indent > key)
+    }
+
     /// The secret parts of a line that begins at character `from`, in order and disjoint.
     fn masks_on(&self, line: &[char], from: usize) -> Vec<Range<usize>> {
         let to = from + line.len();
@@ -186,7 +226,10 @@ impl Source {
             .map(|mask| mask.start.max(from) - from..mask.end.min(to) - from)
             .collect();
         if self.guess {
-            found.extend(guessed_secret(line));
+            match self.below_secrets(from) {
+                true => found.push(0..line.len()),
+                false => found.extend(guessed_secret(line)),
+            }
         }
         found.sort_by_key(|mask| mask.start);
         let mut disjoint: Vec<Range<usize>> = Vec::new();
@@ -213,6 +256,14 @@ fn guessed_secret(line: &[char]) -> Option<Range<usize>> {
         let structural = text.trim().chars().all(|c| "[]{}-,".contains(c));
         return (!structural).then_some(indent..line.len());
     };
+    // Something stands in front of the first name: the rest of a value that began on the line before.
+    if line[..first].contains(&',') {
+        return Some(indent..line.len());
+    }
+    // user:password@host, or a token in a query: it may stand in front of a name that is a secret's.
+    if text.contains('@') || (text.contains("://") && text.contains('?')) {
+        return Some(first + 1..line.len());
+    }
     let mut name = String::new();
     for (index, c) in line.iter().enumerate() {
         if *c == ':' {
@@ -227,9 +278,7 @@ fn guessed_secret(line: &[char]) -> Option<Range<usize>> {
             name.clear();
         }
     }
-    // user:password@host, or a token in a query
-    let url = text.contains('@') || (text.contains("://") && text.contains('?'));
-    url.then_some(first + 1..line.len())
+    None
 }
 
 /// A secret's name, or one that is a slip of the pen away from it.

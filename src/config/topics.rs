@@ -19,8 +19,10 @@ pub(crate) fn check(pipelines: &[(Pipeline, &Node)], faults: &mut Vec<Fault>) {
     let mut sources: BTreeMap<&str, Vec<Use<'_>>> = BTreeMap::new();
     let mut sinks: BTreeMap<&str, &Pipeline> = BTreeMap::new();
     for (pipeline, node) in pipelines {
-        if !pipeline.sink.topic.is_empty() {
-            sinks.insert(&pipeline.sink.topic, pipeline);
+        for sink in pipeline.sinks() {
+            if !sink.topic.is_empty() {
+                sinks.insert(&sink.topic, pipeline);
+            }
         }
         let items = node
             .get("source")
@@ -81,6 +83,15 @@ fn check_loop(
             "the sink `{sink}` is a source of the same pipeline: it would read what it writes"
         );
         faults.push(Fault::new(&at.place, &at.raw, message));
+    }
+    for routed in pipeline.sinks() {
+        if routed.topic != *sink && own.contains_key(routed.topic.as_str()) {
+            let topic = &routed.topic;
+            let message = format!(
+                "the routed topic `{topic}` is a source of the same pipeline: it would read what it writes"
+            );
+            faults.push(Fault::new(&routed.place, topic, message));
+        }
     }
 }
 

@@ -102,6 +102,57 @@ pub fn format_duration(duration: Duration) -> String {
     text
 }
 
+/// So many in a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: u32,
+    /// In which time: a second, a minute or an hour.
+    pub per: Duration,
+}
+
+impl Rate {
+    /// How many in a second.
+    pub fn per_second(self) -> f64 {
+        f64::from(self.count) / self.per.as_secs_f64()
+    }
+}
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let unit = match self.per.as_secs() {
+            1 => "s",
+            60 => "m",
+            _ => "h",
+        };
+        write!(f, "{}/{unit}", self.count)
+    }
+}
+
+/// `50/s`, `3000/m`, `100000/h`.
+pub fn parse_rate(text: &str) -> Result<Rate, Problem> {
+    let wrong =
+        || Problem::new("not a rate").hint("write a whole number and a time: 50/s, 3000/m, 1000/h");
+    let (count, unit) = text.split_once('/').ok_or_else(wrong)?;
+    let per = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(wrong()),
+    };
+    if count.is_empty() || !count.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    match count.parse() {
+        Ok(0) => Err(Problem::new("a rate of 0 would never ask")),
+        Ok(count) if count <= 1_000_000 => Ok(Rate {
+            count,
+            per: Duration::from_secs(per),
+        }),
+        _ => Err(Problem::new("at most 1000000 in that time")),
+    }
+}
+
 /// `512KiB`, `4MiB`, `10MB`: bytes.
 pub fn parse_size(text: &str) -> Result<u64, Problem> {
     let (number, unit) = split_digits(text);
@@ -190,6 +241,29 @@ fn split_letters(text: &str) -> (&str, &str) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn rates() {
+        for (text, per_second) in [("50/s", 50.0), ("3000/m", 50.0), ("1/h", 1.0 / 3600.0)] {
+            let rate = parse_rate(text).expect(text);
+            assert_eq!(rate.per_second(), per_second, "{text}");
+            assert_eq!(rate.to_string(), text);
+        }
+        for text in [
+            "",
+            "50",
+            "/s",
+            "50/",
+            "50/d",
+            "0/s",
+            "+1/s",
+            "1.5/s",
+            "50 /s",
+            "99999999/s",
+        ] {
+            assert!(parse_rate(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn durations() {

@@ -87,6 +87,13 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The mapping of a key that may also be its first key's value alone, which is the second of the pair.
+    pub(crate) fn map_or(&self, name: &str) -> (View<'a>, Option<&'a str>) {
+        let view = self.map(name);
+        let short = self.node(name).and_then(Node::text);
+        (view, short)
+    }
+
     pub(crate) fn items(&self, name: &str) -> &'a [Node] {
         self.node(name).map_or(&[], Node::items)
     }

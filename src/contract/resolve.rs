@@ -38,7 +38,17 @@ pub struct Resolution {
     pub(super) root: usize,
 }
 
-pub(super) type ActionId = usize;
+/// One step of a [`Resolution`].
+pub type ActionId = usize;
+
+/// How the fields of a record are resolved.
+#[derive(Debug, Clone, Copy)]
+pub struct Fields<'r> {
+    /// For each writer field: its name, and where it goes, by which step.
+    pub fields: &'r [(String, Option<(usize, ActionId)>)],
+    /// What the writer lacks: the reader's field and its value.
+    pub defaults: &'r [(usize, Value)],
+}
 
 #[derive(Debug, Clone)]
 pub(super) enum Action {
@@ -83,6 +93,29 @@ impl Resolution {
     /// Compiles the steps from `writer` to `reader`, or lists all that can never work.
     pub fn compile(writer: &Schema, reader: &Schema) -> Result<Resolution, Vec<Mismatch>> {
         compile::compile(writer, reader)
+    }
+
+    /// The step of the whole value.
+    pub const fn root(&self) -> ActionId {
+        self.root
+    }
+
+    /// The same steps for the part of a value that `action` is about.
+    pub fn at(&self, action: ActionId) -> Resolution {
+        Resolution {
+            actions: self.actions.clone(),
+            root: action,
+        }
+    }
+
+    /// How a record's fields are resolved, if the step is about a record.
+    pub fn fields(&self, action: ActionId) -> Option<Fields<'_>> {
+        match &self.actions[action] {
+            Action::Record {
+                fields, defaults, ..
+            } => Some(Fields { fields, defaults }),
+            _ => None,
+        }
     }
 
     /// Bytes that it takes, roughly.

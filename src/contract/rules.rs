@@ -12,22 +12,22 @@
 
 mod compile;
 mod fields;
+mod reach;
 mod set;
 mod tags;
 
 pub use self::set::{Side, Subject};
 pub use self::tags::Tags;
 
-use super::path::Trail;
-use super::schema::Schema;
-use super::value::Value;
+use self::reach::{Found, Reach};
+use super::view;
 use crate::config::fault::Fault;
 use crate::config::model::{OnFail, Placed, RulesFile};
 use crate::error::{Reason, RecordError};
-use crate::expr::Expr;
-use crate::expr::path::{Path, Segment};
-use crate::expr::variables::Variables;
-use num_bigint::BigInt;
+use crate::expr::path::Path;
+use crate::expression::scope::{Constant, Event, Profile, Variable, with_scope};
+use crate::expression::value::compare_decimals;
+use crate::expression::{Cx, Expr, Scope, Val};
 use regex::Regex;
 use std::fmt;
 
@@ -71,7 +71,7 @@ enum Test {
     /// A rule of the registry on fields.
     Fields(Vec<fields::Target>),
     Field {
-        path: Path,
+        reach: Reach,
         test: FieldTest,
     },
 }
@@ -80,10 +80,10 @@ enum Test {
 #[derive(Debug)]
 enum FieldTest {
     Required,
-    /// Integers, and decimals by their unscaled number: bounds rounded inwards.
+    /// Integers, and decimals by their unscaled number: bounds rounded inwards, as numbers of Avro's bytes.
     Whole {
-        min: Option<BigInt>,
-        max: Option<BigInt>,
+        min: Option<Vec<u8>>,
+        max: Option<Vec<u8>>,
         said: String,
     },
     /// Floating point: each bound as the field's own type would hold it, so that 0.1 is within a maximum of 0.1.
@@ -93,7 +93,7 @@ enum FieldTest {
         said: String,
     },
     OneOf {
-        allowed: Vec<Value>,
+        allowed: Vec<Allowed>,
         said: String,
     },
     Pattern(Regex, String),
@@ -101,6 +101,17 @@ enum FieldTest {
         min: Option<usize>,
         max: Option<usize>,
     },
+}
+
+/// A value that `one_of` allows.
+#[derive(Debug, PartialEq)]
+enum Allowed {
+    Text(String),
+    Boolean(bool),
+    Symbol(u32),
+    Whole(i64),
+    /// As the field's type holds it.
+    Floating(f64),
 }
 
 impl fmt::Display for FieldTest {
@@ -132,12 +143,12 @@ fn bounds(min: Option<&str>, max: Option<&str>) -> String {
 
 impl Rules {
     /// Compiles a rules file against the contract's schema. Its `fields` must exist in the schema too.
-    pub fn compile(file: &RulesFile, schema: &Schema) -> Result<Rules, Vec<Fault>> {
+    pub fn compile(file: &RulesFile, event: &dyn Event) -> Result<Rules, Vec<Fault>> {
         let mut faults = Vec::new();
         let mut rules = Vec::with_capacity(file.rules.len());
         let mut listed = Vec::with_capacity(file.rules.len());
         for rule in &file.rules {
-            match compile::compile(rule, schema) {
+            match compile::compile(rule, event) {
                 Ok(compiled) => {
                     listed.push(Listed {
                         rule: compiled.name.clone(),
@@ -155,7 +166,7 @@ impl Rules {
                 value: field.clone(),
                 place: doc.place.clone(),
             };
-            if let Err(fault) = Path::resolve(schema, &written) {
+            if let Err(fault) = Path::resolve_from(event.schema(), event.root(), &written) {
                 faults.push(fault);
             }
         }
@@ -171,7 +182,7 @@ impl Rules {
         rule_set: &serde_json::Value,
         subject: &Subject,
         side: Side,
-        schema: &Schema,
+        event: &dyn Event,
         tags: &Tags,
     ) -> Result<Rules, Vec<Fault>> {
         let set = set::read(rule_set, subject, side)?;
@@ -182,12 +193,17 @@ impl Rules {
             let test = match &rule.kind {
                 set::SetKind::Message => {
                     // `value` is the record too, for it is the value that the rule is about.
-                    let variables = Variables::new(schema, schema.root, &["message", "value"]);
-                    confluent(rule, subject, &variables)
+                    let place = event.locate(&[]).place;
+                    let names = ["message", "value"].map(|name| Variable {
+                        name: name.to_owned(),
+                        node: event.root(),
+                        place,
+                    });
+                    confluent(rule, subject, event, (&names, &[]))
                         .map(|(guard, expr)| Test::Message { guard, expr })
                 }
                 set::SetKind::Fields(wanted) => {
-                    fields::compile(rule, wanted, subject, schema, tags).map(Test::Fields)
+                    fields::compile(rule, wanted, subject, event, tags).map(Test::Fields)
                 }
             };
             let test = match test {
@@ -200,7 +216,7 @@ impl Rules {
             let about = match &test {
                 Test::Fields(targets) if targets.is_empty() => " on no field".to_owned(),
                 Test::Fields(targets) => {
-                    let paths: Vec<_> = targets.iter().map(|target| target.path.as_str()).collect();
+                    let paths: Vec<_> = targets.iter().map(fields::Target::path).collect();
                     format!(" on {}", paths.join(", "))
                 }
                 _ => String::new(),
@@ -253,10 +269,10 @@ impl Rules {
         self.rules.is_empty()
     }
 
-    /// Checks an event, in the order of the file. A rule that only warns is told to `warned` by its name.
-    pub fn check(&self, event: &Value, warned: &mut dyn FnMut(&str)) -> Result<(), RecordError> {
+    /// Checks the event in `cx`, in the order of the file. A rule that only warns is told to `warned` by its name.
+    pub fn check(&self, cx: &mut Cx<'_>, warned: &mut dyn FnMut(&str)) -> Result<(), RecordError> {
         for rule in &self.rules {
-            match (rule.violation(event), rule.on_fail) {
+            match (rule.violation(cx), rule.on_fail) {
                 (None, _) => {}
                 (Some(error), OnFail::DeadLetter) => return Err(error),
                 (Some(_), OnFail::Warn) => warned(&rule.name),
@@ -274,14 +290,25 @@ fn does(on_fail: OnFail) -> &'static str {
     }
 }
 
-/// Guard and condition of a registry's rule.
+/// Guard and condition of a registry's rule, over variables and constants.
 fn confluent(
     rule: &set::SetRule,
     subject: &Subject,
-    variables: &Variables,
+    event: &dyn Event,
+    (variables, constants): (&[Variable], &[(String, Constant)]),
 ) -> Result<(Option<Expr>, Expr), Vec<Fault>> {
     let compile = |text: &Placed<String>| {
-        Expr::compile_over(text, variables).map_err(|faults| {
+        let compiled = with_scope(event, |scope| {
+            let scope = Scope {
+                root: None,
+                variables: variables.to_vec(),
+                constants: constants.to_vec(),
+                profile: Profile::Confluent,
+                ..scope
+            };
+            Expr::compile_condition(text, &scope)
+        });
+        compiled.map_err(|faults| {
             let named = faults.into_iter().map(|fault| Fault {
                 message: subject.fault(&rule.name, &fault.message).message,
                 ..fault
@@ -295,13 +322,13 @@ fn confluent(
 
 /// What is wrong with what a registry's rule is evaluated on, if anything. A guard that is an error is a guard that
 /// does not hold, as with Confluent's clients; a condition that is an error has failed.
-fn judge(guard: Option<&Expr>, expr: &Expr, value: &Value) -> Option<String> {
+fn judge(guard: Option<&Expr>, expr: &Expr, cx: &mut Cx<'_>) -> Option<String> {
     if let Some(guard) = guard
-        && !matches!(guard.eval_bool(value), Ok(true))
+        && !matches!(guard.eval_bool(cx), Ok(true))
     {
         return None;
     }
-    match expr.eval_bool(value) {
+    match expr.eval_bool(cx) {
         Ok(true) => None,
         Ok(false) => Some(format!("`{}` is false", expr.text())),
         Err(error) => Some(format!("`{}` fails: {}", expr.text(), error.message)),
@@ -312,14 +339,14 @@ impl fmt::Display for Test {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Test::Expr(expr) | Test::Message { expr, .. } => write!(f, "`{}`", expr.text()),
-            Test::Field { path, test } => write!(f, "{} {test}", path.text),
+            Test::Field { reach, test } => write!(f, "{} {test}", reach.text),
             Test::Fields(_) => f.write_str("fields"),
         }
     }
 }
 
 impl Compiled {
-    fn violation(&self, event: &Value) -> Option<RecordError> {
+    fn violation(&self, cx: &mut Cx<'_>) -> Option<RecordError> {
         let fail = |what: &str, path: &str| {
             let message = match &self.origin {
                 Some(origin) => format!("rule {} of {origin}: {what}", self.name),
@@ -332,115 +359,89 @@ impl Compiled {
             _ => String::new(),
         };
         match &self.test {
-            Test::Expr(expr) => match expr.eval_bool(event) {
+            Test::Expr(expr) => match expr.eval_bool(cx) {
                 Ok(true) => None,
                 Ok(false) => Some(fail(&format!("`{}` is false", expr.text()), &only(expr))),
                 Err(error) => Some(fail(&error.message, &error.path)),
             },
             Test::Message { guard, expr } => {
-                judge(guard.as_ref(), expr, event).map(|wrong| fail(&wrong, &only(expr)))
+                judge(guard.as_ref(), expr, cx).map(|wrong| fail(&wrong, &only(expr)))
             }
             Test::Fields(targets) => {
-                let wrong = targets.iter().find_map(|target| target.violation(event));
+                let wrong = targets.iter().find_map(|target| target.violation(cx));
                 wrong.map(|wrong| fail(&wrong.message, &wrong.path))
             }
-            Test::Field { path, test } => {
-                let mut trail = Trail::default();
-                walk(event, &path.segments, test, &mut trail)
-                    .then(|| fail(&format!("{} fails {test}", path.text), &trail.render()))
+            Test::Field { reach, test } => {
+                let required = matches!(test, FieldTest::Required);
+                let mut trail = reach.trail();
+                let failed = reach.visit(cx, &mut trail, &mut |cx, found| match found {
+                    Found::Value(value) => test.fails(cx, value).then(String::new),
+                    // Nothing to check, unless a field that is required is missing with it.
+                    Found::Missing => required.then(String::new),
+                });
+                failed.map(|why| match why.as_str() {
+                    "" => fail(&format!("{} fails {test}", reach.text), &trail.render()),
+                    why => fail(why, &trail.render()),
+                })
             }
-        }
-    }
-}
-
-/// Whether a value at the path fails; the trail then leads to it.
-fn walk<'a>(value: &Value, rest: &'a [Segment], test: &FieldTest, trail: &mut Trail<'a>) -> bool {
-    let value = value.inner();
-    let Some((segment, rest)) = rest.split_first() else {
-        return test.fails(value);
-    };
-    match (segment, value) {
-        (Segment::Field(position, name), Value::Record(fields)) => {
-            trail.push_field(name);
-            let Some(field) = fields.get(*position) else {
-                return true;
-            };
-            if walk(field, rest, test, trail) {
-                return true;
-            }
-            trail.pop();
-            false
-        }
-        (Segment::Elements, Value::Array(elements)) => {
-            elements.iter().enumerate().any(|(index, element)| {
-                trail.push_index(index);
-                let fails = walk(element, rest, test, trail);
-                if !fails {
-                    trail.pop();
-                }
-                fails
-            })
-        }
-        (Segment::Values, Value::Map(entries)) => {
-            entries.iter().enumerate().any(|(index, (_, entry))| {
-                trail.push_index(index);
-                let fails = walk(entry, rest, test, trail);
-                if !fails {
-                    trail.pop();
-                }
-                fails
-            })
-        }
-        // A null on the way: nothing to check, unless a field that is required is missing with it.
-        _ => {
-            matches!(test, FieldTest::Required)
-                && matches!(segment, Segment::Field(..))
-                && rest.iter().all(|below| matches!(below, Segment::Field(..)))
         }
     }
 }
 
 impl FieldTest {
-    fn fails(&self, value: &Value) -> bool {
-        if let Value::Null = value {
+    fn fails(&self, cx: &Cx<'_>, value: Val<'_>) -> bool {
+        if value.is_null() {
             return matches!(self, FieldTest::Required);
         }
         match self {
-            FieldTest::Required => matches!(value, Value::String(text) if text.is_empty()),
+            FieldTest::Required => matches!(value, Val::Text("")),
             FieldTest::Whole { min, max, .. } => {
-                let number = match value {
-                    Value::Int(int) => BigInt::from(*int),
-                    Value::Long(long) => BigInt::from(*long),
-                    Value::Bytes(bytes) | Value::Fixed(bytes) => {
-                        BigInt::from_signed_bytes_be(bytes)
+                let buffer;
+                let number: &[u8] = match value {
+                    Val::Int(int) => {
+                        buffer = int.to_be_bytes();
+                        &buffer
                     }
+                    Val::Decimal(unscaled, _) => unscaled,
                     _ => return true,
                 };
-                min.as_ref().is_some_and(|min| number < *min)
-                    || max.as_ref().is_some_and(|max| number > *max)
+                let below = |bound: &Vec<u8>| compare_decimals((number, 0), (bound, 0)).is_lt();
+                let above = |bound: &Vec<u8>| compare_decimals((number, 0), (bound, 0)).is_gt();
+                min.as_ref().is_some_and(below) || max.as_ref().is_some_and(above)
             }
             FieldTest::Float { min, max, .. } => {
-                let number = match value {
-                    Value::Float(float) => f64::from(*float),
-                    Value::Double(double) => *double,
-                    _ => return true,
+                let Val::Double(number) = value else {
+                    return true;
                 };
                 // NaN is in no range.
                 number.is_nan()
                     || min.is_some_and(|min| number < min)
                     || max.is_some_and(|max| number > max)
             }
-            FieldTest::OneOf { allowed, .. } => !allowed.contains(value),
+            FieldTest::OneOf { allowed, .. } => {
+                !allowed.iter().any(|allowed| match (allowed, value) {
+                    (Allowed::Text(allowed), Val::Text(text)) => allowed == text,
+                    (Allowed::Boolean(allowed), Val::Bool(boolean)) => *allowed == boolean,
+                    (Allowed::Symbol(allowed), Val::Enum(index)) => *allowed == index,
+                    (Allowed::Whole(allowed), Val::Int(number)) => *allowed == number,
+                    (Allowed::Floating(allowed), Val::Double(number)) => *allowed == number,
+                    _ => false,
+                })
+            }
             FieldTest::Pattern(regex, _) => match value {
-                Value::String(text) => !regex.is_match(text),
+                Val::Text(text) => !regex.is_match(text),
                 _ => true,
             },
             FieldTest::Length { min, max } => {
                 let length = match value {
-                    Value::String(text) => text.chars().count(),
-                    Value::Bytes(bytes) | Value::Fixed(bytes) => bytes.len(),
-                    Value::Array(elements) => elements.len(),
-                    Value::Map(entries) => entries.len(),
+                    Val::Text(text) => text.chars().count(),
+                    Val::Bytes(bytes) => bytes.len(),
+                    Val::List(items) => items.len(),
+                    Val::Map(entries) => entries.len(),
+                    Val::Avro(node, bytes) => match view::count(cx.schema, node, bytes) {
+                        Ok(count) => count,
+                        Err(_) => return true,
+                    },
                     _ => return true,
                 };
                 min.is_some_and(|min| length < min) || max.is_some_and(|max| length > max)

@@ -79,6 +79,20 @@ pub fn skip(schema: &Schema, node: NodeId, bytes: &[u8], at: usize) -> Result<us
     }
 }
 
+/// How many elements an array or map has.
+pub fn count(schema: &Schema, node: NodeId, bytes: &[u8]) -> Result<usize, Broken> {
+    let mut elements = Elements::new(schema, node, bytes, 0)?;
+    let mut count = 0usize;
+    while let Some(element) = elements.next()? {
+        count += 1;
+        if element.end == element.start && !elements.keyed {
+            count = count.saturating_add(usize::try_from(elements.left).unwrap_or(usize::MAX));
+            elements.left = 0;
+        }
+    }
+    Ok(count)
+}
+
 /// Where the field begins of a record (no union) that begins at `at`.
 pub fn field(
     schema: &Schema,

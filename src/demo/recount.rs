@@ -100,9 +100,10 @@ impl Recount {
         let source = &pipeline.source_topics[0];
         let mut roles = HashMap::from([
             (source.clone(), Role::Source),
-            (pipeline.sink.topic.clone(), Role::Sink),
             (pipeline.dead_letter_topic(source), Role::Dead),
         ]);
+        let sinks = pipeline.sinks();
+        roles.extend(sinks.iter().map(|sink| (sink.topic.clone(), Role::Sink)));
         for tier in 1..=pipeline.failure.tiers.len() {
             roles.insert(pipeline.retry_topic(source, tier), Role::Retry);
         }

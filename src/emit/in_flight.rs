@@ -18,6 +18,8 @@ pub struct InFlight {
     pub offset: i64,
     /// The outcome, once it is acknowledged.
     pub outcome: Outcome,
+    /// The sink of an emitted output, as the pipeline counts them.
+    pub sink: usize,
     /// The tier of a retry, counted from 0.
     pub tier: usize,
     /// Whether it was produced in a batch of its own.
@@ -80,6 +82,7 @@ mod tests {
             sequence: 0,
             offset,
             outcome: Outcome::Emitted,
+            sink: 0,
             tier: 0,
             alone: false,
             reason: None,

@@ -3,8 +3,9 @@
 //! Sees the configuration and never a value; where it cannot tell, it takes everything for the source.
 
 use crate::config::model::{Check, Placed, RulesFile, Step};
-use crate::contract::schema::Schema;
-use crate::expr::Expr;
+use crate::contract::schema::{Kind, NodeId, Schema};
+use crate::expression::Expr;
+use crate::expression::scope::{Plain, with_scope};
 
 /// A field path in its parts: names, `[]` for items, `{}` for a map's values.
 pub type Parts = Vec<String>;
@@ -190,8 +191,37 @@ fn overlap(one: &[String], other: &[String]) -> bool {
     one.starts_with(other) || other.starts_with(one)
 }
 
+/// The names of the fields of the record at a path, if there is one.
+fn names(schema: &Schema, path: &[String]) -> Vec<String> {
+    let mut nodes = vec![schema.root];
+    for part in path {
+        let below = nodes.into_iter().flat_map(|node| fields(schema, node));
+        let found = below.filter(|(name, _)| name == part);
+        nodes = found.map(|(_, node)| node).collect();
+    }
+    let fields = nodes.into_iter().flat_map(|node| fields(schema, node));
+    fields.map(|(name, _)| name).collect()
+}
+
+/// The fields of a record, or of the records of a union.
+fn fields(schema: &Schema, node: NodeId) -> Vec<(String, NodeId)> {
+    match &schema.nodes[node].kind {
+        Kind::Record(record) => record
+            .fields
+            .iter()
+            .map(|field| (field.name.clone(), field.node))
+            .collect(),
+        Kind::Union(branches) => branches
+            .iter()
+            .flat_map(|branch| fields(schema, *branch))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
 fn reads(text: &Placed<String>, schema: &Schema) -> Vec<Parts> {
-    match Expr::compile(text, schema) {
+    let event = Plain::new(schema);
+    match with_scope(&event, |scope| Expr::compile(text, &scope)) {
         Ok(expr) => expr.fields().iter().map(|field| parts(field)).collect(),
         // The whole event, to be on the safe side.
         Err(_) => vec![Parts::new()],
@@ -234,15 +264,78 @@ fn used(index: usize, step: &Step, before: &Schema) -> StepUse {
         }
         Step::MapValues(table) => ("map_values", vec![one(&table.field)], Effect::None),
         Step::Lookup(lookup) => {
-            let asked: Vec<Parts> = lookup
-                .url
-                .value
-                .split('{')
-                .skip(1)
-                .filter_map(|rest| Some(parts(rest.split_once('}')?.0)))
-                .collect();
+            let asked: Vec<Parts> = lookup.fields().into_iter().map(parts).collect();
             let written = vec![(one(&lookup.into), asked.clone())];
             ("lookup", asked, Effect::Written(written))
+        }
+        Step::Move(entries) => {
+            let moved = entries.iter().map(|(from, to)| (one(to), vec![one(from)]));
+            let touched = entries.iter().map(|(from, _)| one(from)).collect();
+            ("move", touched, Effect::Written(moved.collect()))
+        }
+        Step::Keep(fields) => ("keep", fields.iter().map(one).collect(), Effect::None),
+        Step::Default(entries) => {
+            // The field keeps what it has, where it has something.
+            let written: Vec<_> = entries
+                .iter()
+                .map(|(field, text)| {
+                    let sources = std::iter::once(one(field)).chain(reads(text, before));
+                    (one(field), sources.collect::<Vec<_>>())
+                })
+                .collect();
+            let touched = written.iter().flat_map(|(_, sources)| sources.clone());
+            ("default", touched.collect(), Effect::Written(written))
+        }
+        Step::Flatten {
+            field,
+            prefix,
+            separator,
+        } => {
+            let from = one(field);
+            let (own, above) = from
+                .split_last()
+                .map_or(("", &[][..]), |(own, above)| (own, above));
+            let prefix = match prefix {
+                Some(prefix) => prefix.clone(),
+                None => format!("{own}{separator}"),
+            };
+            let lifted = names(before, &from).into_iter().map(|name| {
+                let mut to = above.to_vec();
+                to.push(format!("{prefix}{name}"));
+                let mut source = from.clone();
+                source.push(name);
+                (to, vec![source])
+            });
+            let written = lifted.collect();
+            ("flatten", vec![from], Effect::Written(written))
+        }
+        Step::Nest { into, fields } => {
+            let nested = fields.iter().map(|field| {
+                let from = one(field);
+                let mut to = one(into);
+                to.extend(from.last().cloned());
+                (to, vec![from])
+            });
+            let touched = fields.iter().map(one).collect();
+            ("nest", touched, Effect::Written(nested.collect()))
+        }
+        Step::Explode { field, into } => {
+            let array = one(field);
+            let to = into.as_ref().map_or_else(|| array.clone(), one);
+            let written = vec![(to, vec![array.clone()])];
+            ("explode", vec![array], Effect::Written(written))
+        }
+        Step::Header(entries) => {
+            let read = entries.iter().filter_map(|(_, text)| text.as_ref());
+            let touched = read.flat_map(|text| reads(text, before)).collect();
+            ("header", touched, Effect::None)
+        }
+        Step::Key(text) => ("key", reads(text, before), Effect::None),
+        Step::Timestamp(text) => ("timestamp", reads(text, before), Effect::None),
+        Step::Route(arms) => {
+            let asked = arms.iter().filter_map(|arm| arm.when.as_ref());
+            let touched = asked.flat_map(|text| reads(text, before)).collect();
+            ("route", touched, Effect::None)
         }
     };
     StepUse {
@@ -256,7 +349,7 @@ fn used(index: usize, step: &Step, before: &Schema) -> StepUse {
 mod tests {
     use super::*;
     use crate::config::model::{FieldDoc, Mask, Place};
-    use crate::transform::Transform;
+    use crate::transform::testing::Trial;
 
     fn placed(text: &str) -> Placed<String> {
         Placed {
@@ -276,7 +369,7 @@ mod tests {
                 {"name":"street","type":"string"},{"name":"city","type":"string"}]}}]}"#;
         let schema = Schema::parse(text, &[]).expect("a schema");
         let none = |_: &std::path::Path| Err("no lookups here".to_owned());
-        let transform = Transform::compile(steps, &schema, &none).expect("compiles");
+        let transform = Trial::compile(steps, &schema, &none).expect("compiles");
         let types: Vec<&Schema> = transform.types().map(|(_, schema)| schema).collect();
         let mut rules = RulesFile::default();
         for path in tagged {
@@ -335,7 +428,7 @@ mod tests {
         let schema = Schema::parse(schema, &[]).expect("a schema");
         let steps = [Step::Rename(vec![pair("email", "mail")])];
         let none = |_: &std::path::Path| Err("no lookups here".to_owned());
-        let transform = Transform::compile(&steps, &schema, &none).expect("compiles");
+        let transform = Trial::compile(&steps, &schema, &none).expect("compiles");
         let types: Vec<&Schema> = transform.types().map(|(_, schema)| schema).collect();
         let mut rules = RulesFile::default();
         let doc = FieldDoc {

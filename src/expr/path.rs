@@ -4,7 +4,6 @@
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
 use crate::contract::schema::{Kind, Logical, NodeId, RecordType, Schema};
-use crate::contract::value::Value;
 
 /// A node without the nullable union around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +57,17 @@ pub enum Segment {
     Values,
 }
 
+impl Segment {
+    /// The same without the name, for comparing.
+    #[must_use]
+    pub fn unnamed(self) -> Segment {
+        match self {
+            Segment::Field(position, _) => Segment::Field(position, String::new()),
+            other => other,
+        }
+    }
+}
+
 /// A path that exists in a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
@@ -85,12 +95,21 @@ impl Path {
 
     /// Finds the path in a schema, or says what is wrong with it.
     pub fn resolve(schema: &Schema, text: &Placed<String>) -> Result<Path, Fault> {
+        Path::resolve_from(schema, schema.root, text)
+    }
+
+    /// The same from another top than the schema's.
+    pub fn resolve_from(
+        schema: &Schema,
+        root: NodeId,
+        text: &Placed<String>,
+    ) -> Result<Path, Fault> {
         let fault = |message: String| Fault::new(&text.place, text.value.clone(), message);
         let written = text.value.as_str();
         let mut path = Path {
             text: written.to_owned(),
             segments: Vec::new(),
-            declared: schema.root,
+            declared: root,
             optional_parent: false,
         };
         for (index, part) in written.split('.').enumerate() {
@@ -196,26 +215,6 @@ pub fn suggest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
-}
-
-/// The slot of a field, through nullable parents; `None` when one of them is null.
-pub fn slot<'a>(event: &'a mut Value, positions: &[usize]) -> Option<&'a mut Value> {
-    let mut at = event;
-    for position in positions {
-        at = match unwrapped(at) {
-            Value::Record(fields) => fields.get_mut(*position)?,
-            _ => return None,
-        };
-    }
-    Some(at)
-}
-
-/// The value inside a union, or the value itself.
-pub fn unwrapped(value: &mut Value) -> &mut Value {
-    match value {
-        Value::Union(_, inner) => inner,
-        other => other,
-    }
 }
 
 /// A type in the words of the schema, with an article where one is needed: `string`, `decimal(10,2)`,

@@ -37,6 +37,19 @@ pub struct Cx<'a> {
 pub struct TooLong;
 
 impl<'a> Cx<'a> {
+    /// For expressions that name nothing.
+    pub fn of_constants(schema: &'a Schema, arena: &'a Bump) -> Cx<'a> {
+        Cx {
+            schema,
+            arena,
+            bytes: &[],
+            marks: &[],
+            registers: &mut [],
+            record: None,
+            steps: STEPS,
+        }
+    }
+
     /// Takes steps, if there are any left.
     #[inline]
     pub fn spend(&mut self, steps: u64) -> Result<(), TooLong> {

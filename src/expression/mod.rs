@@ -31,6 +31,8 @@ mod ir;
 pub mod scope;
 mod source;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 pub mod types;
 pub mod value;
@@ -147,7 +149,7 @@ impl Expr {
     /// expression's own.
     pub fn eval<'a>(&self, cx: &mut Cx<'a>) -> Result<Val<'a>, RecordError> {
         cx.steps = STEPS;
-        Run::new(cx).eval(&self.ir).map_err(error)
+        Run::new(cx).eval(&self.ir).map_err(|stop| error(*stop))
     }
 
     /// Evaluates a condition.
@@ -163,6 +165,6 @@ impl Expr {
 }
 
 #[cold]
-fn error(stop: Box<Stop>) -> RecordError {
+fn error(stop: Stop) -> RecordError {
     RecordError::new(Reason::TransformFailed, stop.message).at(stop.path)
 }

@@ -1,6 +1,7 @@
 //! What an expression can name, and where each of it lies when the expression is evaluated. Given by whoever compiles the
 //! expression: a rule, a step, a command.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -101,4 +102,88 @@ pub enum Constant {
     Texts(Vec<String>),
     /// The first text, or the second where the variable `value` is null.
     UnlessNull(String, String),
+}
+
+/// An event that expressions and rules are about: its type, and where its parts lie.
+pub trait Event {
+    /// Every type.
+    fn schema(&self) -> &Schema;
+    /// The event's own.
+    fn root(&self) -> NodeId;
+    /// Where the field at these positions lies; the whole event, for no positions.
+    fn locate(&self, positions: &[usize]) -> Located;
+    /// A register that nobody else uses.
+    fn register(&self) -> u32;
+    /// What expressions can name.
+    fn secrets(&self) -> &Secrets;
+    /// Whether there is a record around it.
+    fn has_record(&self) -> bool;
+}
+
+/// Runs `with` on what an expression over an event can name.
+pub fn with_scope<R>(event: &dyn Event, with: impl FnOnce(Scope<'_>) -> R) -> R {
+    let locate = |positions: &[usize]| event.locate(positions);
+    with(Scope {
+        schema: event.schema(),
+        root: Some(event.root()),
+        locate: &locate,
+        variables: Vec::new(),
+        constants: Vec::new(),
+        secrets: event.secrets(),
+        profile: Profile::Checked,
+        record: event.has_record(),
+    })
+}
+
+/// A value that lies in register 0 as a whole: a key, an output, a record of a command.
+#[derive(Debug)]
+pub struct Plain<'s> {
+    schema: &'s Schema,
+    registers: Cell<u32>,
+    secrets: Secrets,
+}
+
+impl<'s> Plain<'s> {
+    /// A value of the schema's top.
+    pub fn new(schema: &'s Schema) -> Plain<'s> {
+        Plain {
+            schema,
+            registers: Cell::new(1),
+            secrets: Secrets::default(),
+        }
+    }
+
+    /// How many registers were given out.
+    pub fn registers(&self) -> usize {
+        self.registers.get() as usize
+    }
+}
+
+impl Event for Plain<'_> {
+    fn schema(&self) -> &Schema {
+        self.schema
+    }
+
+    fn root(&self) -> NodeId {
+        self.schema.root
+    }
+
+    fn locate(&self, _: &[usize]) -> Located {
+        Located {
+            place: Place::Register(0),
+            depth: 0,
+        }
+    }
+
+    fn register(&self) -> u32 {
+        self.registers.replace(self.registers.get() + 1)
+    }
+
+    fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    fn has_record(&self) -> bool {
+        false
+    }
 }

@@ -3,8 +3,9 @@
 
 use crate::config::fault::Fault;
 use crate::config::model::{Place, Placed};
+use cel::Program;
+use cel::common::ast::{Expr as Cel, LiteralValue};
 use cel::parser::{Expression, ParseErrors};
-use cel::{Program, common::ast::Expr as Cel};
 
 /// A parsed expression, its text and where it stands.
 pub(super) struct Source<'a> {
@@ -96,11 +97,31 @@ impl<'a> Source<'a> {
                     widen((open.saturating_sub(name), open));
                 }
             }
+            Cel::Literal(LiteralValue::Int(number)) if *number.inner() < 0 => {
+                range.0 = self.sign_before(range.0);
+            }
+            Cel::Literal(LiteralValue::Double(number)) if number.inner().is_sign_negative() => {
+                range.0 = self.sign_before(range.0);
+            }
             Cel::Comprehension(macro_call) => widen(self.range(&macro_call.iter_range)),
             _ => {}
         }
         let last = self.text.value.chars().count().saturating_sub(1);
         self.closed((range.0.min(last), range.1.min(last)))
+    }
+
+    /// Where the minus of a number stands, which the parser leaves out of its place.
+    fn sign_before(&self, start: usize) -> usize {
+        let before: Vec<char> = self.text.value.chars().take(start).collect();
+        let blank = before
+            .iter()
+            .rev()
+            .take_while(|c| c.is_whitespace())
+            .count();
+        match before.len().checked_sub(blank + 1) {
+            Some(at) if before[at] == '-' => at,
+            _ => start,
+        }
     }
 
     /// Up to the bracket that closes the last one opened.

@@ -1,5 +1,9 @@
 //! What expressions accept, refuse and answer.
 
+mod bounds;
+mod functions;
+mod language;
+mod profile;
 mod support;
 
 use super::*;
@@ -238,6 +242,27 @@ fn faults_point_at_the_spot() {
             "date and string cannot",
             "date('2026-01-31')",
         ),
+        (
+            "size(quantity) > 2",
+            5,
+            "size(quantity)",
+            "does not take int",
+            "size(text",
+        ),
+        (
+            "sise(id) > 2",
+            5,
+            "sise(id)",
+            "no function `sise`",
+            "`size`",
+        ),
+        (
+            "id.startsWith(1)",
+            19,
+            "1",
+            "must be a string; this is long",
+            "string(",
+        ),
         ("quantity == 3u", 17, "3u", "no unsigned", "`u`"),
         ("id in id", 11, "id", "`in` asks a list", "id.contains"),
         (
@@ -312,7 +337,7 @@ fn faults_point_at_the_spot() {
             5,
             "localTime(day)",
             "takes 3 arguments; here are 1",
-            "localTime(date, hhmm, zone)",
+            "localTime(date: date, hhmm: int, zone: string)",
         ),
         (
             "localtime(day, 1, 'UTC') == null",

@@ -249,7 +249,7 @@ pub fn write(
 ) -> Result<(), Failure> {
     let written = schema.node(node);
     if let Val::Avro(own, bytes) = value
-        && own == node
+        && (own == node || matches!(schema.node(own).kind, Kind::Union(_)))
     {
         out.extend_from_slice(bytes);
         return Ok(());

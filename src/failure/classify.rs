@@ -39,6 +39,7 @@ pub fn classify(reason: Reason) -> Disposition {
         // A drift that halts waits for a person, and the records wait with it.
         Reason::DriftHalted
         | Reason::LookupMisconfigured
+        | Reason::LookupNotLoaded
         | Reason::RegistryUnavailable
         | Reason::BrokerUnavailable => Disposition::Pause,
     }
@@ -117,6 +118,7 @@ mod tests {
             Reason::RegistryUnavailable,
             Reason::BrokerUnavailable,
             Reason::LookupMisconfigured,
+            Reason::LookupNotLoaded,
         ] {
             assert_eq!(classify(reason), Disposition::Pause);
         }

@@ -109,6 +109,18 @@ fn readiness_table() {
         |h| h.dependency(Dependency::Lookup("customer".into()), Err("503".into())),
         &[],
     );
+    check(
+        |h| {
+            h.dependency(
+                Dependency::Table("gate.customer".into()),
+                Err("not loaded".into()),
+            )
+        },
+        &["lookup gate.customer: not loaded"],
+    );
+    let health = running();
+    health.dependency(Dependency::Lookup("crm:80".into()), Err("503".into()));
+    assert_eq!(health.readiness().degraded, ["lookup:crm:80: 503"]);
 }
 
 #[test]

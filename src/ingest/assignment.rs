@@ -76,6 +76,9 @@ pub struct Partition {
     /// Records that were in a batch which a broker refused for its size, by offset. Which of the batch was too large
     /// nobody says, so each is produced in a batch of its own when it is read again.
     pub suspects: BTreeSet<i64>,
+    /// Sinks that an output of a record with several could not be written to, by its offset: when it is read again,
+    /// those go first, so that the others are not written once more for nothing.
+    pub doubted: BTreeMap<i64, BTreeSet<usize>>,
     /// Whether a pause for a fault has been told and nothing has got through since.
     pub faulted: bool,
     /// The offset of the last commit that was sent; `None` forces the next one.
@@ -121,6 +124,7 @@ impl Partition {
             rewind: None,
             refused: BTreeMap::new(),
             suspects: BTreeSet::new(),
+            doubted: BTreeMap::new(),
             faulted: false,
             committed: committed.map(|(offset, _)| offset),
             committed_at: now,

@@ -29,6 +29,8 @@ pub struct OffsetTracker {
 struct Pending {
     sequence: Sequence,
     offset: i64,
+    /// Acknowledgements until its outcome is final.
+    waits: usize,
     outcome: Option<Outcome>,
 }
 
@@ -103,20 +105,40 @@ impl OffsetTracker {
         self.pending.push_back(Pending {
             sequence,
             offset,
+            waits: 1,
             outcome: None,
         });
         Some(sequence)
     }
 
-    /// The outcome of a begun record is final. Completing one twice, or one from before a rewind, does nothing.
-    pub fn complete(&mut self, sequence: Sequence, outcome: Outcome) {
-        let Ok(index) = self
-            .pending
+    fn find(&self, sequence: Sequence) -> Option<usize> {
+        self.pending
             .binary_search_by_key(&sequence, |pending| pending.sequence)
-        else {
-            return;
+            .ok()
+    }
+
+    /// A begun record has so many outputs: [`Self::complete`] is called for each, and the last one counts. At least one.
+    pub fn expect(&mut self, sequence: Sequence, outputs: usize) {
+        if let Some(index) = self.find(sequence) {
+            self.pending[index].waits = outputs.max(1);
+        }
+    }
+
+    /// An output of a begun record is acknowledged, or there is none; with the last one the record's outcome is final,
+    /// which is the answer. Completing one too often, or one from before a rewind, does nothing.
+    pub fn complete(&mut self, sequence: Sequence, outcome: Outcome) -> bool {
+        let Some(index) = self.find(sequence) else {
+            return false;
         };
-        self.pending[index].outcome.get_or_insert(outcome);
+        let pending = &mut self.pending[index];
+        if pending.outcome.is_some() {
+            return false;
+        }
+        pending.waits -= 1;
+        if pending.waits > 0 {
+            return false;
+        }
+        pending.outcome = Some(outcome);
         while let Some((offset, outcome)) = self
             .pending
             .front()
@@ -126,6 +148,7 @@ impl OffsetTracker {
             self.counts.add(outcome);
             self.pending.pop_front();
         }
+        true
     }
 
     /// The offset that may be committed: that of the first record that is not complete, or the one after the last.
@@ -158,9 +181,7 @@ impl OffsetTracker {
 
     /// Whether a begun record is still in the books: not complete, and not rewound.
     pub fn holds(&self, sequence: Sequence) -> bool {
-        self.pending
-            .binary_search_by_key(&sequence, |pending| pending.sequence)
-            .is_ok()
+        self.find(sequence).is_some()
     }
 
     /// Begun and without an outcome.
@@ -285,16 +306,64 @@ mod tests {
         assert_eq!(Counts::from_metadata("driftgate/1 emitted=x"), None);
     }
 
+    #[test]
+    fn a_record_is_complete_with_the_last_of_its_outputs() {
+        let mut tracker = OffsetTracker::new(0, Counts::default());
+        let a = tracker.begin(0).expect("in order");
+        let b = tracker.begin(1).expect("in order");
+        tracker.expect(a, 3);
+        assert!(!tracker.complete(a, Outcome::Emitted));
+        assert!(tracker.complete(b, Outcome::Emitted));
+        assert!(!tracker.complete(a, Outcome::Emitted));
+        assert_eq!((tracker.committable(), tracker.open()), (0, 1));
+        assert!(tracker.complete(a, Outcome::Emitted));
+        assert!(!tracker.complete(a, Outcome::Emitted), "one too many");
+        assert_eq!(tracker.committable(), 2);
+        assert_eq!(
+            tracker.counts().of(Outcome::Emitted),
+            2,
+            "records, not outputs"
+        );
+    }
+
+    /// Two of three were acknowledged, the third refused: the record is read again, and ends as a dead letter. What comes
+    /// late of the first reading is nothing to the second.
+    #[test]
+    fn late_outputs_from_before_a_rewind_do_not_complete_the_successor() {
+        let mut tracker = OffsetTracker::new(7, Counts::default());
+        let first = tracker.begin(7).expect("in order");
+        tracker.expect(first, 3);
+        assert!(!tracker.complete(first, Outcome::Emitted));
+        assert_eq!(tracker.rewind(), 7);
+        let second = tracker.begin(7).expect("read again");
+        tracker.expect(second, 2);
+        for _ in 0..3 {
+            assert!(!tracker.complete(first, Outcome::Emitted));
+        }
+        assert_eq!((tracker.committable(), tracker.open()), (7, 1));
+        // Refused before anything was queued: one dead letter stands for all outputs.
+        tracker.expect(second, 1);
+        assert!(tracker.complete(second, Outcome::DeadLettered));
+        let counts = tracker.counts();
+        assert_eq!(
+            (
+                counts.of(Outcome::Emitted),
+                counts.of(Outcome::DeadLettered)
+            ),
+            (0, 1)
+        );
+    }
+
     #[derive(Debug, Clone)]
     enum Step {
-        Begin { gap: i64 },
+        Begin { gap: i64, outputs: usize },
         Complete { which: usize },
         Rewind,
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
-            4 => (0i64..3).prop_map(|gap| Step::Begin { gap }),
+            4 => (0i64..3, 1usize..4).prop_map(|(gap, outputs)| Step::Begin { gap, outputs }),
             4 => (0usize..64).prop_map(|which| Step::Complete { which }),
             1 => Just(Step::Rewind),
         ];
@@ -306,33 +375,46 @@ mod tests {
         #[test]
         fn never_passes_an_incomplete_record(start in 0i64..1000, steps in steps()) {
             let mut tracker = OffsetTracker::new(start, Counts::default());
-            let mut open: Vec<(Sequence, i64)> = Vec::new();
+            // Sequence, offset, acknowledgements to come.
+            let mut open: Vec<(Sequence, i64, usize)> = Vec::new();
             let mut void: Vec<Sequence> = Vec::new();
             let mut committed = start;
             for step in steps {
                 match step {
-                    Step::Begin { gap } => {
+                    Step::Begin { gap, outputs } => {
                         let offset = tracker.expected() + gap;
                         let sequence = tracker.begin(offset).expect("not below the expected offset");
-                        open.push((sequence, offset));
+                        tracker.expect(sequence, outputs);
+                        open.push((sequence, offset, outputs));
                     }
                     Step::Complete { which } if !open.is_empty() => {
-                        let (sequence, _) = open.swap_remove(which % open.len());
-                        tracker.complete(sequence, Outcome::Emitted);
+                        let which = which % open.len();
+                        open[which].2 -= 1;
+                        let (sequence, _, left) = open[which];
+                        prop_assert_eq!(tracker.complete(sequence, Outcome::Emitted), left == 0);
+                        if left == 0 {
+                            open.swap_remove(which);
+                        }
                     }
-                    Step::Complete { .. } => void.iter().for_each(|sequence| tracker.complete(*sequence, Outcome::Emitted)),
+                    Step::Complete { .. } => {
+                        for sequence in &void {
+                            prop_assert!(!tracker.complete(*sequence, Outcome::Emitted), "void");
+                        }
+                    }
                     Step::Rewind => {
                         let to = tracker.rewind();
-                        prop_assert!(open.iter().all(|(_, offset)| *offset >= to));
-                        void.extend(open.drain(..).map(|(sequence, _)| sequence));
+                        prop_assert!(open.iter().all(|(_, offset, _)| *offset >= to));
+                        void.extend(open.drain(..).map(|(sequence, ..)| sequence));
                     }
                 }
                 prop_assert!(tracker.committable() >= committed, "goes back");
                 committed = tracker.committable();
-                prop_assert!(open.iter().all(|(_, offset)| *offset >= committed), "passes an incomplete record");
+                prop_assert!(open.iter().all(|(_, offset, _)| *offset >= committed), "passes an incomplete record");
             }
-            while let Some((sequence, _)) = open.pop() {
-                tracker.complete(sequence, Outcome::Emitted);
+            while let Some((sequence, _, left)) = open.pop() {
+                for _ in 0..left {
+                    tracker.complete(sequence, Outcome::Emitted);
+                }
             }
             prop_assert_eq!(tracker.in_flight(), 0);
             prop_assert!(tracker.committable() <= tracker.expected());

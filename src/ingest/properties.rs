@@ -95,6 +95,25 @@ pub fn consumer(kafka: &Kafka, pipeline: &Pipeline, slot: usize, memory: u64) ->
     properties
 }
 
+/// Properties of consumers that stand beside the record path: they join no group and commit nothing. librdkafka wants a
+/// group's name all the same, and brokers ask whether we may read it.
+pub fn reader(kafka: &Kafka, pipeline: &Pipeline) -> Properties {
+    let client_id = format!("driftgate-{}-lookup", pipeline.name);
+    // What waits here is read by one thread that does little else.
+    let defaults = [("queued.max.messages.kbytes", "8192".to_owned())];
+    let mut properties = base(kafka, &client_id, &PRODUCER_ONLY, &defaults);
+    for (name, value) in [
+        ("group.id", pipeline.group.as_str()),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("isolation.level", "read_committed"),
+        ("allow.auto.create.topics", "false"),
+    ] {
+        properties.insert(name.into(), value.into());
+    }
+    properties
+}
+
 /// Properties of a worker's producer. `memory` is its share of `memory_limit`, `largest` the largest record that any
 /// of its topics takes, `batch` the most that all of them take, all in bytes.
 pub fn producer(

@@ -16,7 +16,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, ClientContext};
 
 use super::properties::{BROKER_MESSAGE_BYTES, HEADER_ROOM, Properties};
-use crate::config::model::Pipeline;
+use crate::config::model::{LookupSource, Pipeline, Step};
 use crate::error::FatalError;
 
 /// What the broker says of a topic.
@@ -78,8 +78,21 @@ pub fn names(pipeline: &Pipeline) -> Vec<String> {
             (1..=pipeline.failure.tiers.len()).map(|tier| pipeline.retry_topic(source, tier)),
         );
     }
-    names.insert(pipeline.sink.topic.clone());
+    names.extend(pipeline.sinks().iter().map(|sink| sink.topic.clone()));
     names.into_iter().collect()
+}
+
+/// Every topic that lookups of a pipeline ask. They are others' to create.
+pub fn asked(pipeline: &Pipeline) -> Vec<String> {
+    let steps = pipeline.prepare.iter().chain(&pipeline.transform);
+    let asked = steps.filter_map(|step| match step {
+        Step::Lookup(lookup) => match &lookup.from {
+            LookupSource::Topic(topic) => Some(topic.topic.clone()),
+            LookupSource::Http(_) => None,
+        },
+        _ => None,
+    });
+    asked.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// What is to be done before a pipeline can start, given what there is. Pure.
@@ -131,12 +144,16 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
             }
         }
     }
-    if !known.contains_key(&pipeline.sink.topic) {
-        findings.push(Finding::Create {
-            topic: pipeline.sink.topic.clone(),
-            partitions: sink_partitions,
-            config: Vec::new(),
-        });
+    let mut sinks = Vec::new();
+    for sink in pipeline.sinks() {
+        if !known.contains_key(&sink.topic) && !sinks.contains(&&sink.topic) {
+            sinks.push(&sink.topic);
+            findings.push(Finding::Create {
+                topic: sink.topic.clone(),
+                partitions: sink_partitions,
+                config: Vec::new(),
+            });
+        }
     }
     findings
 }

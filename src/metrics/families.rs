@@ -18,6 +18,11 @@ const BATCH_SECONDS_BUCKETS: [f64; 12] = [
     0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0,
 ];
 
+/// From a neighbour's answer to the longest time-out in use.
+const LOOKUP_BUCKETS: [f64; 11] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
+];
+
 const BATCH_RECORDS_BUCKETS: [f64; 8] = [1.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1000.0, 5000.0];
 
 const PARTITION: [&str; 3] = ["pipeline", "topic", "partition"];
@@ -26,6 +31,7 @@ const PARTITION: [&str; 3] = ["pipeline", "topic", "partition"];
 pub(super) struct Families {
     pub(super) read: IntCounterVec,
     pub(super) outcomes: IntCounterVec,
+    pub(super) outputs: IntCounterVec,
     pub(super) discarded: IntCounterVec,
     pub(super) failures: IntCounterVec,
     pub(super) rule_warnings: IntCounterVec,
@@ -51,9 +57,129 @@ pub(super) struct Families {
     pub(super) cache_failures: IntCounter,
     pub(super) cache_evictions: IntCounter,
     pub(super) cache_entries: IntGauge,
+    pub(super) lookups: Lookups,
     pub(super) dependency_up: IntGaugeVec,
     pub(super) ready: Gauge,
     pub(super) build_info: IntGaugeVec,
+}
+
+/// Those of lookups.
+#[derive(Debug)]
+pub(super) struct Lookups {
+    pub(super) requests: IntCounterVec,
+    pub(super) seconds: HistogramVec,
+    pub(super) not_asked: IntCounterVec,
+    pub(super) cache_hits: IntCounterVec,
+    pub(super) cache_misses: IntCounterVec,
+    pub(super) cache_evictions: IntCounterVec,
+    pub(super) cache_entries: IntGaugeVec,
+    pub(super) cache_bytes: IntGaugeVec,
+    pub(super) limit_share: GaugeVec,
+    pub(super) breaker: IntGaugeVec,
+    pub(super) table_loaded: IntGaugeVec,
+    pub(super) table_rows: IntGaugeVec,
+    pub(super) table_bytes: IntGaugeVec,
+    pub(super) table_lag: IntGaugeVec,
+    pub(super) table_unreadable: IntGaugeVec,
+    pub(super) table_unreadable_seen: IntCounterVec,
+}
+
+const LOOKUP: [&str; 2] = ["pipeline", "lookup"];
+
+impl Lookups {
+    fn register(registry: &Registry) -> Lookups {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            keep(registry, IntCounterVec::new(Opts::new(name, help), labels))
+        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            keep(registry, IntGaugeVec::new(Opts::new(name, help), labels))
+        };
+        let seconds = HistogramOpts::new(
+            "driftgate_lookup_request_seconds",
+            "Seconds from a lookup's request to its answer or failure.",
+        );
+        let share = Opts::new(
+            "driftgate_lookup_limit_share",
+            "Requests a second that this instance may make of a lookup's limit; 0 while the group's members are not known.",
+        );
+        Lookups {
+            requests: counter(
+                "driftgate_lookup_requests_total",
+                "Requests of lookups by result: found, missing (404), unavailable, misconfigured.",
+                &["pipeline", "lookup", "result"],
+            ),
+            seconds: keep(
+                registry,
+                HistogramVec::new(seconds.buckets(LOOKUP_BUCKETS.to_vec()), &LOOKUP),
+            ),
+            not_asked: counter(
+                "driftgate_lookup_not_asked_total",
+                "Requests of lookups that were not made: breaker (the server had failed too often), retry_after (it had said when to come back), limit (no room in time), patience (those before it in its batch took too long).",
+                &["pipeline", "lookup", "why"],
+            ),
+            cache_hits: counter(
+                "driftgate_lookup_cache_hits_total",
+                "Questions of lookups answered from the cache, or by a request that was under way.",
+                &LOOKUP,
+            ),
+            cache_misses: counter(
+                "driftgate_lookup_cache_misses_total",
+                "Questions of lookups that the cache had no answer to.",
+                &LOOKUP,
+            ),
+            cache_evictions: counter(
+                "driftgate_lookup_cache_evictions_total",
+                "Answers of lookups dropped from the cache to make room.",
+                &LOOKUP,
+            ),
+            cache_entries: gauge(
+                "driftgate_lookup_cache_entries",
+                "Answers of lookups in the cache, roughly.",
+                &LOOKUP,
+            ),
+            cache_bytes: gauge(
+                "driftgate_lookup_cache_bytes",
+                "Bytes that the answers of lookups in the cache take, roughly.",
+                &LOOKUP,
+            ),
+            limit_share: keep(registry, GaugeVec::new(share, &LOOKUP)),
+            breaker: gauge(
+                "driftgate_lookup_breaker_state",
+                "Circuit breaker of a lookup's server: 0 closed, 1 one request is made to see, 2 open.",
+                &["host"],
+            ),
+            table_loaded: gauge(
+                "driftgate_lookup_table_loaded",
+                "1 if the table of a lookup in a topic is loaded, else 0.",
+                &LOOKUP,
+            ),
+            table_rows: gauge(
+                "driftgate_lookup_table_rows",
+                "Keys in the table of a lookup in a topic.",
+                &LOOKUP,
+            ),
+            table_bytes: gauge(
+                "driftgate_lookup_table_bytes",
+                "Bytes that the table of a lookup in a topic takes, roughly.",
+                &LOOKUP,
+            ),
+            table_lag: gauge(
+                "driftgate_lookup_table_lag_records",
+                "Offsets that the table of a lookup is behind its topic, measured every few seconds.",
+                &LOOKUP,
+            ),
+            table_unreadable: gauge(
+                "driftgate_lookup_table_unreadable_records",
+                "Keys and values in the table of a lookup that cannot be read: lookups of them pause their partition.",
+                &LOOKUP,
+            ),
+            table_unreadable_seen: counter(
+                "driftgate_lookup_table_unreadable_total",
+                "Records read into the table of a lookup that could not be read.",
+                &LOOKUP,
+            ),
+        }
+    }
 }
 
 impl Families {
@@ -80,6 +206,11 @@ impl Families {
                 "driftgate_records_total",
                 "Records by outcome, counted when the broker has acknowledged it. The sum over outcomes is driftgate_records_read_total minus driftgate_records_discarded_total minus driftgate_records_in_flight.",
                 &["pipeline", "topic", "partition", "outcome"],
+            ),
+            outputs: counter(
+                "driftgate_outputs_total",
+                "Records acknowledged on a sink topic. A record that is emitted has one or several; those of one that was rewound meanwhile are counted too.",
+                &["pipeline", "topic", "sink"],
             ),
             discarded: counter(
                 "driftgate_records_discarded_total",
@@ -208,9 +339,10 @@ impl Families {
                 registry,
                 IntGauge::new("driftgate_schema_cache_entries", "Schemas in the cache."),
             ),
+            lookups: Lookups::register(registry),
             dependency_up: gauge(
                 "driftgate_dependency_up",
-                "1 if the last use of the broker, the registry or a lookup's server succeeded, else 0.",
+                "1 if the last use of the broker, the registry or a lookup's server succeeded, or a lookup's table is loaded, else 0.",
                 &["dependency"],
             ),
             ready: keep(

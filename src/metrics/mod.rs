@@ -14,6 +14,7 @@
 //! equation holds for each of them. `tests` below hold it.
 
 mod families;
+mod lookup;
 mod partition;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ use prometheus::{Histogram, IntCounter, Registry, TextEncoder};
 use crate::contract::cache::CacheStats;
 use crate::health::{Dependency, Health};
 use families::Families;
+pub use lookup::{Breaker, LookupMetrics, LookupResult, NotAsked, TableMetrics};
 pub use partition::PartitionMetrics;
 use partition::{Counters, Gauges};
 

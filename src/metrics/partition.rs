@@ -149,6 +149,7 @@ pub struct PartitionMetrics {
     dead_letter_last: OnceCell<Gauge>,
     failures: [[OnceCell<IntCounter>; REASONS]; 2],
     paused_for: Cell<Option<PauseReason>>,
+    outputs: RefCell<Vec<Option<IntCounter>>>,
     rules: RefCell<HashMap<String, IntCounter>>,
     schemas: RefCell<SchemaCounters>,
 }
@@ -184,6 +185,7 @@ impl PartitionMetrics {
             dead_letter_last: OnceCell::new(),
             failures: Default::default(),
             paused_for: Cell::new(None),
+            outputs: RefCell::default(),
             rules: RefCell::default(),
             schemas: RefCell::default(),
         }
@@ -205,6 +207,19 @@ impl PartitionMetrics {
     /// Records whose output was acknowledged; tombstones too.
     pub fn emitted(&self, n: u64) {
         self.counters.emitted.inc_by(n);
+    }
+
+    /// An output was acknowledged on the topic of a sink, which is the pipeline's one of that number.
+    pub fn output(&self, sink: usize, topic: &str) {
+        let mut outputs = self.outputs.borrow_mut();
+        if outputs.len() <= sink {
+            outputs.resize(sink + 1, None);
+        }
+        let counter = outputs[sink].get_or_insert_with(|| {
+            let labels = [self.key.0.as_str(), &self.key.1, topic];
+            self.metrics.families.outputs.with_label_values(&labels)
+        });
+        counter.inc();
     }
 
     /// Records dropped by a filter.

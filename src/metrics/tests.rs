@@ -65,6 +65,25 @@ fn the_page_that_prometheus_scrapes() {
         evictions: 0,
         entries: 1,
     });
+    let lookup = metrics.lookup("clean-orders", "customer");
+    lookup.asked(LookupResult::Found, 0.03);
+    lookup.asked(LookupResult::Missing, 0.02);
+    lookup.asked(LookupResult::Unavailable, 2.0);
+    lookup.asked(LookupResult::Misconfigured, 0.01);
+    lookup.not_asked(NotAsked::Breaker);
+    lookup.not_asked(NotAsked::Limit);
+    lookup.cache_hit();
+    lookup.cache_miss();
+    lookup.evicted();
+    lookup.cache_size(1, 200);
+    lookup.limit_share(25.0);
+    metrics.breaker("crm:8080").open();
+    let table = metrics.table("clean-orders", "country");
+    table.loaded(true);
+    table.rows(240, 24_000);
+    table.lag(3);
+    table.unreadable(1);
+    table.unreadable_seen();
     let health = Health::new();
     health.dependency(Dependency::Registry, Err("timed out".into()));
     health.dependency(Dependency::Lookup("customer".into()), Ok(()));

@@ -1,55 +1,59 @@
 //! The one file that names the stages in order: the key; framing, writer schema, contract, the steps before the rules,
-//! rules, transform, the sink's rules, encoding. Input: a record. Output: a [`Verdict`]. Knows nothing of offsets,
+//! rules, the steps up to the sinks' bytes, the sinks' rules. Input: a record. Output: a [`Verdict`]. Knows nothing of offsets,
 //! acknowledgements or retries.
 
 mod gate;
+mod output;
 mod plans;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use bumpalo::Bump;
 
 pub use self::gate::{Event, Gate};
+pub use self::output::{Added, Output, OutputKey, Part};
 use self::plans::{Entry, Plans};
 use crate::config::model::{self, DriftAction};
 use crate::contract::cache::{Answer, SchemaCache};
-use crate::contract::decode::{Limits, decode};
+use crate::contract::decode::Limits;
 use crate::contract::drift;
-use crate::contract::encode::encode;
 use crate::contract::plan::{Plan, Scratch};
 use crate::contract::registry::{Fetched, SchemaKind};
-use crate::contract::resolve::Resolution;
 use crate::contract::rules::Rules;
-use crate::contract::schema::Schema;
-use crate::contract::value::Value;
+use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::contract::wire;
 use crate::error::{Reason, RecordError};
+use crate::expression::cx::STEPS;
+use crate::expression::value::read;
+use crate::expression::{Cx, Val};
 use crate::failure::envelope::Stamp;
+use crate::lookup::{Lookups, Question};
 use crate::metrics::PartitionMetrics;
 use crate::record::Record;
-use crate::transform::lookup::LookupClient;
-use crate::transform::{PendingLookup, Progress, Transform};
+use crate::transform::{self, Answers, Attributes, Buffers, Progress, Transform};
 
 /// How long a batch waits for a writer schema that is being fetched, before its partition does.
 const FETCH_WAIT: Duration = Duration::from_secs(1);
-/// Lookups of one batch that are under way at once.
-const LOOKUPS_AT_ONCE: usize = 16;
-/// After so many lookups in a row that found nobody, the rest of the batch does not ask.
-const LOOKUP_FAILURES: usize = 16;
 
 /// What a record came to.
 #[derive(Debug)]
 pub enum Verdict {
-    /// To the sink; `None` is a tombstone.
-    Emit(Option<Vec<u8>>),
+    /// To a sink; a tombstone goes to the first.
+    Emit(Output),
+    /// Several records, all or none of them.
+    EmitAll(Vec<Output>),
     /// A filter said no.
     Filtered,
     /// It cannot go on.
     Failed(RecordError),
-    /// A lookup has to be asked first.
-    LookUp(Box<PendingLookup>),
+    /// Lookups have to be asked first.
+    LookUp(Vec<transform::Question>),
 }
+
+/// Takes what [`Stages::process`] was given of a record.
+pub type Again<'s> = dyn FnMut(&str, &Record<'_>, Option<&PartitionMetrics>) + 's;
 
 /// A record's verdict with whatever the caller needs to find the record again.
 #[derive(Debug)]
@@ -70,22 +74,32 @@ pub struct Compiled {
     pub contract: Arc<Schema>,
     /// What keys are held to.
     pub key: Option<Key>,
-    /// The steps before the rules.
-    pub prepare: Transform,
-    /// The contract's rules.
+    /// The contract's rules, on the event that the steps before them leave.
     pub rules: Rules,
-    /// The steps.
+    /// The steps, up to the sinks' bytes.
     pub transform: Transform,
-    /// The sink's schema.
-    pub sink: Arc<Schema>,
-    /// From the last step's type to the sink's schema.
-    pub to_sink: Resolution,
-    /// From the contract's bytes to the sink's, where no step stands between them and no rule of the sink.
-    pub straight: Option<Plan>,
-    /// What outputs are held to beyond the sink's schema.
-    pub output_rules: Rules,
-    /// Registry id of the sink's schema.
-    pub sink_id: u32,
+    /// The sinks; the first is the pipeline's own.
+    pub sinks: Vec<Sink>,
+}
+
+impl Compiled {
+    /// The pipeline's own sink.
+    pub fn sink(&self) -> &Sink {
+        &self.sinks[0]
+    }
+}
+
+/// Where records go.
+#[derive(Debug)]
+pub struct Sink {
+    /// The topic.
+    pub topic: String,
+    /// The schema.
+    pub schema: Arc<Schema>,
+    /// Its id in the registry.
+    pub id: u32,
+    /// What outputs are held to beyond the schema.
+    pub rules: Checked,
 }
 
 /// What the contract says of keys.
@@ -94,17 +108,52 @@ pub struct Key {
     /// The reader schema.
     pub schema: Arc<Schema>,
     /// Its rules.
-    pub rules: Rules,
+    pub rules: Checked,
     /// Whether there must be one.
     pub required: bool,
+}
+
+/// Rules over a value by itself.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// The rules.
+    pub rules: Rules,
+    /// Registers that they need.
+    pub registers: usize,
+}
+
+impl Checked {
+    /// Holds bytes of the schema to the rules.
+    fn check(
+        &self,
+        schema: &Schema,
+        bytes: &[u8],
+        arena: &Bump,
+        warned: &mut dyn FnMut(&str),
+    ) -> Result<(), RecordError> {
+        if self.rules.is_empty() {
+            return Ok(());
+        }
+        let registers = arena.alloc_slice_fill_copy(self.registers.max(1), Val::Null);
+        registers[0] = whole(schema, schema.root, bytes)?;
+        let mut cx = Cx {
+            schema,
+            arena,
+            bytes,
+            marks: &[],
+            registers,
+            record: None,
+            steps: STEPS,
+        };
+        self.rules.check(&mut cx, warned)
+    }
 }
 
 /// A worker's stages: the compiled pipeline and the worker's own plans.
 pub struct Stages {
     compiled: Arc<Compiled>,
     schemas: Arc<SchemaCache>,
-    lookups: Arc<Vec<LookupClient>>,
-    runtime: tokio::runtime::Handle,
+    lookups: Arc<Lookups>,
     gate: Arc<Gate>,
     plans: Plans,
     key_plans: Plans,
@@ -112,32 +161,34 @@ pub struct Stages {
     replaced: u64,
     limits: Limits,
     scratch: Scratch,
-    sink_scratch: Scratch,
+    /// What lives as long as a record is worked on.
+    arena: Bump,
+    buffers: Buffers,
+    /// The frame of each sink.
+    frames: Vec<Vec<u8>>,
+    last_word: Option<LastWord>,
 }
 
-/// What a record is once it has passed the contract.
-enum Passed {
-    /// An event for the steps.
-    Event(Value),
-    /// The output, framed.
-    Output(Vec<u8>),
-    /// A step before the rules filtered it.
-    Filtered,
-}
+/// See [`Stages::with_last_word`].
+type LastWord = Box<dyn FnMut(&Record<'_>, Verdict) -> Verdict + Send>;
 
 impl Stages {
-    /// Stages over a compiled pipeline. `runtime` drives lookups.
+    /// Stages over a compiled pipeline.
     pub fn new(
         compiled: Arc<Compiled>,
         schemas: Arc<SchemaCache>,
-        lookups: Arc<Vec<LookupClient>>,
+        lookups: Arc<Lookups>,
         gate: Arc<Gate>,
-        runtime: tokio::runtime::Handle,
     ) -> Self {
+        let frame = |sink: &Sink| {
+            let mut frame = Vec::with_capacity(wire::HEADER_LEN);
+            wire::write_header(sink.id, &mut frame);
+            frame
+        };
+        let frames = compiled.sinks.iter().map(frame).collect();
         Stages {
             compiled,
             lookups,
-            runtime,
             gate,
             replaced: schemas.replaced(),
             schemas,
@@ -145,8 +196,27 @@ impl Stages {
             key_plans: Plans::new(plans::KEY_BUDGET),
             limits: Limits::default(),
             scratch: Scratch::default(),
-            sink_scratch: Scratch::default(),
+            arena: Bump::new(),
+            buffers: Buffers::default(),
+            frames,
+            last_word: None,
         }
+    }
+
+    /// The same, where `last_word` may change each verdict: outputs that a program makes itself, in a pipeline that it
+    /// runs itself. It is called on the worker's thread, once for each record without a lookup, and holds it up.
+    #[must_use]
+    pub fn with_last_word(
+        mut self,
+        last_word: impl FnMut(&Record<'_>, Verdict) -> Verdict + Send + 'static,
+    ) -> Self {
+        self.last_word = Some(Box::new(last_word));
+        self
+    }
+
+    /// Where outputs go.
+    pub fn sinks(&self) -> &[Sink] {
+        &self.compiled.sinks
     }
 
     /// The pipeline's configuration.
@@ -154,12 +224,17 @@ impl Stages {
         &self.compiled.config
     }
 
+    /// The pipeline's lookups.
+    pub fn lookups(&self) -> &Lookups {
+        &self.lookups
+    }
+
     /// What every failed record of the pipeline carries.
     pub fn stamp(&self) -> &Stamp {
         &self.compiled.stamp
     }
 
-    /// Runs a record up to its verdict or its first lookup. A tombstone has nothing to check and goes to the sink.
+    /// Runs a record up to its verdict, or to questions for lookups. A tombstone has nothing to check and goes to the sink.
     /// `source` is the source topic, also of a record that comes from a retry topic.
     pub fn process(
         &mut self,
@@ -167,28 +242,79 @@ impl Stages {
         record: &Record<'_>,
         metrics: Option<&PartitionMetrics>,
     ) -> Verdict {
-        let mut warned = |rule: &str| {
-            if let Some(metrics) = metrics {
-                metrics.rule_warned(rule);
-            }
-        };
         self.forget_replaced();
-        if let Err(error) = self.check_key(record, metrics, &mut warned) {
+        let verdict = self.run(source, record, metrics, None);
+        match &mut self.last_word {
+            Some(last_word) => last_word(record, verdict),
+            None => verdict,
+        }
+    }
+
+    /// The same for a record that came to questions, with their answers. What was counted then is not counted again.
+    fn process_again(
+        &mut self,
+        source: &str,
+        record: &Record<'_>,
+        metrics: Option<&PartitionMetrics>,
+        answers: &Answers,
+    ) -> Verdict {
+        self.run(source, record, metrics, Some(answers))
+    }
+
+    fn run(
+        &mut self,
+        source: &str,
+        record: &Record<'_>,
+        metrics: Option<&PartitionMetrics>,
+        answers: Option<&Answers>,
+    ) -> Verdict {
+        let first = metrics.filter(|_| answers.is_none());
+        self.arena.reset();
+        if let Err(error) = self.check_key(record, first) {
             return Verdict::Failed(error);
         }
         let Some(value) = record.value else {
-            return Verdict::Emit(None);
+            return Verdict::Emit(Output::of(None));
         };
-        let event = match self.check(source, value, record, metrics, &mut warned) {
-            Ok(Passed::Event(event)) => event,
-            Ok(Passed::Output(value)) => return Verdict::Emit(Some(value)),
-            Ok(Passed::Filtered) => return Verdict::Filtered,
+        let none = Answers::new();
+        let progress = match self.pass(source, value, record, first, answers.unwrap_or(&none)) {
+            Ok(progress) => progress,
             Err(error) => return Verdict::Failed(error),
         };
-        match self.compiled.transform.run(event) {
-            Ok(progress) => self.proceed(progress, &mut warned),
-            Err(error) => Verdict::Failed(error),
+        let emitted = match progress {
+            Progress::Done(emitted) => emitted,
+            Progress::Filtered => return Verdict::Filtered,
+            Progress::Ask(questions) => return Verdict::LookUp(questions),
+        };
+        let mut outputs = Vec::with_capacity(emitted.len());
+        for emitted in emitted {
+            let sink = &self.compiled.sinks[emitted.sink];
+            let payload = emitted.value.get(wire::HEADER_LEN..).unwrap_or_default();
+            let mut warned = warn(metrics);
+            let checked = sink
+                .rules
+                .check(&sink.schema, payload, &self.arena, &mut warned);
+            if let Err(error) = checked {
+                return Verdict::Failed(error);
+            }
+            let Attributes {
+                key,
+                headers,
+                timestamp,
+            } = emitted.attributes;
+            let output = Output {
+                sink: emitted.sink,
+                value: Some(emitted.value),
+                key: key.map_or(OutputKey::Source, OutputKey::Other),
+                headers,
+                timestamp,
+            };
+            if emitted.index.is_none() {
+                return Verdict::Emit(output);
+            }
+            outputs.push(output);
         }
+        Verdict::EmitAll(outputs)
     }
 
     /// Drops all plans and verdicts once a schema from `registry.cache_dir` was not what the registry has.
@@ -208,7 +334,6 @@ impl Stages {
         &mut self,
         record: &Record<'_>,
         metrics: Option<&PartitionMetrics>,
-        warned: &mut dyn FnMut(&str),
     ) -> Result<(), RecordError> {
         let Some(required) = self.compiled.key.as_ref().map(|key| key.required) else {
             return Ok(());
@@ -236,12 +361,10 @@ impl Stages {
                 error.byte_offset = error.byte_offset.map(|offset| offset + framing);
                 of_key(error.with_schema(id))
             })?;
-        if let Some(contract) = &self.compiled.key
-            && !contract.rules.is_empty()
-        {
-            let key =
-                of_contract(&contract.schema, view.bytes, &self.limits, id).map_err(of_key)?;
-            let checked = contract.rules.check(&key, warned);
+        if let Some(contract) = &self.compiled.key {
+            let mut warned = warn(metrics);
+            let rules = &contract.rules;
+            let checked = rules.check(&contract.schema, view.bytes, &self.arena, &mut warned);
             checked.map_err(|error| of_key(error.with_schema(id)))?;
         }
         Ok(())
@@ -256,7 +379,7 @@ impl Stages {
             return entry.plan.clone();
         }
         let contract = self.compiled.key.as_ref().expect("keys have a contract");
-        let entry = self.compile(id, &contract.schema)?;
+        let entry = self.compile(id, &contract.schema, &[])?;
         let plan = entry.plan.clone();
         self.key_plans.insert(id, entry);
         if let Some(metrics) = metrics {
@@ -265,15 +388,15 @@ impl Stages {
         plan
     }
 
-    /// The contract: framing, the plan of the writer schema, the steps before the rules, rules.
-    fn check(
+    /// The contract and the steps: framing, the plan of the writer schema, the steps before the rules, rules, steps.
+    fn pass(
         &mut self,
         source: &str,
         value: &[u8],
         record: &Record<'_>,
         metrics: Option<&PartitionMetrics>,
-        warned: &mut dyn FnMut(&str),
-    ) -> Result<Passed, RecordError> {
+        answers: &Answers,
+    ) -> Result<Progress, RecordError> {
         let (id, payload) = wire::read(value, &record.headers)?;
         if let Some(metrics) = metrics {
             metrics.schema(id);
@@ -286,32 +409,34 @@ impl Stages {
                 error.byte_offset = error.byte_offset.map(|offset| offset + framing);
                 error.with_schema(id)
             })?;
-        let compiled = &self.compiled;
-        if let Some(straight) = &compiled.straight {
-            // Rules alone look at values: without any, no tree is made.
-            if !compiled.rules.is_empty() {
-                let event = of_contract(&compiled.contract, view.bytes, &self.limits, id)?;
-                let checked = compiled.rules.check(&event, warned);
-                checked.map_err(|error| error.with_schema(id))?;
-            }
-            let sunk = straight
-                .run(view.bytes, &self.limits, &mut self.sink_scratch)
-                .map_err(encode_failed)?;
-            let mut out = Vec::with_capacity(wire::HEADER_LEN + sunk.bytes.len());
-            wire::write_header(compiled.sink_id, &mut out);
-            out.extend_from_slice(sunk.bytes);
-            return Ok(Passed::Output(out));
-        }
-        let event = of_contract(&compiled.contract, view.bytes, &self.limits, id)?;
-        let event = match compiled.prepare.run(event) {
-            Ok(Progress::Done(event)) => event,
-            Ok(Progress::Filtered) => return Ok(Passed::Filtered),
-            Ok(Progress::Lookup(_)) => unreachable!("no lookup is configured before the rules"),
-            Err(error) => return Err(error.with_schema(id)),
+        let Compiled {
+            rules, transform, ..
+        } = &*self.compiled;
+        let arena = &self.arena;
+        let registers = arena.alloc_slice_fill_copy(transform.registers(), Val::Null);
+        let of_record = |error: RecordError| error.with_schema(id);
+        registers[0] = whole(transform.schema(), self.compiled.contract.root, view.bytes)
+            .map_err(of_record)?;
+        let mut cx = Cx {
+            schema: transform.schema(),
+            arena,
+            bytes: view.bytes,
+            marks: view.marks,
+            registers,
+            record: Some(record),
+            steps: STEPS,
         };
-        let checked = compiled.rules.check(&event, warned);
-        checked.map_err(|error| error.with_schema(id))?;
-        Ok(Passed::Event(event))
+        if !transform
+            .prepare(&mut cx, &mut self.buffers)
+            .map_err(of_record)?
+        {
+            return Ok(Progress::Filtered);
+        }
+        let mut warned = warn(metrics);
+        rules.check(&mut cx, &mut warned).map_err(of_record)?;
+        transform
+            .run(&mut cx, answers, &self.frames, &mut self.buffers)
+            .map_err(of_record)
     }
 
     /// The plan of a writer schema, if the gate lets it through.
@@ -325,7 +450,8 @@ impl Stages {
         if let Some(entry) = self.plans.get(id) {
             return admitted(gate, contract, source, id, entry);
         }
-        let mut entry = self.compile(id, contract)?;
+        let wanted = self.compiled.transform.wanted();
+        let mut entry = self.compile(id, contract, wanted)?;
         // Before it is kept, so that the verdict counts to what it takes.
         let plan = admitted(gate, contract, source, id, &mut entry);
         self.plans.insert(id, entry);
@@ -336,7 +462,12 @@ impl Stages {
     }
 
     /// Makes the plan of a writer schema. An error is one of the registry; a schema that cannot be read is an entry.
-    fn compile(&self, id: u32, contract: &Schema) -> Result<Entry, RecordError> {
+    fn compile(
+        &self,
+        id: u32,
+        contract: &Schema,
+        wanted: &[Vec<usize>],
+    ) -> Result<Entry, RecordError> {
         let answer = match self.schemas.get(id) {
             Answer::Pending => self.schemas.wait(id, FETCH_WAIT),
             answer => answer,
@@ -366,7 +497,7 @@ impl Stages {
         };
         let writer = parse(&fetched).map(Arc::new);
         let plan = match &writer {
-            Ok(writer) => Plan::compile_shared(Arc::clone(writer), contract, &[]),
+            Ok(writer) => Plan::compile_shared(Arc::clone(writer), contract, wanted),
             Err(error) => Err(error.clone()),
         };
         let plan = plan.map(Arc::new).map_err(|error| error.with_schema(id));
@@ -386,92 +517,61 @@ impl Stages {
         })
     }
 
-    fn proceed(&self, progress: Progress, warned: &mut dyn FnMut(&str)) -> Verdict {
-        match progress {
-            Progress::Filtered => Verdict::Filtered,
-            Progress::Lookup(pending) => Verdict::LookUp(Box::new(pending)),
-            Progress::Done(event) => match self.encode(event, warned) {
-                Ok(value) => Verdict::Emit(Some(value)),
-                Err(error) => Verdict::Failed(error),
-            },
-        }
-    }
-
-    fn encode(&self, event: Value, warned: &mut dyn FnMut(&str)) -> Result<Vec<u8>, RecordError> {
-        let value = self.compiled.to_sink.apply(event).map_err(encode_failed)?;
-        self.compiled.output_rules.check(&value, warned)?;
-        let mut out = Vec::with_capacity(256);
-        wire::write_header(self.compiled.sink_id, &mut out);
-        encode(&self.compiled.sink, &value, &mut out).map_err(encode_failed)?;
-        Ok(out)
-    }
-
     /// Asks every lookup that the batch waits for, several at once, and runs the records on to their verdicts, which
-    /// stay in the order of the batch. `warned` is told of rules that only warn, with the record's tag.
-    pub fn look_up<T>(&self, work: &mut [Work<T>], warned: &mut dyn FnMut(&T, &str)) {
+    /// stay in the order of the batch. `record` gives what [`process`](Self::process) was given of a record.
+    pub fn look_up<T>(&mut self, work: &mut [Work<T>], record: &mut dyn FnMut(&T, &mut Again<'_>)) {
+        let mut answers: HashMap<usize, Answers> = HashMap::new();
         loop {
-            let waiting: Vec<(usize, usize, String)> = work
-                .iter()
-                .enumerate()
-                .filter_map(|(index, work)| match &work.verdict {
-                    Verdict::LookUp(pending) => Some((index, pending.lookup, pending.url.clone())),
-                    _ => None,
-                })
-                .collect();
-            if waiting.is_empty() {
+            let mut asked = Vec::new();
+            let mut questions = Vec::new();
+            for (index, work) in work.iter_mut().enumerate() {
+                if let Verdict::LookUp(wanted) = &mut work.verdict {
+                    for question in std::mem::take(wanted) {
+                        questions.push(Question {
+                            lookup: question.lookup,
+                            what: question.text.clone(),
+                        });
+                        asked.push((index, question));
+                    }
+                }
+            }
+            if asked.is_empty() {
                 return;
             }
-            for (index, answer) in self.ask(waiting) {
-                let pending = match std::mem::replace(&mut work[index].verdict, Verdict::Filtered) {
-                    Verdict::LookUp(pending) => *pending,
-                    _ => unreachable!("only records that wait for a lookup were asked for"),
-                };
-                let resumed =
-                    answer.and_then(|value| self.compiled.transform.resume(pending, value));
+            let mut waiting = Vec::new();
+            for ((index, question), answer) in asked.into_iter().zip(self.lookups.ask(&questions)) {
+                answers.entry(index).or_default().insert(question, answer);
+                if waiting.last() != Some(&index) {
+                    waiting.push(index);
+                }
+            }
+            for index in waiting {
+                let known = answers.entry(index).or_default();
                 let Work { tag, verdict } = &mut work[index];
-                *verdict = match resumed {
-                    Ok(progress) => self.proceed(progress, &mut |rule| warned(tag, rule)),
-                    Err(error) => Verdict::Failed(error),
-                };
+                record(tag, &mut |source, record, metrics| {
+                    *verdict = self.process_again(source, record, metrics, known);
+                });
             }
         }
     }
+}
 
-    fn ask(
-        &self,
-        waiting: Vec<(usize, usize, String)>,
-    ) -> Vec<(usize, Result<Option<Value>, RecordError>)> {
-        let lookups = Arc::clone(&self.lookups);
-        self.runtime.block_on(async move {
-            let failures = std::sync::atomic::AtomicUsize::new(0);
-            let requests = waiting.into_iter().map(|(index, lookup, url)| {
-                let (lookups, failures) = (&lookups, &failures);
-                async move {
-                    use std::sync::atomic::Ordering::Relaxed;
-                    if failures.load(Relaxed) >= LOOKUP_FAILURES {
-                        let text =
-                            format!("not asked: {LOOKUP_FAILURES} in a row had found nobody");
-                        return (
-                            index,
-                            Err(RecordError::new(Reason::LookupUnavailable, text)),
-                        );
-                    }
-                    let answer = lookups[lookup].fetch(&url).await;
-                    match &answer {
-                        Err(error) if error.reason == Reason::LookupUnavailable => {
-                            failures.fetch_add(1, Relaxed);
-                        }
-                        _ => failures.store(0, Relaxed),
-                    }
-                    (index, answer)
-                }
-            });
-            futures::stream::iter(requests)
-                .buffer_unordered(LOOKUPS_AT_ONCE)
-                .collect()
-                .await
-        })
+/// Counts rules that only warn.
+fn warn(metrics: Option<&PartitionMetrics>) -> impl FnMut(&str) + '_ {
+    move |rule| {
+        if let Some(metrics) = metrics {
+            metrics.rule_warned(rule);
+        }
     }
+}
+
+/// A value as a whole. A record, which is what most are, is not walked for it.
+fn whole<'a>(schema: &Schema, root: NodeId, bytes: &'a [u8]) -> Result<Val<'a>, RecordError> {
+    if let Kind::Record(_) = schema.node(root).kind {
+        return Ok(Val::Avro(root, bytes));
+    }
+    let failed = |why| RecordError::new(Reason::UnresolvableValue, why);
+    Ok(read(schema, root, bytes, 0).map_err(failed)?.0)
 }
 
 /// The plan of a writer schema, if the gate lets its records through on this topic. A schema that could not be parsed
@@ -496,32 +596,6 @@ fn admitted(
         DriftAction::Allow | DriftAction::Warn => entry.plan.clone(),
         DriftAction::Quarantine => Err(drifted(Reason::Drift, id, verdict)),
         DriftAction::Halt => Err(drifted(Reason::DriftHalted, id, verdict)),
-    }
-}
-
-/// The tree of the contract's bytes. Their offsets say nothing of the record's.
-fn of_contract(
-    contract: &Schema,
-    bytes: &[u8],
-    limits: &Limits,
-    id: u32,
-) -> Result<Value, RecordError> {
-    decode(contract, bytes, limits).map_err(|error| {
-        RecordError {
-            reason: Reason::UnresolvableValue,
-            byte_offset: None,
-            ..error
-        }
-        .with_schema(id)
-    })
-}
-
-/// Offsets of the contract's bytes say nothing of the record's.
-fn encode_failed(error: RecordError) -> RecordError {
-    RecordError {
-        reason: Reason::EncodeFailed,
-        byte_offset: None,
-        ..error
     }
 }
 

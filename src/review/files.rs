@@ -73,13 +73,14 @@ pub fn of_config(config: &Config) -> Vec<Target> {
         if let Some(SchemaSource::File { path }) = key {
             targets.push(Target::of_file(path));
         }
-        if let SchemaSource::File { path } = &pipeline.sink.schema {
-            let subject = pipeline.sink.subject.clone();
-            targets.push(Target {
-                path: path.clone(),
-                subject,
-                rules: None,
-            });
+        for sink in pipeline.sinks() {
+            if let SchemaSource::File { path } = &sink.schema {
+                targets.push(Target {
+                    path: path.clone(),
+                    subject: sink.subject.clone(),
+                    rules: None,
+                });
+            }
         }
     }
     let mut merged: Vec<Target> = Vec::new();

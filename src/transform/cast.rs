@@ -16,19 +16,18 @@
 //! A date becomes a timestamp, and the reverse, only by saying in which zone: `localTime()` in a `set`.
 
 use super::convert::{self, Conversion};
-use super::{Outcome, shape};
+use super::flow::Flow;
+use super::leaf::Leaf;
+use super::shape;
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
 use crate::contract::schema::{Kind, Logical, Node, NodeId, Schema};
-use crate::contract::value::Value;
 use crate::error::{Reason, RecordError};
-use crate::expr::path::{peel, slot, suggest, type_name, unwrapped};
-use crate::expr::types::Base;
+use crate::expr::path::{peel, suggest, type_name};
+use crate::expression::{Base, Cx, Val};
 
 #[derive(Debug)]
 pub(super) struct Cast {
-    field: String,
-    positions: Vec<usize>,
     to: String,
     conversion: Conversion,
 }
@@ -65,69 +64,59 @@ const NAMES: [&str; 11] = [
 
 pub(super) fn compile(
     entries: &[(Placed<String>, Placed<String>)],
-    input: &Schema,
+    flow: &mut Flow,
     faults: &mut Vec<Fault>,
-) -> Outcome<Vec<Cast>> {
-    let before = faults.len();
-    let mut output = input.clone();
+) {
     let mut casts = Vec::with_capacity(entries.len());
-    let mut touched = Vec::new();
     for (field, to) in entries {
-        let path = shape::plain_path(input, field);
-        let target = Target::parse(to);
-        let (path, positions, target) = match (path, target) {
-            (Ok((path, positions)), Ok(target)) => (path, positions, target),
-            (path, target) => {
-                faults.extend(path.err());
+        let (found, target) = match (flow.target(field), Target::parse(to)) {
+            (Ok(found), Ok(target)) => (found, target),
+            (found, target) => {
+                faults.extend(found.err());
                 faults.extend(target.err());
                 continue;
             }
         };
-        touched.push((field, positions.clone()));
-        let from = peel(input, path.declared).node;
-        let node = target.node(&mut output);
-        let declared = shape::retyped(&mut output, path.declared, node);
-        shape::retype(&mut output, &positions, declared);
-        match convert::find(input.node(from), target) {
-            Ok(conversion) => casts.push(Cast {
-                field: field.value.clone(),
-                positions,
-                to: to.value.clone(),
-                conversion,
-            }),
+        let from = peel(&flow.schema, found.declared).node;
+        match convert::find(flow.schema.node(from), target) {
+            Ok(conversion) => casts.push((field, found, to, target, conversion)),
             Err(hint) => {
-                let what = type_name(input, from);
+                let what = type_name(&flow.schema, from);
                 let message = format!("{what} cannot be cast to {}", to.value);
                 let fault = Fault::new(&to.place, to.value.clone(), message);
                 faults.push(match hint {
                     Some(hint) => fault.hint(hint),
                     None => fault,
                 });
+                // Whatever follows is about the type that was meant.
+                let node = target.node(&mut flow.schema);
+                let declared = shape::retyped(&mut flow.schema, found.declared, node);
+                flow.retype(&found, declared);
             }
         }
     }
+    let touched: Vec<_> = casts
+        .iter()
+        .map(|(field, found, ..)| (*field, found))
+        .collect();
     shape::overlap(&touched, faults);
-    match faults.len() == before {
-        true => Outcome::new(casts, output),
-        false => Outcome::failed(output),
+    for (_, found, to, target, conversion) in casts {
+        let node = target.node(&mut flow.schema);
+        let declared = shape::retyped(&mut flow.schema, found.declared, node);
+        let cast = Cast {
+            to: to.value.clone(),
+            conversion,
+        };
+        flow.change(&found, declared, Leaf::Cast(cast));
     }
 }
 
 impl Cast {
-    pub(super) fn apply(&self, event: &mut Value) -> Result<(), RecordError> {
-        let Some(value) = slot(event, &self.positions) else {
-            return Ok(());
-        };
-        let value = unwrapped(value);
-        if let Value::Null = value {
-            return Ok(());
-        }
-        let taken = std::mem::replace(value, Value::Null);
-        *value = self.conversion.apply(taken).map_err(|why| {
+    pub(super) fn apply<'a>(&self, cx: &Cx<'a>, value: Val<'a>) -> Result<Val<'a>, RecordError> {
+        self.conversion.apply(cx, value).map_err(|why| {
             let message = format!("cannot be cast to {}: {why}", self.to);
-            RecordError::new(Reason::TransformFailed, message).at(&self.field)
-        })?;
-        Ok(())
+            RecordError::new(Reason::TransformFailed, message)
+        })
     }
 }
 
@@ -164,15 +153,15 @@ impl Target {
 
     fn node(self, schema: &mut Schema) -> NodeId {
         let (kind, logical) = match self {
-            Target::String => return Base::String.intern(schema),
-            Target::Int => return Base::Int.intern(schema),
-            Target::Long => return Base::Long.intern(schema),
-            Target::Float => return Base::Float.intern(schema),
-            Target::Double => return Base::Double.intern(schema),
-            Target::Boolean => return Base::Boolean.intern(schema),
-            Target::Bytes => return Base::Bytes.intern(schema),
-            Target::Date => return Base::Date.intern(schema),
-            Target::TimestampMillis => return Base::TimestampMillis.intern(schema),
+            Target::String => return shape::plain(schema, &Base::String),
+            Target::Int => return shape::plain(schema, &Base::Int),
+            Target::Long => return shape::plain(schema, &Base::Long),
+            Target::Float => return shape::plain(schema, &Base::Float),
+            Target::Double => return shape::plain(schema, &Base::Double),
+            Target::Boolean => return shape::plain(schema, &Base::Boolean),
+            Target::Bytes => return shape::plain(schema, &Base::Bytes),
+            Target::Date => return shape::plain(schema, &Base::Date),
+            Target::TimestampMillis => return shape::plain(schema, &Base::TimestampMillis),
             Target::TimestampMicros => (Kind::Long, Logical::TimestampMicros),
             Target::Decimal { precision, scale } => {
                 (Kind::Bytes, Logical::Decimal { precision, scale })

@@ -6,6 +6,7 @@ use crate::contract::schema::{Kind, Logical, Node};
 use crate::contract::value::Value;
 use crate::expr::functions::{date_of, days};
 use crate::expr::number::{Decimal, digits, to_avro};
+use crate::expression::{Cx, Val};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -21,6 +22,7 @@ pub(super) struct Conversion {
 enum From {
     Plain,
     Text,
+    Float,
     Decimal { scale: usize },
     Enum(Vec<String>),
     Date,
@@ -45,6 +47,7 @@ pub(super) fn find(from: &Node, to: Target) -> Result<Conversion, Option<&'stati
         (Kind::String, _) => From::Text,
         (_, Some(_)) => return Err(None),
         (Kind::Enum(named), _) => From::Enum(named.symbols.clone()),
+        (Kind::Float, _) => From::Float,
         _ => From::Plain,
     };
     let zone = Some("say in which zone: `localTime(date, hhmm, zone)` in a `set`");
@@ -71,7 +74,7 @@ pub(super) fn find(from: &Node, to: Target) -> Result<Conversion, Option<&'stati
         (From::Plain, Kind::Long) => {
             numeric || matches!(to, T::String | T::TimestampMillis | T::TimestampMicros)
         }
-        (From::Plain, Kind::Float | Kind::Double) => numeric || to == T::String,
+        (From::Float, _) | (From::Plain, Kind::Double) => numeric || to == T::String,
         (From::Plain, Kind::Boolean) => matches!(to, T::String | T::Boolean),
         (From::Plain, Kind::Bytes) => matches!(to, T::String | T::Bytes),
         (From::Plain, Kind::Fixed(_)) => to == T::Bytes,
@@ -87,7 +90,61 @@ pub(super) fn find(from: &Node, to: Target) -> Result<Conversion, Option<&'stati
 }
 
 impl Conversion {
-    pub(super) fn apply(&self, value: Value) -> Result<Value, Why> {
+    /// The value in its new type.
+    pub(super) fn apply<'a>(&self, cx: &Cx<'a>, value: Val<'a>) -> Result<Val<'a>, Why> {
+        let converted = self.convert(self.taken(value)?)?;
+        self.made(cx, converted)
+    }
+
+    /// One value in Avro's own terms.
+    fn taken(&self, value: Val<'_>) -> Result<Value, Why> {
+        Ok(match (value, &self.from) {
+            (Val::Bool(boolean), _) => Value::Boolean(boolean),
+            (Val::Int(number), _) => Value::Long(number),
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "it was a float before it was read"
+            )]
+            (Val::Double(double), From::Float) => Value::Float(double as f32),
+            (Val::Double(double), _) => Value::Double(double),
+            (Val::Text(text), _) => Value::String(text.to_owned()),
+            (Val::Bytes(bytes), _) => Value::Bytes(bytes.to_vec()),
+            (Val::Decimal(bytes, _), _) => Value::Bytes(bytes.to_vec()),
+            (Val::Enum(index), _) => Value::Enum(index as usize),
+            (Val::Date(days), _) => Value::Int(days),
+            (Val::Timestamp(instant), From::Millis) => {
+                Value::Long(exactly(instant.as_nanosecond(), 1_000_000)?)
+            }
+            (Val::Timestamp(instant), _) => Value::Long(exactly(instant.as_nanosecond(), 1_000)?),
+            _ => return Err(TYPE),
+        })
+    }
+
+    /// And back, as a value of the target.
+    fn made<'a>(&self, cx: &Cx<'a>, value: Value) -> Result<Val<'a>, Why> {
+        let micros = |micros| Timestamp::from_microsecond(micros).map(Val::Timestamp);
+        Ok(match (value, self.to) {
+            (Value::Int(days), Target::Date) => Val::Date(days),
+            (Value::Long(millis), Target::TimestampMillis) => {
+                Val::Timestamp(Timestamp::from_millisecond(millis).map_err(|_| RANGE)?)
+            }
+            (Value::Long(number), Target::TimestampMicros) => micros(number).map_err(|_| RANGE)?,
+            (Value::Bytes(bytes), Target::Decimal { scale, .. }) => {
+                let scale = u32::try_from(scale).map_err(|_| RANGE)?;
+                Val::Decimal(cx.arena.alloc_slice_copy(&bytes), scale)
+            }
+            (Value::Boolean(boolean), _) => Val::Bool(boolean),
+            (Value::Int(int), _) => Val::Int(i64::from(int)),
+            (Value::Long(long), _) => Val::Int(long),
+            (Value::Float(float), _) => Val::Double(f64::from(float)),
+            (Value::Double(double), _) => Val::Double(double),
+            (Value::String(text), _) => cx.text(&text),
+            (Value::Bytes(bytes), _) => Val::Bytes(cx.arena.alloc_slice_copy(&bytes)),
+            _ => return Err(TYPE),
+        })
+    }
+
+    fn convert(&self, value: Value) -> Result<Value, Why> {
         match self.to {
             Target::String => self.text(value).map(Value::String),
             Target::Int => i32::try_from(self.integer(value)?)
@@ -119,6 +176,7 @@ impl Conversion {
             }
             Target::Date => match (value, &self.from) {
                 (Value::Int(days), _) => Ok(Value::Int(days)),
+                (Value::Long(days), _) => i32::try_from(days).map(Value::Int).map_err(|_| RANGE),
                 (Value::String(text), _) => date(&text).map(Value::Int),
                 _ => Err(TYPE),
             },

@@ -1,32 +1,18 @@
 //! `filter: expression` keeps the events for which it is true.
 
-use super::Outcome;
+use super::flow::Flow;
+use super::run::Op;
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
-use crate::contract::schema::Schema;
-use crate::contract::value::Value;
-use crate::error::RecordError;
-use crate::expr::Expr;
+use crate::expression::Expr;
 
-#[derive(Debug)]
-pub(super) struct Filter(Expr);
-
-pub(super) fn compile(
-    text: &Placed<String>,
-    input: &Schema,
-    faults: &mut Vec<Fault>,
-) -> Outcome<Filter> {
-    match Expr::compile_condition(text, input) {
-        Ok(expr) => Outcome::new(Filter(expr), input.clone()),
-        Err(found) => {
-            faults.extend(found);
-            Outcome::failed(input.clone())
+pub(super) fn compile(text: &Placed<String>, flow: &mut Flow, faults: &mut Vec<Fault>) {
+    match flow.with_scope(Vec::new(), |scope| Expr::compile_condition(text, scope)) {
+        Ok(expr) => {
+            flow.settle();
+            let label = flow.label.clone();
+            flow.top.ops.push(Op::Filter(expr, label));
         }
-    }
-}
-
-impl Filter {
-    pub(super) fn keeps(&self, event: &Value) -> Result<bool, RecordError> {
-        self.0.eval_bool(event)
+        Err(found) => faults.extend(found),
     }
 }

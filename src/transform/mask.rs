@@ -6,100 +6,115 @@
 //! - `fixed`: a constant.
 //! - `last4`: a `*` for each character but the last four; a text of four or fewer is all `*`.
 
-use super::{Outcome, shape};
+use super::flow::Flow;
+use super::leaf::Leaf;
+use super::shape;
 use crate::config::fault::Fault;
 use crate::config::model::{Mask, Placed};
-use crate::contract::schema::{Kind, Schema};
-use crate::contract::value::Value;
-use crate::expr::path::{peel, slot, type_name, unwrapped};
-use crate::expr::types::Base;
+use crate::contract::schema::Kind;
+use crate::expr::path::{peel, type_name};
+use crate::expression::{Base, Cx, Val};
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
+use std::fmt;
 
-#[derive(Debug)]
-pub(super) struct Masking {
-    positions: Vec<usize>,
-    with: Mask,
+pub(super) enum Masking {
+    Sha256,
+    /// With its key already taken in.
+    Hmac(Hmac<Sha256>),
+    Fixed(String),
+    Last4,
 }
 
 pub(super) fn compile(
     field: &Placed<String>,
     with: &Mask,
-    input: &Schema,
+    flow: &mut Flow,
     faults: &mut Vec<Fault>,
-) -> Outcome<Masking> {
-    let mut output = input.clone();
-    let (path, positions) = match shape::plain_path(input, field) {
-        Ok(found) => found,
-        Err(fault) => {
-            faults.push(fault);
-            return Outcome::failed(output);
-        }
+) {
+    let target = match flow.target(field) {
+        Ok(target) => target,
+        Err(fault) => return faults.push(fault),
     };
-    let node = peel(input, path.declared).node;
+    let node = peel(&flow.schema, target.declared).node;
     let digests = matches!(with, Mask::Sha256 | Mask::Hmac(_));
-    let takes = match (&input.node(node).kind, input.node(node).logical) {
+    let written = flow.schema.node(node);
+    let takes = match (&written.kind, written.logical) {
         (Kind::String, _) => true,
         (Kind::Bytes, None) => digests,
         _ => false,
     };
     if !takes {
-        let what = type_name(input, node);
+        let what = type_name(&flow.schema, node);
         let wants = match digests {
             true => "a string or bytes",
             false => "a string",
         };
         let message = format!("`{}` is {what}; this mask needs {wants}", field.value);
         let fault = Fault::new(&field.place, field.value.clone(), message);
-        faults.push(fault.hint(format!(
+        return faults.push(fault.hint(format!(
             "cast it first: `cast: {{ {}: string }}`",
             field.value
         )));
-        return Outcome::failed(output);
     }
-    let string = Base::String.intern(&mut output);
-    let declared = shape::retyped(&mut output, path.declared, string);
-    shape::retype(&mut output, &positions, declared);
-    let with = with.clone();
-    Outcome::new(Masking { positions, with }, output)
+    let string = shape::plain(&mut flow.schema, &Base::String);
+    let declared = shape::retyped(&mut flow.schema, target.declared, string);
+    flow.change(&target, declared, Leaf::Mask(Masking::of(with)));
+}
+
+impl fmt::Debug for Masking {
+    /// Without keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Masking::Sha256 => "sha256",
+            Masking::Hmac(_) => "hmac",
+            Masking::Fixed(_) => "fixed",
+            Masking::Last4 => "last4",
+        })
+    }
 }
 
 impl Masking {
-    pub(super) fn apply(&self, event: &mut Value) {
-        let Some(value) = slot(event, &self.positions) else {
-            return;
-        };
-        let value = unwrapped(value);
-        let masked = match (&self.with, &*value) {
-            (_, Value::Null) => return,
-            (Mask::Sha256, Value::String(text)) => hex(&Sha256::digest(text)),
-            (Mask::Sha256, Value::Bytes(bytes)) => hex(&Sha256::digest(bytes)),
-            (Mask::Hmac(secret), Value::String(text)) => keyed(secret.expose(), text.as_bytes()),
-            (Mask::Hmac(secret), Value::Bytes(bytes)) => keyed(secret.expose(), bytes),
-            (Mask::Last4, Value::String(text)) => last4(text),
+    fn of(with: &Mask) -> Masking {
+        match with {
+            Mask::Sha256 => Masking::Sha256,
+            Mask::Hmac(secret) => Masking::Hmac(
+                Hmac::new_from_slice(secret.expose().as_bytes())
+                    .expect("HMAC takes a key of any length"),
+            ),
+            Mask::Fixed(constant) => Masking::Fixed(constant.clone()),
+            Mask::Last4 => Masking::Last4,
+        }
+    }
+
+    pub(super) fn apply<'a>(&'a self, cx: &Cx<'a>, value: Val<'a>) -> Val<'a> {
+        let bytes = match value {
+            Val::Text(text) => text.as_bytes(),
+            Val::Bytes(bytes) => bytes,
             // Whatever else it is: what was to be masked does not go on.
-            (Mask::Fixed(constant), _) => constant.clone(),
-            (_, _) => String::new(),
+            _ => &[],
         };
-        *value = Value::String(masked);
+        match (self, value) {
+            (Masking::Fixed(constant), _) => Val::Text(constant),
+            (Masking::Last4, Val::Text(text)) => cx.text(&last4(text)),
+            (Masking::Last4, _) => Val::Text(""),
+            (Masking::Sha256, _) => hex(cx, &Sha256::digest(bytes)),
+            (Masking::Hmac(keyed), _) => {
+                let mut mac = keyed.clone();
+                mac.update(bytes);
+                hex(cx, &mac.finalize().into_bytes())
+            }
+        }
     }
 }
 
-fn keyed(secret: &str, bytes: &[u8]) -> String {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length");
-    mac.update(bytes);
-    hex(&mac.finalize().into_bytes())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(64), |mut out, byte| {
-            write!(out, "{byte:02x}").expect("writing to a String never fails");
-            out
-        })
+fn hex<'a>(cx: &Cx<'a>, bytes: &[u8]) -> Val<'a> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let text = cx.arena.alloc_slice_fill_with(2 * bytes.len(), |at| {
+        let byte = bytes[at / 2];
+        DIGITS[usize::from(if at % 2 == 0 { byte >> 4 } else { byte & 15 })]
+    });
+    Val::Text(std::str::from_utf8(text).expect("hexadecimal digits"))
 }
 
 fn last4(text: &str) -> String {

@@ -1,294 +1,401 @@
-//! The steps of a pipeline, one file each. Input: an event of the contract's schema. Output: an event of
-//! [`Transform::output`], or "filtered", or a lookup that the caller answers. Pure: the HTTP client of
-//! [`lookup::LookupClient`] is driven by the caller, between [`Transform::run`] and [`Transform::resume`]. Knows
-//! nothing of topics and partitions.
+//! The steps of a pipeline, one file each. Input: an event in the contract's bytes, with the positions of the fields that
+//! somebody needs. Output: events in the sinks' bytes, or "filtered", or questions for lookups that the caller asks. Pure:
+//! knows nothing of topics and partitions.
 //!
-//! The type flows through the steps: each is compiled against the schema that the one before it leaves.
+//! The type flows through the steps: each is compiled against the type that the one before it leaves. What they come down
+//! to is in `run` (operations that fill registers), `layout` (where each part of the event lies) and `assemble` (putting
+//! the output together): a field that no step touches is copied with its neighbours in one run, and one that is set is
+//! encoded once. No tree of values is made.
 
+mod assemble;
+mod attributes;
 mod cast;
 mod convert;
+mod default;
 mod drop;
+mod explode;
 mod filter;
+mod flow;
+mod layout;
+mod leaf;
 pub mod lookup;
 mod map_values;
 mod mask;
+mod rearrange;
 mod rename;
+mod run;
 mod set;
 mod shape;
 mod sink;
+mod steps;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use lookup::{LookupClient, LookupSpec};
-pub use sink::{check_sink, sink_resolution};
+pub use assemble::Buffers;
+pub use attributes::Attributes;
+pub use lookup::LookupSpec;
+pub use sink::check_sink;
+pub use steps::{Arm, Builder};
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use assemble::{Origins, Piece, assemble};
+use explode::Explode;
+use run::{Goes, Machine, Op, Source, find};
 
 use crate::config::fault::Fault;
 use crate::config::model::Step;
-use crate::contract::schema::Schema;
-use crate::contract::value::Value;
-use crate::error::RecordError;
-use std::collections::BTreeSet;
-use std::path::Path;
+use crate::contract::resolve::Resolution;
+use crate::contract::schema::{NodeId, Schema};
+use crate::contract::view;
+use crate::error::{Reason, RecordError};
+use crate::expression::scope::Secrets;
+use crate::expression::value::read;
+use crate::expression::{Cx, Expr, Val};
+
+/// What one record may explode into, in bytes of output: an array of a thousand elements repeats the rest of its record a
+/// thousand times.
+const EXPLODED: usize = 32 * 1024 * 1024;
 
 /// The compiled steps of a pipeline.
 #[derive(Debug)]
 pub struct Transform {
-    input: Schema,
-    steps: Vec<Compiled>,
-    lookups: Vec<LookupSpec>,
-    /// Steps of the configuration's list that run before these.
-    before: usize,
+    schema: Schema,
+    wanted: Vec<Vec<usize>>,
+    origins: Origins,
+    /// Before the rules.
+    prepare: Vec<Op>,
+    stages: Vec<Stage>,
+    arms: Vec<CompiledArm>,
+    lookups: Vec<Arc<LookupSpec>>,
 }
 
+/// A stretch of operations, or what changes the record's way.
 #[derive(Debug)]
-struct Compiled {
-    kind: &'static str,
-    action: Action,
-    output: Schema,
+enum Stage {
+    Ops(Vec<Op>),
+    Explode(Explode),
+    Assign(attributes::Assign),
+    Lookup(Ask),
 }
 
+/// A lookup in its place.
 #[derive(Debug)]
-enum Action {
-    Set(set::Set),
-    Filter(filter::Filter),
-    Mask(mask::Masking),
-    Rename,
-    Drop(drop::Drop),
-    Cast(Vec<cast::Cast>),
-    MapValues(map_values::Table),
+struct Ask {
     /// Index into [`Transform::lookups`].
-    Lookup(usize),
+    lookup: usize,
+    /// For each of its fields.
+    sources: Vec<Source>,
+    /// The answer's type, without null.
+    node: NodeId,
+    into: u32,
+    label: String,
 }
 
-/// Where an event stands.
-#[derive(Debug, PartialEq)]
-pub enum Progress {
-    /// All steps are done.
-    Done(Value),
-    /// A filter did not keep it.
-    Filtered,
-    /// A lookup has to be made first.
-    Lookup(PendingLookup),
+/// A sink, and when an event goes there.
+#[derive(Debug)]
+struct CompiledArm {
+    /// `None`: whatever came to no arm before it.
+    when: Option<Expr>,
+    sink: usize,
+    pieces: Vec<Piece>,
+    label: String,
 }
 
-/// An event that waits for an answer.
-#[derive(Debug, PartialEq)]
-pub struct PendingLookup {
-    /// What to ask, filled in. It holds values of the event: never log it.
-    pub url: String,
+/// An event for a sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emitted {
+    /// Index into the sinks that the steps were compiled for.
+    pub sink: usize,
+    /// Its frame, then the event in the sink's bytes.
+    pub value: Vec<u8>,
+    /// What it has otherwise than the source record.
+    pub attributes: Attributes,
+    /// Which of the record's outputs it is, if that was exploded.
+    pub index: Option<usize>,
+}
+
+/// A question that has to be answered before the record can go on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Question {
     /// Index into [`Transform::lookups`].
     pub lookup: usize,
-    event: Value,
-    step: usize,
+    /// What to ask. It holds values of the event: never log it.
+    pub text: String,
 }
 
-/// What compiling a step leaves: the type after it, and what could not be typed.
-struct Outcome<T> {
-    /// `None` when there are faults.
-    compiled: Option<T>,
-    /// The type after the step, as well as it is known.
-    output: Schema,
-    /// New fields whose type is unknown because of a fault: later complaints about them would only mislead.
-    untyped: Vec<String>,
+/// Answers to questions: the bytes of the lookup's type, `None` where nothing was found.
+pub type Answers = HashMap<Question, Result<Option<lookup::Bytes>, RecordError>>;
+
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// It goes to sinks: to one, but for an event that was exploded.
+    Done(Vec<Emitted>),
+    /// No filter kept any of it.
+    Filtered,
+    /// These must be asked; the event is run again with the answers.
+    Ask(Vec<Question>),
 }
 
 impl Transform {
-    /// Compiles the steps against the contract's schema. `schemas` reads the schema files that lookups name.
+    /// Steps by themselves, whose output is of the type that they leave: for programs and tests. `schemas` reads the schema
+    /// files that lookups name.
     pub fn compile(
         steps: &[Step],
-        input: &Schema,
+        contract: &Schema,
         schemas: &dyn Fn(&Path) -> Result<Schema, String>,
     ) -> Result<Transform, Vec<Fault>> {
-        let mut transform = Transform {
-            input: input.clone(),
-            steps: Vec::with_capacity(steps.len()),
-            lookups: Vec::new(),
-            before: 0,
+        let mut builder = Builder::new(contract, Secrets::default());
+        builder.rules_here();
+        builder.steps(steps, schemas)?;
+        let output = builder.output();
+        let arm = Arm {
+            when: None,
+            sink: 0,
+            schema: &output,
+            resolution: Resolution::compile(&output, &output).expect("a type reads itself"),
         };
-        let mut current = input.clone();
-        let mut faults = Vec::new();
-        let mut untyped = BTreeSet::new();
-        for step in steps {
-            let mut found = Vec::new();
-            let outcome = transform.step(step, &current, schemas, &mut found);
-            faults.extend(found.into_iter().filter(|fault| {
-                let root = fault.text.split(['.', '[']).next().unwrap_or_default();
-                !untyped.contains(root)
-            }));
-            untyped.extend(outcome.untyped);
-            current = outcome.output.clone();
-            if let Some((kind, action)) = outcome.compiled {
-                transform.steps.push(Compiled {
-                    kind,
-                    action,
-                    output: outcome.output,
-                });
-            }
-        }
-        match faults.is_empty() {
-            true => Ok(transform),
-            false => Err(faults),
-        }
+        builder.finish(&[arm])
     }
 
-    /// The same, whose first step is called by another number than 1: so many are in front of it.
-    #[must_use]
-    pub fn numbered_after(mut self, before: usize) -> Transform {
-        self.before = before;
-        self
+    /// Every type that the steps or the rules met; the nodes that their expressions name.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
     }
 
-    fn step(
-        &mut self,
-        step: &Step,
-        input: &Schema,
-        schemas: &dyn Fn(&Path) -> Result<Schema, String>,
-        faults: &mut Vec<Fault>,
-    ) -> Outcome<(&'static str, Action)> {
-        match step {
-            Step::Set(entries) => set::compile(entries, input, faults).named("set", Action::Set),
-            Step::Filter(text) => {
-                filter::compile(text, input, faults).named("filter", Action::Filter)
-            }
-            Step::Mask { field, with } => {
-                mask::compile(field, with, input, faults).named("mask", Action::Mask)
-            }
-            Step::Rename(entries) => {
-                rename::compile(entries, input, faults).named("rename", |()| Action::Rename)
-            }
-            Step::Drop(fields) => drop::compile(fields, input, faults).named("drop", Action::Drop),
-            Step::Cast(entries) => {
-                cast::compile(entries, input, faults).named("cast", Action::Cast)
-            }
-            Step::MapValues(config) => {
-                map_values::compile(config, input, faults).named("map_values", Action::MapValues)
-            }
-            Step::Lookup(config) => {
-                let outcome = lookup::compile(config, input, schemas, faults);
-                outcome.named("lookup", |spec| {
-                    self.lookups.push(spec);
-                    Action::Lookup(self.lookups.len() - 1)
-                })
-            }
-        }
+    /// The fields of the contract's schema whose positions are needed, for its plan.
+    pub fn wanted(&self) -> &[Vec<usize>] {
+        &self.wanted
     }
 
-    /// The type after the last step.
-    pub fn output(&self) -> &Schema {
-        self.steps.last().map_or(&self.input, |step| &step.output)
-    }
-
-    /// The type before the first step and after each: "contract", "step 1 (set)", …
-    pub fn types(&self) -> impl Iterator<Item = (String, &Schema)> {
-        let steps = self.steps.iter().enumerate();
-        std::iter::once(("contract".to_owned(), &self.input))
-            .chain(steps.map(|(index, step)| (step.name(self.before + index), &step.output)))
+    /// How many registers a [`Cx`] must have.
+    pub fn registers(&self) -> usize {
+        self.origins.0.len()
     }
 
     /// The lookups, in the order of their steps.
-    pub fn lookups(&self) -> &[LookupSpec] {
+    pub fn lookups(&self) -> &[Arc<LookupSpec>] {
         &self.lookups
     }
 
-    /// Runs the steps, up to the first lookup.
-    pub fn run(&self, event: Value) -> Result<Progress, RecordError> {
-        self.run_from(0, event)
+    /// Runs the steps before the rules; `false` when one of them filtered the event. Must come first: it also puts in
+    /// place what the rules look at.
+    pub fn prepare<'a>(
+        &'a self,
+        cx: &mut Cx<'a>,
+        buffers: &mut Buffers,
+    ) -> Result<bool, RecordError> {
+        let mut machine = Machine {
+            cx,
+            origins: &self.origins,
+            buffers,
+        };
+        Ok(machine.run(&self.prepare)? == Goes::On)
     }
 
-    /// Goes on behind a lookup with its answer; `None` is a 404. The answer must be a value of the lookup's
-    /// [`LookupSpec::answer`].
-    pub fn resume(
-        &self,
-        pending: PendingLookup,
-        answer: Option<Value>,
+    /// Runs the steps after the rules. Each output begins with the frame of its sink.
+    pub fn run<'a>(
+        &'a self,
+        cx: &mut Cx<'a>,
+        answers: &Answers,
+        frames: &[Vec<u8>],
+        buffers: &mut Buffers,
     ) -> Result<Progress, RecordError> {
-        let PendingLookup {
-            lookup,
-            mut event,
-            step,
-            ..
-        } = pending;
-        self.lookups[lookup]
-            .fill(&mut event, answer)
-            .map_err(|error| self.steps[step].explain(self.before + step, error))?;
-        self.run_from(step + 1, event)
+        let mut run = Run {
+            transform: self,
+            answers,
+            frames,
+            outputs: Vec::new(),
+            questions: Vec::new(),
+            exploded: false,
+            size: 0,
+        };
+        run.from(0, &Attributes::default(), cx, buffers)?;
+        Ok(match (run.questions.is_empty(), run.outputs.is_empty()) {
+            (false, _) => Progress::Ask(run.questions),
+            (true, true) => Progress::Filtered,
+            (true, false) => Progress::Done(run.outputs),
+        })
     }
+}
 
-    fn run_from(&self, first: usize, mut event: Value) -> Result<Progress, RecordError> {
-        for (index, step) in self.steps.iter().enumerate().skip(first) {
-            let explain = |error| step.explain(self.before + index, error);
-            match &step.action {
-                Action::Set(set) => set.apply(&mut event).map_err(explain)?,
-                Action::Filter(filter) => {
-                    if !filter.keeps(&event).map_err(explain)? {
-                        return Ok(Progress::Filtered);
+struct Run<'r, 'a> {
+    transform: &'a Transform,
+    answers: &'r Answers,
+    frames: &'r [Vec<u8>],
+    outputs: Vec<Emitted>,
+    questions: Vec<Question>,
+    exploded: bool,
+    size: usize,
+}
+
+impl<'a> Run<'_, 'a> {
+    fn from(
+        &mut self,
+        first: usize,
+        attributes: &Attributes,
+        cx: &mut Cx<'a>,
+        buffers: &mut Buffers,
+    ) -> Result<(), RecordError> {
+        let transform = self.transform;
+        let mut changed = None;
+        for (at, stage) in transform.stages.iter().enumerate().skip(first) {
+            match stage {
+                Stage::Ops(ops) => {
+                    let mut machine = Machine {
+                        cx,
+                        origins: &transform.origins,
+                        buffers,
+                    };
+                    if machine.run(ops)? == Goes::Filtered {
+                        return Ok(());
                     }
                 }
-                Action::Mask(masking) => masking.apply(&mut event),
-                Action::Rename => {}
-                Action::Drop(drop) => drop.apply(&mut event),
-                Action::Cast(casts) => {
-                    for cast in casts {
-                        cast.apply(&mut event).map_err(explain)?;
-                    }
+                Stage::Assign(assign) => {
+                    assign.apply(cx, changed.get_or_insert_with(|| attributes.clone()))?;
                 }
-                Action::MapValues(table) => table.apply(&mut event).map_err(explain)?,
-                Action::Lookup(lookup) => {
-                    let url = self.lookups[*lookup].url(&event).map_err(explain)?;
-                    return Ok(Progress::Lookup(PendingLookup {
-                        url,
-                        lookup: *lookup,
-                        event,
-                        step: index,
-                    }));
+                Stage::Explode(explode) => {
+                    let attributes = changed.as_ref().unwrap_or(attributes);
+                    return self.explode(explode, at + 1, attributes, cx, buffers);
+                }
+                Stage::Lookup(ask) => {
+                    if !self
+                        .ask(ask, cx)
+                        .map_err(|error| run::within(&ask.label, error))?
+                    {
+                        return Ok(());
+                    }
                 }
             }
         }
-        Ok(Progress::Done(event))
-    }
-}
-
-impl Compiled {
-    fn name(&self, index: usize) -> String {
-        format!("step {} ({})", index + 1, self.kind)
+        self.emit(changed.unwrap_or_else(|| attributes.clone()), cx, buffers)
     }
 
-    fn explain(&self, index: usize, error: RecordError) -> RecordError {
-        RecordError {
-            message: format!("{}: {}", self.name(index), error.message),
-            ..error
+    fn explode(
+        &mut self,
+        explode: &'a Explode,
+        next: usize,
+        attributes: &Attributes,
+        cx: &mut Cx<'a>,
+        buffers: &mut Buffers,
+    ) -> Result<(), RecordError> {
+        let failed = |why: String| RecordError::new(Reason::TransformFailed, why);
+        self.exploded = true;
+        let mut one = |run: &mut Self, value: Val<'a>, cx: &mut Cx<'a>| {
+            cx.registers[explode.into as usize] = value;
+            run.from(next, attributes, cx, buffers)
+        };
+        match find(cx, &explode.source)? {
+            Val::Null => {}
+            Val::List(items) => {
+                for item in items {
+                    one(self, *item, cx)?;
+                }
+            }
+            Val::Avro(node, bytes) => {
+                let broken = |_| assemble::broken();
+                let mut elements =
+                    view::Elements::new(cx.schema, node, bytes, 0).map_err(broken)?;
+                while let Some(element) = elements.next().map_err(broken)? {
+                    let (value, _) =
+                        read(cx.schema, explode.element, bytes, element.start).map_err(failed)?;
+                    one(self, value, cx)?;
+                }
+            }
+            _ => return Err(assemble::broken()),
         }
-    }
-}
-
-impl<T> Outcome<T> {
-    /// A step that leaves this type.
-    fn new(compiled: T, output: Schema) -> Outcome<T> {
-        Outcome {
-            compiled: Some(compiled),
-            output,
-            untyped: Vec::new(),
-        }
+        Ok(())
     }
 
-    /// A step with faults that would have left this type.
-    fn failed(output: Schema) -> Outcome<T> {
-        Outcome {
-            compiled: None,
-            output,
-            untyped: Vec::new(),
+    /// Puts the answer in its place, or notes the question: `false`.
+    fn ask(&mut self, ask: &'a Ask, cx: &mut Cx<'a>) -> Result<bool, RecordError> {
+        let spec = &self.transform.lookups[ask.lookup];
+        let mut failed = None;
+        let mut sources = ask.sources.iter();
+        let text = spec.question(&mut |_| {
+            let found = sources.next().map(|source| find(cx, source));
+            match found {
+                Some(Ok(value)) => lookup::piece(value),
+                Some(Err(error)) => {
+                    failed = Some(error);
+                    lookup::Piece::Null
+                }
+                None => lookup::Piece::Null,
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error);
         }
+        let answer = match text? {
+            None => spec.when_missing()?,
+            Some(text) => {
+                let question = Question {
+                    lookup: ask.lookup,
+                    text,
+                };
+                match self.answers.get(&question) {
+                    Some(Ok(Some(bytes))) => Some(bytes.clone()),
+                    Some(Ok(None)) => spec.when_missing()?,
+                    Some(Err(error)) => return Err(error.clone()),
+                    None => {
+                        if !self.questions.contains(&question) {
+                            self.questions.push(question);
+                        }
+                        return Ok(false);
+                    }
+                }
+            }
+        };
+        cx.registers[ask.into as usize] = match answer {
+            None => Val::Null,
+            Some(bytes) => Val::Avro(ask.node, cx.arena.alloc_slice_copy(&bytes)),
+        };
+        Ok(true)
     }
 
-    fn named(
-        self,
-        kind: &'static str,
-        action: impl FnOnce(T) -> Action,
-    ) -> Outcome<(&'static str, Action)> {
-        Outcome {
-            compiled: self.compiled.map(|compiled| (kind, action(compiled))),
-            output: self.output,
-            untyped: self.untyped,
+    fn emit(
+        &mut self,
+        attributes: Attributes,
+        cx: &mut Cx<'a>,
+        buffers: &mut Buffers,
+    ) -> Result<(), RecordError> {
+        for arm in &self.transform.arms {
+            if let Some(when) = &arm.when
+                && !when
+                    .eval_bool(cx)
+                    .map_err(|error| run::within(&arm.label, error))?
+            {
+                continue;
+            }
+            let frame = &self.frames[arm.sink];
+            let mut value = Vec::with_capacity(cx.bytes.len() + frame.len() + 64);
+            value.extend_from_slice(frame);
+            assemble(
+                &arm.pieces,
+                cx,
+                &self.transform.origins,
+                buffers,
+                &mut value,
+            )?;
+            self.size += value.len();
+            if self.exploded && self.size > EXPLODED {
+                let message = format!("the record explodes into more than {EXPLODED} bytes");
+                return Err(RecordError::new(Reason::TransformFailed, message));
+            }
+            let index = self.exploded.then_some(self.outputs.len());
+            self.outputs.push(Emitted {
+                sink: arm.sink,
+                value,
+                attributes,
+                index,
+            });
+            return Ok(());
         }
+        unreachable!("the last arm takes what is left")
     }
 }

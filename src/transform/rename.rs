@@ -1,78 +1,70 @@
 //! `rename: { old: new }`. The old name may be a path; the new one is the last segment's. Values stay where they are:
 //! only the type changes.
 
-use super::{Outcome, shape};
+use super::flow::Flow;
+use super::shape;
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
-use crate::contract::schema::{Kind, Schema};
-use crate::expr::path::peel;
 
 pub(super) fn compile(
     entries: &[(Placed<String>, Placed<String>)],
-    input: &Schema,
+    flow: &mut Flow,
     faults: &mut Vec<Fault>,
-) -> Outcome<()> {
-    let before = faults.len();
-    let mut output = input.clone();
-    let mut renamed = Vec::new();
+) {
+    let mut found = Vec::new();
     for (old, new) in entries {
-        match shape::plain_path(input, old) {
-            Ok((_, positions)) => {
-                if let Err(fault) = shape::check_name(new) {
-                    faults.push(match new.value.contains('.') {
-                        true => {
-                            fault.hint("a field is renamed in its place: write the last name only")
-                        }
-                        false => fault,
-                    });
-                    continue;
-                }
-                let (last, parents) = positions.split_last().expect("a path has a segment");
-                shape::edit(&mut output, parents, |record| {
+        let target = match flow.target(old) {
+            Ok(target) if target.is_leaf() => {
+                let message = format!("`{}` are elements, which have no name", old.value);
+                faults.push(Fault::new(&old.place, old.value.clone(), message));
+                continue;
+            }
+            Ok(target) => target,
+            Err(fault) => {
+                faults.push(fault);
+                continue;
+            }
+        };
+        if let Err(fault) = shape::check_name(new) {
+            faults.push(match new.value.contains('.') {
+                true => fault.hint(
+                    "a field is renamed in its place: write the last name only, or use `move`",
+                ),
+                false => fault,
+            });
+            continue;
+        }
+        found.push((target, new));
+    }
+    // Only once all are renamed is it known what clashes, so that two names can be swapped.
+    for (target, new) in &found {
+        let (last, parents) = target.inner.split_last().expect("a field has a position");
+        flow.inside(
+            (&target.container, target.container_text()),
+            false,
+            |flow, frame| {
+                frame.node = shape::edited(&mut flow.schema, frame.node, parents, &mut |record| {
                     let field = &mut record.fields[*last];
                     field.name.clone_from(&new.value);
                     // Aliases named the old field.
                     field.aliases.clear();
                 });
-                renamed.push((new, positions));
-            }
-            Err(fault) => faults.push(fault),
+            },
+        );
+    }
+    for (target, new) in &found {
+        let (last, parents) = target.inner.split_last().expect("a field has a position");
+        let mut clash = false;
+        flow.look_inside(&target.container, |flow, node| {
+            let node = flow.node_at(node, parents);
+            let fields = flow.record(node).map(|record| record.fields.as_slice());
+            let others = fields.unwrap_or_default().iter().enumerate();
+            clash = others
+                .clone()
+                .any(|(at, field)| at != *last && field.name == new.value);
+        });
+        if clash {
+            faults.push(shape::taken(new));
         }
     }
-    // Only once all are renamed, so that two names can be swapped.
-    for (new, positions) in renamed {
-        let (last, parents) = positions.split_last().expect("a path has a segment");
-        if let Some(fault) = clash(&output, parents, *last, new) {
-            faults.push(fault);
-        }
-    }
-    match faults.len() == before {
-        true => Outcome::new((), output),
-        false => Outcome::failed(output),
-    }
-}
-
-fn clash(
-    output: &Schema,
-    parents: &[usize],
-    position: usize,
-    new: &Placed<String>,
-) -> Option<Fault> {
-    let mut node = output.root;
-    for parent in parents {
-        let Kind::Record(record) = &output.node(peel(output, node).node).kind else {
-            return None;
-        };
-        node = record.fields[*parent].node;
-    }
-    let Kind::Record(record) = &output.node(peel(output, node).node).kind else {
-        return None;
-    };
-    let mut fields = record.fields.iter().enumerate();
-    fields
-        .any(|(at, field)| at != position && field.name == new.value)
-        .then(|| {
-            let message = format!("there is a field `{}` already", new.value);
-            Fault::new(&new.place, new.value.clone(), message).hint("drop or rename that one first")
-        })
 }

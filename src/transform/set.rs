@@ -1,238 +1,276 @@
 //! `set: { field: expression }`. All values of one `set` are computed on the event as it was before the step.
 //!
-//! A new name is appended to the record, with the type of its expression (a constant whole number is a `long`). An
-//! existing field, nested ones too, keeps its type where the expression's values all have an exact counterpart there:
-//! a text in an enum (its symbol is checked), a constant number in an `int` or a decimal, anything in its own
-//! nullable union. Otherwise the field takes the expression's type.
+//! A new name is appended to its record, with the type of its expression (a constant whole number is a `long`). An
+//! existing field keeps its type where the expression's values all have an exact counterpart there: a text in an enum
+//! (its symbol is checked), a constant number in an `int` or a decimal, anything in its own nullable union. Otherwise the
+//! field takes the expression's type.
+//!
+//! Inside of arrays and maps (`items[].total`) the expression can name the element: `this.price * this.quantity`.
 
-use super::{Outcome, shape};
+use super::flow::{Flow, Frame, Target};
+use super::layout::Layout;
+use super::run::Op;
+use super::shape;
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
-use crate::contract::schema::{Kind, NodeId, Schema};
-use crate::contract::value::Value;
-use crate::error::RecordError;
-use crate::expr::Expr;
-use crate::expr::path::{peel, slot, suggest};
-use crate::expr::types::Base;
+use crate::contract::schema::{Kind, NodeId};
+use crate::expr::path::{Segment, peel, suggest};
+use crate::expression::scope::Variable;
+use crate::expression::{Base, Expr, Place, Type};
 
-#[derive(Debug)]
-pub(super) struct Set(Vec<Entry>);
-
-#[derive(Debug)]
-struct Entry {
-    /// `None` appends.
-    positions: Option<Vec<usize>>,
-    expr: Expr,
-    /// Branches of the field's union, if it is one.
-    wrap: Option<Branches>,
+/// A field to be set, or a new one.
+struct Entry<'e> {
+    name: &'e Placed<String>,
+    text: &'e Placed<String>,
+    container: Vec<Segment>,
+    container_text: String,
+    to: To,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Branches {
-    null: Option<usize>,
-    /// `None` for a union of several types: a value of it comes with its branch.
-    value: Option<usize>,
+enum To {
+    /// Positions in the frame, and the type as declared.
+    Existing(Vec<usize>, NodeId),
+    /// Appended to the frame's record.
+    New(String),
 }
 
 pub(super) fn compile(
     entries: &[(Placed<String>, Placed<String>)],
-    input: &Schema,
+    flow: &mut Flow,
     faults: &mut Vec<Fault>,
-) -> Outcome<Set> {
-    let before = faults.len();
-    let mut output = input.clone();
+) -> Vec<String> {
     let mut untyped = Vec::new();
-    let mut compiled = Vec::with_capacity(entries.len());
+    let mut found: Vec<Entry<'_>> = Vec::new();
     let mut touched = Vec::new();
     for (name, text) in entries {
-        let exists = match target(input, name) {
-            Ok(exists) => exists,
-            Err(fault) => {
-                faults.push(fault);
-                continue;
+        match target(flow, name) {
+            Ok((entry, target)) => {
+                touched.extend(target.map(|target| (name, target)));
+                found.push(Entry {
+                    name,
+                    text,
+                    ..entry
+                });
             }
+            Err(fault) => faults.push(fault),
+        }
+    }
+    let borrowed: Vec<_> = touched
+        .iter()
+        .map(|(name, target)| (*name, target))
+        .collect();
+    shape::overlap(&borrowed, faults);
+    // One frame after another; what is computed in each is computed on the event as it was.
+    let mut frames: Vec<Vec<Entry<'_>>> = Vec::new();
+    for entry in found {
+        let same = |others: &&mut Vec<Entry<'_>>| {
+            others.iter().any(|other| {
+                other.container == entry.container && other.is_leaf() == entry.is_leaf()
+            })
         };
-        let expr = match Expr::compile(text, input) {
+        match frames.iter_mut().find(same) {
+            Some(others) => others.push(entry),
+            None => frames.push(vec![entry]),
+        }
+    }
+    for entries in frames {
+        let first = &entries[0];
+        let container = (first.container.as_slice(), first.container_text.as_str());
+        flow.inside(container, first.is_leaf(), |flow, frame| {
+            untyped.extend(in_frame(&entries, flow, frame, faults));
+        });
+    }
+    untyped
+}
+
+impl Entry<'_> {
+    fn is_leaf(&self) -> bool {
+        matches!(&self.to, To::Existing(positions, _) if positions.is_empty())
+    }
+}
+
+/// The field that is set, if it exists; a new one must be a plain name, or one of an element.
+fn target<'e>(flow: &Flow, name: &'e Placed<String>) -> Result<(Entry<'e>, Option<Target>), Fault> {
+    let entry = |container, container_text: &str, to| Entry {
+        name,
+        text: name,
+        container,
+        container_text: container_text.to_owned(),
+        to,
+    };
+    match flow.target(name) {
+        Ok(target) => {
+            if let Some(Segment::Field(..)) = target.container.last() {
+                let message = format!("a record above `{}` may be null", name.value);
+                let fault = Fault::new(&name.place, name.value.clone(), message);
+                return Err(fault.hint(
+                    "a field below a null cannot be set; filter such events first, or `default` the record",
+                ));
+            }
+            let to = To::Existing(target.inner.clone(), target.declared);
+            let text = target.container_text().to_owned();
+            Ok((entry(target.container.clone(), &text, to), Some(target)))
+        }
+        Err(_) if !name.value.contains(['.', '[', '{']) => {
+            shape::check_name(name)?;
+            Ok((entry(Vec::new(), "", To::New(name.value.clone())), None))
+        }
+        // A new field of an element; elsewhere, a nested field that does not exist is more likely misspelt than meant.
+        Err(fault) => {
+            let Some((above, last)) = name.value.rsplit_once('.') else {
+                return Err(fault);
+            };
+            let parent = Placed {
+                value: above.to_owned(),
+                place: name.place.clone(),
+            };
+            let element = match flow.target(&parent) {
+                Ok(target) if target.is_leaf() => target,
+                _ => return Err(fault),
+            };
+            let is_record = flow.record(element.declared).is_some();
+            let plain = shape::check_name(&Placed {
+                value: last.to_owned(),
+                place: name.place.clone(),
+            });
+            match (is_record, plain) {
+                (true, Ok(())) => {
+                    let to = To::New(last.to_owned());
+                    Ok((entry(element.container, above, to), None))
+                }
+                _ => Err(fault),
+            }
+        }
+    }
+}
+
+fn in_frame(
+    entries: &[Entry<'_>],
+    flow: &mut Flow,
+    frame: &mut Frame,
+    faults: &mut Vec<Fault>,
+) -> Vec<String> {
+    let mut untyped = Vec::new();
+    let before = frame.layout.clone();
+    let this: Vec<Variable> = frame
+        .this
+        .map(|register| Variable {
+            name: "this".to_owned(),
+            node: frame.node,
+            place: Place::Register(register),
+        })
+        .into_iter()
+        .collect();
+    for entry in entries {
+        let compiled = flow.with_scope(this.clone(), |scope| Expr::compile(entry.text, scope));
+        let expr = match compiled {
             Ok(expr) => expr,
             Err(found) => {
                 faults.extend(found);
-                if exists.is_none() {
-                    untyped.push(name.value.clone());
+                if let To::New(name) = &entry.to {
+                    untyped.push(name.clone());
                 }
                 continue;
             }
         };
-        let entry = match exists {
-            Some((declared, positions)) => {
-                touched.push((name, positions.clone()));
-                existing((text, expr), declared, positions, &mut output)
+        let done = match &entry.to {
+            To::Existing(positions, declared) => {
+                existing((entry, positions, *declared), expr, flow, frame)
             }
-            None => new(name, (text, expr), &mut output),
+            To::New(name) => new((entry, name), expr, flow, frame, &before),
         };
-        match entry {
-            Ok(entry) => compiled.push(entry),
-            Err(fault) => faults.push(fault),
+        if let Err(fault) = done {
+            faults.push(fault);
         }
     }
-    shape::overlap(&touched, faults);
-    Outcome {
-        compiled: (faults.len() == before).then_some(Set(compiled)),
-        output,
-        untyped,
-    }
-}
-
-/// The field that is set, if it exists; a new one must be a plain name.
-fn target(input: &Schema, name: &Placed<String>) -> Result<Option<(NodeId, Vec<usize>)>, Fault> {
-    match shape::plain_path(input, name) {
-        Ok((path, positions)) => match path.optional_parent {
-            false => Ok(Some((path.declared, positions))),
-            true => {
-                let message = format!("a record above `{}` may be null", name.value);
-                let fault = Fault::new(&name.place, name.value.clone(), message);
-                Err(fault
-                    .hint("a field below a null cannot be set; filter or cast such events first"))
-            }
-        },
-        Err(_) if !name.value.contains(['.', '[', '{']) => {
-            shape::check_name(name)?;
-            Ok(None)
-        }
-        // A nested field that does not exist is more likely misspelt than meant to be made.
-        Err(fault) => Err(fault),
-    }
+    untyped
 }
 
 fn new(
-    name: &Placed<String>,
-    (text, expr): (&Placed<String>, Expr),
-    output: &mut Schema,
-) -> Result<Entry, Fault> {
+    (entry, name): (&Entry<'_>, &str),
+    expr: Expr,
+    flow: &mut Flow,
+    frame: &mut Frame,
+    before: &Layout,
+) -> Result<(), Fault> {
+    let text = entry.text;
+    let fault = |message: String| Fault::new(&text.place, text.value.clone(), message);
     if expr.ty().base == Base::Null {
-        let message = format!("`{}` would always be null, and of no type", name.value);
-        let fault = Fault::new(&text.place, text.value.clone(), message);
-        let fields = output.record().map(|record| record.fields.iter());
-        let near = fields.and_then(|fields| suggest(&name.value, fields.map(|f| f.name.as_str())));
+        let message = format!(
+            "`{}` would always be null, and of no type",
+            entry.name.value
+        );
+        let fields = flow.record(frame.node).map(|record| record.fields.iter());
+        let near = fields.and_then(|fields| suggest(name, fields.map(|f| f.name.as_str())));
         return Err(match near {
-            Some(near) => fault.hint(format!("did you mean `{near}`?")),
-            None => fault,
+            Some(near) => fault(message).hint(format!("did you mean `{near}`?")),
+            None => fault(message),
         });
     }
-    let node = expr.ty().intern(output);
-    shape::append(output, &name.value, node);
-    Ok(Entry {
-        positions: None,
-        wrap: branches(output, node),
-        expr,
-    })
+    // A plain copy of a field is its bytes.
+    let (layout, node) = match expr.plain_field() {
+        Some(positions) if frame.this.is_none() && flow.is_plain(frame.node, positions) => {
+            (before.below(positions), flow.node_at(frame.node, positions))
+        }
+        _ => {
+            let node = expr.ty().intern(&mut flow.schema).map_err(fault)?;
+            let into = flow.register(&entry.name.value);
+            frame.ops.push(Op::Set { expr, into });
+            (Layout::register(into), node)
+        }
+    };
+    flow.parts(frame, &[]).push(layout);
+    frame.node = shape::appended(&mut flow.schema, frame.node, name, node);
+    Ok(())
 }
 
 fn existing(
-    (text, expr): (&Placed<String>, Expr),
-    declared: NodeId,
-    positions: Vec<usize>,
-    output: &mut Schema,
-) -> Result<Entry, Fault> {
+    (entry, positions, declared): (&Entry<'_>, &[usize], NodeId),
+    expr: Expr,
+    flow: &mut Flow,
+    frame: &mut Frame,
+) -> Result<(), Fault> {
+    let text = entry.text;
     let fault = |message: String| Fault::new(&text.place, text.value.clone(), message);
-    let peeled = peel(output, declared);
+    let peeled = peel(&flow.schema, declared);
     let fits = peeled.nullable || !expr.ty().nullable;
     if expr.ty().base == Base::Null && !fits {
         return Err(fault("this field is never null".to_owned()).hint("drop it instead"));
     }
-    let coerced = expr.coerced(output, peeled.node).map_err(|no_symbol| {
-        let Kind::Enum(named) = &output.node(peeled.node).kind else {
-            return fault("not a symbol".to_owned());
-        };
-        let symbol = &no_symbol.0;
-        let fault = fault(format!("enum {} has no symbol `{symbol}`", named.name.full));
-        match suggest(symbol, named.symbols.iter().map(String::as_str)) {
-            Some(near) => fault.hint(format!("did you mean `{near}`?")),
-            None => fault.hint(format!("its symbols are {}", named.symbols.join(", "))),
-        }
-    })?;
-    let positions = Some(positions);
-    match coerced {
-        Some(expr) if fits => Ok(Entry {
-            wrap: branches(output, declared),
-            positions,
-            expr,
-        }),
-        // The type fits and only null does not: the field becomes nullable around its own type.
-        Some(expr) => {
-            let node = crate::expr::types::nullable(output, declared);
-            retype(output, positions.as_deref(), node);
-            Ok(Entry {
-                wrap: branches(output, node),
-                positions,
-                expr,
-            })
-        }
-        None => {
-            let node = expr.ty().intern(output);
-            retype(output, positions.as_deref(), node);
-            Ok(Entry {
-                wrap: branches(output, node),
-                positions,
-                expr,
-            })
-        }
-    }
-}
-
-fn retype(output: &mut Schema, positions: Option<&[usize]>, node: NodeId) {
-    shape::retype(output, positions.unwrap_or_default(), node);
-}
-
-fn branches(schema: &Schema, node: NodeId) -> Option<Branches> {
-    let peeled = peel(schema, node);
-    let Kind::Union(branches) = &schema.node(node).kind else {
-        return None;
-    };
-    let null = branches
-        .iter()
-        .position(|branch| matches!(schema.node(*branch).kind, Kind::Null));
-    let value = branches.iter().position(|branch| *branch == peeled.node);
-    Some(Branches { null, value })
-}
-
-impl Set {
-    pub(super) fn apply(&self, event: &mut Value) -> Result<(), RecordError> {
-        let values: Vec<Value> = self
-            .0
-            .iter()
-            .map(|entry| entry.expr.eval(event).map(|value| entry.wrapped(value)))
-            .collect::<Result<_, _>>()?;
-        for (entry, value) in self.0.iter().zip(values) {
-            match &entry.positions {
-                Some(positions) => {
-                    if let Some(place) = slot(event, positions) {
-                        *place = value;
-                    }
-                }
-                None => {
-                    if let Value::Record(fields) = event {
-                        fields.push(value);
-                    }
-                }
+    let coerced = expr
+        .coerced(&flow.schema, peeled.node)
+        .map_err(|no_symbol| {
+            let Kind::Enum(named) = &flow.schema.node(peeled.node).kind else {
+                return fault("not a symbol".to_owned());
+            };
+            let symbol = &no_symbol.0;
+            let fault = fault(format!("enum {} has no symbol `{symbol}`", named.name.full));
+            match suggest(symbol, named.symbols.iter().map(String::as_str)) {
+                Some(near) => fault.hint(format!("did you mean `{near}`?")),
+                None => fault.hint(format!("its symbols are {}", named.symbols.join(", "))),
             }
+        })?;
+    let (expr, node) = match coerced {
+        Some(expr) if fits => (expr, declared),
+        // The type fits and only null does not: the field becomes nullable around its own type.
+        Some(expr) => (
+            expr,
+            crate::expression::types::nullable(&mut flow.schema, declared),
+        ),
+        None => {
+            let node = own_type(expr.ty(), flow).map_err(fault)?;
+            (expr, node)
         }
-        Ok(())
+    };
+    let into = flow.register(&entry.name.value);
+    frame.ops.push(Op::Set { expr, into });
+    flow.put(frame, positions, Layout::register(into));
+    if node != declared {
+        frame.node = shape::retyped_at(&mut flow.schema, frame.node, positions, node);
     }
+    Ok(())
 }
 
-impl Entry {
-    fn wrapped(&self, value: Value) -> Value {
-        let Some(branches) = self.wrap else {
-            return value;
-        };
-        let branch = match &value {
-            Value::Union(..) => None,
-            Value::Null => branches.null,
-            _ => branches.value,
-        };
-        match branch {
-            Some(branch) => Value::Union(branch, Box::new(value)),
-            None => value,
-        }
-    }
+fn own_type(ty: &Type, flow: &mut Flow) -> Result<NodeId, String> {
+    ty.intern(&mut flow.schema)
 }

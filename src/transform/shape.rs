@@ -1,37 +1,20 @@
 //! Changes to a record's type. A nested record is copied along the path, so that other fields of the same type keep
 //! it; nodes that are no longer reached stay in the arena, which harms nobody.
 
+use super::flow::Target;
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
 use crate::contract::schema::{Field, Kind, Node, NodeId, RecordType, Schema};
-use crate::expr::path::{Path, peel};
+use crate::expr::path::{Segment, peel};
+use crate::expression::Base;
 
-/// Resolves a path that a step can work on: fields only.
-pub(super) fn plain_path(
-    schema: &Schema,
-    text: &Placed<String>,
-) -> Result<(Path, Vec<usize>), Fault> {
-    let path = Path::resolve(schema, text)?;
-    match path.positions() {
-        Some(positions) => Ok((path, positions)),
-        None => Err(Fault::new(
-            &text.place,
-            text.value.clone(),
-            "not available yet: elements of arrays and maps in transform steps",
-        )),
-    }
-}
-
-/// Changes the record type that holds a path's last field. `parents` leads to it from the top.
-pub(super) fn edit(schema: &mut Schema, parents: &[usize], change: impl FnOnce(&mut RecordType)) {
-    schema.root = edited(schema, schema.root, parents, change);
-}
-
-fn edited(
+/// The record type that holds a path's last field, changed: the node that takes the place of `node`. `parents` leads to it
+/// from `node`, through nullable records too.
+pub(super) fn edited(
     schema: &mut Schema,
     node: NodeId,
     parents: &[usize],
-    change: impl FnOnce(&mut RecordType),
+    change: &mut dyn FnMut(&mut RecordType),
 ) -> NodeId {
     let mut copy: Node = schema.node(node).clone();
     match &mut copy.kind {
@@ -68,15 +51,75 @@ fn index(fields: &[Field]) -> std::collections::BTreeMap<String, usize> {
         .collect()
 }
 
-/// Gives the field at a path another type. Its default goes, for it was of the old one.
-pub(super) fn retype(schema: &mut Schema, positions: &[usize], node: NodeId) {
+/// Gives the field at a path below `root` another type; `root` itself for no path. Its default goes, for it was of the old
+/// one.
+pub(super) fn retyped_at(
+    schema: &mut Schema,
+    root: NodeId,
+    positions: &[usize],
+    node: NodeId,
+) -> NodeId {
     let Some((last, parents)) = positions.split_last() else {
-        return;
+        return node;
     };
-    edit(schema, parents, |record| {
+    edited(schema, root, parents, &mut |record| {
         record.fields[*last].node = node;
         record.fields[*last].default = None;
-    });
+    })
+}
+
+/// The type of what lies at the end of segments from a declared type on, as declared.
+pub(super) fn element(schema: &Schema, declared: NodeId, segments: &[Segment]) -> NodeId {
+    let mut node = declared;
+    for segment in segments {
+        let peeled = peel(schema, node).node;
+        node = match (segment, &schema.node(peeled).kind) {
+            (Segment::Field(position, _), Kind::Record(record)) => record.fields[*position].node,
+            (Segment::Elements, Kind::Array(inner)) | (Segment::Values, Kind::Map(inner)) => *inner,
+            _ => unreachable!("the path was resolved"),
+        };
+    }
+    node
+}
+
+/// `declared` with another type at the end of the segments: `old`, which may be the branch of a union there, is replaced by
+/// `new`.
+pub(super) fn replaced(
+    schema: &mut Schema,
+    declared: NodeId,
+    segments: &[Segment],
+    (old, new): (NodeId, NodeId),
+) -> NodeId {
+    if old == new {
+        return declared;
+    }
+    if segments.is_empty() && declared == old {
+        return new;
+    }
+    let mut copy: Node = schema.node(declared).clone();
+    match (&mut copy.kind, segments.split_first()) {
+        (Kind::Union(branches), _) => {
+            let inner = peel(schema, declared).node;
+            let changed = replaced(schema, inner, segments, (old, new));
+            for branch in branches {
+                if *branch == inner {
+                    *branch = changed;
+                }
+            }
+        }
+        (Kind::Record(record), Some((Segment::Field(position, _), rest))) => {
+            let field = &mut record.fields[*position];
+            field.node = replaced(schema, field.node, rest, (old, new));
+            field.default = None;
+        }
+        (Kind::Array(inner), Some((Segment::Elements, rest)))
+        | (Kind::Map(inner), Some((Segment::Values, rest))) => {
+            *inner = replaced(schema, *inner, rest, (old, new));
+        }
+        _ => unreachable!("the path was resolved"),
+    }
+    schema.nodes.push(copy);
+    schema.nodes.len() - 1
 }
 
 /// Puts another type under the nullable union of a field, if it has one.
@@ -98,17 +141,27 @@ pub(super) fn retyped(schema: &mut Schema, declared: NodeId, inner: NodeId) -> N
     push(schema, Kind::Union(branches))
 }
 
-/// Appends a field to the top record.
-pub(super) fn append(schema: &mut Schema, name: &str, node: NodeId) {
-    edit(schema, &[], |record| {
-        record.fields.push(Field {
-            name: name.to_owned(),
-            aliases: Vec::new(),
-            doc: None,
-            node,
-            default: None,
-        });
-    });
+/// A field without alias, doc and default.
+pub(super) fn field(name: &str, node: NodeId) -> Field {
+    Field {
+        name: name.to_owned(),
+        aliases: Vec::new(),
+        doc: None,
+        node,
+        default: None,
+    }
+}
+
+/// A record with another field behind its own.
+pub(super) fn appended(schema: &mut Schema, record: NodeId, name: &str, node: NodeId) -> NodeId {
+    edited(schema, record, &[], &mut |record| {
+        record.fields.push(field(name, node));
+    })
+}
+
+/// The node of a type that every schema can have.
+pub(super) fn plain(schema: &mut Schema, base: &Base) -> NodeId {
+    base.intern(schema).expect("Avro has this type")
 }
 
 /// Adds a node without a logical type.
@@ -154,17 +207,29 @@ pub(super) fn check_name(name: &Placed<String>) -> Result<(), Fault> {
     Err(fault.hint("letters, digits and `_`, with no digit first"))
 }
 
+/// The fault of a name that another field has.
+pub(super) fn taken(name: &Placed<String>) -> Fault {
+    let message = format!("there is a field `{}` already", name.value);
+    Fault::new(&name.place, name.value.clone(), message).hint("drop or rename that one first")
+}
+
 /// The fault of two entries of one step that touch the same field.
-pub(super) fn overlap(paths: &[(&Placed<String>, Vec<usize>)], faults: &mut Vec<Fault>) {
-    for (at, (text, positions)) in paths.iter().enumerate() {
-        let earlier = paths[..at].iter().find(|(_, other)| {
-            let shared = positions.len().min(other.len());
-            positions[..shared] == other[..shared]
-        });
+pub(super) fn overlap(targets: &[(&Placed<String>, &Target)], faults: &mut Vec<Fault>) {
+    for (at, (text, target)) in targets.iter().enumerate() {
+        let earlier = targets[..at]
+            .iter()
+            .find(|(_, other)| overlaps(target, other));
         if let Some((other, _)) = earlier {
             let message = format!("`{}` and `{}` overlap", other.value, text.value);
             let fault = Fault::new(&text.place, text.value.clone(), message);
             faults.push(fault.hint("make two steps of them, in the order that is meant"));
         }
     }
+}
+
+/// Whether one lies inside of the other, or both are the same.
+fn overlaps(one: &Target, other: &Target) -> bool {
+    let (one, other) = (one.segments(), other.segments());
+    let shared = one.len().min(other.len());
+    one[..shared] == other[..shared]
 }

@@ -1,8 +1,12 @@
 //! What the steps make of types and events.
 
+use super::testing::{Progress, Trial};
 use super::*;
-use crate::config::model::{Lookup, Mask, OnMissing, Placed, Secret};
+use crate::config::model::{
+    HttpLookup, Lookup, LookupSource, Mask, OnMissing, OnNull, Placed, Secret, TopicLookup,
+};
 use crate::contract::json::{from_json, to_json};
+use crate::contract::value::Value;
 use crate::error::Reason;
 use crate::expr::path::type_name;
 use crate::expr::testing::{place, placed, schema};
@@ -70,15 +74,38 @@ fn mask(field: &str, with: Mask) -> Step {
     }
 }
 
-fn lookup(url: &str, on_missing: OnMissing) -> Step {
-    Step::Lookup(Lookup {
-        into: placed("customer"),
+fn http(url: &str) -> LookupSource {
+    LookupSource::Http(HttpLookup {
         url: placed(url),
+        timeout: Duration::from_secs(1),
+        headers: Vec::new(),
+        concurrency: 16,
+        limit: None,
+        cache: None,
+    })
+}
+
+fn topic(key: &str) -> LookupSource {
+    LookupSource::Topic(TopicLookup {
+        topic: "customers".to_owned(),
+        key: placed(key),
+        max: 1 << 20,
+    })
+}
+
+fn asking(from: LookupSource, on_missing: OnMissing, on_null: Option<OnNull>) -> Step {
+    Step::Lookup(Box::new(Lookup {
+        into: placed("customer"),
+        from,
         answer: "customer.avsc".into(),
         answer_place: place(),
-        timeout: Duration::from_secs(1),
         on_missing,
-    })
+        on_null,
+    }))
+}
+
+fn lookup(url: &str, on_missing: OnMissing) -> Step {
+    asking(http(url), on_missing, None)
 }
 
 fn schemas(path: &Path) -> Result<Schema, String> {
@@ -88,31 +115,31 @@ fn schemas(path: &Path) -> Result<Schema, String> {
     }
 }
 
-fn compile(steps: &[Step]) -> Transform {
-    Transform::compile(steps, &schema(ORDER), &schemas)
+fn compile(steps: &[Step]) -> Trial {
+    Trial::compile(steps, &schema(ORDER), &schemas)
         .unwrap_or_else(|faults| panic!("{steps:?}: {faults:#?}"))
 }
 
 fn faults(steps: &[Step]) -> Vec<Fault> {
-    Transform::compile(steps, &schema(ORDER), &schemas).expect_err("there is a fault")
+    Trial::compile(steps, &schema(ORDER), &schemas).expect_err("there is a fault")
 }
 
 /// The output as JSON; every output must be of the type that was promised.
-fn done(transform: &Transform, event: Value) -> Json {
+fn done(transform: &Trial, event: Value) -> Json {
     match transform.run(event) {
         Ok(Progress::Done(value)) => typed(transform, &value),
         other => panic!("not done: {other:?}"),
     }
 }
 
-fn typed(transform: &Transform, value: &Value) -> Json {
+fn typed(transform: &Trial, value: &Value) -> Json {
     let output = transform.output();
     let mut bytes = Vec::new();
     crate::contract::encode::encode(output, value, &mut bytes).expect("fits its type");
     to_json(output, output.root, value)
 }
 
-fn field_type(transform: &Transform, field: &str) -> String {
+fn field_type(transform: &Trial, field: &str) -> String {
     let output = transform.output();
     let record = output.record().expect("a record");
     type_name(output, record.fields[record.index[field]].node)
@@ -359,7 +386,7 @@ fn faults_of_steps() {
             "last name only",
         ),
         (drop(&["tag"]), "tag", "no field `tag`", "`tags`"),
-        (drop(&["tags[]"]), "tags[]", "not available yet", ""),
+        (drop(&["tags[]"]), "tags[]", "are elements", "filter"),
         (
             drop(&["billing", "billing.city"]),
             "billing.city",
@@ -445,6 +472,48 @@ fn faults_of_steps() {
             "cast",
         ),
         (
+            lookup("http://crm/{note}", OnMissing::Null),
+            "note",
+            "may be null",
+            "on_null: missing",
+        ),
+        (
+            lookup("http://crm/{shipping.city}", OnMissing::Null),
+            "shipping.city",
+            "may be null",
+            "on_null: missing",
+        ),
+        (
+            asking(topic("count"), OnMissing::Null, None),
+            "count",
+            "may be null",
+            "on_null: missing",
+        ),
+        (
+            asking(topic("raw"), OnMissing::Null, None),
+            "raw",
+            "a lookup asks with text",
+            "cast",
+        ),
+        (
+            lookup(
+                "http://crm/{id}",
+                OnMissing::Default(placed("{\"name\": 3}")),
+            ),
+            "{\"name\": 3}",
+            "not of the answer's type: name: expected",
+            "",
+        ),
+        (
+            lookup(
+                "http://crm/{id}",
+                OnMissing::Default(placed("{\"name\": \"x\", \"nam\": 1}")),
+            ),
+            "{\"name\": \"x\", \"nam\": 1}",
+            "not of the answer's type",
+            "",
+        ),
+        (
             lookup("http://crm/{id", OnMissing::Null),
             "{",
             "no partner",
@@ -513,10 +582,10 @@ fn one_mistake_is_told_once_and_later_ones_too() {
 
 #[test]
 fn a_lookup_waits_for_its_answer() {
-    let url = "http://crm:81/c/{id}/{quantity}?s={status}&n={note}";
+    let url = "http://crm:81/c/{id}/{quantity}?s={status}&n={note}&d={day}";
     let transform = compile(&[
         set(&[("id", "'a/b ü'")]),
-        lookup(url, OnMissing::Null),
+        asking(http(url), OnMissing::Null, Some(OnNull::DeadLetter)),
         set(&[("name", "customer == null ? 'nobody' : customer.name")]),
     ]);
     assert_eq!(transform.lookups()[0].origin, "http://crm:81");
@@ -524,7 +593,10 @@ fn a_lookup_waits_for_its_answer() {
         Ok(Progress::Lookup(pending)) => pending,
         other => panic!("not a lookup: {other:?}"),
     };
-    assert_eq!(ask().url, "http://crm:81/c/a%2Fb%20%C3%BC/3?s=PAID&n=hi");
+    assert_eq!(
+        ask().question,
+        "http://crm:81/c/a%2Fb%20%C3%BC/3?s=PAID&n=hi&d=2013-01-31"
+    );
     let customer = schema(CUSTOMER);
     let answer = json!({"name": "Ada", "home": {"city": "Ulm"}});
     let answer = from_json(&customer, customer.root, &answer).expect("fits");
@@ -558,7 +630,11 @@ fn a_missing_answer_can_be_an_error() {
 
 #[test]
 fn values_cannot_break_out_of_the_url() {
-    let transform = compile(&[lookup("http://crm/{id}{note}/x", OnMissing::Null)]);
+    let transform = compile(&[asking(
+        http("http://crm/{id}{note}/x"),
+        OnMissing::Null,
+        Some(OnNull::DeadLetter),
+    )]);
     for (id, note, path) in [("..", "a", "id"), (".", ".", "id"), ("", "a", "id")] {
         let mut input = order();
         input["id"] = json!(id);
@@ -574,6 +650,67 @@ fn values_cannot_break_out_of_the_url() {
 }
 
 #[test]
+fn a_key_of_a_table_is_the_text_as_it_is() {
+    for (key, asked) in [
+        ("id", "a/b ü."),
+        ("quantity", "3"),
+        ("status", "PAID"),
+        ("day", "2013-01-31"),
+    ] {
+        let transform = compile(&[
+            set(&[("id", "'a/b ü.'")]),
+            asking(topic(key), OnMissing::Null, None),
+        ]);
+        let Ok(Progress::Lookup(pending)) = transform.run(event(&order())) else {
+            panic!("not a lookup")
+        };
+        assert_eq!(pending.question, asked);
+        assert_eq!(transform.lookups()[0].origin, "topic customers");
+    }
+}
+
+#[test]
+fn a_uuid_is_asked_for_as_text_whatever_it_is_made_of() {
+    let input = schema(
+        r#"{"type":"record","name":"E","fields":[{"name":"id","type":
+            {"type":"fixed","name":"U","size":16,"logicalType":"uuid"}}]}"#,
+    );
+    let steps = [asking(http("http://crm/{id}"), OnMissing::Null, None)];
+    let transform = Trial::compile(&steps, &input, &schemas).expect("compiles");
+    let text = "00112233-4455-6677-8899-aabbccddeeff";
+    let event = from_json(&input, input.root, &json!({ "id": text })).expect("fits");
+    let Ok(Progress::Lookup(pending)) = transform.run(event) else {
+        panic!("not a lookup")
+    };
+    assert_eq!(pending.question, format!("http://crm/{text}"));
+}
+
+#[test]
+fn nobody_is_asked_about_null_where_that_is_said() {
+    let default = OnMissing::Default(placed(r#"{"name": "nobody", "home": null}"#));
+    for (on_missing, expect) in [
+        (OnMissing::Null, Ok(Json::Null)),
+        (default, Ok(json!({"name": "nobody", "home": null}))),
+        (OnMissing::DeadLetter, Err(Reason::LookupNotFound)),
+    ] {
+        let from = http("http://crm/{note}");
+        let transform = compile(&[asking(from, on_missing, Some(OnNull::Missing))]);
+        let mut input = order();
+        input["note"] = Json::Null;
+        let found = match transform.run(event(&input)) {
+            Ok(Progress::Done(value)) => Ok(typed(&transform, &value)["customer"].clone()),
+            Ok(other) => panic!("asked: {other:?}"),
+            Err(error) => Err(error.reason),
+        };
+        assert_eq!(found, expect);
+        assert!(matches!(
+            transform.run(event(&order())),
+            Ok(Progress::Lookup(_))
+        ));
+    }
+}
+
+#[test]
 fn the_output_is_checked_against_the_sink() {
     let sink = |fields: &str| {
         schema(&format!(
@@ -585,13 +722,14 @@ fn the_output_is_checked_against_the_sink() {
         set(&[("quantity", "'many'")]),
         set(&[("id", "'x'")]),
     ];
-    let transform = compile(&steps);
+    let mut builder = Builder::new(&schema(ORDER), Default::default());
+    builder.steps(&steps, &schemas).expect("compiles");
     let fits = sink(r#"{"name":"id","type":"string"},{"name":"quantity","type":"string"}"#);
-    assert_eq!(check_sink(&transform, &fits, &place(), "s.avsc"), Ok(()));
+    let resolution = check_sink(&builder, &fits, &place(), "s.avsc").expect("fits");
     let other = sink(
         r#"{"name":"id","type":"string"},{"name":"quantity","type":"int"},{"name":"missing","type":"int"}"#,
     );
-    let faults = check_sink(&transform, &other, &place(), "s.avsc").expect_err("two do not fit");
+    let faults = check_sink(&builder, &other, &place(), "s.avsc").expect_err("two do not fit");
     assert_eq!(faults.len(), 2, "{faults:#?}");
     let quantity = faults
         .iter()
@@ -602,7 +740,7 @@ fn the_output_is_checked_against_the_sink() {
         .iter()
         .find(|fault| fault.message.contains("missing"));
     assert_eq!(missing.expect("named").hint, None);
-    let resolution = sink_resolution(transform.output(), &fits).expect("fits");
+    let transform = compile(&steps);
     let Ok(Progress::Done(value)) = transform.run(event(&order())) else {
         panic!("not done")
     };

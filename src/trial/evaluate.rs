@@ -1,5 +1,7 @@
 //! One expression on one event, for `driftgate try`. Input: the expression's text and, if there is one, an event in Avro
-//! or JSON. Output: the type of the result and its value as JSON.
+//! or JSON, with the steps that are run on it first. Output: the type of the result and its value as JSON.
+
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,18 +9,22 @@ use bumpalo::Bump;
 use serde_json::{Map, Value as Json};
 
 use crate::config::fault::Fault;
-use crate::config::model::{Place, Placed};
+use crate::config::model::{Pipeline, Place, Placed, Step};
 use crate::config::source::Source;
 use crate::contract::decode::{Limits, decode};
 use crate::contract::encode::encode;
 use crate::contract::json::{FromJson, to_json};
-use crate::contract::plan::ABSENT;
+use crate::contract::plan::{Plan, Scratch};
+use crate::contract::resolve::Resolution;
 use crate::contract::schema::{Kind, Schema};
-use crate::contract::{decimal, view, wire};
+use crate::contract::{decimal, wire};
 use crate::error::RecordError;
-use crate::expression::scope::{Located, Place as Spot, Profile, Scope, Secrets};
+use crate::expression::cx::STEPS;
+use crate::expression::scope::{Scope, Secrets, with_scope};
 use crate::expression::value::{self, Val};
 use crate::expression::{Base, Cx, Expr, Type};
+use crate::record::Record;
+use crate::transform::{Answers, Arm, Buffers, Builder, Progress};
 
 /// What faults call the expression.
 const NAME: &str = "expression";
@@ -27,9 +33,8 @@ const NAME: &str = "expression";
 #[derive(Debug, Clone)]
 pub struct Event {
     schema: Schema,
-    bytes: Vec<u8>,
-    /// Where each field of the top begins; empty where there is a type and no event.
-    marks: Vec<u32>,
+    /// None where there is a type and no event.
+    bytes: Option<Vec<u8>>,
 }
 
 impl Event {
@@ -43,8 +48,7 @@ impl Event {
         }
         Ok(Event {
             schema: schema.clone(),
-            bytes: Vec::new(),
-            marks: Vec::new(),
+            bytes: None,
         })
     }
 
@@ -52,13 +56,7 @@ impl Event {
     /// these is the first that it can be.
     pub fn read(schema: &Schema, file: &[u8]) -> Result<Event, String> {
         let mut event = Event::of_type(schema)?;
-        event.bytes = bytes_of(schema, file)?;
-        let fields = schema.record().map_or(0, |record| record.fields.len());
-        for position in 0..fields {
-            let at = view::field(schema, schema.root, position, &event.bytes, 0);
-            let at = at.map_err(|error| error.to_string())?;
-            event.marks.push(u32::try_from(at).unwrap_or(ABSENT));
-        }
+        event.bytes = Some(bytes_of(schema, file)?);
         Ok(event)
     }
 }
@@ -118,6 +116,39 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     )
 }
 
+/// What is around the event.
+#[derive(Debug, Default)]
+pub struct Around<'a> {
+    /// What `hmac` and the like can name.
+    pub secrets: Secrets,
+    /// Steps that are run on the event first, of [`steps`].
+    pub steps: Vec<Step>,
+    /// What `header(…)` and the like are about.
+    pub record: Record<'a>,
+}
+
+/// The first steps of a pipeline. Those that change no field do nothing in it; one that asks or makes several events of
+/// one is refused, by its words.
+pub fn steps(pipeline: &Pipeline, count: usize) -> Result<Vec<Step>, String> {
+    let all = pipeline.prepare.iter().chain(&pipeline.transform);
+    let found = pipeline.prepare.len() + pipeline.transform.len();
+    if count > found {
+        return Err(format!("{} has {found} steps", pipeline.name));
+    }
+    let step = |(index, step): (usize, &Step)| {
+        let refused = |why: &str| Err(format!("step {} {why}", index + 1));
+        match step {
+            Step::Lookup(_) => refused("(lookup) asks, and nobody is asked here"),
+            Step::Explode { .. } => refused("(explode) makes several events of one"),
+            Step::Header(_) | Step::Key(_) | Step::Timestamp(_) | Step::Route(_) => {
+                Ok(Step::Set(Vec::new()))
+            }
+            step => Ok(step.clone()),
+        }
+    };
+    all.take(count).enumerate().map(step).collect()
+}
+
 /// What an expression comes to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
@@ -132,79 +163,118 @@ pub struct Answer {
 pub enum NoAnswer {
     /// It is wrong as it is written.
     Faults(Vec<Fault>),
-    /// It failed on this event.
+    /// It, or a step before it, failed on this event.
     Failed(RecordError),
+    /// A step before it filtered the event.
+    Filtered,
 }
 
-/// Checks an expression, and evaluates it.
-pub fn evaluate(text: &str, event: Option<&Event>) -> Result<Answer, NoAnswer> {
-    // Blanks all of them, and every spot stays where it is on one line.
-    let text: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+/// Checks an expression, and evaluates it; without one, the event is the answer.
+pub fn evaluate(
+    text: Option<&str>,
+    event: Option<&Event>,
+    around: &Around<'_>,
+) -> Result<Answer, NoAnswer> {
     let nothing = Schema::parse("\"null\"", &[]).expect("a schema");
     let schema = event.map_or(&nothing, |event| &event.schema);
-    let locate = |positions: &[usize]| {
-        let mark = positions
-            .first()
-            .and_then(|first| u32::try_from(*first).ok());
-        Located {
-            place: Spot::Mark(mark.unwrap_or(ABSENT)),
-            depth: 1,
-        }
+    let mut builder = Builder::new(schema, around.secrets.clone());
+    builder
+        .steps(&around.steps, &|_| Err("nobody is asked".to_owned()))
+        .map_err(NoAnswer::Faults)?;
+    builder.rules_here();
+    let expr = match text {
+        Some(text) => Some(compile(text, event.is_some(), &mut builder)?),
+        None => None,
     };
-    let secrets = Secrets::default();
-    let scope = Scope {
-        schema,
-        root: event.map(|event| event.schema.root),
-        locate: &locate,
-        variables: Vec::new(),
-        constants: Vec::new(),
-        secrets: &secrets,
-        profile: Profile::Checked,
-        record: false,
+    let output = builder.output();
+    let arm = Arm {
+        when: None,
+        sink: 0,
+        schema: &output,
+        resolution: Resolution::compile(&output, &output).expect("a type reads itself"),
     };
-    let place = Place {
-        file: NAME.to_owned(),
-        line: 1,
-        column: 1,
+    let transform = builder.finish(&[arm]).map_err(NoAnswer::Faults)?;
+    let of_type = match &expr {
+        Some(expr) => expr.ty().describe(transform.schema()),
+        None => output.describe(output.root),
     };
-    let placed = Placed {
-        value: text.clone(),
-        place,
-    };
-    let expr = Expr::compile(&placed, &scope).map_err(|mut faults| {
-        let source = Source::new(NAME, &text, Vec::new(), false);
-        faults.iter_mut().for_each(|fault| source.locate(fault));
-        NoAnswer::Faults(faults)
-    })?;
-    let of_type = expr.ty().describe(schema);
-    let (bytes, marks) = match event {
-        Some(event) => (event.bytes.as_slice(), event.marks.as_slice()),
-        None => (&[][..], &[][..]),
-    };
-    if marks.is_empty() && !expr.fields().is_empty() {
+    let bytes = event.and_then(|event| event.bytes.as_deref());
+    let needs_event = expr.as_ref().is_none_or(|expr| !expr.fields().is_empty());
+    if bytes.is_none() && needs_event {
         return Ok(Answer {
             of_type,
             value: None,
         });
     }
+    let plan = Plan::compile_shared(Arc::new(schema.clone()), schema, transform.wanted());
+    let plan = plan.map_err(NoAnswer::Failed)?;
+    let (mut scratch, mut buffers) = (Scratch::default(), Buffers::default());
     let arena = Bump::new();
     let mut cx = Cx {
-        schema,
+        schema: transform.schema(),
         arena: &arena,
-        bytes,
-        marks,
-        registers: &mut [],
-        record: None,
-        steps: 0,
+        bytes: &[],
+        marks: &[],
+        registers: arena.alloc_slice_fill_copy(transform.registers(), Val::Null),
+        record: Some(&around.record),
+        steps: STEPS,
     };
-    let value = expr.eval(&mut cx).map_err(NoAnswer::Failed)?;
-    let value = json(schema, expr.ty(), value);
+    if let Some(bytes) = bytes {
+        let view = plan
+            .run(bytes, &Limits::default(), &mut scratch)
+            .map_err(NoAnswer::Failed)?;
+        (cx.bytes, cx.marks) = (view.bytes, view.marks);
+        cx.registers[0] = Val::Avro(schema.root, view.bytes);
+        let kept = transform.prepare(&mut cx, &mut buffers);
+        if !kept.map_err(NoAnswer::Failed)? {
+            return Err(NoAnswer::Filtered);
+        }
+    }
+    let value = match &expr {
+        Some(expr) => {
+            let value = expr.eval(&mut cx).map_err(NoAnswer::Failed)?;
+            json(transform.schema(), expr.ty(), value)
+        }
+        None => {
+            let progress = transform.run(&mut cx, &Answers::new(), &[Vec::new()], &mut buffers);
+            let Progress::Done(emitted) = progress.map_err(NoAnswer::Failed)? else {
+                return Err(NoAnswer::Filtered);
+            };
+            let bytes = emitted.first().map_or(&[][..], |emitted| &emitted.value);
+            let value = decode(&output, bytes, &Limits::default()).map_err(NoAnswer::Failed)?;
+            to_json(&output, output.root, &value)
+        }
+    };
     Ok(Answer {
         of_type,
         value: Some(value),
+    })
+}
+
+fn compile(text: &str, has_fields: bool, builder: &mut Builder) -> Result<Expr, NoAnswer> {
+    // Blanks all of them, and every spot stays where it is on one line.
+    let text: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let placed = Placed {
+        value: text.clone(),
+        place: Place {
+            file: NAME.to_owned(),
+            line: 1,
+            column: 1,
+        },
+    };
+    let compiled = builder.for_rules(|event| {
+        with_scope(event, |scope| {
+            let root = scope.root.filter(|_| has_fields);
+            Expr::compile(&placed, &Scope { root, ..scope })
+        })
+    });
+    compiled.map_err(|mut faults| {
+        let source = Source::new(NAME, &text, Vec::new(), false);
+        faults.iter_mut().for_each(|fault| source.locate(fault));
+        NoAnswer::Faults(faults)
     })
 }
 
@@ -306,7 +376,7 @@ mod tests {
     #[track_caller]
     fn check(text: &str, of_type: &str, value: &str) {
         let event = Event::read(&schema(), EVENT.as_bytes()).expect("an event");
-        let answer = evaluate(text, Some(&event)).expect(text);
+        let answer = evaluate(Some(text), Some(&event), &Around::default()).expect(text);
         let value: Json = serde_json::from_str(value).expect("JSON");
         let of_type = of_type.to_owned();
         assert_eq!(
@@ -345,18 +415,14 @@ mod tests {
         let schema = schema();
         let event = Event::read(&schema, EVENT.as_bytes()).expect("JSON");
         let mut framed = vec![0, 0, 0, 0, 7];
-        framed.extend_from_slice(&event.bytes);
+        let bytes = event.bytes.clone().expect("its bytes");
+        framed.extend_from_slice(&bytes);
         let hex =
             |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x} ")).collect() };
-        let (bare_hex, framed_hex) = (hex(&event.bytes), hex(&framed));
-        for form in [
-            &event.bytes,
-            &framed,
-            bare_hex.as_bytes(),
-            framed_hex.as_bytes(),
-        ] {
+        let (bare_hex, framed_hex) = (hex(&bytes), hex(&framed));
+        for form in [&bytes, &framed, bare_hex.as_bytes(), framed_hex.as_bytes()] {
             let read = Event::read(&schema, form).expect("the same event");
-            assert_eq!(read.bytes, event.bytes);
+            assert_eq!(read.bytes.as_ref(), Some(&bytes));
         }
         for (form, says) in [
             (&b"{\"id\":1}"[..], "as JSON: id: expected string"),
@@ -374,12 +440,13 @@ mod tests {
 
     #[test]
     fn without_an_event_constants_have_values_and_fields_have_types() {
-        let answer = evaluate("1 + 2", None).expect("a constant");
+        let answer = evaluate(Some("1 + 2"), None, &Around::default()).expect("a constant");
         assert_eq!(answer.value, Some(3.into()));
         let only_type = Event::of_type(&schema()).expect("a record");
-        let answer = evaluate("id + id", Some(&only_type)).expect("a type");
+        let answer =
+            evaluate(Some("id + id"), Some(&only_type), &Around::default()).expect("a type");
         assert_eq!((answer.of_type.as_str(), answer.value), ("string", None));
-        let Err(NoAnswer::Faults(faults)) = evaluate("id", None) else {
+        let Err(NoAnswer::Faults(faults)) = evaluate(Some("id"), None, &Around::default()) else {
             panic!("there are no fields");
         };
         assert_eq!(faults[0].place.column, 1);
@@ -388,12 +455,13 @@ mod tests {
     #[test]
     fn a_fault_marks_its_spot_and_a_failure_says_why() {
         let event = Event::read(&schema(), EVENT.as_bytes()).expect("an event");
-        let Err(NoAnswer::Faults(faults)) = evaluate("id == 'A' && amunt > 1", Some(&event)) else {
+        let of = |text| evaluate(Some(text), Some(&event), &Around::default());
+        let Err(NoAnswer::Faults(faults)) = of("id == 'A' && amunt > 1") else {
             panic!("no such field");
         };
         let snippet = faults[0].snippet.as_ref().expect("its line");
         assert_eq!((snippet.start, snippet.width), (13, 5), "{faults:?}");
-        let Err(NoAnswer::Failed(error)) = evaluate("1 / items[1].n", Some(&event)) else {
+        let Err(NoAnswer::Failed(error)) = of("1 / items[1].n") else {
             panic!("a division by zero");
         };
         assert!(error.message.contains("zero"), "{error}");

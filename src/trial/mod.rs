@@ -13,38 +13,35 @@ mod setup;
 use std::sync::Arc;
 
 pub use self::diff::{Difference, Value as Shown};
-pub use self::evaluate::{Answer, Event, NoAnswer, evaluate};
+pub use self::evaluate::{Answer, Around, Event, NoAnswer, evaluate, steps};
 pub use self::given::{GivenRecord, record};
 pub use self::judge::{Judgement, faults, judge, unfinished};
 pub use self::run::{Ran, run};
 pub use self::setup::{Setup, Writer, prepare, subject_file};
 use crate::config::cases::Outcome;
-use crate::config::model::{Pipeline, Provenance};
+use crate::config::model::Pipeline;
 use crate::contract::cache::SchemaCache;
 use crate::contract::schema::Schema;
-use crate::contract::wire;
 use crate::error::RecordError;
 use crate::failure::classify::{Next, classify, next};
 use crate::failure::envelope::{Envelope, Origin};
-use crate::headers;
-use crate::pipeline::{Compiled, Gate, Stages, Verdict, Work};
-use crate::record::{Header, Record};
-use crate::transform::LookupClient;
+use crate::lookup::Lookups;
+use crate::pipeline::{Added, Compiled, Gate, Output, Part, Stages, Verdict, Work};
+use crate::record::Record;
 
 /// A pipeline that records are tried on. Each trial is the first of its pipeline: no plan and no verdict of an earlier
 /// one is kept.
 #[derive(Clone)]
 pub struct Trial {
     compiled: Arc<Compiled>,
-    lookups: Arc<Vec<LookupClient>>,
+    lookups: Arc<Lookups>,
     schemas: Arc<SchemaCache>,
-    runtime: tokio::runtime::Handle,
 }
 
 /// What becomes of a record.
 #[derive(Debug)]
 pub enum Fate {
-    /// To the sink.
+    /// To the sinks; at least one.
     Emitted(Vec<Emitted>),
     /// A filter said no.
     Filtered,
@@ -95,6 +92,8 @@ pub struct Emitted {
     pub value: Option<Vec<u8>>,
     /// The value's schema.
     pub schema: Arc<Schema>,
+    /// Its id in the registry; 0 where nobody knows it.
+    pub schema_id: u32,
 }
 
 /// A record that failed.
@@ -109,19 +108,12 @@ pub struct Failed {
 }
 
 impl Trial {
-    /// Over a compiled pipeline. `runtime` drives the lookups.
-    pub fn new(
-        compiled: Arc<Compiled>,
-        lookups: Vec<LookupClient>,
-        schemas: Arc<SchemaCache>,
-        runtime: tokio::runtime::Handle,
-    ) -> Trial {
-        let lookups = Arc::new(lookups);
+    /// Over a compiled pipeline.
+    pub fn new(compiled: Arc<Compiled>, lookups: Arc<Lookups>, schemas: Arc<SchemaCache>) -> Trial {
         Trial {
             compiled,
             lookups,
             schemas,
-            runtime,
         }
     }
 
@@ -140,37 +132,54 @@ impl Trial {
             Arc::clone(&self.schemas),
             Arc::clone(&self.lookups),
             Arc::new(gate),
-            self.runtime.clone(),
         );
         let verdict = stages.process(source, record, None);
         let mut work = [Work { tag: (), verdict }];
         if ask {
-            stages.look_up(&mut work, &mut |(), _| {});
+            stages.look_up(&mut work, &mut |(), again| again(source, record, None));
         }
         let [Work { verdict, .. }] = work;
-        match verdict {
-            Verdict::Emit(value) => Fate::Emitted(vec![self.emitted(record, origin, value)]),
-            Verdict::Filtered => Fate::Filtered,
-            Verdict::LookUp(pending) => Fate::Waits(pending.lookup),
-            Verdict::Failed(error) => {
-                Fate::Failed(Box::new(self.failed(source, record, origin, error)))
+        let outputs = match verdict {
+            Verdict::Emit(output) => vec![(output, None)],
+            Verdict::EmitAll(outputs) => {
+                let count = outputs.len();
+                let parts = (0..count).map(|index| Some(Part { index, count }));
+                outputs.into_iter().zip(parts).collect()
             }
+            Verdict::Filtered => return Fate::Filtered,
+            Verdict::LookUp(questions) => {
+                return Fate::Waits(questions.first().map_or(0, |first| first.lookup));
+            }
+            Verdict::Failed(error) => return self.failed(source, record, origin, error),
+        };
+        if let Some(error) = outputs.iter().find_map(|(output, _)| output.fault()) {
+            return self.failed(source, record, origin, error);
         }
+        let outputs = outputs.into_iter();
+        let emitted = outputs.map(|(output, part)| self.emitted(record, origin, output, part));
+        Fate::Emitted(emitted.collect())
     }
 
-    fn emitted(&self, record: &Record<'_>, origin: &Origin, value: Option<Vec<u8>>) -> Emitted {
-        let config = &self.compiled.config;
-        let position = origin.position();
-        let headers = passed_on(config.provenance, &record.headers, &position);
+    fn emitted(
+        &self,
+        record: &Record<'_>,
+        origin: &Origin,
+        output: Output,
+        part: Option<Part>,
+    ) -> Emitted {
+        let provenance = self.compiled.config.provenance;
+        let added = Added::new(provenance, || origin.position(), part);
+        let sink = &self.compiled.sinks[output.sink];
         Emitted {
             written: Written {
-                topic: config.sink.topic.clone(),
-                key: record.key.map(<[u8]>::to_vec),
-                headers: own(&headers),
-                timestamp: origin.timestamp,
+                topic: sink.topic.clone(),
+                key: output.key(record.key).map(<[u8]>::to_vec),
+                headers: own(&output.merged(&record.headers, &added)),
+                timestamp: output.timestamp.or(origin.timestamp),
             },
-            value,
-            schema: Arc::clone(&self.compiled.sink),
+            schema_id: sink.id,
+            schema: Arc::clone(&sink.schema),
+            value: output.value,
         }
     }
 
@@ -180,7 +189,7 @@ impl Trial {
         record: &Record<'_>,
         origin: &Origin,
         error: RecordError,
-    ) -> Failed {
+    ) -> Fate {
         let pipeline = &self.compiled.config;
         let failure = &pipeline.failure;
         // How old it is cannot be told without a clock of the run's own: as if it had failed just now.
@@ -205,11 +214,11 @@ impl Trial {
                 timestamp: origin.timestamp,
             }
         });
-        Failed {
+        Fate::Failed(Box::new(Failed {
             error,
             next,
             written,
-        }
+        }))
     }
 }
 
@@ -229,27 +238,6 @@ fn place(pipeline: &Pipeline, source: &str, next: Next) -> Option<(String, Optio
         }
         Next::Pause => None,
     }
-}
-
-/// The headers of an emitted record, as the worker writes them.
-fn passed_on<'r>(
-    provenance: Provenance,
-    own: &[Header<'r>],
-    position: &'r str,
-) -> Vec<(String, Option<&'r [u8]>)> {
-    let name = |name: &str| match (provenance, name) {
-        (Provenance::Header, headers::SOURCE) => format!("{}source", headers::PRIOR),
-        (_, name) => name.to_owned(),
-    };
-    // The writer's schema id in a header would win over the sink's, which stands in front of the value.
-    let kept = own.iter().filter(|(name, _)| *name != wire::VALUE_HEADER);
-    let mut all: Vec<_> = kept
-        .map(|(written, value)| (name(written), *value))
-        .collect();
-    if provenance == Provenance::Header {
-        all.push((headers::SOURCE.to_owned(), Some(position.as_bytes())));
-    }
-    all
 }
 
 fn own<N: AsRef<str>>(headers: &[(N, Option<&[u8]>)]) -> Vec<OwnHeader> {

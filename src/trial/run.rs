@@ -11,10 +11,10 @@ use super::given::GivenRecord;
 use super::setup::Setup;
 use super::{Fate, Trial};
 use crate::config::cases::{Canned, Case};
+use crate::config::model::LookupSource;
 use crate::error::FatalError;
 use crate::failure::envelope::Origin;
-use crate::transform::LookupClient;
-use crate::transform::lookup::{Script, Scripted};
+use crate::lookup::{Lookups, Script, Scripted};
 
 /// How a case went.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub enum Ran {
     Through {
         /// Its fate.
         fate: Fate,
-        /// URLs that the pipeline asked, and that the case has no answer for.
+        /// What lookups asked, and that the case has no answer for.
         unanswered: Vec<String>,
     },
     /// It did not, in this time. Its thread is left behind.
@@ -42,13 +42,12 @@ pub fn run(
 ) -> Result<Ran, FatalError> {
     let unanswered = Arc::new(Mutex::new(Vec::new()));
     let script = script(case.lookups.clone(), Arc::clone(&unanswered));
-    let lookups = setup.compiled.transform.lookups().iter();
-    let clients = lookups.map(|spec| LookupClient::scripted(spec, script.clone()));
+    let lookups = setup.compiled.transform.lookups();
+    let lookups = Lookups::scripted(lookups, &script, runtime.clone());
     let trial = Trial::new(
         Arc::clone(&setup.compiled),
-        clients.collect::<Result<_, _>>()?,
+        Arc::new(lookups),
         Arc::clone(&setup.schemas),
-        runtime.clone(),
     );
     let (done, wait) = sync_channel(1);
     let work = move || {
@@ -78,20 +77,38 @@ pub fn run(
     })
 }
 
+/// An answer's name is the URL, its part from the path on, or the topic of a table and the key: `customers/C-1`.
 fn script(answers: Vec<(String, Canned)>, unanswered: Arc<Mutex<Vec<String>>>) -> Script {
-    Script::new(move |url| {
-        let from_path = Url::parse(url).map(|url| url[Position::BeforePath..].to_owned());
-        let from_path = from_path.unwrap_or_default();
+    let status = |code, body: &str, retry_after| Scripted::Status {
+        code,
+        body: body.to_owned(),
+        retry_after,
+    };
+    Script::new(move |spec, what| {
+        let names = match &spec.from {
+            LookupSource::Http(_) => {
+                let url = Url::parse(what);
+                let from_path = url.map(|url| url[Position::BeforePath..].to_owned());
+                [what.to_owned(), from_path.unwrap_or_default()]
+            }
+            LookupSource::Topic(config) => {
+                let row = format!("{}/{what}", config.topic);
+                [row.clone(), row]
+            }
+        };
         let mut answers = answers.iter();
-        match answers.find(|(of, _)| of == url || *of == from_path) {
-            Some((_, Canned::Status(status))) => Scripted::Status(*status, String::new()),
-            Some((_, Canned::Body(body))) => Scripted::Status(200, body.clone()),
+        match answers.find(|(of, _)| names.contains(of)) {
+            Some((_, Canned::Status(code, wait))) => status(*code, "", *wait),
+            Some((_, Canned::Body(body))) => status(200, body, None),
             Some((_, Canned::Timeout)) => Scripted::Timeout,
             None => {
                 let mut unanswered = unanswered
                     .lock()
                     .expect("no code panics while it holds this");
-                unanswered.push(url.to_owned());
+                let [name, _] = names;
+                if !unanswered.contains(&name) {
+                    unanswered.push(name);
+                }
                 Scripted::Timeout
             }
         }

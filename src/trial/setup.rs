@@ -9,7 +9,9 @@ use std::time::Duration;
 use crate::build::{self, BuildError};
 use crate::config::cases::CaseFile;
 use crate::config::fault::Fault;
-use crate::config::model::{Pipeline, Placed, Registry, RegistryAuth, RegistryTls, SchemaSource};
+use crate::config::model::{
+    Pipeline, Placed, Registry, RegistryAuth, RegistryTls, SchemaSource, Step,
+};
 use crate::config::{self, scalar::closest};
 use crate::contract::cache::SchemaCache;
 use crate::contract::registry::{Fetched, RegistryClient, SchemaKind};
@@ -115,14 +117,17 @@ pub fn prepare(
     };
     let contract = own(&pipeline.contract.schema);
     let key = pipeline.contract.key.as_ref().map(|key| own(&key.schema));
-    let sink = own(&pipeline.sink.schema);
-    let (true, Ok(contract), Ok(sink)) = (faults.is_empty(), contract, sink) else {
+    let sinks = pipeline.sinks().into_iter();
+    let sinks: Result<Vec<u32>, ()> = sinks
+        .map(|sink| own(&sink.schema).map(|writer| writer.id))
+        .collect();
+    let (true, Ok(contract), Ok(sinks)) = (faults.is_empty(), contract, sinks) else {
         faults
             .iter_mut()
             .for_each(|fault| file.source.locate(fault));
         return Err(faults);
     };
-    let compiled = parts.finish(&pipeline, sink.id);
+    let compiled = parts.finish(&pipeline, &sinks);
     let client = RegistryClient::new(&nobody()).map_err(|error| {
         vec![Fault::of_file(
             &file.path.display().to_string(),
@@ -180,11 +185,14 @@ fn offline(
         };
         let path = subject_file(config, subject);
         if path.is_file() {
-            remarks.push(format!(
+            let remark = format!(
                 "pipeline {name}: the subject {subject} is taken from {}; rules that the registry keeps with it are \
                  not run",
                 path.display()
-            ));
+            );
+            if !remarks.contains(&remark) {
+                remarks.push(remark);
+            }
             *source = SchemaSource::File { path };
         } else {
             let message = format!("pipeline {name}: the subject {subject} has no file");
@@ -201,6 +209,12 @@ fn offline(
         from_file(&mut key.schema);
     }
     from_file(&mut pipeline.sink.schema);
+    for step in &mut pipeline.transform {
+        if let Step::Route(arms) = step {
+            arms.iter_mut()
+                .for_each(|arm| from_file(&mut arm.sink.schema));
+        }
+    }
     match faults.is_empty() {
         true => Ok(()),
         false => Err(faults),

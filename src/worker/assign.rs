@@ -88,6 +88,7 @@ impl Engine {
 impl Rebalance for Engine {
     fn assign(&mut self, client: &Client<'_>, partitions: &[Entry]) -> Vec<Entry> {
         self.metrics.rebalance();
+        self.stages.lookups().rebalanced(self.settings.slot);
         let name = self.stages.config().name.clone();
         let families: Vec<_> = partitions
             .iter()

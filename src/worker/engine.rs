@@ -7,15 +7,12 @@ use rand::{Rng, SeedableRng};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::{Clock, Shared};
-use crate::config::model::Provenance;
-use crate::contract::wire;
 use crate::emit::in_flight::{InFlight, InFlights};
 use crate::error::{FatalError, Reason, RecordError};
 use crate::failure::backoff;
 use crate::failure::classify::{self, Next, classify};
 use crate::failure::envelope::{Envelope, Origin};
 use crate::failure_log::FailedRecord;
-use crate::headers;
 use crate::health::{PauseEntry, PauseReason};
 use crate::ingest::assignment::{Assignment, Flow, Role};
 use crate::ingest::offsets::Sequence;
@@ -41,6 +38,8 @@ pub struct Settings {
     pub stuck_after: Duration,
     /// Partitions of each topic at start, by topic: retry topics must have those of their source.
     pub partitions: std::collections::HashMap<String, i32>,
+    /// `max.message.bytes` of each topic at start, where the broker tells.
+    pub sizes: std::collections::HashMap<String, u64>,
 }
 
 /// How long an answer to the last commit of a partition is waited for when the time for everything else is over.
@@ -48,7 +47,7 @@ const LAST_COMMIT: Duration = Duration::from_millis(500);
 /// What of the two seconds that a shutdown keeps back the group's coordinator has to answer in.
 const LAST_WORDS: Duration = Duration::from_millis(1500);
 /// How long a record that is to be produced in a batch of its own waits for those before it, and for its answer.
-const ALONE_WAIT: Duration = Duration::from_secs(5);
+pub(super) const ALONE_WAIT: Duration = Duration::from_secs(5);
 /// How long a full producer queue is waited for before partitions pause.
 const QUEUE_FULL_WAIT: Duration = Duration::from_secs(5);
 
@@ -81,6 +80,19 @@ pub(super) struct Taken {
     pub(super) sequence: Sequence,
     pub(super) offset: i64,
     pub(super) origin: Origin,
+}
+
+/// What a produced record makes of the one that it comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fate {
+    /// The outcome, once all that is produced for it is acknowledged.
+    pub(super) outcome: Outcome,
+    /// The sink of an emitted output.
+    pub(super) sink: usize,
+    /// The tier of a retry, counted from 0.
+    pub(super) tier: usize,
+    /// Why, for a retry or a dead letter.
+    pub(super) reason: Option<Reason>,
 }
 
 impl Engine {
@@ -117,55 +129,6 @@ impl Engine {
     /// Records begun and not complete.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flights.len()
-    }
-
-    /// Hands the value to the sink topic, with the record's key, timestamp and headers.
-    pub(super) fn emit(
-        &mut self,
-        taken: &Taken,
-        record: &Record<'_>,
-        own: &[Header<'_>],
-        value: Option<&[u8]>,
-        clock: Clock,
-    ) {
-        let config = self.stages.config();
-        let position = taken.origin.position();
-        let mut all: Vec<Header<'_>> = Vec::new();
-        let prior = format!("{}source", headers::PRIOR);
-        let names_schema = own.iter().any(|(name, _)| *name == wire::VALUE_HEADER);
-        let headers: &[Header<'_>] = match config.provenance {
-            Provenance::None if !names_schema => own,
-            // The writer's schema id in a header would win over the sink's, which stands in front of the value.
-            Provenance::None => {
-                all.extend(own.iter().filter(|(name, _)| *name != wire::VALUE_HEADER));
-                &all
-            }
-            Provenance::Header => {
-                let kept = own.iter().filter(|(name, _)| *name != wire::VALUE_HEADER);
-                all.extend(kept.map(|(name, value)| match *name {
-                    headers::SOURCE => (prior.as_str(), *value),
-                    name => (name, *value),
-                }));
-                all.push((headers::SOURCE, Some(position.as_bytes())));
-                &all
-            }
-        };
-        let topic = config.sink.topic.clone();
-        let produce = Produce {
-            topic: &topic,
-            partition: None,
-            timestamp: taken.origin.timestamp,
-            key: record.key,
-            value,
-            headers,
-        };
-        match self.send(&produce, taken, Outcome::Emitted, 0, None) {
-            Ok(()) => {}
-            Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                self.fail(taken, record, own, &too_large(&topic), clock);
-            }
-            Err(code) => self.not_sent(taken, &topic, code, PauseReason::BrokerRefused, clock),
-        }
     }
 
     /// Sends a failed record where its reason says: retry tier, dead letter, or nowhere and its partition pauses.
@@ -246,7 +209,13 @@ impl Engine {
             value: record.value,
             headers: &envelope.headers(),
         };
-        match self.send(&produce, taken, Outcome::Retried, tier, Some(error.reason)) {
+        let fate = Fate {
+            outcome: Outcome::Retried,
+            sink: 0,
+            tier,
+            reason: Some(error.reason),
+        };
+        match self.send(&produce, taken, fate, false) {
             Ok(()) => {}
             // Too large with our headers around it: the dead-letter topic is asked next, and pauses if it says no.
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
@@ -285,31 +254,32 @@ impl Engine {
             value: record.value,
             headers: &envelope.headers(),
         };
-        if let Err(code) = self.send(
-            &produce,
-            taken,
-            Outcome::DeadLettered,
-            0,
-            Some(error.reason),
-        ) {
+        let fate = Fate {
+            outcome: Outcome::DeadLettered,
+            sink: 0,
+            tier: 0,
+            reason: Some(error.reason),
+        };
+        if let Err(code) = self.send(&produce, taken, fate, false) {
             self.not_sent(taken, &topic, code, PauseReason::DeadLetterRefused, clock);
         }
     }
 
-    /// Produces one record as the outcome of `taken`. Waits for room when the producer's queue is full. A suspect waits
-    /// until nothing else is in flight, and for its own answer, so that a refusal is about it and nothing else.
-    fn send(
+    /// Produces one record as an outcome of `taken`. Waits for room when the producer's queue is full. With `alone`, and
+    /// for a suspect, it waits until nothing else is in flight, and for its own answer, so that a refusal is about it and
+    /// nothing else.
+    pub(super) fn send(
         &mut self,
         produce: &Produce<'_>,
         taken: &Taken,
-        outcome: Outcome,
-        tier: usize,
-        reason: Option<Reason>,
+        fate: Fate,
+        alone: bool,
     ) -> Result<(), RDKafkaErrorCode> {
-        let suspect = self
-            .assignment
-            .get(taken.slot)
-            .is_some_and(|partition| partition.suspects.contains(&taken.offset));
+        let suspect = alone
+            || self
+                .assignment
+                .get(taken.slot)
+                .is_some_and(|partition| partition.suspects.contains(&taken.offset));
         if suspect {
             self.drain(ALONE_WAIT);
         }
@@ -327,10 +297,11 @@ impl Engine {
             epoch: partition.epoch,
             sequence: taken.sequence,
             offset: taken.offset,
-            outcome,
-            tier,
+            outcome: fate.outcome,
+            sink: fate.sink,
+            tier: fate.tier,
             alone,
-            reason,
+            reason: fate.reason,
             timestamp: taken.origin.timestamp,
         });
         let mut waited = Duration::ZERO;
@@ -357,7 +328,7 @@ impl Engine {
     }
 
     /// A record that could not even be queued: its partition stops there.
-    fn not_sent(
+    pub(super) fn not_sent(
         &mut self,
         taken: &Taken,
         topic: &str,
@@ -511,6 +482,7 @@ fn pause_reason(reason: Reason) -> PauseReason {
         Reason::RegistryUnavailable => PauseReason::RegistryUnavailable,
         Reason::LookupMisconfigured => PauseReason::LookupMisconfigured,
         Reason::LookupUnavailable => PauseReason::LookupUnavailable,
+        Reason::LookupNotLoaded => PauseReason::LookupNotLoaded,
         Reason::DriftHalted => PauseReason::Drift,
         _ => PauseReason::BrokerRefused,
     }

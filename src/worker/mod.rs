@@ -2,6 +2,7 @@
 //! commits what is acknowledged. Shutdown is a revoke of everything: stop taking, drain, commit, leave.
 
 mod assign;
+mod emit;
 mod engine;
 mod settle;
 mod take;

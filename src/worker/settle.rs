@@ -47,7 +47,14 @@ impl Engine {
                 continue;
             };
             let Some(code) = delivery.error else {
-                partition.tracker.complete(sent.sequence, sent.outcome);
+                if sent.outcome == Outcome::Emitted {
+                    let topic = &self.stages.sinks()[sent.sink].topic;
+                    partition.metrics.output(sent.sink, topic);
+                }
+                // One of several, or of a record that has been stopped meanwhile: no outcome yet.
+                if !partition.tracker.complete(sent.sequence, sent.outcome) {
+                    continue;
+                }
                 got_through(&self.shared.health, &self.stages.config().name, partition);
                 match (sent.outcome, sent.reason) {
                     (Outcome::Retried, Some(reason)) => partition.metrics.retried(reason),
@@ -82,8 +89,15 @@ impl Engine {
                     PauseReason::BrokerRefused,
                     config.retry_topic(partition.source(), sent.tier + 1),
                 ),
-                _ => (PauseReason::BrokerRefused, config.sink.topic.clone()),
+                _ => {
+                    let topic = self.stages.sinks()[sent.sink].topic.clone();
+                    (PauseReason::BrokerRefused, topic)
+                }
             };
+            if sent.outcome == Outcome::Emitted {
+                let doubted = partition.doubted.entry(sent.offset).or_default();
+                doubted.insert(sent.sink);
+            }
             let pause = if own_fault && !sent.alone {
                 // A batch is refused whole: which of its records is too large shows when each is produced alone.
                 partition.suspects.insert(sent.offset);

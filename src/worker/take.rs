@@ -38,11 +38,14 @@ impl Engine {
             }
         }
         let assignment = &self.assignment;
-        self.stages.look_up(&mut work, &mut |(_, taken), rule| {
-            if let Some(partition) = assignment.get(taken.slot) {
-                partition.metrics.rule_warned(rule);
-            }
-        });
+        self.stages
+            .look_up(&mut work, &mut |(index, taken), again| {
+                if let (Item::Record(record), Some(partition)) =
+                    (batch.get(*index), assignment.get(taken.slot))
+                {
+                    again(partition.source(), &record, Some(&partition.metrics));
+                }
+            });
         for Work {
             tag: (index, taken),
             verdict,
@@ -151,8 +154,12 @@ impl Engine {
             }
         };
         match verdict {
-            Verdict::Emit(value) => self.emit(taken, record, own, value.as_deref(), clock),
-            Verdict::Filtered => {
+            Verdict::Emit(output) => self.emit(taken, record, own, &output, clock),
+            Verdict::EmitAll(outputs) if !outputs.is_empty() => {
+                self.emit_all(taken, record, own, &outputs, clock);
+            }
+            // An array without elements leaves nothing to emit, and that is no failure.
+            Verdict::Filtered | Verdict::EmitAll(_) => {
                 partition.metrics.filtered(1);
                 partition
                     .tracker
@@ -200,12 +207,14 @@ impl Engine {
                 && partition.tracker.in_flight() == 0
                 && partition.refused.is_empty()
                 && partition.suspects.is_empty()
+                && partition.doubted.is_empty()
             {
                 continue;
             }
             let committable = partition.tracker.committable();
             partition.refused.retain(|offset, _| *offset >= committable);
             partition.suspects.retain(|offset| *offset >= committable);
+            partition.doubted.retain(|offset, _| *offset >= committable);
         }
     }
 }

@@ -45,6 +45,8 @@ pub struct Shape {
     pub tiers: String,
     /// Base URL of a lookup: the pipeline asks `<base>/<id>`, and drops the answer.
     pub lookup: Option<String>,
+    /// Steps behind the filter, as lines of YAML, in the place of `lookup`.
+    pub steps: Option<String>,
     /// The source topic; one of its own without.
     pub source: Option<String>,
 }
@@ -58,6 +60,7 @@ impl Default for Shape {
             workers: 2,
             tiers: "[1s]".into(),
             lookup: None,
+            steps: None,
             source: None,
         }
     }
@@ -116,6 +119,7 @@ impl Job {
         let lookup = shape.lookup.as_ref().map_or(String::new(), |base| {
             format!("      - lookup: {{ into: customer, url: \"{base}/{{id}}\", type: customer.avsc, timeout: 2s }}\n      - drop: [customer]\n")
         });
+        let lookup = shape.steps.as_ref().unwrap_or(&lookup);
         let Shape {
             registry_auth,
             workers,

@@ -29,7 +29,7 @@ pub mod wait;
 pub use bed::{Bed, Environment};
 pub use job::{Job, Runner, Shape};
 pub use kafka::{Login, Options, RealKafka, SecureKafka};
-pub use lookup::LookupServer;
+pub use lookup::{LookupServer, Reply, ScriptedServer};
 pub use proxy::Proxy;
 pub use registry::{Kind, Registry};
 pub use skip::skip;

@@ -1,12 +1,13 @@
 //! What becomes of a record: the pipeline as `run` compiles it, one record through it, and its verdict in words.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Refusal, rules_of};
 use crate::build::{self, BuildError};
 use crate::cli::environment;
 use crate::config::diagnose;
-use crate::config::model::{Pipeline, SchemaSource, Step};
+use crate::config::model::{Kafka, Pipeline, SchemaSource, Step};
 use crate::config::units::format_duration;
 use crate::contract::cache::SchemaCache;
 use crate::contract::decode::{Limits, decode};
@@ -19,11 +20,15 @@ use crate::explain::{self, Lineage, Outcome, emitted, moment};
 use crate::failure::classify::Next;
 use crate::failure::envelope::Origin;
 use crate::headers;
+use crate::ingest::properties;
+use crate::lookup::{Around, Lookups};
 use crate::pipeline::Compiled;
 use crate::record::Record;
 use crate::review;
-use crate::transform::LookupClient;
 use crate::trial::{Emitted, Failed, Fate, Trial};
+
+/// How long the tables of lookups may take to load. One that is not loaded then says so itself.
+const TABLES: Duration = Duration::from_secs(30);
 
 /// What a topic is to a pipeline.
 pub(super) struct Role<'c> {
@@ -115,6 +120,7 @@ impl Judge {
         registry: &RegistryClient,
         schemas: &Arc<SchemaCache>,
         runtime: &tokio::runtime::Handle,
+        kafka: &Kafka,
         with_lookups: bool,
     ) -> Result<Judge, Refusal> {
         let pipeline = role.pipeline;
@@ -144,22 +150,25 @@ impl Judge {
             }
             Err(BuildError::Registry(error)) => return Err(Refusal::Usage(error.to_string())),
         };
-        let sink = &pipeline.sink;
-        let sink_id = match (parts.sink.id, &sink.schema) {
-            (Some(id), _) => Some(id),
-            // Asked for and never registered here: this command changes nothing.
-            (None, SchemaSource::File { path }) => {
-                let found =
-                    runtime.block_on(review::register::find_file(registry, &sink.subject, path));
-                found.unwrap_or_default()
+        let mut sink_ids = Vec::new();
+        for sink in &parts.sinks {
+            let (subject, schema) = (&sink.config.subject, &sink.config.schema);
+            let id = match (sink.schema.id, schema) {
+                (Some(id), _) => Some(id),
+                // Asked for and never registered here: this command changes nothing.
+                (None, SchemaSource::File { path }) => {
+                    let found =
+                        runtime.block_on(review::register::find_file(registry, subject, path));
+                    found.unwrap_or_default()
+                }
+                (None, SchemaSource::Subject { .. }) => None,
+            };
+            if id.is_none() {
+                remarks.push(format!(
+                    "the sink's schema was not found under {subject} in the registry"
+                ));
             }
-            (None, SchemaSource::Subject { .. }) => None,
-        };
-        if sink_id.is_none() {
-            let subject = &sink.subject;
-            remarks.push(format!(
-                "the sink's schema was not found under {subject} in the registry"
-            ));
+            sink_ids.push(id.unwrap_or(0));
         }
         let contract_name = parts.contract.name.clone();
         let types: Vec<Schema> = parts.types().map(|(_, schema)| schema.clone()).collect();
@@ -171,20 +180,24 @@ impl Judge {
         let steps = [pipeline.prepare.as_slice(), &pipeline.transform].concat();
         let prepared = pipeline.prepare.len();
         let lineage = Lineage::new(&rules_of(pipeline), (&steps, prepared), &types, &tagged);
-        let compiled = parts.finish(pipeline, sink_id.unwrap_or(0));
-        let clients = compiled.transform.lookups().iter().map(LookupClient::new);
-        let lookups = clients.collect::<Result<Vec<_>, _>>();
-        let lookups = lookups.map_err(|error| Refusal::CouldNotRun(error.to_string()))?;
+        let compiled = parts.finish(pipeline, &sink_ids);
+        let lookups = match with_lookups {
+            false => Lookups::none(runtime.clone()),
+            true => {
+                let kafka = properties::reader(kafka, pipeline);
+                let schemas = Arc::clone(schemas);
+                let around = Around::tool(&pipeline.name, kafka, schemas, runtime.clone());
+                let lookups = Lookups::start(compiled.transform.lookups(), &around)
+                    .map_err(|error| Refusal::CouldNotRun(error.to_string()))?;
+                lookups.loaded(TABLES);
+                lookups
+            }
+        };
         Ok(Judge {
             lineage,
             contract_name,
             remarks,
-            trial: Trial::new(
-                Arc::new(compiled),
-                lookups,
-                Arc::clone(schemas),
-                runtime.clone(),
-            ),
+            trial: Trial::new(Arc::new(compiled), Arc::new(lookups), Arc::clone(schemas)),
             with_lookups,
             source: role.source.clone(),
             is_dead_letter: role.kind == Kind::DeadLetter,
@@ -209,7 +222,10 @@ impl Judge {
             .trial
             .run(&self.source, record, origin, self.with_lookups);
         let mut outcome = match fate {
-            Fate::Emitted(outputs) => self.emitted(&outputs, mask),
+            Fate::Emitted(outputs) => match outputs.as_slice() {
+                [output] => self.emit(output, mask),
+                outputs => self.emit_all(outputs, mask),
+            },
             Fate::Filtered => Outcome {
                 outcome: "filtered".to_owned(),
                 text: format!("by {}", self.lineage.steps("filter").join(" or ")),
@@ -224,12 +240,30 @@ impl Judge {
         outcome
     }
 
-    fn emitted(&self, outputs: &[Emitted], mask: bool) -> Outcome {
-        let compiled = self.compiled();
-        // A pipeline has one output a record.
-        let Some(output) = outputs.first() else {
-            return Outcome::default();
-        };
+    /// Several outputs of one record.
+    fn emit_all(&self, outputs: &[Emitted], mask: bool) -> Outcome {
+        let each: Vec<Outcome> = outputs
+            .iter()
+            .map(|output| self.emit(output, mask))
+            .collect();
+        let mut topics: Vec<String> = Vec::new();
+        for topic in each.iter().filter_map(|outcome| outcome.topic.as_ref()) {
+            if !topics.contains(topic) {
+                topics.push(topic.clone());
+            }
+        }
+        let texts: Vec<&str> = each.iter().map(|outcome| outcome.text.as_str()).collect();
+        let values = each.iter().map(|outcome| outcome.value.clone());
+        Outcome {
+            outcome: "emitted".to_owned(),
+            text: format!("{} records: {}", outputs.len(), texts.join("; ")),
+            topic: Some(topics.join(", ")),
+            value: Some(values.map(Option::unwrap_or_default).collect()),
+            ..Outcome::default()
+        }
+    }
+
+    fn emit(&self, output: &Emitted, mask: bool) -> Outcome {
         let topic = output.written.topic.clone();
         let Some(value) = &output.value else {
             return Outcome {
@@ -243,7 +277,7 @@ impl Judge {
         let json = decode(&output.schema, payload, &Limits::default())
             .map(|value| emitted(&output.schema, &value, mask.then_some(&self.lineage)));
         let bytes = value.len();
-        let id = match compiled.sink_id {
+        let id = match output.schema_id {
             0 => String::new(),
             id => format!(" with schema {id}"),
         };

@@ -10,6 +10,7 @@ use crate::config::keys::{Key, Kind};
 use crate::config::lower::{Lowering, sub};
 use crate::config::model::{Place, Placed};
 use crate::config::tree::{Body, Entry, Node, Tree};
+use crate::config::units::parse_duration;
 use crate::config::view::{View, placed};
 
 /// All of a file but its text.
@@ -452,11 +453,7 @@ fn answers(node: Option<&Node>, found: &mut Vec<(String, Canned)>, cx: &mut Lowe
             }
             Body::Scalar(scalar) => match scalar.text.as_str() {
                 "timeout" => Some(Canned::Timeout),
-                text => text
-                    .parse()
-                    .ok()
-                    .filter(|status| (100..=599).contains(status))
-                    .map(Canned::Status),
+                text => status(text),
             },
             Body::Null => None,
             Body::Broken => continue,
@@ -466,9 +463,23 @@ fn answers(node: Option<&Node>, found: &mut Vec<(String, Canned)>, cx: &mut Lowe
             None => {
                 let fault = Fault::new(&entry.value.place, &entry.value.raw, "not an answer");
                 cx.faults.push(fault.hint(
-                    "a JSON object, an HTTP status such as 404, `timeout`, or a body in quotes",
+                    "a JSON object, an HTTP status such as 404 or `503 retry-after 30s`, `timeout`, or a body in quotes",
                 ));
             }
         }
     }
+}
+
+/// `404`, or `503 retry-after 30s`.
+fn status(text: &str) -> Option<Canned> {
+    let mut words = text.split_whitespace();
+    let status = words.next()?.parse().ok()?;
+    let wait = match (words.next(), words.next(), words.next()) {
+        (None, _, _) => None,
+        (Some("retry-after"), Some(wait), None) => Some(parse_duration(wait).ok()?),
+        _ => return None,
+    };
+    (100..=599)
+        .contains(&status)
+        .then_some(Canned::Status(status, wait))
 }

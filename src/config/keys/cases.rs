@@ -43,8 +43,8 @@ const CASE: &[Key] = &[
     key(
         "lookups",
         Kind::Anything,
-        "What lookups are answered: URL, or its part from the path on, to a JSON object, a status such as 404, or \
-         `timeout`.",
+        "What lookups are answered: URL, or its part from the path on, or `<topic>/<key>` of a table, to a JSON object, \
+         a status such as 404 or `503 retry-after 30s`, or `timeout`.",
     )
     .default_note("none"),
     key("expect", Kind::Map(EXPECT), "What becomes of it.").required(),

@@ -37,6 +37,8 @@ pub(crate) enum Kind {
     Text,
     /// An expression or field path; its own parser looks at it later.
     Expression,
+    /// An expression, or the word `null`.
+    ExpressionOrNull,
     /// A text that no fault repeats.
     Secret,
     Bool,
@@ -89,6 +91,13 @@ pub(crate) enum Kind {
     List {
         item: &'static Kind,
         max: usize,
+    },
+    /// So many in a time: `50/s`.
+    Rate,
+    /// A mapping, or its first key's value alone.
+    MapOr {
+        short: &'static Kind,
+        keys: &'static [Key],
     },
     /// Not looked into: the key is not available yet.
     Anything,
@@ -173,6 +182,7 @@ impl Kind {
         match self {
             Kind::Text | Kind::Secret => "a text",
             Kind::Expression => "an expression or field path",
+            Kind::ExpressionOrNull => "an expression or null",
             Kind::Bool => "true or false",
             Kind::Int { .. } => "a whole number",
             Kind::Number => "a number",
@@ -190,6 +200,8 @@ impl Kind {
             Kind::Regex => "a regular expression",
             Kind::Properties | Kind::Map(_) | Kind::OneOf(_) | Kind::Named { .. } => "a mapping",
             Kind::List { .. } => "a list",
+            Kind::Rate => "a rate",
+            Kind::MapOr { short, .. } => short.expected(),
             Kind::Anything => "anything",
         }
     }
@@ -197,7 +209,7 @@ impl Kind {
     /// The keys below, if the kind has fixed ones.
     pub(crate) fn keys(&self) -> &'static [Key] {
         match self {
-            Kind::Map(keys) | Kind::OneOf(keys) => keys,
+            Kind::Map(keys) | Kind::OneOf(keys) | Kind::MapOr { keys, .. } => keys,
             Kind::Named { value, .. } => value.keys(),
             Kind::List { item, .. } => item.keys(),
             _ => &[],

@@ -53,6 +53,12 @@ pub(crate) const PIPELINE: &[Key] = &[
         "The steps, in order; one step is one list item. A record that a step fails on is a dead letter.",
     )
     .default_note("none"),
+    key(
+        "secrets",
+        Kind::Named { what: "secret", value: &Kind::Secret, pipeline: false },
+        "Secrets by name, for expressions: `hmac(email, 'name')`. Write `${file:/run/secrets/…}`.",
+    )
+    .default_note("none"),
     key("sink", Kind::Map(SINK), "Where the records that pass are written to.").required(),
     key("failure", Kind::Map(FAILURE), "What becomes of a record that could not be processed."),
     key(
@@ -220,7 +226,7 @@ const DRIFT_ACTION: &[Word] = &[
 ];
 
 const SINK: &[Key] = &[
-    key("topic", Kind::Topic, "Topic to write. Key, timestamp and headers are kept.").required(),
+    key("topic", Kind::Topic, "Topic to write. Key, timestamp and headers are the source record's, unless a step sets them.").required(),
     key(
         "schema",
         Kind::File,

@@ -566,54 +566,10 @@ impl Lowering<'_> {
 
     /// Whether the reader's bytes of every value are the writer's.
     fn same(&self, node: NodeId, way: Option<Way>) -> bool {
-        way.is_none_or(|way| self.keeps(node, way.action, &mut HashSet::new()))
-    }
-
-    fn keeps(
-        &self,
-        node: NodeId,
-        action: ActionId,
-        seen: &mut HashSet<(NodeId, ActionId)>,
-    ) -> bool {
-        // A pair that is being looked at is as good as the rest of it.
-        if !seen.insert((node, action)) {
-            return true;
-        }
-        let actions = &self.resolution.actions;
-        match (&actions[action], &self.writer.node(node).kind) {
-            // What is refused leaves no bytes.
-            (Action::Same | Action::Digits(_) | Action::Refuse(_), _) => true,
-            (Action::Promote(promotion), _) => matches!(
-                promotion,
-                Promotion::IntLong | Promotion::StringBytes | Promotion::BytesString
-            ),
-            (Action::Into(..), _) => false,
-            (Action::Enum(symbols), _) => keeps_symbols(symbols),
-            (
-                Action::Items(inner) | Action::Entries(inner),
-                Kind::Array(item) | Kind::Map(item),
-            ) => self.keeps(*item, *inner, seen),
-            (Action::Record { fields, width, .. }, Kind::Record(record)) => {
-                fields.len() == *width
-                    && fields.iter().zip(&record.fields).enumerate().all(
-                        |(place, ((_, target), field))| {
-                            target.is_some_and(|(to, action)| {
-                                to == place && self.keeps(field.node, action, seen)
-                            })
-                        },
-                    )
-            }
-            (Action::Branches(ways), Kind::Union(branches)) => ways
-                .iter()
-                .zip(branches)
-                .enumerate()
-                .all(|(place, (way, branch))| match &actions[*way] {
-                    Action::Refuse(_) => true,
-                    Action::Into(to, inner) => *to == place && self.keeps(*branch, *inner, seen),
-                    _ => false,
-                }),
-            _ => false,
-        }
+        way.is_none_or(|way| {
+            let actions = self.resolution.actions.as_slice();
+            keeps(self.writer, actions, node, way.action, &mut HashSet::new())
+        })
     }
 
     /// Whether a value takes no bytes.
@@ -634,6 +590,85 @@ impl Lowering<'_> {
             }
             _ => false,
         }
+    }
+}
+
+/// Whether `action` leaves the bytes of every valid value of the writer's `node` as they are, and refuses none: such
+/// bytes can be copied without a look at them.
+pub fn copies(writer: &Schema, resolution: &Resolution, node: NodeId, action: ActionId) -> bool {
+    let actions = resolution.actions.as_slice();
+    let looks = actions.iter().any(|action| {
+        matches!(
+            action,
+            Action::Digits(_) | Action::Refuse(_) | Action::Promote(Promotion::BytesString)
+        )
+    });
+    // The whole resolution is searched first: most have nothing to refuse anywhere.
+    (!looks || !refuses(actions, action, &mut HashSet::new()))
+        && keeps(writer, actions, node, action, &mut HashSet::new())
+}
+
+/// Whether some value is refused by this step or one below it.
+fn refuses(actions: &[Action], action: ActionId, seen: &mut HashSet<ActionId>) -> bool {
+    if !seen.insert(action) {
+        return false;
+    }
+    match &actions[action] {
+        Action::Digits(_) | Action::Refuse(_) | Action::Promote(Promotion::BytesString) => true,
+        Action::Same | Action::Promote(_) => false,
+        Action::Enum(symbols) => symbols.iter().any(Result::is_err),
+        Action::Items(inner) | Action::Entries(inner) | Action::Into(_, inner) => {
+            refuses(actions, *inner, seen)
+        }
+        Action::Record { fields, .. } => fields
+            .iter()
+            .any(|(_, to)| to.is_some_and(|(_, inner)| refuses(actions, inner, seen))),
+        Action::Branches(ways) => ways.iter().any(|way| refuses(actions, *way, seen)),
+    }
+}
+
+fn keeps(
+    writer: &Schema,
+    actions: &[Action],
+    node: NodeId,
+    action: ActionId,
+    seen: &mut HashSet<(NodeId, ActionId)>,
+) -> bool {
+    // A pair that is being looked at is as good as the rest of it.
+    if !seen.insert((node, action)) {
+        return true;
+    }
+    let mut keeps = |node, action| keeps(writer, actions, node, action, seen);
+    match (&actions[action], &writer.node(node).kind) {
+        // What is refused leaves no bytes.
+        (Action::Same | Action::Digits(_) | Action::Refuse(_), _) => true,
+        (Action::Promote(promotion), _) => matches!(
+            promotion,
+            Promotion::IntLong | Promotion::StringBytes | Promotion::BytesString
+        ),
+        (Action::Into(..), _) => false,
+        (Action::Enum(symbols), _) => keeps_symbols(symbols),
+        (Action::Items(inner) | Action::Entries(inner), Kind::Array(item) | Kind::Map(item)) => {
+            keeps(*item, *inner)
+        }
+        (Action::Record { fields, width, .. }, Kind::Record(record)) => {
+            fields.len() == *width
+                && fields.iter().zip(&record.fields).enumerate().all(
+                    |(place, ((_, target), field))| {
+                        target.is_some_and(|(to, action)| to == place && keeps(field.node, action))
+                    },
+                )
+        }
+        (Action::Branches(ways), Kind::Union(branches)) => ways
+            .iter()
+            .zip(branches)
+            .enumerate()
+            .all(|(place, (way, branch))| match &actions[*way] {
+                Action::Refuse(_) => true,
+                Action::Into(to, inner) => *to == place && keeps(*branch, *inner),
+                _ => false,
+            }),
+        _ => false,
     }
 }
 

@@ -18,6 +18,7 @@ use super::decode::{self, Limits};
 use super::resolve::{Mismatch, Resolution};
 use super::schema::Schema;
 use crate::error::{Reason, RecordError};
+pub use lower::copies;
 use program::Program;
 pub use walk::{ABSENT, Scratch};
 

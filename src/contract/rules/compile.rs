@@ -1,21 +1,26 @@
 //! Compiles rules against the contract's schema: a constraint on a field that does not exist, or whose type it does
 //! not fit, is a fault.
 
-use super::{Compiled, FieldTest, Test, bounds};
+use super::reach::{self, Reach};
+use super::{Allowed, Compiled, FieldTest, Test, bounds};
 use crate::config::fault::Fault;
 use crate::config::model::{Check, Constraint, Placed, Rule};
 use crate::contract::schema::{EnumType, Kind, Logical, NodeId, Schema};
-use crate::contract::value::Value;
-use crate::expr::Expr;
 use crate::expr::number::Decimal;
 use crate::expr::path::{Path, peel, suggest, type_name};
+use crate::expression::Expr;
+use crate::expression::scope::{Event, with_scope};
 use regex::Regex;
 
-pub(super) fn compile(rule: &Rule, schema: &Schema) -> Result<Compiled, Vec<Fault>> {
+pub(super) fn compile(rule: &Rule, event: &dyn Event) -> Result<Compiled, Vec<Fault>> {
+    let schema = event.schema();
     let test = match &rule.check {
-        Check::Expr(text) => Test::Expr(Expr::compile_condition(text, schema)?),
+        Check::Expr(text) => Test::Expr(with_scope(event, |scope| {
+            Expr::compile_condition(text, &scope)
+        })?),
         Check::Field { field, constraint } => {
-            let path = Path::resolve(schema, field).map_err(|fault| vec![fault])?;
+            let path =
+                Path::resolve_from(schema, event.root(), field).map_err(|fault| vec![fault])?;
             let target = Target {
                 schema,
                 field,
@@ -23,7 +28,11 @@ pub(super) fn compile(rule: &Rule, schema: &Schema) -> Result<Compiled, Vec<Faul
                 several: peel(schema, path.declared).several,
             };
             let test = target.compile(constraint).map_err(|fault| vec![fault])?;
-            Test::Field { path, test }
+            let steps = path.segments.iter().map(reach::Step::of).collect();
+            // A field that is missing because a record above it is null is told at that record, so the way to it is walked.
+            let walked = matches!(test, FieldTest::Required);
+            let reach = Reach::new(event, &path.text, steps, walked);
+            Test::Field { reach, test }
         }
     };
     Ok(Compiled {
@@ -110,8 +119,8 @@ impl Target<'_> {
             _ => return Err(self.unfit("range", "a number")),
         };
         Ok(FieldTest::Whole {
-            min: low.map(|bound| bound.ceiling_at(scale)),
-            max: high.map(|bound| bound.floor_at(scale)),
+            min: low.map(|bound| bound.ceiling_at(scale).to_signed_bytes_be()),
+            max: high.map(|bound| bound.floor_at(scale).to_signed_bytes_be()),
             said,
         })
     }
@@ -121,18 +130,23 @@ impl Target<'_> {
         if let Kind::Enum(named) = &node.kind {
             self.symbols_exist(named, allowed)?;
         }
-        let value = |text: &String| -> Option<Value> {
+        let value = |text: &String| -> Option<Allowed> {
             let decimal = || Decimal::parse(text);
             Some(match (&node.kind, node.logical) {
-                (Kind::String, _) => Value::String(text.clone()),
-                (Kind::Boolean, _) => Value::Boolean(text.parse().ok()?),
+                (Kind::String, _) => Allowed::Text(text.clone()),
+                (Kind::Boolean, _) => Allowed::Boolean(text.parse().ok()?),
                 (Kind::Enum(named), _) => {
-                    Value::Enum(named.symbols.iter().position(|symbol| symbol == text)?)
+                    let symbol = named.symbols.iter().position(|symbol| symbol == text)?;
+                    Allowed::Symbol(u32::try_from(symbol).ok()?)
                 }
-                (Kind::Int, None) => Value::Int(i32::try_from(&decimal()?.at_scale(0)?).ok()?),
-                (Kind::Long, None) => Value::Long(i64::try_from(&decimal()?.at_scale(0)?).ok()?),
-                (Kind::Float, _) => Value::Float(decimal()?.to_text().parse().ok()?),
-                (Kind::Double, _) => Value::Double(decimal()?.to_text().parse().ok()?),
+                (Kind::Int, None) => {
+                    Allowed::Whole(i32::try_from(&decimal()?.at_scale(0)?).ok()?.into())
+                }
+                (Kind::Long, None) => Allowed::Whole(i64::try_from(&decimal()?.at_scale(0)?).ok()?),
+                (Kind::Float, _) => {
+                    Allowed::Floating(decimal()?.to_text().parse::<f32>().ok()?.into())
+                }
+                (Kind::Double, _) => Allowed::Floating(decimal()?.to_text().parse().ok()?),
                 _ => return None,
             })
         };

@@ -6,33 +6,24 @@
 
 use std::collections::BTreeSet;
 
+use super::reach::{Found, Reach, Step};
 use super::set::{SetRule, Subject};
 use super::tags::Tags;
 use crate::config::fault::Fault;
-use crate::contract::path::Trail;
 use crate::contract::schema::{Kind, NodeId, Schema};
-use crate::contract::value::Value;
-use crate::expr::Expr;
+use crate::error::RecordError;
 use crate::expr::path::{peel, type_name};
-use crate::expr::variables::{Constant, Variables};
+use crate::expression::scope::{Constant, Event, Profile, Variable, with_scope};
+use crate::expression::{Cx, Expr, Place, Scope};
 
 /// A field that a rule is about, with the rule compiled for its type and names.
 #[derive(Debug)]
 pub(super) struct Target {
-    steps: Vec<Step>,
-    /// Its path, as in `items[].sku`.
-    pub(super) path: String,
+    reach: Reach,
     guard: Option<Expr>,
     expr: Expr,
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Field(usize, String),
-    Elements,
-    Values,
-    /// Into this branch of a union of several types.
-    Branch(usize),
+    /// Where the value is put for them.
+    register: u32,
 }
 
 /// What is said of a value that fails, without the value.
@@ -46,13 +37,15 @@ pub(super) fn compile(
     rule: &SetRule,
     wanted: &[String],
     subject: &Subject,
-    schema: &Schema,
+    event: &dyn Event,
     tags: &Tags,
 ) -> Result<Vec<Target>, Vec<Fault>> {
+    let schema = event.schema();
     let mut finder = Finder {
         rule,
         wanted,
         subject,
+        event,
         schema,
         tags,
         steps: Vec::new(),
@@ -61,7 +54,7 @@ pub(super) fn compile(
         found: Vec::new(),
         faults: Vec::new(),
     };
-    finder.find(schema.root, "", None);
+    finder.find(event.root(), "", None);
     let Finder {
         recursive,
         found,
@@ -94,6 +87,7 @@ struct Finder<'a> {
     rule: &'a SetRule,
     wanted: &'a [String],
     subject: &'a Subject,
+    event: &'a dyn Event,
     schema: &'a Schema,
     tags: &'a Tags,
     steps: Vec<Step>,
@@ -187,19 +181,14 @@ impl Finder<'_> {
         meant.then_some(tags)
     }
 
-    fn variables(
-        &self,
-        node: NodeId,
-        names: &[&str],
-        field: &Field,
-        tags: &BTreeSet<String>,
-        type_name: Constant,
-    ) -> Variables {
-        Variables::new(self.schema, node, names)
-            .with("name", Constant::Text(field.name.clone()))
-            .with("fullName", Constant::Text(field.full_name.clone()))
-            .with("tags", Constant::Texts(tags.iter().cloned().collect()))
-            .with("typeName", type_name)
+    fn constants(field: &Field, tags: &BTreeSet<String>, type_name: Constant) -> Constants {
+        let named = |name: &str, constant| (name.to_owned(), constant);
+        vec![
+            named("name", Constant::Text(field.name.clone())),
+            named("fullName", Constant::Text(field.full_name.clone())),
+            named("tags", Constant::Texts(tags.iter().cloned().collect())),
+            named("typeName", type_name),
+        ]
     }
 
     /// Whether a guard that asks for names, types and tags alone says no, whatever the value is: the condition then
@@ -210,10 +199,18 @@ impl Finder<'_> {
         };
         words.iter().all(|word| {
             let type_name = Constant::Text((*word).to_owned());
-            let known = self.variables(self.schema.root, &[], field, tags, type_name);
-            // One that asks for the value does not compile here.
-            Expr::compile_over(guard, &known)
-                .is_ok_and(|guard| !matches!(guard.eval_bool(&Value::Null), Ok(true)))
+            let constants = Self::constants(field, tags, type_name);
+            let compiled = with_scope(self.event, |scope| {
+                let scope = Scope {
+                    root: None,
+                    constants,
+                    profile: Profile::Confluent,
+                    ..scope
+                };
+                // One that asks for the value does not compile here.
+                Expr::compile_condition(guard, &scope)
+            });
+            compiled.is_ok_and(|guard| !matches!(constant(&guard, self.schema), Ok(true)))
         })
     }
 
@@ -230,15 +227,22 @@ impl Finder<'_> {
             true => Constant::UnlessNull(word.to_owned(), "NULL".to_owned()),
             false => Constant::Text(word.to_owned()),
         };
-        let variables = self.variables(node, &["value"], field, &tags, type_name);
-        let compiled = super::confluent(self.rule, self.subject, &variables);
+        let constants = Self::constants(field, &tags, type_name);
+        let register = self.event.register();
+        let value = Variable {
+            name: "value".to_owned(),
+            node,
+            place: Place::Register(register),
+        };
+        let compiled =
+            super::confluent(self.rule, self.subject, self.event, (&[value], &constants));
         match compiled {
             Ok((guard, expr)) => {
                 let target = Target {
-                    steps: self.steps.clone(),
-                    path: path.to_owned(),
+                    reach: Reach::new(self.event, path, self.steps.clone(), false),
                     guard,
                     expr,
+                    register,
                 };
                 self.found.push((target, self.above.clone()));
             }
@@ -248,6 +252,14 @@ impl Finder<'_> {
             })),
         }
     }
+}
+
+type Constants = Vec<(String, Constant)>;
+
+/// The answer of a condition over constants alone.
+fn constant(condition: &Expr, schema: &Schema) -> Result<bool, RecordError> {
+    let arena = bumpalo::Bump::new();
+    condition.eval_bool(&mut Cx::of_constants(schema, &arena))
 }
 
 /// The type's name as rules see it; `None` for what they are not about.
@@ -271,65 +283,26 @@ fn word(kind: &Kind) -> Option<&'static str> {
 }
 
 impl Target {
-    pub(super) fn violation(&self, event: &Value) -> Option<Violation> {
-        let mut trail = Trail::default();
-        self.walk(event, &self.steps, &mut trail)
-            .map(|message| Violation {
-                path: trail.render(),
-                message,
-            })
+    /// Its path, as in `items[].sku`.
+    pub(super) fn path(&self) -> &str {
+        &self.reach.text
     }
 
-    /// What is wrong; the trail then leads to it.
-    fn walk<'a>(
-        &'a self,
-        value: &Value,
-        rest: &'a [Step],
-        trail: &mut Trail<'a>,
-    ) -> Option<String> {
-        let Some((step, rest)) = rest.split_first() else {
-            return super::judge(self.guard.as_ref(), &self.expr, value.inner());
-        };
-        if let Step::Branch(index) = step {
-            return match value {
-                Value::Union(branch, inner) if branch == index => self.walk(inner, rest, trail),
-                _ => None,
-            };
-        }
-        match (step, value.inner()) {
-            (Step::Field(position, name), Value::Record(fields)) => {
-                let field = fields.get(*position)?;
-                trail.push_field(name);
-                let wrong = self.walk(field, rest, trail);
-                if wrong.is_none() {
-                    trail.pop();
+    pub(super) fn violation(&self, cx: &mut Cx<'_>) -> Option<Violation> {
+        let mut trail = self.reach.trail();
+        let wrong = self
+            .reach
+            .visit(cx, &mut trail, &mut |cx, found| match found {
+                Found::Value(value) => {
+                    cx.registers[self.register as usize] = value;
+                    super::judge(self.guard.as_ref(), &self.expr, cx)
                 }
-                wrong
-            }
-            (Step::Elements, Value::Array(elements)) => {
-                let mut elements = elements.iter().enumerate();
-                elements.find_map(|(index, element)| {
-                    trail.push_index(index);
-                    let wrong = self.walk(element, rest, trail);
-                    if wrong.is_none() {
-                        trail.pop();
-                    }
-                    wrong
-                })
-            }
-            (Step::Values, Value::Map(entries)) => {
-                let mut entries = entries.iter().enumerate();
-                entries.find_map(|(index, (_, entry))| {
-                    trail.push_index(index);
-                    let wrong = self.walk(entry, rest, trail);
-                    if wrong.is_none() {
-                        trail.pop();
-                    }
-                    wrong
-                })
-            }
-            // A null on the way: there is no field.
-            _ => None,
-        }
+                // There is no field.
+                Found::Missing => None,
+            });
+        wrong.map(|message| Violation {
+            path: trail.render(),
+            message,
+        })
     }
 }

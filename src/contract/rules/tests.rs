@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::config::model::{Check, Constraint, Rule};
+use crate::contract::schema::Schema;
+use crate::contract::value::Value;
 use crate::expr::testing::{place, placed, schema};
+use crate::expression::testing::Marked;
 
 const ORDER: &str = r#"{"type":"record","name":"shop.Order","fields":[
     {"name":"id","type":"string"},
@@ -63,6 +66,45 @@ fn with(position: usize, value: Value) -> Value {
     Value::Record(fields)
 }
 
+/// Rules with the event that they were compiled for.
+struct Bound {
+    event: Marked,
+    rules: Rules,
+}
+
+impl std::ops::Deref for Bound {
+    type Target = Rules;
+
+    fn deref(&self) -> &Rules {
+        &self.rules
+    }
+}
+
+impl Bound {
+    fn of(
+        schema: Schema,
+        compile: impl FnOnce(&dyn Event) -> Result<Rules, Vec<Fault>>,
+    ) -> Result<Bound, Vec<Fault>> {
+        let event = Marked::new(schema);
+        let rules = compile(&event)?;
+        Ok(Bound { event, rules })
+    }
+
+    fn check(&self, event: &Value, warned: &mut dyn FnMut(&str)) -> Result<(), RecordError> {
+        self.event.with(event, |cx| self.rules.check(cx, warned))
+    }
+}
+
+impl std::fmt::Debug for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.rules.fmt(f)
+    }
+}
+
+fn compile(file: &RulesFile) -> Result<Bound, Vec<Fault>> {
+    Bound::of(schema(ORDER), |event| Rules::compile(file, event))
+}
+
 fn rule(check: Check, on_fail: OnFail) -> RulesFile {
     RulesFile {
         rules: vec![Rule {
@@ -108,8 +150,8 @@ fn length(min: usize, max: usize) -> Constraint {
 /// The path that fails, if any.
 fn fails(path: &str, constraint: Constraint, event: &Value) -> Option<String> {
     let said = format!("{path} {constraint:?}");
-    let rules = Rules::compile(&field(path, constraint), &schema(ORDER))
-        .unwrap_or_else(|faults| panic!("{said}: {faults:?}"));
+    let rules =
+        compile(&field(path, constraint)).unwrap_or_else(|faults| panic!("{said}: {faults:?}"));
     let error = rules.check(event, &mut |name| panic!("{name} does not warn"));
     let error = error.err()?;
     assert_eq!(error.reason, Reason::RuleViolation);
@@ -195,11 +237,11 @@ fn nulls_and_empty_things() {
 
 #[test]
 fn messages_say_the_rule_and_never_the_value() {
-    let rules = Rules::compile(&field("id", pattern("[0-9]+")), &schema(ORDER)).expect("compiles");
+    let rules = compile(&field("id", pattern("[0-9]+"))).expect("compiles");
     let error = rules.check(&order(), &mut |_| {}).expect_err("fails");
     assert_eq!(error.message, "rule the-rule: id fails pattern `[0-9]+`");
     let check = Check::Expr(placed("amount < 12"));
-    let rules = Rules::compile(&rule(check, OnFail::DeadLetter), &schema(ORDER)).expect("compiles");
+    let rules = compile(&rule(check, OnFail::DeadLetter)).expect("compiles");
     let error = rules.check(&order(), &mut |_| {}).expect_err("fails");
     assert_eq!(
         error.to_string(),
@@ -210,7 +252,7 @@ fn messages_say_the_rule_and_never_the_value() {
 #[test]
 fn a_warning_lets_the_record_pass() {
     let check = Check::Expr(placed("status == 'NEW'"));
-    let rules = Rules::compile(&rule(check, OnFail::Warn), &schema(ORDER)).expect("compiles");
+    let rules = compile(&rule(check, OnFail::Warn)).expect("compiles");
     let mut names = Vec::new();
     let passed = rules.check(&order(), &mut |name| names.push(name.to_owned()));
     assert_eq!(passed, Ok(()));
@@ -283,7 +325,7 @@ fn what_cannot_hold_is_a_fault() {
         ),
     ] {
         let said = format!("{path} {constraint:?}");
-        let faults = Rules::compile(&field(path, constraint), &schema(ORDER)).expect_err(&said);
+        let faults = compile(&field(path, constraint)).expect_err(&said);
         assert_eq!(faults.len(), 1);
         assert!(faults[0].message.contains(message), "{said}: {faults:?}");
         let given = faults[0].hint.as_deref().unwrap_or_default();
@@ -300,7 +342,7 @@ fn documented_fields_must_exist() {
     let mut file = field("nothing", Constraint::Required);
     file.fields.insert("customer.emial".to_owned(), doc());
     file.fields.insert("items[].sku".to_owned(), doc());
-    let faults = Rules::compile(&file, &schema(ORDER)).expect_err("two are missing");
+    let faults = compile(&file).expect_err("two are missing");
     assert_eq!(faults.len(), 2);
     assert_eq!(faults[1].hint.as_deref(), Some("did you mean `email`?"));
 }
@@ -326,8 +368,10 @@ mod registered {
         json!([{"name": "the-rule", "kind": "CONDITION", "type": "CEL", "mode": "READ", "expr": expr}])
     }
 
-    fn compiled(rules: &Json, side: Side, tags: &Tags) -> Result<Rules, Vec<Fault>> {
-        Rules::of_subject(&set(rules), &subject(), side, &schema(ORDER), tags)
+    fn compiled(rules: &Json, side: Side, tags: &Tags) -> Result<Bound, Vec<Fault>> {
+        Bound::of(schema(ORDER), |event| {
+            Rules::of_subject(&set(rules), &subject(), side, event, tags)
+        })
     }
 
     fn verdict(rules: &Json, event: &Value) -> Option<String> {
@@ -393,7 +437,7 @@ mod registered {
             ];
             for event in events {
                 let check = Check::Expr(placed(file));
-                let from_file = Rules::compile(&rule(check, OnFail::DeadLetter), &schema(ORDER))
+                let from_file = compile(&rule(check, OnFail::DeadLetter))
                     .unwrap_or_else(|faults| panic!("{file}: {faults:?}"))
                     .check(&event, &mut |_| {})
                     .err()
@@ -645,10 +689,11 @@ mod registered {
             (&[("newKey", json!(1))], "`newKey` cannot be understood"),
             (&[("tags", json!("PII"))], "cannot be understood"),
             (
-                &[("expr", json!("message.id.matches('a')"))],
-                "not available yet: the function `matches`",
+                &[("expr", json!("message.id.matches('a(')"))],
+                "regular expression",
             ),
-            (&[("expr", json!("amount > 3"))], "no field `amount`"),
+            (&[("expr", json!("message.id.matche('a')"))], "matche"),
+            (&[("expr", json!("amount > 3"))], "amount"),
             (
                 &[("expr", json!("message.amuont > 3"))],
                 "no field `amuont`",
@@ -666,8 +711,11 @@ mod registered {
             assert!(fault.message.contains(message), "{message}: {fault:?}");
             assert_eq!(fault.place.file, "orders-value@3");
         }
-        let read =
-            |set: Json| Rules::of_subject(&set, &subject(), Side::Read, &schema(ORDER), &no_tags);
+        let read = |set: Json| {
+            Bound::of(schema(ORDER), |event| {
+                Rules::of_subject(&set, &subject(), Side::Read, event, &no_tags)
+            })
+        };
         let migration =
             json!([{"name": "m", "kind": "TRANSFORM", "type": "JSONATA", "mode": "UPGRADE"}]);
         let faults =
@@ -685,13 +733,9 @@ mod registered {
             {"name":"left","type":["null","Tree"]}]}"#;
         let rules = |tags: &[&str]| {
             let set = set(&fields(tags, "value != ''"));
-            Rules::of_subject(
-                &set,
-                &subject(),
-                Side::Read,
-                &schema(tree),
-                &Tags::default(),
-            )
+            Bound::of(schema(tree), |event| {
+                Rules::of_subject(&set, &subject(), Side::Read, event, &Tags::default())
+            })
         };
         let faults = rules(&[]).expect_err("endless");
         assert!(faults[0].message.contains("recursive"), "{faults:?}");

@@ -21,11 +21,10 @@ impl Checker<'_> {
         known: &Known,
     ) -> Option<Typed> {
         let name = call.func_name.as_str();
-        let named: Vec<&'static Function> = functions::named(name).collect();
-        let Some(first) = named.first() else {
+        let Some(function) = functions::named(name) else {
             return self.no_function(expr, name);
         };
-        if first.group == "record" && !self.scope.record {
+        if function.group == "record" && !self.scope.record {
             let message =
                 format!("`{name}` asks the record around the event, and there is none here");
             let fault = self.source.fault(expr, message);
@@ -38,16 +37,13 @@ impl Checker<'_> {
             .map(AsRef::as_ref)
             .chain(&call.args)
             .collect();
-        let forms: Vec<(&'static Function, &'static Form)> = (named.iter())
-            .flat_map(|function| function.forms.iter().map(|form| (*function, form)))
-            .collect();
-        let fitting: Vec<_> = forms
+        let fitting: Vec<&'static Form> = function
+            .forms
             .iter()
-            .copied()
-            .filter(|(_, form)| form.method == method && form.params.len() == at.len())
+            .filter(|form| form.method == method && form.params.len() == at.len())
             .collect();
         if fitting.is_empty() {
-            return self.no_form(expr, name, method, at.len(), &forms);
+            return self.no_form(expr, function, method, at.len());
         }
         let before = self.faults.len();
         let args: Vec<Option<Typed>> = at
@@ -61,7 +57,7 @@ impl Checker<'_> {
             return None;
         }
         let args: Vec<Typed> = args.into_iter().collect::<Option<_>>()?;
-        for (function, form) in &fitting {
+        for form in &fitting {
             let converted: Option<Vec<Typed>> = (args.iter().zip(form.params))
                 .map(|(arg, (_, ty))| self.argument(arg, *ty))
                 .collect();
@@ -69,7 +65,7 @@ impl Checker<'_> {
                 return self.prepared(expr, &at, function, form, args);
             }
         }
-        self.no_such_form(expr, name, &at, &args, &fitting)
+        self.no_such_form(expr, function, &at, &args, &fitting)
     }
 
     /// The argument as the parameter takes it; nothing if it does not.
@@ -84,7 +80,7 @@ impl Checker<'_> {
             | (Ty::Text | Ty::NullableText, Class::Text)
             | (Ty::Bytes, Class::Bytes)
             | (Ty::Date, Class::Date)
-            | (Ty::Timestamp | Ty::TimestampMillis, Class::Timestamp)
+            | (Ty::Timestamp | Ty::TimestampMillis | Ty::NullableTimestamp, Class::Timestamp)
             | (Ty::Duration, Class::Duration)
             | (Ty::Time, Class::Time) => true,
             (Ty::Double, Class::Integer) => to_double(&mut arg),
@@ -195,13 +191,13 @@ impl Checker<'_> {
     fn no_form<T>(
         &mut self,
         expr: &Expression,
-        name: &str,
+        function: &Function,
         method: bool,
         given: usize,
-        forms: &[(&Function, &Form)],
     ) -> Option<T> {
-        let of_kind = forms.iter().filter(|(_, form)| form.method == method);
-        let mut counts: Vec<usize> = of_kind.map(|(_, form)| form.params.len()).collect();
+        let name = function.name;
+        let of_kind = function.callable().filter(|form| form.method == method);
+        let mut counts: Vec<usize> = of_kind.map(|form| form.params.len()).collect();
         counts.sort_unstable();
         counts.dedup();
         let shown = |count: &usize| (count - usize::from(method)).to_string();
@@ -215,23 +211,24 @@ impl Checker<'_> {
             ),
         };
         let fault = self.source.fault(expr, message);
-        self.refuse(fault.hint(format!("write {}", signatures(name, forms))))
+        self.refuse(fault.hint(format!("write {}", signatures(function))))
     }
 
     /// Called as it can be, but with arguments of other types.
     fn no_such_form<T>(
         &mut self,
         expr: &Expression,
-        name: &str,
+        function: &Function,
         at: &[&Expression],
         args: &[Typed],
-        forms: &[(&Function, &Form)],
+        forms: &[&Form],
     ) -> Option<T> {
+        let name = function.name;
         for ((arg, typed), nth) in at.iter().zip(args).zip(0..) {
             if let Class::Foreign(what) = self.class(typed) {
                 return self.foreign(arg, what);
             }
-            let Some((_, form)) = forms.first().filter(|_| forms.len() == 1) else {
+            let Some(form) = forms.first().filter(|_| forms.len() == 1) else {
                 continue;
             };
             let (parameter, wanted) = form.params[nth];
@@ -251,7 +248,7 @@ impl Checker<'_> {
             .collect();
         let message = format!("`{name}` does not take {}", given.join(", "));
         let fault = self.source.fault(expr, message);
-        self.refuse(fault.hint(format!("there is {}", signatures(name, forms))))
+        self.refuse(fault.hint(format!("there is {}", signatures(function))))
     }
 }
 
@@ -259,24 +256,17 @@ fn taken(ir: &mut Ir) -> Ir {
     std::mem::replace(ir, Ir::Const(Const::Null))
 }
 
-/// `size(text: string)`, `text.size()` …
-fn signatures(name: &str, forms: &[(&Function, &Form)]) -> String {
-    let shown = forms.iter().map(|(_, form)| {
-        let mut params = form.params.iter().map(|(name, _)| *name);
-        match form.method {
-            true => {
-                let target = params.next().unwrap_or_default();
-                format!(
-                    "`{target}.{name}({})`",
-                    params.collect::<Vec<_>>().join(", ")
-                )
-            }
-            false => format!("`{name}({})`", params.collect::<Vec<_>>().join(", ")),
-        }
-    });
-    let mut shown: Vec<String> = shown.collect();
-    shown.dedup();
-    shown.join(" or ")
+/// The calls that there are, as they are written.
+fn signatures(function: &Function) -> String {
+    let shown = function.signatures();
+    let shown: Vec<String> = shown.into_iter().map(|form| format!("`{form}`")).collect();
+    match shown.as_slice() {
+        [first, second, third, more @ ..] if !more.is_empty() => format!(
+            "{first}, {second}, {third} and more: `driftgate functions {}` lists them",
+            function.name
+        ),
+        _ => shown.join(" or "),
+    }
 }
 
 /// A type of the table in words.
@@ -289,7 +279,7 @@ fn word(ty: Ty) -> &'static str {
         Ty::Text | Ty::NullableText => "a string",
         Ty::Bytes => "bytes",
         Ty::Date => "a date",
-        Ty::Timestamp | Ty::TimestampMillis => "a timestamp",
+        Ty::Timestamp | Ty::TimestampMillis | Ty::NullableTimestamp => "a timestamp",
         Ty::Duration => "a duration",
         Ty::Time => "a time of day",
         Ty::Texts => "a list of strings",
@@ -342,7 +332,7 @@ fn result(ty: Ty, ir: &Ir, scale: Option<usize>) -> Type {
         Ty::Bytes => Base::Bytes,
         Ty::Date => Base::Date,
         Ty::Timestamp => Base::TimestampMicros,
-        Ty::TimestampMillis => Base::TimestampMillis,
+        Ty::TimestampMillis | Ty::NullableTimestamp => Base::TimestampMillis,
         Ty::Duration => Base::Duration,
         Ty::Time => Base::TimeMicros,
         Ty::Texts => Base::List(Some(Arc::new(Type::exactly(Base::String)))),
@@ -351,6 +341,6 @@ fn result(ty: Ty, ir: &Ir, scale: Option<usize>) -> Type {
     };
     Type {
         base,
-        nullable: ty == Ty::NullableText,
+        nullable: matches!(ty, Ty::NullableText | Ty::NullableTimestamp),
     }
 }

@@ -215,7 +215,7 @@ impl Checker<'_> {
                 fault.hint("write a duration as `duration('1h30m')`")
             }
             (Class::Date, Class::Timestamp) | (Class::Timestamp, Class::Date) => {
-                fault.hint("a day and an instant are two things: make the day of one with `localDate(…, 'UTC')`, or compare parts")
+                fault.hint("a day and an instant are two things: make a day of the instant: `date(…, 'UTC')`")
             }
             (Class::List(_), Class::List(_)) | (Class::Map(_), Class::Map(_)) | (Class::Record(_), Class::Record(_)) => {
                 fault.hint("those of one type are compared, by `==` and `!=`")

@@ -3,7 +3,24 @@
 //!
 //! A function is pure: its result depends on its arguments alone. Its failure is a record error and holds no value.
 
-pub mod standard;
+mod args;
+mod codes;
+mod dates;
+#[cfg(test)]
+mod examples;
+mod format;
+mod money;
+mod numbers;
+mod phones;
+mod privacy;
+mod record;
+pub mod reference;
+mod standard;
+mod strings;
+mod text;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,17 +29,29 @@ use super::cx::{Cx, TooLong};
 use super::scope::Secrets;
 use super::value::Val;
 
-/// The functions, file by file. A name may stand in several of them; its forms are then tried in this order.
-pub static ALL: &[&[Function]] = &[standard::FUNCTIONS];
+/// Every function, by the files that they are written in.
+static ALL: &[&[Function]] = &[
+    standard::FUNCTIONS,
+    standard::convert::FUNCTIONS,
+    standard::time::FUNCTIONS,
+    strings::FUNCTIONS,
+    text::FUNCTIONS,
+    numbers::FUNCTIONS,
+    dates::FUNCTIONS,
+    phones::FUNCTIONS,
+    codes::FUNCTIONS,
+    privacy::FUNCTIONS,
+    record::FUNCTIONS,
+];
 
 /// Every function.
 pub fn all() -> impl Iterator<Item = &'static Function> {
     ALL.iter().flat_map(|file| file.iter())
 }
 
-/// The functions of that name.
-pub fn named(name: &str) -> impl Iterator<Item = &'static Function> {
-    all().filter(move |function| function.name == name)
+/// The function of that name.
+pub fn named(name: &str) -> Option<&'static Function> {
+    all().find(|function| function.name == name)
 }
 
 /// A function, or a group of forms of one name.
@@ -52,7 +81,7 @@ pub struct Form {
     /// The type of the result.
     pub result: Ty,
     /// What makes the call: given the constants among the arguments (a regular expression, a zone, a format), it
-    /// prepares them once. A constant that can never do is an error here, at `check`, with the number of its parameter.
+    /// prepares them once. A constant that can never do is an error here, at `check`, with the number of its parameter; one behind the last means the call as a whole.
     pub make: fn(&Constants<'_>) -> Result<Call, (usize, String)>,
 }
 
@@ -101,6 +130,8 @@ pub enum Ty {
     Map,
     /// A text or null, as a result.
     NullableText,
+    /// A timestamp in milliseconds or null, as a result.
+    NullableTimestamp,
 }
 
 /// What a call does. Arguments are of the types that were checked, and never null.

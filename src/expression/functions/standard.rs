@@ -1,123 +1,215 @@
-//! CEL's own functions, and the makers of dates: what the language itself has, beyond operators.
+//! CEL's own functions: what the language itself has, beyond operators. Of text and collections here, the conversions and
+//! what timestamps are made of beside it.
 
-use std::sync::Arc;
+pub(super) mod convert;
+pub(super) mod time;
 
-use super::{Call, CallError, Constants, Example, Form, Function, Ty};
-use crate::expr::functions::days;
+use regex::{Regex, RegexBuilder};
+
+use super::args::{Made, call, function, method, text};
+use super::{CallError, Constants, Example, Function, Ty};
 use crate::expression::value::Val;
-use jiff::civil::Date;
-use jiff::tz::{AmbiguousOffset, TimeZone};
+
+/// Bytes of a pattern that is no constant, and of what it becomes: making one takes far longer than using it.
+const PATTERN_BYTES: usize = 1_024;
+const COMPILED_BYTES: usize = 1 << 18;
+/// Steps that making one takes.
+const PATTERN_STEPS: u64 = 10_000;
 
 /// The functions of this file.
-pub static FUNCTIONS: &[Function] = &[
+pub(super) static FUNCTIONS: &[Function] = &[
     Function {
-        name: "date",
-        group: "dates",
-        doc: "The day of a year, month and day.",
-        errors: "The calendar has no such day (30 February, month 13).",
-        forms: &[Form {
-            method: false,
-            params: &[("year", Ty::Int), ("month", Ty::Int), ("day", Ty::Int)],
-            result: Ty::Date,
-            make: make_date,
-        }],
+        name: "size",
+        group: "collections",
+        doc: "Characters of a text (Unicode code points), bytes, elements of a list, entries of a map.",
+        errors: "",
+        forms: &[
+            function(&[("text", Ty::Text)], Ty::Int, |_| call(size)),
+            function(&[("bytes", Ty::Bytes)], Ty::Int, |_| call(size)),
+            function(&[("list", Ty::List)], Ty::Int, |_| call(size)),
+            function(&[("map", Ty::Map)], Ty::Int, |_| call(size)),
+            method(&[("text", Ty::Text)], Ty::Int, |_| call(size)),
+            method(&[("bytes", Ty::Bytes)], Ty::Int, |_| call(size)),
+            method(&[("list", Ty::List)], Ty::Int, |_| call(size)),
+            method(&[("map", Ty::Map)], Ty::Int, |_| call(size)),
+        ],
         examples: &[
             Example {
-                expr: "date(2013, 1, 31)",
-                result: "date(2013, 1, 31)",
+                expr: "size('Łódź')",
+                result: "4",
             },
             Example {
-                expr: "date(2013, 2, 30)",
-                result: "error: the calendar has no such day",
+                expr: "size(b'abc')",
+                result: "3",
+            },
+            Example {
+                expr: "[1, 2, 3].size()",
+                result: "3",
+            },
+            Example {
+                expr: "size({'a': 1})",
+                result: "1",
             },
         ],
     },
     Function {
-        name: "localTime",
-        group: "dates",
-        doc: "The instant of a date and a time of day in a time zone (an IANA name). `hhmm` is a time of day as railway \
-              and airline tables write it: `517` is 05:17, `0` is midnight at the day's beginning, `2400` midnight at its \
-              end. A time that occurs twice, when the clocks go back, means the earlier.",
-        errors: "A number that is no time of day (`1075`, `-5`, `2401`); a time that the zone skips when its clocks go \
-                 forward; a zone that does not exist (at `check` if it is a constant).",
-        forms: &[Form {
-            method: false,
-            params: &[("date", Ty::Date), ("hhmm", Ty::Int), ("zone", Ty::Text)],
-            result: Ty::TimestampMillis,
-            make: make_local_time,
-        }],
-        examples: &[Example {
-            expr: "localTime(date(2013, 1, 1), 517, 'America/New_York')",
-            result: "timestamp('2013-01-01T10:17:00Z')",
-        }],
+        name: "contains",
+        group: "text",
+        doc: "Whether a text has `part` in it.",
+        errors: "",
+        forms: &[method(
+            &[("text", Ty::Text), ("part", Ty::Text)],
+            Ty::Bool,
+            |_| test(|text, part| text.contains(part)),
+        )],
+        examples: &[
+            Example {
+                expr: "'a@example.org'.contains('@')",
+                result: "true",
+            },
+            Example {
+                expr: "'abc'.contains('B')",
+                result: "false",
+            },
+        ],
+    },
+    Function {
+        name: "startsWith",
+        group: "text",
+        doc: "Whether a text begins with `part`.",
+        errors: "",
+        forms: &[method(
+            &[("text", Ty::Text), ("part", Ty::Text)],
+            Ty::Bool,
+            |_| test(|text, part| text.starts_with(part)),
+        )],
+        examples: &[
+            Example {
+                expr: "'ORD-7'.startsWith('ORD-')",
+                result: "true",
+            },
+            Example {
+                expr: "'ORD-7'.startsWith('ord-')",
+                result: "false",
+            },
+        ],
+    },
+    Function {
+        name: "endsWith",
+        group: "text",
+        doc: "Whether a text ends with `part`.",
+        errors: "",
+        forms: &[method(
+            &[("text", Ty::Text), ("part", Ty::Text)],
+            Ty::Bool,
+            |_| test(|text, part| text.ends_with(part)),
+        )],
+        examples: &[
+            Example {
+                expr: "'photo.jpg'.endsWith('.jpg')",
+                result: "true",
+            },
+            Example {
+                expr: "'photo.jpg'.endsWith('.png')",
+                result: "false",
+            },
+        ],
+    },
+    Function {
+        name: "matches",
+        group: "text",
+        doc: "Whether the regular expression is found in a text, anywhere in it: `^` and `$` bind it to the ends. The syntax \
+              is RE2's, without look-around and back references, so that no text can make it slow. `r'\\d+'` is a text \
+              in which a backslash is one.",
+        errors: "A pattern that is no regular expression (at `check`, if it is a constant).",
+        forms: &[
+            method(
+                &[("text", Ty::Text), ("pattern", Ty::Text)],
+                Ty::Bool,
+                matches,
+            ),
+            function(
+                &[("text", Ty::Text), ("pattern", Ty::Text)],
+                Ty::Bool,
+                matches,
+            ),
+        ],
+        examples: &[
+            Example {
+                expr: r"'A-17'.matches(r'^[A-Z]-\d+$')",
+                result: "true",
+            },
+            Example {
+                expr: "'A-17'.matches('^[0-9]+$')",
+                result: "false",
+            },
+            Example {
+                expr: "matches('x', '(')",
+                result: "error: no regular expression",
+            },
+        ],
     },
 ];
 
 /// An argument is not of the type that was checked.
 fn wrong() -> CallError {
-    CallError::from("an argument is not of the type that was checked")
+    "an argument is not of the type that was checked".into()
 }
 
-fn make_date(_: &Constants<'_>) -> Result<Call, (usize, String)> {
-    Ok(Arc::new(|_, args| {
-        let &[Val::Int(year), Val::Int(month), Val::Int(day)] = args else {
-            return Err(wrong());
-        };
-        let none = |nth| CallError::Argument(nth, "the calendar has no such day".to_owned());
-        let year = i16::try_from(year).map_err(|_| none(0))?;
-        let month = i8::try_from(month).map_err(|_| none(1))?;
-        let day = i8::try_from(day).map_err(|_| none(2))?;
-        Ok(Val::Date(days(
-            Date::new(year, month, day).map_err(|_| none(2))?,
-        )))
-    }))
-}
-
-fn make_local_time(constants: &Constants<'_>) -> Result<Call, (usize, String)> {
-    if let Some(hhmm) = constants.int(1) {
-        time_of_day(hhmm).map_err(|message| (1, message))?;
-    }
-    let known = match constants.text(2) {
-        Some(name) => Some(zone(name).map_err(|_| (2, format!("there is no time zone `{name}`")))?),
-        None => None,
+fn size<'a>(cx: &mut crate::expression::Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {
+    let size = match args {
+        [Val::Text(text)] => {
+            cx.spend_bytes(text.len())?;
+            text.chars().count()
+        }
+        [Val::Bytes(bytes)] => bytes.len(),
+        [Val::List(items)] => items.len(),
+        [Val::Map(entries)] => entries.len(),
+        _ => return Err(wrong()),
     };
-    Ok(Arc::new(move |_, args| {
-        let &[Val::Date(date), Val::Int(hhmm), Val::Text(name)] = args else {
-            return Err(wrong());
-        };
-        let (hour, minute) = time_of_day(hhmm).map_err(|why| CallError::Argument(1, why))?;
-        let range = || CallError::Argument(0, "the date is out of range".to_owned());
-        let mut date = crate::expr::functions::date_of(date).ok_or_else(range)?;
-        if hour == 24 {
-            date = date.tomorrow().map_err(|_| range())?;
-        }
-        let found;
-        let zone = match &known {
-            Some(zone) => zone,
-            None => {
-                found = zone(name).map_err(|why| CallError::Argument(2, why))?;
-                &found
-            }
-        };
-        let ambiguous = zone.to_ambiguous_timestamp(date.at(hour % 24, minute, 0, 0));
-        if let AmbiguousOffset::Gap { .. } = ambiguous.offset() {
-            let why = "the zone skips this time: its clocks go forward";
-            return Err(CallError::Argument(1, why.to_owned()));
-        }
-        Ok(Val::Timestamp(ambiguous.earlier().map_err(|_| range())?))
-    }))
+    Ok(Val::Int(i64::try_from(size).map_err(|_| wrong())?))
 }
 
-/// Hours and minutes; `24:00` for midnight at the day's end.
-fn time_of_day(hhmm: i64) -> Result<(i8, i8), String> {
-    let none = || "this is not a time of day as hhmm (0 to 2400)".to_owned();
-    if !(0..=2400).contains(&hhmm) || hhmm % 100 > 59 {
-        return Err(none());
+fn test(holds: fn(&str, &str) -> bool) -> Made {
+    call(move |cx, args| {
+        let (text, part) = (text(args, 0)?, text(args, 1)?);
+        cx.spend_bytes(text.len())?;
+        Ok(Val::Bool(holds(text, part)))
+    })
+}
+
+fn matches(constants: &Constants<'_>) -> Made {
+    if let Some(pattern) = constants.text(1) {
+        let regex = Regex::new(pattern).map_err(|error| (1, no_pattern(&error)))?;
+        return call(move |cx, args| {
+            let text = text(args, 0)?;
+            // A search takes time by the text and by the pattern.
+            cx.spend_bytes(text.len().saturating_mul(1 + regex.as_str().len() / 16))?;
+            Ok(Val::Bool(regex.is_match(text)))
+        });
     }
-    let part = |n: i64| i8::try_from(n).map_err(|_| none());
-    Ok((part(hhmm / 100)?, part(hhmm % 100)?))
+    call(|cx, args| {
+        let (text, pattern) = (text(args, 0)?, text(args, 1)?);
+        cx.spend(PATTERN_STEPS)?;
+        cx.spend_bytes(text.len().saturating_mul(1 + pattern.len() / 16))?;
+        if pattern.len() > PATTERN_BYTES {
+            return Err(CallError::Argument(1, "the pattern is too long".to_owned()));
+        }
+        let mut builder = RegexBuilder::new(pattern);
+        builder
+            .size_limit(COMPILED_BYTES)
+            .dfa_size_limit(COMPILED_BYTES);
+        let regex = builder.build().map_err(|_| {
+            CallError::Argument(1, "the pattern is no regular expression".to_owned())
+        })?;
+        Ok(Val::Bool(regex.is_match(text)))
+    })
 }
 
-fn zone(name: &str) -> Result<TimeZone, String> {
-    TimeZone::get(name).map_err(|_| "there is no such time zone".to_owned())
+/// What is wrong with a pattern that the author wrote, on one line.
+fn no_pattern(error: &regex::Error) -> String {
+    let why = error.to_string();
+    let why = why.lines().last().unwrap_or_default();
+    let why = why.trim_start_matches("error: ");
+    format!("this is no regular expression: {why}")
 }

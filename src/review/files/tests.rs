@@ -193,6 +193,7 @@ fn a_configuration_names_contracts_by_file_and_sinks_by_subject() {
                 retention: None,
             },
         },
+        secrets: Vec::new(),
         alerts: Vec::new(),
         create_topics: true,
     };

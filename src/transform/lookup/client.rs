@@ -1,25 +1,22 @@
-//! Asks a lookup's service. Input: a filled-in URL. Output: the answer as a value, nothing (404), or an error whose
-//! reason says whose fault it is:
+//! Asks a lookup's service. Input: a filled-in URL. Output: the answer as Avro bytes of its type, nothing (404), or an
+//! error whose reason says whose fault it is:
 //!
 //! | what comes back | reason |
 //! |---|---|
 //! | time-out, refused or broken connection, 408, 429, 5xx | `lookup_unavailable`, with the wait that a `Retry-After` asks for |
-//! | 404, with `on_missing: dead_letter` | `lookup_not_found` |
 //! | a redirect, 401, 403, any other status but 200, JSON of another shape, a body over 1 MiB | `lookup_misconfigured` |
 //!
 //! Redirects are never followed: where an event's values go is for the configuration to say. No retries here: the
 //! retry tiers do that. Errors hold the lookup's name, its origin and the status; never the rest of the URL or a body.
 
-use super::LookupSpec;
-use super::scripted::Script;
-use crate::config::model::OnMissing;
-use crate::contract::json::{FromJson, Unknown};
-use crate::contract::value::Value;
+use super::{Bytes, LookupSpec};
+use crate::config::model::HttpLookup;
 use crate::error::{FatalError, Reason, RecordError};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use reqwest::header::{ACCEPT, DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::header::{ACCEPT, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The most that is read of an answer.
@@ -29,68 +26,74 @@ const MAX_BODY: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct LookupClient {
     http: Client,
-    pub(super) spec: LookupSpec,
-    pub(super) script: Option<Script>,
+    spec: Arc<LookupSpec>,
+    timeout: Duration,
 }
 
 impl LookupClient {
     /// Fails only where the system's TLS cannot be set up.
-    pub fn new(spec: &LookupSpec) -> Result<LookupClient, FatalError> {
+    pub fn new(spec: Arc<LookupSpec>, config: &HttpLookup) -> Result<LookupClient, FatalError> {
+        let start = |what: String| FatalError::Start(format!("lookup into {}: {what}", spec.into));
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        for (name, value) in &config.headers {
+            let name = HeaderName::from_bytes(name.as_bytes());
+            let value = HeaderValue::from_str(value.expose());
+            let (Ok(name), Ok(mut value)) = (name, value) else {
+                return Err(start("a header that cannot be sent".to_owned()));
+            };
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
         let http = Client::builder()
             .redirect(redirect::Policy::none())
-            .timeout(spec.timeout)
+            .default_headers(headers)
+            .timeout(config.timeout)
             .user_agent(concat!("driftgate/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| {
-                FatalError::Start(format!("lookup into {}: HTTP client: {error}", spec.into))
-            })?;
+            .map_err(|error| start(format!("HTTP client: {error}")))?;
         Ok(LookupClient {
             http,
-            spec: spec.clone(),
-            script: None,
+            timeout: config.timeout,
+            spec,
         })
     }
 
-    /// Asks once. `None` is a 404 that `on_missing: null` allows.
-    pub async fn fetch(&self, url: &str) -> Result<Option<Value>, RecordError> {
-        if let Some(script) = &self.script {
-            return self.scripted_answer(script(url));
-        }
-        let request = self.http.get(url).header(ACCEPT, "application/json");
-        let response = request
+    /// Asks once. `None` is a 404.
+    pub async fn fetch(&self, url: &str) -> Result<Option<Bytes>, RecordError> {
+        let response = self
+            .http
+            .get(url)
             .send()
             .await
             .map_err(|error| self.transport(&error))?;
         let status = response.status();
         match status {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return self.missing(),
-            _ => return Err(self.refused(status, response.headers())),
+            StatusCode::NOT_FOUND => return Ok(None),
+            _ => {
+                let wait = retry_after(response.headers());
+                return Err(self.spec.refused(status.as_u16(), wait));
+            }
         }
         let body = self.body(response).await?;
-        self.decode(&body).map(Some)
+        let text = std::str::from_utf8(&body)
+            .map_err(|_| self.misconfigured("the answer is not UTF-8"))?;
+        self.spec.from_json(text).map(Some)
     }
 
-    pub(super) fn missing(&self) -> Result<Option<Value>, RecordError> {
-        match self.spec.on_missing {
-            OnMissing::Null => Ok(None),
-            OnMissing::DeadLetter => Err(self.spec.not_found()),
-        }
-    }
-
-    pub(super) fn unavailable(&self, what: &str) -> RecordError {
+    fn unavailable(&self, what: &str) -> RecordError {
         self.spec.error(Reason::LookupUnavailable, what)
     }
 
     fn misconfigured(&self, what: &str) -> RecordError {
-        self.spec.error(Reason::LookupMisconfigured, what)
+        self.spec.misconfigured(what)
     }
 
     /// The error's own text holds the URL, so it is put in words of ours.
     fn transport(&self, error: &reqwest::Error) -> RecordError {
         if error.is_timeout() {
-            let waited = self.spec.timeout;
-            return self.unavailable(&format!("no answer within {waited:?}"));
+            return self.spec.no_answer(self.timeout);
         }
         if error.is_builder() {
             return self.misconfigured("the URL cannot be asked");
@@ -98,30 +101,6 @@ impl LookupClient {
         self.unavailable(match error.is_connect() {
             true => "could not connect",
             false => "the connection broke",
-        })
-    }
-
-    pub(super) fn refused(&self, status: StatusCode, headers: &HeaderMap) -> RecordError {
-        let code = status.as_u16();
-        let transient = status.is_server_error()
-            || matches!(
-                status,
-                StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
-            );
-        if transient {
-            return RecordError {
-                retry_after: retry_after(headers),
-                ..self.unavailable(&format!("answered {code}"))
-            };
-        }
-        self.misconfigured(&match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                format!("answered {code}: we are not let in")
-            }
-            _ if status.is_redirection() => {
-                format!("answered {code}: redirects are not followed")
-            }
-            _ => format!("answered {code}"),
         })
     }
 
@@ -146,22 +125,28 @@ impl LookupClient {
         }
         Ok(body)
     }
+}
 
-    pub(super) fn decode(&self, body: &[u8]) -> Result<Value, RecordError> {
-        let text =
-            std::str::from_utf8(body).map_err(|_| self.misconfigured("the answer is not UTF-8"))?;
-        let reader = FromJson {
-            unknown_fields: Unknown::Allow,
-        };
-        let answer = &self.spec.answer;
-        reader.text(answer, answer.root, text).map_err(|error| {
-            let what = format!("the answer is not of its declared type: {}", error.message);
-            let path = match error.path.as_str() {
-                "" => self.spec.into.clone(),
-                path => format!("{}.{path}", self.spec.into),
-            };
-            self.misconfigured(&what).at(path)
-        })
+impl LookupSpec {
+    /// The error of a service that answers with this status, which is neither 200 nor 404.
+    pub fn refused(&self, code: u16, retry_after: Option<Duration>) -> RecordError {
+        match code {
+            408 | 429 | 500..=599 => RecordError {
+                retry_after,
+                ..self.error(Reason::LookupUnavailable, &format!("answered {code}"))
+            },
+            401 | 403 => self.misconfigured(&format!("answered {code}: we are not let in")),
+            300..=399 => {
+                self.misconfigured(&format!("answered {code}: redirects are not followed"))
+            }
+            _ => self.misconfigured(&format!("answered {code}")),
+        }
+    }
+
+    /// The error of a service that was waited for in vain.
+    pub fn no_answer(&self, waited: Duration) -> RecordError {
+        let what = format!("no answer within {waited:?}");
+        self.error(Reason::LookupUnavailable, &what)
     }
 }
 

@@ -1,35 +1,68 @@
-//! The URL of a lookup with `{field}` in it.
+//! What a lookup asks, with values of the event in it: a URL with `{field}` in it, or the key of a table.
 
 use crate::config::fault::Fault;
-use crate::config::model::Placed;
-use crate::contract::schema::{Kind, Schema};
-use crate::contract::value::Value;
+use crate::config::model::{OnNull, Placed};
+use crate::contract::schema::{Kind, Logical, NodeId, Schema};
 use crate::error::{Reason, RecordError};
-use crate::expr::path::{peel, type_name};
-use crate::transform::shape;
+use crate::expr::path::{Path, peel, type_name};
+use jiff::civil;
 use std::fmt::Write;
 use url::{Position, Url};
 
 /// A checked template.
 #[derive(Debug, Clone)]
 pub(super) struct Template {
-    origin: String,
     parts: Vec<Part>,
+    /// Whether values are percent-encoded.
+    is_url: bool,
+    on_null: OnNull,
 }
 
 #[derive(Debug, Clone)]
 enum Part {
     Text(String),
-    Field {
-        name: String,
-        positions: Vec<usize>,
-        /// Of an enum.
-        symbols: Vec<String>,
-    },
+    Field(QuestionField),
+}
+
+/// A field whose value is part of what a lookup asks.
+#[derive(Debug, Clone)]
+pub struct QuestionField {
+    /// Its path.
+    pub name: String,
+    /// The path as positions.
+    pub positions: Vec<usize>,
+    /// Its type without the union with null, in the schema that the lookup was compiled against.
+    pub node: NodeId,
+    /// Of an enum.
+    pub symbols: Vec<String>,
+}
+
+/// The value of a [`QuestionField`], whatever it was read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Null, or something above it is.
+    Null,
+    /// A text, or the text of a UUID.
+    Text(&'a str),
+    /// The symbol of an enum, by its position.
+    Symbol(usize),
+    /// A whole number.
+    Whole(i64),
+    /// A boolean.
+    Boolean(bool),
+    /// Days since the epoch.
+    Date(i32),
+    /// A UUID that is a fixed.
+    Uuid([u8; 16]),
 }
 
 impl Template {
-    pub(super) fn compile(text: &Placed<String>, schema: &Schema) -> Result<Template, Vec<Fault>> {
+    /// A URL, and its scheme, host and port.
+    pub(super) fn url(
+        text: &Placed<String>,
+        on_null: Option<OnNull>,
+        schema: &Schema,
+    ) -> Result<(Template, String), Vec<Fault>> {
         let mut faults = Vec::new();
         let mut parts = Vec::new();
         let mut rest = text.value.as_str();
@@ -49,8 +82,8 @@ impl Template {
                 value: after[1..close].to_owned(),
                 place: at_column(text, at + 1, "", "").place,
             };
-            match field(&name, schema) {
-                Ok(part) => parts.push(part),
+            match field(&name, on_null, schema) {
+                Ok(field) => parts.push(Part::Field(field)),
                 Err(fault) => faults.push(fault),
             }
             offset = at + after[..=close].chars().count();
@@ -61,66 +94,91 @@ impl Template {
             return Err(faults);
         }
         let origin = origin(text, &parts).map_err(|fault| vec![fault])?;
-        Ok(Template { origin, parts })
+        let template = Template {
+            parts,
+            is_url: true,
+            on_null: on_null.unwrap_or(OnNull::DeadLetter),
+        };
+        Ok((template, origin))
     }
 
-    pub(super) fn origin(&self) -> &str {
-        &self.origin
+    /// The key of a table.
+    pub(super) fn key(
+        name: &Placed<String>,
+        on_null: Option<OnNull>,
+        schema: &Schema,
+    ) -> Result<Template, Vec<Fault>> {
+        let field = field(name, on_null, schema).map_err(|fault| vec![fault])?;
+        Ok(Template {
+            parts: vec![Part::Field(field)],
+            is_url: false,
+            on_null: on_null.unwrap_or(OnNull::DeadLetter),
+        })
     }
 
-    pub(super) fn fill(&self, event: &Value) -> Result<String, RecordError> {
-        let mut url = String::with_capacity(128);
+    pub(super) fn fields(&self) -> impl Iterator<Item = &QuestionField> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(_) => None,
+            Part::Field(field) => Some(field),
+        })
+    }
+
+    /// `None`: a value is null, and `on_null: missing` says that nobody is asked then.
+    pub(super) fn fill<'v>(
+        &self,
+        piece: &mut dyn FnMut(&QuestionField) -> Piece<'v>,
+    ) -> Result<Option<String>, RecordError> {
+        let mut out = String::with_capacity(if self.is_url { 128 } else { 24 });
         for part in &self.parts {
-            match part {
-                Part::Text(text) => url.push_str(text),
-                Part::Field {
-                    name,
-                    positions,
-                    symbols,
-                } => {
-                    let fail = |what: &str| {
-                        let message = format!("the lookup's URL needs a value; this is {what}");
-                        Err(RecordError::new(Reason::TransformFailed, message).at(name))
-                    };
-                    match at(event, positions) {
-                        Some(Value::String(text)) if text.is_empty() => return fail("empty"),
-                        Some(Value::String(text)) if matches!(text.as_str(), "." | "..") => {
-                            return fail("a step in a path");
-                        }
-                        Some(Value::String(text)) => encode(text, &mut url),
-                        Some(Value::Int(int)) => url.push_str(&int.to_string()),
-                        Some(Value::Long(long)) => url.push_str(&long.to_string()),
-                        Some(Value::Boolean(boolean)) => url.push_str(&boolean.to_string()),
-                        Some(Value::Enum(index)) => match symbols.get(*index) {
-                            Some(symbol) => encode(symbol, &mut url),
-                            None => return fail("no symbol of its enum"),
-                        },
-                        _ => return fail("null"),
-                    }
+            let field = match part {
+                Part::Text(text) => {
+                    out.push_str(text);
+                    continue;
                 }
+                Part::Field(field) => field,
+            };
+            let fail = |what: &str| {
+                let place = if self.is_url { "URL" } else { "key" };
+                let message = format!("the lookup's {place} needs a value; this is {what}");
+                Err(RecordError::new(Reason::TransformFailed, message).at(&field.name))
+            };
+            match piece(field) {
+                Piece::Null if self.on_null == OnNull::Missing => return Ok(None),
+                Piece::Null => return fail("null"),
+                Piece::Text("") => return fail("empty"),
+                Piece::Symbol(index) => match field.symbols.get(index) {
+                    Some(symbol) => out.push_str(symbol),
+                    None => return fail("no symbol of its enum"),
+                },
+                Piece::Text(text) if !self.is_url => out.push_str(text),
+                Piece::Text("." | "..") => return fail("a step in a path"),
+                Piece::Text(text) => encode(text, &mut out),
+                Piece::Whole(number) => out.push_str(&number.to_string()),
+                Piece::Boolean(boolean) => out.push_str(&boolean.to_string()),
+                Piece::Date(days) => match date(days) {
+                    Some(date) => out.push_str(&date),
+                    None => return fail("no date of the calendar"),
+                },
+                Piece::Uuid(bytes) => out.push_str(&uuid::Uuid::from_bytes(bytes).to_string()),
             }
         }
         // Values that stand side by side could make up what neither is alone.
-        let path = url.split(['?', '#']).next().unwrap_or_default();
-        if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        let path = out.split(['?', '#']).next().unwrap_or_default();
+        let steps = |path: &str| path.split('/').any(|part| matches!(part, "." | ".."));
+        if self.is_url && steps(path) {
             return Err(RecordError::new(
                 Reason::TransformFailed,
                 "the lookup's URL would have a step in its path",
             ));
         }
-        Ok(url)
+        Ok(Some(out))
     }
 }
 
-fn at<'a>(event: &'a Value, positions: &[usize]) -> Option<&'a Value> {
-    let mut at = event.inner();
-    for position in positions {
-        let Value::Record(fields) = at else {
-            return None;
-        };
-        at = fields.get(*position)?.inner();
-    }
-    Some(at)
+fn date(days: i32) -> Option<String> {
+    let epoch = civil::date(1970, 1, 1);
+    let date = epoch.checked_add(jiff::Span::new().try_days(days).ok()?);
+    date.ok().map(|date| date.to_string())
 }
 
 /// All but the unreserved characters of RFC 3986.
@@ -135,25 +193,47 @@ fn encode(text: &str, url: &mut String) {
     }
 }
 
-fn field(name: &Placed<String>, schema: &Schema) -> Result<Part, Fault> {
-    let (path, positions) = shape::plain_path(schema, name)?;
-    let node = schema.node(peel(schema, path.declared).node);
+fn field(
+    name: &Placed<String>,
+    on_null: Option<OnNull>,
+    schema: &Schema,
+) -> Result<QuestionField, Fault> {
+    let path = Path::resolve(schema, name)?;
+    let Some(positions) = path.positions() else {
+        let message = format!("`{}` is many values, and a question takes one", name.value);
+        return Err(Fault::new(&name.place, name.value.clone(), message));
+    };
+    let peeled = peel(schema, path.declared);
+    let node = schema.node(peeled.node);
+    let fault = |message: String| Fault::new(&name.place, name.value.clone(), message);
     let symbols = match (&node.kind, node.logical) {
-        (Kind::String, _) | (Kind::Int | Kind::Long | Kind::Boolean, None) => Vec::new(),
+        (Kind::String, _)
+        | (Kind::Int | Kind::Long | Kind::Boolean, None)
+        | (Kind::Int, Some(Logical::Date))
+        | (Kind::Fixed(_), Some(Logical::Uuid)) => Vec::new(),
         (Kind::Enum(named), _) => named.symbols.clone(),
         _ => {
-            let what = type_name(schema, peel(schema, path.declared).node);
+            let what = type_name(schema, peeled.node);
             let message = format!(
-                "`{}` is {what}; a URL takes text and whole numbers",
+                "`{}` is {what}; a lookup asks with text, whole numbers, enums, dates and UUIDs",
                 name.value
             );
-            let fault = Fault::new(&name.place, name.value.clone(), message);
-            return Err(fault.hint("cast it to string in an earlier step"));
+            return Err(fault(message).hint("cast it to string in an earlier step"));
         }
     };
-    Ok(Part::Field {
+    if (peeled.nullable || path.optional_parent) && on_null.is_none() {
+        let message = format!(
+            "`{}` may be null, and nothing says what the lookup does then",
+            name.value
+        );
+        return Err(fault(message).hint(
+            "on_null: missing asks nobody and does what on_missing says; on_null: dead_letter makes a dead letter of the record",
+        ));
+    }
+    Ok(QuestionField {
         name: name.value.clone(),
         positions,
+        node: peeled.node,
         symbols,
     })
 }
@@ -165,7 +245,7 @@ fn origin(text: &Placed<String>, parts: &[Part]) -> Result<String, Fault> {
     let filled = |with: &str| -> String {
         let parts = parts.iter().map(|part| match part {
             Part::Text(text) => text.as_str(),
-            Part::Field { .. } => with,
+            Part::Field(_) => with,
         });
         parts.collect()
     };
@@ -181,8 +261,8 @@ fn origin(text: &Placed<String>, parts: &[Part]) -> Result<String, Fault> {
         return Err(fault);
     }
     if !one.username().is_empty() || one.password().is_some() {
-        return Err(fault("not available yet: credentials for lookups")
-            .hint("a URL is no place for a password: it ends up in logs along the way"));
+        return Err(fault("credentials in the URL of a lookup")
+            .hint("a URL ends up in logs along the way: `headers` is the place for them"));
     }
     Ok(one.origin().ascii_serialization())
 }

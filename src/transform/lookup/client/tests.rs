@@ -1,10 +1,10 @@
 //! The client against a real server on loopback that answers as each path says.
 
 use super::*;
-use crate::config::model::{Lookup, Step};
+use crate::config::model::{Lookup, LookupSource, OnMissing, Secret, Step};
 use crate::contract::json::to_json;
 use crate::expr::testing::{place, placed, schema};
-use crate::transform::Transform;
+use crate::transform::testing::Trial;
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::{HeaderMap as Headers, Response as Answer, header};
@@ -21,6 +21,7 @@ async fn answer(Path(what): Path<String>, headers: Headers) -> Answer<Body> {
     match what.as_str() {
         "good" => {
             assert_eq!(headers[header::ACCEPT], "application/json");
+            assert_eq!(headers[header::AUTHORIZATION], "Bearer CANARY");
             respond(200, ada)
         }
         "shape" => respond(200, r#"{"name": "Ada", "age": "secret"}"#),
@@ -77,22 +78,33 @@ async fn serve() -> SocketAddr {
     address
 }
 
-fn client(address: SocketAddr, timeout: Duration, on_missing: OnMissing) -> LookupClient {
+fn client(address: SocketAddr, timeout: Duration) -> LookupClient {
     let event =
         schema(r#"{"type":"record","name":"E","fields":[{"name":"what","type":"string"}]}"#);
     let customer = r#"{"type":"record","name":"C","fields":[
         {"name":"name","type":"string"},{"name":"age","type":"int"}]}"#;
-    let steps = [Step::Lookup(Lookup {
-        into: placed("customer"),
+    let http = HttpLookup {
         url: placed(&format!("http://{address}/{{what}}")),
+        timeout,
+        headers: vec![("authorization".to_owned(), Secret::new("Bearer CANARY"))],
+        concurrency: 16,
+        limit: None,
+        cache: None,
+    };
+    assert!(!format!("{http:?}").contains("CANARY"));
+    let steps = [Step::Lookup(Box::new(Lookup {
+        into: placed("customer"),
+        from: LookupSource::Http(http.clone()),
         answer: "c.avsc".into(),
         answer_place: place(),
-        timeout,
-        on_missing,
-    })];
-    let transform =
-        Transform::compile(&steps, &event, &|_| Ok(schema(customer))).expect("compiles");
-    LookupClient::new(&transform.lookups()[0]).expect("a client")
+        on_missing: OnMissing::Null,
+        on_null: None,
+    }))];
+    let transform = Trial::compile(&steps, &event, &|_| Ok(schema(customer))).expect("compiles");
+    let client = LookupClient::new(Arc::clone(&transform.lookups()[0]), &http);
+    let client = client.expect("a client");
+    assert!(!format!("{client:?}").contains("CANARY"));
+    client
 }
 
 const PATIENT: Duration = Duration::from_secs(20);
@@ -100,9 +112,12 @@ const PATIENT: Duration = Duration::from_secs(20);
 #[tokio::test]
 async fn a_good_answer_becomes_a_value() {
     let address = serve().await;
-    let client = client(address, PATIENT, OnMissing::Null);
+    let client = client(address, PATIENT);
     let value = client.fetch(&format!("http://{address}/good")).await;
-    let value = value.expect("answers").expect("is there");
+    let bytes = value.expect("answers").expect("is there");
+    let limits = crate::contract::decode::Limits::default();
+    let value = crate::contract::decode::decode(&client.spec.answer, &bytes, &limits);
+    let value = value.expect("a value");
     let json = to_json(&client.spec.answer, client.spec.answer.root, &value);
     assert_eq!(json, serde_json::json!({"name": "Ada", "age": 36}));
     let missing = client.fetch(&format!("http://{address}/404")).await;
@@ -111,11 +126,10 @@ async fn a_good_answer_becomes_a_value() {
 
 #[tokio::test]
 async fn every_failure_has_its_reason() {
-    use Reason::{LookupMisconfigured, LookupNotFound, LookupUnavailable};
+    use Reason::{LookupMisconfigured, LookupUnavailable};
     let address = serve().await;
-    let client = client(address, PATIENT, OnMissing::DeadLetter);
+    let client = client(address, PATIENT);
     for (what, reason, message) in [
-        ("404", LookupNotFound, "answered 404"),
         ("500", LookupUnavailable, "answered 500"),
         ("503", LookupUnavailable, "answered 503"),
         ("408", LookupUnavailable, "answered 408"),
@@ -149,7 +163,7 @@ async fn every_failure_has_its_reason() {
 #[tokio::test]
 async fn retry_after_is_taken_in_both_forms() {
     let address = serve().await;
-    let client = client(address, PATIENT, OnMissing::Null);
+    let client = client(address, PATIENT);
     for (what, seconds) in [("seconds", Some(7)), ("date", Some(60)), ("nonsense", None)] {
         let error = client.fetch(&format!("http://{address}/{what}")).await;
         let error = error.expect_err(what);
@@ -165,7 +179,7 @@ async fn retry_after_is_taken_in_both_forms() {
 #[tokio::test]
 async fn a_time_out_covers_the_body_too() {
     let address = serve().await;
-    let client = client(address, Duration::from_millis(200), OnMissing::Null);
+    let client = client(address, Duration::from_millis(200));
     for what in ["slow", "stalled"] {
         let begun = Instant::now();
         let error = client.fetch(&format!("http://{address}/{what}")).await;
@@ -187,7 +201,7 @@ async fn nobody_there_is_an_outage() {
         .expect("binds");
     let address = listener.local_addr().expect("has an address");
     std::mem::drop(listener);
-    let client = client(address, PATIENT, OnMissing::Null);
+    let client = client(address, PATIENT);
     let error = client.fetch(&format!("http://{address}/good")).await;
     let error = error.expect_err("nobody listens");
     assert_eq!(error.reason, Reason::LookupUnavailable);

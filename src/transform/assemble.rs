@@ -1,0 +1,411 @@
+//! Puts a value together from where its parts lie. Compiled: a layout and a type become pieces, and what lies side by
+//! side in the contract's bytes is one run. Run: the pieces are appended to the output, one after another.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::layout::{Base, Layout};
+use crate::contract::decode::Limits;
+use crate::contract::encode::encode_node;
+use crate::contract::plan::{ABSENT, Plan, Scratch, copies};
+use crate::contract::resolve::{ActionId, Fields, Resolution};
+use crate::contract::schema::{Kind, NodeId, Schema};
+use crate::contract::view;
+use crate::error::{Reason, RecordError};
+use crate::expression::value::write;
+use crate::expression::{Cx, Val};
+
+/// A place between two fields of the contract's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bound {
+    Start,
+    Mark(u32),
+    End,
+}
+
+/// A part of the output.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// A run of the contract's bytes.
+    Run(Bound, Bound),
+    /// Fields of a record inside a register: `record` is found at `positions` below the value, then its fields `from`
+    /// to `to` (exclusive) are taken.
+    Fields {
+        register: u32,
+        positions: Vec<usize>,
+        from: usize,
+        to: usize,
+    },
+    /// The value of a register.
+    Value { register: u32, node: NodeId },
+    /// Bytes that are always the same.
+    Constant(Vec<u8>),
+    /// What the sink's schema has in another form.
+    Converted {
+        pieces: Vec<Piece>,
+        plan: Box<Plan>,
+        path: String,
+    },
+}
+
+/// The marks that are wanted of the contract's plan, each once.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    paths: Vec<Vec<usize>>,
+    known: HashMap<Vec<usize>, u32>,
+}
+
+impl Marks {
+    pub(super) fn of(&mut self, path: &[usize]) -> u32 {
+        if let Some(known) = self.known.get(path) {
+            return *known;
+        }
+        let mark = u32::try_from(self.paths.len()).expect("a schema has fewer than 2³² fields");
+        self.paths.push(path.to_vec());
+        self.known.insert(path.to_vec(), mark);
+        mark
+    }
+
+    pub(super) fn into_paths(self) -> Vec<Vec<usize>> {
+        self.paths
+    }
+}
+
+/// A run before its ends have marks: from the first path to before the second (`None`: the end of the event).
+type Span = (Vec<usize>, Option<Vec<usize>>);
+
+enum Draft {
+    Span(Span),
+    Piece(Piece),
+}
+
+/// What is known while pieces are made.
+pub(super) struct Assembler<'a> {
+    pub(super) schema: &'a Schema,
+    /// The contract's own top node: what positions of [`Base::Contract`] are about.
+    pub(super) contract: NodeId,
+    pub(super) marks: &'a mut Marks,
+}
+
+/// How the parts become those of another schema.
+pub(super) struct Target<'a> {
+    pub(super) schema: &'a Schema,
+    pub(super) resolution: &'a Resolution,
+}
+
+impl Assembler<'_> {
+    /// The pieces of a value of `node`, in that type.
+    pub(super) fn same(&mut self, layout: &Layout, node: NodeId) -> Vec<Piece> {
+        let mut drafts = Vec::new();
+        self.parts(layout, node, &mut drafts);
+        self.joined(drafts)
+    }
+
+    fn parts(&mut self, layout: &Layout, node: NodeId, out: &mut Vec<Draft>) {
+        match (layout, &self.schema.node(node).kind) {
+            (Layout::Record(parts), Kind::Record(record)) => {
+                for (part, field) in parts.iter().zip(&record.fields) {
+                    self.parts(part, field.node, out);
+                }
+            }
+            (Layout::Whole(base, positions), _) => out.push(self.whole(*base, positions, node)),
+            (Layout::Record(_), _) => unreachable!("only a record is taken apart"),
+        }
+    }
+
+    /// The pieces of a value of `node` in the sink's schema.
+    pub(super) fn resolved(
+        &mut self,
+        layout: &Layout,
+        node: NodeId,
+        target: &Target<'_>,
+    ) -> Vec<Piece> {
+        let mut drafts = Vec::new();
+        let root = (target.schema.root, target.resolution.root());
+        self.into(layout, node, target, root, "", &mut drafts);
+        self.joined(drafts)
+    }
+
+    fn into(
+        &mut self,
+        layout: &Layout,
+        node: NodeId,
+        target: &Target<'_>,
+        (reader, action): (NodeId, ActionId),
+        path: &str,
+        out: &mut Vec<Draft>,
+    ) {
+        let copied = copies(self.schema, target.resolution, node, action);
+        let (parts, record, fields) = match (layout, &self.schema.node(node).kind) {
+            _ if copied => return self.parts(layout, node, out),
+            (Layout::Record(parts), Kind::Record(record)) => match target.resolution.fields(action)
+            {
+                Some(fields) => (parts, record, fields),
+                None => return self.converted(layout, node, target, (reader, action), path, out),
+            },
+            _ => return self.converted(layout, node, target, (reader, action), path, out),
+        };
+        let Kind::Record(wanted) = &target.schema.node(reader).kind else {
+            return self.converted(layout, node, target, (reader, action), path, out);
+        };
+        let Fields { fields, defaults } = fields;
+        for (position, field) in wanted.fields.iter().enumerate() {
+            let below = match path {
+                "" => field.name.clone(),
+                path => format!("{path}.{}", field.name),
+            };
+            let from = fields.iter().enumerate().find_map(|(own, (_, to))| {
+                to.filter(|(to, _)| *to == position)
+                    .map(|(_, action)| (own, action))
+            });
+            if let Some((own, action)) = from {
+                let way = (field.node, action);
+                self.into(
+                    &parts[own],
+                    record.fields[own].node,
+                    target,
+                    way,
+                    &below,
+                    out,
+                );
+            } else if let Some((_, value)) = defaults.iter().find(|(at, _)| *at == position) {
+                let mut bytes = Vec::new();
+                encode_node(target.schema, field.node, value, &mut bytes)
+                    .expect("a default was read as a value of its type");
+                out.push(Draft::Piece(Piece::Constant(bytes)));
+            } else {
+                unreachable!("a resolved record has every field of the reader");
+            }
+        }
+    }
+
+    fn converted(
+        &mut self,
+        layout: &Layout,
+        node: NodeId,
+        target: &Target<'_>,
+        (reader, action): (NodeId, ActionId),
+        path: &str,
+        out: &mut Vec<Draft>,
+    ) {
+        let pieces = self.same(layout, node);
+        let mut writer = self.schema.clone();
+        writer.root = node;
+        let mut wanted = target.schema.clone();
+        wanted.root = reader;
+        let plan = Plan::of(Arc::new(writer), &wanted, target.resolution.at(action), &[]);
+        out.push(Draft::Piece(Piece::Converted {
+            pieces,
+            plan: Box::new(plan),
+            path: path.to_owned(),
+        }));
+    }
+
+    fn whole(&self, base: Base, positions: &[usize], node: NodeId) -> Draft {
+        match (base, positions.split_last()) {
+            (Base::Contract, _) => Draft::Span(self.span(positions)),
+            (Base::Register(register), None) => Draft::Piece(Piece::Value { register, node }),
+            (Base::Register(register), Some((last, above))) => Draft::Piece(Piece::Fields {
+                register,
+                positions: above.to_vec(),
+                from: *last,
+                to: last + 1,
+            }),
+        }
+    }
+
+    /// From where to where the value at these positions lies in the contract's bytes.
+    fn span(&self, positions: &[usize]) -> Span {
+        // A record begins where its first field does.
+        let mut start = positions.to_vec();
+        while start.last() == Some(&0) {
+            start.pop();
+        }
+        let mut end = positions.to_vec();
+        while let Some(last) = end.pop() {
+            let mut node = self.contract;
+            for position in &end {
+                if let Kind::Record(record) = &self.schema.node(node).kind {
+                    node = record.fields[*position].node;
+                }
+            }
+            let width = match &self.schema.node(node).kind {
+                Kind::Record(record) => record.fields.len(),
+                _ => unreachable!("positions lead from record to record"),
+            };
+            if last + 1 < width {
+                end.push(last + 1);
+                return (start, Some(end));
+            }
+        }
+        (start, None)
+    }
+
+    /// Joins what lies side by side, and gives the ends of what is left their marks.
+    fn joined(&mut self, drafts: Vec<Draft>) -> Vec<Piece> {
+        let mut joined: Vec<Draft> = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            match (joined.last_mut(), draft) {
+                (Some(Draft::Span((_, end))), Draft::Span((start, next)))
+                    if end.as_ref() == Some(&start) =>
+                {
+                    *end = next;
+                }
+                (
+                    Some(Draft::Piece(Piece::Fields {
+                        register,
+                        positions,
+                        to,
+                        ..
+                    })),
+                    Draft::Piece(Piece::Fields {
+                        register: other,
+                        positions: beside,
+                        from,
+                        to: next,
+                    }),
+                ) if *register == other && *positions == beside && *to == from => *to = next,
+                (_, draft) => joined.push(draft),
+            }
+        }
+        let piece = |draft| match draft {
+            Draft::Piece(piece) => piece,
+            Draft::Span((start, end)) => {
+                let start = match start.is_empty() {
+                    true => Bound::Start,
+                    false => Bound::Mark(self.marks.of(&start)),
+                };
+                let end = end.map_or(Bound::End, |end| Bound::Mark(self.marks.of(&end)));
+                Piece::Run(start, end)
+            }
+        };
+        joined.into_iter().map(piece).collect()
+    }
+}
+
+/// What registers hold, for errors: the step and the field that they were computed for.
+#[derive(Debug, Default)]
+pub(super) struct Origins(pub(super) Vec<(String, String)>);
+
+/// Buffers of an assembly, reused from one record to the next.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    scratch: Scratch,
+    parts: Vec<u8>,
+}
+
+/// Appends a value to `out`.
+pub(super) fn assemble<'a>(
+    pieces: &[Piece],
+    cx: &Cx<'a>,
+    origins: &Origins,
+    buffers: &mut Buffers,
+    out: &mut Vec<u8>,
+) -> Result<(), RecordError> {
+    for piece in pieces {
+        match piece {
+            Piece::Run(start, end) => {
+                let (start, end) = (bound(cx, *start), bound(cx, *end));
+                out.extend_from_slice(cx.bytes.get(start..end).ok_or_else(broken)?);
+            }
+            Piece::Fields {
+                register,
+                positions,
+                from,
+                to,
+            } => {
+                let part = fields(cx, *register, positions, (*from, *to));
+                out.extend_from_slice(part.ok_or_else(broken)?);
+            }
+            Piece::Value { register, node } => {
+                let value = cx.registers[*register as usize];
+                write(cx.schema, *node, value, out).map_err(|why| {
+                    let (step, path) = &origins.0[*register as usize];
+                    let message = match step.as_str() {
+                        "" => why,
+                        step => format!("{step}: {why}"),
+                    };
+                    RecordError::new(Reason::TransformFailed, message).at(path)
+                })?;
+            }
+            Piece::Constant(bytes) => out.extend_from_slice(bytes),
+            Piece::Converted { pieces, plan, path } => {
+                let mut parts = std::mem::take(&mut buffers.parts);
+                parts.clear();
+                let done = assemble(pieces, cx, origins, buffers, &mut parts).and_then(|()| {
+                    let view = plan.run(&parts, &Limits::default(), &mut buffers.scratch);
+                    let view = view.map_err(|error| RecordError {
+                        reason: Reason::EncodeFailed,
+                        // It counts in bytes that nobody has seen.
+                        byte_offset: None,
+                        path: joined_path(path, &error.path),
+                        ..error
+                    })?;
+                    out.extend_from_slice(view.bytes);
+                    Ok(())
+                });
+                buffers.parts = parts;
+                done?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn joined_path(above: &str, below: &str) -> String {
+    match (above, below) {
+        ("", path) | (path, "") => path.to_owned(),
+        (above, below) if below.starts_with('[') => format!("{above}{below}"),
+        (above, below) => format!("{above}.{below}"),
+    }
+}
+
+fn bound(cx: &Cx<'_>, bound: Bound) -> usize {
+    match bound {
+        Bound::Start => 0,
+        Bound::Mark(mark) => cx
+            .marks
+            .get(mark as usize)
+            .map_or(usize::MAX, |at| match *at {
+                ABSENT => usize::MAX,
+                at => at as usize,
+            }),
+        Bound::End => cx.bytes.len(),
+    }
+}
+
+/// Where fields of a record in a register lie.
+fn fields<'a>(
+    cx: &Cx<'a>,
+    register: u32,
+    positions: &[usize],
+    (from, to): (usize, usize),
+) -> Option<&'a [u8]> {
+    let Val::Avro(node, bytes) = cx.registers[register as usize] else {
+        return None;
+    };
+    let (mut node, mut at) = (node, 0);
+    for position in positions {
+        at = view::field(cx.schema, node, *position, bytes, at).ok()?;
+        node = field_node(cx.schema, node, *position)?;
+    }
+    let start = view::field(cx.schema, node, from, bytes, at).ok()?;
+    let mut end = start;
+    for position in from..to {
+        let field = field_node(cx.schema, node, position)?;
+        end = view::skip(cx.schema, field, bytes, end).ok()?;
+    }
+    bytes.get(start..end)
+}
+
+fn field_node(schema: &Schema, node: NodeId, position: usize) -> Option<NodeId> {
+    match &schema.node(node).kind {
+        Kind::Record(record) => record.fields.get(position).map(|field| field.node),
+        _ => None,
+    }
+}
+
+pub(super) fn broken() -> RecordError {
+    let message = "the event is not where the steps expect it, which is a fault of this program";
+    RecordError::new(Reason::TransformFailed, message)
+}

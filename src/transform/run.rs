@@ -1,0 +1,372 @@
+//! What the steps of a pipeline come down to when a record runs through them: operations that fill registers, and the
+//! walk through arrays, maps and what may be null.
+
+use super::assemble::{Buffers, Origins, Piece, assemble, broken};
+use super::leaf::Leaf;
+use crate::contract::schema::{Kind, NodeId, Schema};
+use crate::contract::view;
+use crate::error::{Reason, RecordError};
+use crate::expr::path::Segment;
+use crate::expression::value::{put_long, read};
+use crate::expression::{Cx, Expr, Place, Val};
+
+/// Where an operation finds a value.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) place: Place,
+    /// Its type as declared, with its union.
+    pub(super) node: NodeId,
+    /// Fields from what a register holds down to it.
+    pub(super) rest: Vec<usize>,
+}
+
+/// An operation.
+#[derive(Debug)]
+pub(super) enum Op {
+    /// Puts a value together.
+    Build {
+        pieces: Vec<Piece>,
+        node: NodeId,
+        into: u32,
+    },
+    /// Evaluates an expression.
+    Set { expr: Expr, into: u32 },
+    /// Ends the record unless the expression is true; the text names the step.
+    Filter(Expr, String),
+    /// Makes a value of another.
+    Leaf {
+        source: Source,
+        leaf: Leaf,
+        into: u32,
+    },
+    /// Does something to each record of a collection, or to the one behind a null.
+    Each(Box<Each>),
+}
+
+/// See [`Op::Each`].
+#[derive(Debug)]
+pub(super) struct Each {
+    /// The collection, or the nullable record.
+    pub(super) source: Source,
+    /// Its type afterwards.
+    pub(super) retyped: NodeId,
+    /// The way from there to each of them.
+    pub(super) segments: Vec<Segment>,
+    /// Whether an element is the value as declared, and not the record behind its union.
+    pub(super) leaf: bool,
+    /// Where an element is put.
+    pub(super) this: u32,
+    /// What is done to it.
+    pub(super) ops: Vec<Op>,
+    /// Out of what it is put together afterwards.
+    pub(super) pieces: Vec<Piece>,
+    pub(super) into: u32,
+}
+
+/// Whether a record goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goes {
+    On,
+    Filtered,
+}
+
+/// Runs operations over a record.
+pub(super) struct Machine<'m, 'a> {
+    pub(super) cx: &'m mut Cx<'a>,
+    pub(super) origins: &'a Origins,
+    pub(super) buffers: &'m mut Buffers,
+}
+
+impl<'a> Machine<'_, 'a> {
+    pub(super) fn run(&mut self, ops: &'a [Op]) -> Result<Goes, RecordError> {
+        for op in ops {
+            if self.op(op)? == Goes::Filtered {
+                return Ok(Goes::Filtered);
+            }
+        }
+        Ok(Goes::On)
+    }
+
+    pub(super) fn op(&mut self, op: &'a Op) -> Result<Goes, RecordError> {
+        match op {
+            Op::Build { pieces, node, into } => {
+                let built = self.build(pieces, *node)?;
+                self.cx.registers[*into as usize] = built;
+            }
+            Op::Set { expr, into } => {
+                let value = expr
+                    .eval(self.cx)
+                    .map_err(|error| self.explain(*into, error))?;
+                self.cx.registers[*into as usize] = value;
+            }
+            Op::Filter(expr, step) => {
+                let keeps = expr
+                    .eval_bool(self.cx)
+                    .map_err(|error| within(step, error))?;
+                if !keeps {
+                    return Ok(Goes::Filtered);
+                }
+            }
+            Op::Leaf { source, leaf, into } => {
+                let value = find(self.cx, source).map_err(|error| self.explain(*into, error))?;
+                let made = leaf.apply(self.cx, value);
+                let made = made.map_err(|error| self.explain(*into, error))?;
+                self.cx.registers[*into as usize] = made;
+            }
+            Op::Each(each) => {
+                let value = find(self.cx, &each.source)?;
+                self.cx.registers[each.into as usize] = match value {
+                    Val::Avro(node, bytes) => self.each(each, node, bytes)?,
+                    Val::Null => Val::Null,
+                    _ => return Err(broken()),
+                };
+            }
+        }
+        Ok(Goes::On)
+    }
+
+    /// A value of a node from its parts, in the arena.
+    pub(super) fn build(&mut self, pieces: &[Piece], node: NodeId) -> Result<Val<'a>, RecordError> {
+        let mut out = Vec::new();
+        assemble(pieces, self.cx, self.origins, self.buffers, &mut out)?;
+        let bytes = self.cx.arena.alloc_slice_copy(&out);
+        let (value, _) = read(self.cx.schema, node, bytes, 0).map_err(|_| broken())?;
+        Ok(value)
+    }
+
+    fn explain(&self, register: u32, error: RecordError) -> RecordError {
+        let (step, path) = &self.origins.0[register as usize];
+        let error = within(step, error);
+        match error.path.is_empty() {
+            true => error.at(path),
+            false => error,
+        }
+    }
+
+    fn each(
+        &mut self,
+        each: &'a Each,
+        node: NodeId,
+        bytes: &'a [u8],
+    ) -> Result<Val<'a>, RecordError> {
+        let mut out = Vec::with_capacity(bytes.len() + 32);
+        let mut trail = Vec::new();
+        let mut walk = Walk {
+            machine: self,
+            each,
+            bytes,
+            out: &mut out,
+            trail: &mut trail,
+        };
+        let done = walk.at(&each.segments, node, 0);
+        if let Err(error) = done {
+            let path = numbered(&error.path, &trail);
+            return Err(error.at(path));
+        }
+        let retyped = crate::expr::path::peel(self.cx.schema, each.retyped).node;
+        Ok(Val::Avro(retyped, self.cx.arena.alloc_slice_copy(&out)))
+    }
+}
+
+/// `items[].price` with the indices of the element that it is about.
+fn numbered(path: &str, trail: &[usize]) -> String {
+    let mut out = String::with_capacity(path.len() + 8);
+    let mut rest = path;
+    for index in trail {
+        let Some(at) = rest.find("[]").into_iter().chain(rest.find("{}")).min() else {
+            break;
+        };
+        out.push_str(&rest[..at]);
+        out.push_str(&format!("[{index}]"));
+        rest = &rest[at + 2..];
+    }
+    out.push_str(rest);
+    out
+}
+
+pub(super) fn within(step: &str, error: RecordError) -> RecordError {
+    match step {
+        "" => error,
+        step => RecordError {
+            message: format!("{step}: {}", error.message),
+            ..error
+        },
+    }
+}
+
+/// A value, wherever it lies.
+pub(super) fn find<'a>(cx: &Cx<'a>, source: &Source) -> Result<Val<'a>, RecordError> {
+    let failed = |why: String| RecordError::new(Reason::TransformFailed, why);
+    match source.place {
+        Place::Mark(mark) => match cx.marks.get(mark as usize) {
+            Some(&crate::contract::plan::ABSENT) => Ok(Val::Null),
+            Some(at) => {
+                let read = read(cx.schema, source.node, cx.bytes, *at as usize);
+                Ok(read.map_err(failed)?.0)
+            }
+            None => Err(broken()),
+        },
+        Place::Register(register) => {
+            let value = cx.registers[register as usize];
+            let Some((last, above)) = source.rest.split_last() else {
+                return Ok(value);
+            };
+            let Val::Avro(mut node, bytes) = value else {
+                return match value {
+                    Val::Null => Ok(Val::Null),
+                    _ => Err(broken()),
+                };
+            };
+            let mut at = 0;
+            for position in above.iter().chain([last]) {
+                // A record that may be null, and is not.
+                if let Kind::Union(branches) = &cx.schema.node(node).kind {
+                    let (branch, next) = view::index(bytes, at).map_err(|_| broken())?;
+                    node = *branches.get(branch).ok_or_else(broken)?;
+                    at = next;
+                    if cx.schema.node(node).kind == Kind::Null {
+                        return Ok(Val::Null);
+                    }
+                }
+                at = view::field(cx.schema, node, *position, bytes, at).map_err(|_| broken())?;
+                node = shape_field(cx.schema, node, *position).ok_or_else(broken)?;
+            }
+            Ok(read(cx.schema, node, bytes, at).map_err(failed)?.0)
+        }
+    }
+}
+
+fn shape_field(schema: &Schema, node: NodeId, position: usize) -> Option<NodeId> {
+    match &schema.node(node).kind {
+        Kind::Record(record) => record.fields.get(position).map(|field| field.node),
+        _ => None,
+    }
+}
+
+struct Walk<'w, 'm, 'a> {
+    machine: &'w mut Machine<'m, 'a>,
+    each: &'a Each,
+    bytes: &'a [u8],
+    out: &'w mut Vec<u8>,
+    /// The indices of the collections that the walk is inside of; left as it stood by an error.
+    trail: &'w mut Vec<usize>,
+}
+
+impl<'a> Walk<'_, '_, 'a> {
+    fn copy(&mut self, from: usize, to: usize) -> Result<(), RecordError> {
+        let run = self.bytes.get(from..to).ok_or_else(broken)?;
+        self.out.extend_from_slice(run);
+        Ok(())
+    }
+
+    /// Rewrites the value of `node` at `at`; the position after it.
+    fn at(
+        &mut self,
+        segments: &'a [Segment],
+        node: NodeId,
+        at: usize,
+    ) -> Result<usize, RecordError> {
+        let schema = self.machine.cx.schema;
+        let Some((segment, rest)) = segments.split_first() else {
+            if self.each.leaf {
+                return self.element(node, at);
+            }
+            return match &schema.node(node).kind {
+                Kind::Union(branches) => {
+                    let (branch, next) = view::index(self.bytes, at).map_err(|_| broken())?;
+                    let branch = *branches.get(branch).ok_or_else(broken)?;
+                    self.copy(at, next)?;
+                    match schema.node(branch).kind {
+                        Kind::Null => Ok(next),
+                        _ => self.element(branch, next),
+                    }
+                }
+                _ => self.element(node, at),
+            };
+        };
+        if let Kind::Union(branches) = &schema.node(node).kind {
+            let (branch, next) = view::index(self.bytes, at).map_err(|_| broken())?;
+            let branch = *branches.get(branch).ok_or_else(broken)?;
+            self.copy(at, next)?;
+            return match schema.node(branch).kind {
+                Kind::Null => Ok(next),
+                _ => self.at(segments, branch, next),
+            };
+        }
+        match (segment, &schema.node(node).kind) {
+            (Segment::Field(position, _), Kind::Record(record)) => {
+                let start =
+                    view::field(schema, node, *position, self.bytes, at).map_err(|_| broken())?;
+                self.copy(at, start)?;
+                let end = self.at(rest, record.fields[*position].node, start)?;
+                let mut last = end;
+                for field in &record.fields[position + 1..] {
+                    last =
+                        view::skip(schema, field.node, self.bytes, last).map_err(|_| broken())?;
+                }
+                self.copy(end, last)?;
+                Ok(last)
+            }
+            (Segment::Elements, Kind::Array(_)) | (Segment::Values, Kind::Map(_)) => {
+                self.elements(rest, node, at)
+            }
+            _ => Err(broken()),
+        }
+    }
+
+    /// The elements of a collection, as one block.
+    fn elements(
+        &mut self,
+        rest: &'a [Segment],
+        node: NodeId,
+        at: usize,
+    ) -> Result<usize, RecordError> {
+        let schema = self.machine.cx.schema;
+        let keyed = matches!(schema.node(node).kind, Kind::Map(_));
+        let mut elements =
+            view::Elements::new(schema, node, self.bytes, at).map_err(|_| broken())?;
+        // The count stands in front of what is not made yet.
+        let before = std::mem::take(self.out);
+        let mut count = 0usize;
+        let mut rewritten = Ok(());
+        while let Some(element) = elements.next().map_err(|_| broken())? {
+            if keyed {
+                put_long(
+                    i64::try_from(element.key.len()).unwrap_or(i64::MAX),
+                    self.out,
+                );
+                self.out.extend_from_slice(element.key);
+            }
+            self.trail.push(count);
+            rewritten = self.at(rest, elements.node(), element.start).map(|_| ());
+            if rewritten.is_err() {
+                break;
+            }
+            self.trail.pop();
+            count += 1;
+        }
+        let inside = std::mem::replace(self.out, before);
+        rewritten?;
+        if count > 0 {
+            put_long(i64::try_from(count).unwrap_or(i64::MAX), self.out);
+            self.out.extend_from_slice(&inside);
+        }
+        self.out.push(0);
+        Ok(elements.end())
+    }
+
+    fn element(&mut self, node: NodeId, at: usize) -> Result<usize, RecordError> {
+        let schema = self.machine.cx.schema;
+        let (value, next) = read(schema, node, self.bytes, at)
+            .map_err(|why| RecordError::new(Reason::TransformFailed, why))?;
+        self.machine.cx.registers[self.each.this as usize] = value;
+        self.machine.run(&self.each.ops)?;
+        let Machine {
+            cx,
+            origins,
+            buffers,
+        } = &mut *self.machine;
+        assemble(&self.each.pieces, cx, origins, buffers, self.out)?;
+        Ok(next)
+    }
+}

@@ -1,0 +1,327 @@
+//! Compiles the steps of a pipeline, in order, into a [`Transform`]. Faults are collected: what follows a step with a fault
+//! is checked against the type that the step would have left, as well as that is known.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::assemble::{Origins, Target};
+use super::flow::{Flow, Frame};
+use super::layout::Layout;
+use super::run::Op;
+use super::{
+    Ask, CompiledArm, LookupSpec, Stage, Transform, attributes, cast, default, drop, explode,
+    filter, lookup, map_values, mask, rearrange, rename, set, shape,
+};
+use crate::config::fault::Fault;
+use crate::config::model::{Placed, Step};
+use crate::contract::resolve::Resolution;
+use crate::contract::schema::{NodeId, Schema};
+use crate::expression::Expr;
+use crate::expression::scope::{Event, Scope, Secrets};
+
+/// Steps on their way to a [`Transform`].
+#[derive(Debug)]
+pub struct Builder {
+    flow: Flow,
+    stages: Vec<Stage>,
+    /// What is done before the rules, once it is known where they stand.
+    prepare: Option<Vec<Op>>,
+    /// The event as the rules see it.
+    at_rules: Option<(NodeId, Layout)>,
+    lookups: Vec<Arc<LookupSpec>>,
+    types: Vec<(String, NodeId)>,
+    /// Names that were to be new and have no type because of a fault: later complaints about them would only mislead.
+    untyped: BTreeSet<String>,
+    steps: usize,
+}
+
+/// A sink that events go to.
+#[derive(Debug)]
+pub struct Arm<'a> {
+    /// When; `None` for whatever came to no arm before it. The last has none.
+    pub when: Option<&'a Placed<String>>,
+    /// Index into the pipeline's sinks.
+    pub sink: usize,
+    /// The sink's schema.
+    pub schema: &'a Schema,
+    /// From the last step's type to it.
+    pub resolution: Resolution,
+}
+
+impl Builder {
+    /// No steps yet.
+    pub fn new(contract: &Schema, secrets: Secrets) -> Builder {
+        let flow = Flow::new(contract, secrets);
+        Builder {
+            types: vec![("contract".to_owned(), flow.root())],
+            flow,
+            stages: Vec::new(),
+            prepare: None,
+            at_rules: None,
+            lookups: Vec::new(),
+            untyped: BTreeSet::new(),
+            steps: 0,
+        }
+    }
+
+    /// Adds steps. `schemas` reads the schema files that lookups name.
+    pub fn steps(
+        &mut self,
+        steps: &[Step],
+        schemas: &dyn Fn(&Path) -> Result<Schema, String>,
+    ) -> Result<(), Vec<Fault>> {
+        let mut faults = Vec::new();
+        for step in steps {
+            self.steps += 1;
+            let mut found = Vec::new();
+            self.flow.label = format!("step {} ({})", self.steps, kind(step));
+            let untyped = self.step(step, schemas, &mut found);
+            faults.extend(found.into_iter().filter(|fault| {
+                let root = fault.text.split(['.', '[']).next().unwrap_or_default();
+                !self.untyped.contains(root)
+            }));
+            self.untyped.extend(untyped);
+            let label = std::mem::take(&mut self.flow.label);
+            self.types.push((label, self.flow.root()));
+        }
+        match faults.is_empty() {
+            true => Ok(()),
+            false => Err(faults),
+        }
+    }
+
+    fn step(
+        &mut self,
+        step: &Step,
+        schemas: &dyn Fn(&Path) -> Result<Schema, String>,
+        faults: &mut Vec<Fault>,
+    ) -> Vec<String> {
+        let flow = &mut self.flow;
+        match step {
+            Step::Set(entries) => return set::compile(entries, flow, faults),
+            Step::Filter(text) => filter::compile(text, flow, faults),
+            Step::Mask { field, with } => mask::compile(field, with, flow, faults),
+            Step::Rename(entries) => rename::compile(entries, flow, faults),
+            Step::Drop(fields) => drop::compile(fields, flow, faults),
+            Step::Keep(fields) => drop::keep(fields, flow, faults),
+            Step::Move(entries) => rearrange::movement(entries, flow, faults),
+            Step::Flatten {
+                field,
+                prefix,
+                separator,
+            } => rearrange::flatten(field, prefix.as_deref(), separator, flow, faults),
+            Step::Nest { into, fields } => rearrange::nest(into, fields, flow, faults),
+            Step::Cast(entries) => cast::compile(entries, flow, faults),
+            Step::Default(entries) => default::compile(entries, flow, faults),
+            Step::MapValues(config) => map_values::compile(config, flow, faults),
+            Step::Header(entries) => {
+                let assigns = attributes::headers(entries, flow, faults);
+                assigns.into_iter().for_each(|assign| self.assign(assign));
+            }
+            Step::Key(text) => {
+                let assign = attributes::key(text, flow, faults);
+                assign.into_iter().for_each(|assign| self.assign(assign));
+            }
+            Step::Timestamp(text) => {
+                let assign = attributes::timestamp(text, flow, faults);
+                assign.into_iter().for_each(|assign| self.assign(assign));
+            }
+            Step::Explode { field, into } => {
+                let explode = explode::compile(field, into.as_ref(), flow, faults);
+                self.flush();
+                self.stages.extend(explode.map(Stage::Explode));
+            }
+            Step::Lookup(config) => {
+                let input = self.flow.output();
+                match lookup::compile(config, &input, schemas, faults) {
+                    Some(spec) => self.lookup(spec),
+                    None => return vec![config.into.value.clone()],
+                }
+            }
+            // The arms are compiled when the sinks are known.
+            Step::Route(_) => {}
+        }
+        Vec::new()
+    }
+
+    fn assign(&mut self, assign: attributes::Assign) {
+        self.flow.settle();
+        self.flush();
+        self.stages.push(Stage::Assign(assign));
+    }
+
+    fn lookup(&mut self, spec: LookupSpec) {
+        let flow = &mut self.flow;
+        let mut sources = Vec::new();
+        flow.inside((&[], ""), false, |flow, frame| {
+            for field in spec.fields() {
+                let node = flow.node_at(frame.node, &field.positions);
+                sources.push(flow.source(frame, &field.positions, node));
+            }
+        });
+        let node = shape::import(&mut flow.schema, &spec.answer);
+        let declared = match spec.missing == lookup::Missing::Null {
+            true => crate::expression::types::nullable(&mut flow.schema, node),
+            false => node,
+        };
+        let into = flow.register(&spec.into);
+        flow.inside((&[], ""), false, |flow, frame: &mut Frame| {
+            flow.parts(frame, &[]).push(Layout::register(into));
+            frame.node = shape::appended(&mut flow.schema, frame.node, &spec.into, declared);
+        });
+        let label = flow.label.clone();
+        self.flush();
+        self.stages.push(Stage::Lookup(Ask {
+            lookup: self.lookups.len(),
+            sources,
+            node,
+            into,
+            label,
+        }));
+        self.lookups.push(Arc::new(spec));
+    }
+
+    /// Operations so far become a stage.
+    fn flush(&mut self) {
+        self.flow.settle();
+        let ops = std::mem::take(&mut self.flow.top.ops);
+        if !ops.is_empty() {
+            self.stages.push(Stage::Ops(ops));
+        }
+    }
+
+    /// The rules are checked on the event as it stands now.
+    pub fn rules_here(&mut self) {
+        self.flow.settle();
+        self.prepare = Some(std::mem::take(&mut self.flow.top.ops));
+        self.at_rules = Some((self.flow.top.node, self.flow.top.layout.clone()));
+    }
+
+    /// Runs `with` on the event as the rules see it. What they need is put in place before they are checked.
+    pub fn for_rules<R>(&mut self, with: impl FnOnce(&dyn Event) -> R) -> R {
+        let Some((node, layout)) = self.at_rules.clone() else {
+            return with(&self.flow);
+        };
+        let frame = Frame {
+            node,
+            layout,
+            ops: Vec::new(),
+            this: None,
+        };
+        let top = std::mem::replace(&mut self.flow.top, frame);
+        let result = with(&self.flow);
+        self.flow.settle();
+        let frame = std::mem::replace(&mut self.flow.top, top);
+        if let Some(prepare) = &mut self.prepare {
+            prepare.extend(frame.ops);
+        }
+        result
+    }
+
+    /// The type that the rules see.
+    pub fn rules_type(&self) -> Schema {
+        let mut schema = self.flow.output();
+        if let Some((node, _)) = &self.at_rules {
+            schema.root = *node;
+        }
+        schema
+    }
+
+    /// The type after the last step.
+    pub fn output(&self) -> Schema {
+        self.flow.output()
+    }
+
+    /// The type before the first step and after each: "contract", "step 1 (set)", …
+    pub fn types(&self) -> impl Iterator<Item = (&str, Schema)> {
+        self.types.iter().map(|(label, root)| {
+            let mut schema = self.flow.schema.clone();
+            schema.root = *root;
+            (label.as_str(), schema)
+        })
+    }
+
+    /// Checks the condition of an arm of `route`.
+    pub fn check_condition(&self, text: &Placed<String>) -> Result<(), Vec<Fault>> {
+        let compiled = self.flow.with_scope(Vec::new(), |scope: &Scope<'_>| {
+            Expr::compile_condition(text, scope)
+        });
+        compiled.map(|_| ())
+    }
+
+    /// Compiles the outputs. All rules must have been compiled before.
+    pub fn finish(mut self, arms: &[Arm<'_>]) -> Result<Transform, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut compiled = Vec::with_capacity(arms.len());
+        self.flow.label = match arms {
+            [_] => String::new(),
+            _ => format!("step {} (route)", self.steps),
+        };
+        for arm in arms {
+            let when = arm.when.map(|text| {
+                self.flow
+                    .with_scope(Vec::new(), |scope| Expr::compile_condition(text, scope))
+            });
+            let when = match when.transpose() {
+                Ok(when) => when,
+                Err(found) => {
+                    faults.extend(found);
+                    continue;
+                }
+            };
+            let target = Target {
+                schema: arm.schema,
+                resolution: &arm.resolution,
+            };
+            let (layout, node) = (&self.flow.top.layout, self.flow.top.node);
+            let pieces = self
+                .flow
+                .assembler(|assembler| assembler.resolved(layout, node, &target));
+            compiled.push(CompiledArm {
+                when,
+                sink: arm.sink,
+                pieces,
+                label: self.flow.label.clone(),
+            });
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        self.flush();
+        let (schema, wanted, origins): (Schema, Vec<Vec<usize>>, Origins) = self.flow.into_parts();
+        Ok(Transform {
+            schema,
+            wanted,
+            origins,
+            prepare: self.prepare.unwrap_or_default(),
+            stages: self.stages,
+            arms: compiled,
+            lookups: self.lookups,
+        })
+    }
+}
+
+/// The word of a step in the configuration.
+fn kind(step: &Step) -> &'static str {
+    match step {
+        Step::Set(_) => "set",
+        Step::Filter(_) => "filter",
+        Step::Mask { .. } => "mask",
+        Step::Rename(_) => "rename",
+        Step::Drop(_) => "drop",
+        Step::Keep(_) => "keep",
+        Step::Move(_) => "move",
+        Step::Flatten { .. } => "flatten",
+        Step::Nest { .. } => "nest",
+        Step::Cast(_) => "cast",
+        Step::Default(_) => "default",
+        Step::MapValues(_) => "map_values",
+        Step::Header(_) => "header",
+        Step::Key(_) => "key",
+        Step::Timestamp(_) => "timestamp",
+        Step::Explode { .. } => "explode",
+        Step::Lookup(_) => "lookup",
+        Step::Route(_) => "route",
+    }
+}
