@@ -287,9 +287,7 @@ pub async fn compile_with(
             Err(lines.join("; "))
         }
     };
-    let secrets = config.secrets.iter();
-    let secrets = secrets.map(|(name, secret)| (name.clone(), secret.expose().as_bytes().to_vec()));
-    let mut builder = Builder::new(&contract.schema, Secrets::new(secrets)).with_natives(natives);
+    let mut builder = Builder::new(&contract.schema, secrets(config)).with_natives(natives);
     // Rules and later steps are about what these leave.
     builder
         .steps(&config.prepare, &load)
@@ -352,6 +350,12 @@ pub async fn compile_with(
         transform: builder.finish(&arms).map_err(BuildError::Faults)?,
         types,
     }))
+}
+
+/// What expressions of the pipeline can name.
+pub fn secrets(config: &Pipeline) -> Secrets {
+    let secrets = config.secrets.iter();
+    Secrets::new(secrets.map(|(name, secret)| (name.clone(), secret.expose().as_bytes().to_vec())))
 }
 
 /// Where events go: the arms of a `route`, or the pipeline's own sink alone.

@@ -19,6 +19,7 @@
 //! - [`embedded`]: an in-process broker and registry for the demo and the tests.
 //! - [`demo`], [`produce`]: the demo's story, and rows of CSV or JSON lines as records.
 //! - [`explain`]: a record's bytes, value by value.
+//! - [`trial`]: one record through a pipeline without a broker, held against what a case expects.
 //! - [`review`]: registration and review of schemas.
 //! - [`cli`]: one file per command.
 //!
@@ -54,6 +55,7 @@ pub mod review;
 pub mod status;
 pub mod telemetry;
 pub mod transform;
+pub mod trial;
 pub mod worker;
 
 pub use in_process::InProcess;

@@ -4,6 +4,7 @@
 pub mod check;
 pub mod completions;
 pub mod demo;
+pub mod evaluate;
 pub mod explain;
 pub mod flow;
 pub mod functions;
@@ -11,6 +12,7 @@ pub mod init;
 pub mod produce;
 pub mod run;
 pub mod schema;
+pub mod test;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -40,6 +42,7 @@ pub const COULD_NOT_RUN: u8 = 3;
     after_help = "Examples:
   driftgate demo
   driftgate init orders && driftgate check --offline -c orders/driftgate.yaml
+  driftgate test orders
   driftgate run -c orders/driftgate.yaml
 
 Exit codes: 0 ok, 1 something is wrong with what was checked, registered or produced, 2 wrong usage, or a configuration
@@ -71,6 +74,10 @@ enum Command {
     Check(check::CheckArgs),
     /// The whole thing in a minute: broker, registry and a stream of orders in which things go wrong.
     Demo(demo::DemoArgs),
+    /// Run test cases: records through a pipeline, against what is expected of them.
+    Test(test::TestArgs),
+    /// Evaluate one expression on one record.
+    Try(evaluate::TryArgs),
     /// Write a commented starting point.
     Init(init::InitArgs),
     /// Explain one record: its bytes value by value, writer against contract, and what becomes of it.
@@ -102,6 +109,8 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run::run(run, args.log_format),
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Test(args) => test::run(args),
+        Command::Try(args) => evaluate::run(args),
         Command::Init(args) => init::run(args),
         Command::Explain(args) => explain::run(*args, load_config),
         Command::Schema(command) => schema::run(command, load_config),

@@ -215,6 +215,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "contract",
             "error",
             "failure",
+            "headers",
             "lookup",
             "metrics",
             "record",
@@ -241,6 +242,23 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     // A record for people: schemas, values and the configuration of rules and steps, no topics.
     ("explain", &["config", "contract", "error", "expr"]),
+    // One record through the pipeline, beside the record path.
+    (
+        "trial",
+        &[
+            "build",
+            "config",
+            "contract",
+            "error",
+            "expression",
+            "failure",
+            "lookup",
+            "pipeline",
+            "record",
+            "review",
+            "transform",
+        ],
+    ),
     (
         "build",
         &[
@@ -307,9 +325,11 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "cli::explain",
         &[
-            "explain", "failure", "headers", "lookup", "pipeline", "record",
+            "explain", "failure", "headers", "lookup", "pipeline", "record", "trial",
         ],
     ),
+    ("cli::test", &["trial"]),
+    ("cli::evaluate", &["record", "trial"]),
     ("main", &["cli"]),
 ];
 
