@@ -164,11 +164,25 @@ impl<'a> Machine<'_, 'a> {
         };
         let done = walk.at(&each.segments, node, 0);
         if let Err(error) = done {
-            let path = numbered(&error.path, &trail);
+            let (_, container) = &self.origins.0[each.into as usize];
+            let path = numbered(&of_event(&error.path, container), &trail);
             return Err(error.at(path));
         }
         let retyped = crate::expr::path::peel(self.cx.schema, each.retyped).node;
         Ok(Val::Avro(retyped, self.cx.arena.alloc_slice_copy(&out)))
+    }
+}
+
+/// What an expression inside of a collection calls `this.price`, as a path of the event: `items[].price`.
+fn of_event(path: &str, container: &str) -> String {
+    match path.strip_prefix("this") {
+        // A field that is called so is in the container's path already.
+        Some(rest)
+            if !path.starts_with(container) && (rest.is_empty() || rest.starts_with(['.', '['])) =>
+        {
+            format!("{container}{rest}")
+        }
+        _ => path.to_owned(),
     }
 }
 
