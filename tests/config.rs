@@ -322,7 +322,7 @@ fn faults_of_lookups() {
         (
             "url: 'http://a/', headers: { 'x y': CANARY }",
             "",
-            "not the name of a header",
+            "not a secret's name and value",
         ),
         (
             "url: 'http://a/', headers: { Host: CANARY }",
@@ -974,7 +974,9 @@ pipelines:
     transform:
       - mask: { field: email, with: hmac, secret: CANARY-8 }
       - lookup: { into: c, url: "http://crm/{id}?api_key=CANARY-9", type: a.avsc, headers: { Authorization: "Bearer CANARY-B", X-Key: CANARY-C } }
-    secrets: { mail: CANARY-D, other: "${file:secret}" }
+    secrets:
+      mail: CANARY-D
+      other: "${file:secret}"
     sink: { topic: b, schema: a.avsc }
 "#;
     let loaded = config::load_text(text, "driftgate.yaml", folder.path(), &vars)
@@ -1018,8 +1020,8 @@ pipelines:
 
     // Every line of the file broken in turn, in every way that a slip of the pen breaks a line.
     let flow = text.replace(
-        "secrets:\n      mail: CANARY-B\n      other: \"${file:secret}\"\n",
-        "secrets: { mail: CANARY-B, other: \"${file:secret}\" }\n",
+        "secrets:\n      mail: CANARY-D\n      other: \"${file:secret}\"\n",
+        "secrets: { mail: CANARY-D, other: \"${file:secret}\" }\n",
     );
     assert_ne!(flow, text);
     for text in [text, &flow] {

@@ -100,7 +100,7 @@ pub(crate) const WALLS: &[Wall] = &[
     },
     Wall {
         what: "cel",
-        only: &["expr", "expression"],
+        only: &["expression"],
         why: "the syntax of expressions is known to their module alone",
     },
     Wall {
@@ -170,11 +170,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("contract", &["config", "error", "record"]),
     // Rules are expressions over a contract's fields. So expr and contract know each other, by these two doors.
-    ("contract::rules", &["expr"]),
-    (
-        "expr",
-        &["config", "contract::schema", "contract::value", "error"],
-    ),
+    ("contract::rules", &["expr", "expression"]),
+    ("expr", &["config", "contract::schema"]),
     // Knows schemas and the bytes of values, and the record around them.
     (
         "expression",
@@ -189,7 +186,10 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "record",
         ],
     ),
-    ("transform", &["config", "contract", "error", "expr"]),
+    (
+        "transform",
+        &["config", "contract", "error", "expr", "expression"],
+    ),
     // Asks what transforms want to know: what a batch's records share stands here, and no event comes in.
     (
         "lookup",
@@ -214,6 +214,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "config",
             "contract",
             "error",
+            "expression",
             "failure",
             "headers",
             "lookup",
@@ -225,13 +226,10 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
-            "config",
-            "contract",
             "emit",
             "error",
             "failure",
             "failure_log",
-            "headers",
             "health",
             "ingest",
             "metrics",
@@ -241,7 +239,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     // A record for people: schemas, values and the configuration of rules and steps, no topics.
-    ("explain", &["config", "contract", "error", "expr"]),
+    ("explain", &["config", "contract", "error", "expression"]),
     // One record through the pipeline, beside the record path.
     (
         "trial",
@@ -264,6 +262,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "config",
             "contract",
+            "expression",
             "failure",
             "pipeline",
             "review",
@@ -362,7 +361,7 @@ pub(crate) const PURE: &[&str] = &[
 /// What a pure module may do all the same.
 pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[
     (
-        "expr::source",
+        "expression::source",
         "std::thread",
         "cel's parser needs a deep stack, which only a thread of its own can have; it is waited for at once",
     ),

@@ -2,6 +2,8 @@
 //! `--update`. Runs the binary; there is no broker and no registry.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod flow;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -695,7 +697,7 @@ fn what_init_writes_passes() {
 fn what_the_documentation_shows_passes() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(driftgate(folder.path(), &["init"]).status.code(), Some(0));
-    let page = include_str!("../docs/testing.md");
+    let page = include_str!("../../docs/testing.md");
     let example = page.split("```yaml\n").nth(1).unwrap();
     let example = example.split("```").next().unwrap();
     std::fs::write(folder.path().join("page.test.yaml"), example).unwrap();
