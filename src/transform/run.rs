@@ -178,7 +178,8 @@ fn of_event(path: &str, container: &str) -> String {
     match path.strip_prefix("this") {
         // A field that is called so is in the container's path already.
         Some(rest)
-            if !path.starts_with(container) && (rest.is_empty() || rest.starts_with(['.', '['])) =>
+            if !path.starts_with(container)
+                && (rest.is_empty() || rest.starts_with(['.', '['])) =>
         {
             format!("{container}{rest}")
         }
