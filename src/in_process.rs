@@ -137,11 +137,15 @@ impl InProcess {
         }
     }
 
-    /// A pipeline of a configuration file, whose schemas are files. Variables are those of the environment.
-    pub fn load(path: &Path, pipeline: &str, natives: &Natives) -> Result<InProcess, NotBuilt> {
-        let vars = |name: &str| std::env::var(name).ok();
-        let loaded = config::load(path, &vars)?;
-        InProcess::of(&loaded, pipeline, natives, &BTreeMap::new())
+    /// A pipeline of a configuration file, whose schemas are files. `vars` are the environment variables.
+    pub fn load(
+        path: &Path,
+        pipeline: &str,
+        natives: &Natives,
+        vars: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<InProcess, NotBuilt> {
+        let loaded = config::load(path, vars)?;
+        InProcess::of(&loaded, pipeline, natives, &BTreeMap::new(), vars)
     }
 
     fn of(
@@ -149,15 +153,15 @@ impl InProcess {
         name: &str,
         natives: &Natives,
         writers: &BTreeMap<u32, String>,
+        vars: &dyn Fn(&str) -> Option<String>,
     ) -> Result<InProcess, NotBuilt> {
         let place = |message: String| vec![Fault::of_file(name, message)];
         let mut pipelines = loaded.config.pipelines.iter();
         let pipeline = pipelines
             .find(|pipeline| pipeline.name == name)
             .ok_or_else(|| place(format!("there is no pipeline `{name}`")))?;
-        let vars = |name: &str| std::env::var(name).ok();
         // Nothing is asked without a registry, so nothing is waited for.
-        let compiled = build::compile_with(pipeline, None, &vars, natives);
+        let compiled = build::compile_with(pipeline, None, vars, natives);
         let parts = match futures::executor::block_on(compiled) {
             Ok(Some(parts)) => parts,
             Ok(None) => {
@@ -389,9 +393,8 @@ impl Builder {
             let lines = self.steps.lines();
             lines.for_each(|line| writeln!(text, "      {line}").expect("a String takes all text"));
         }
-        let vars = |name: &str| std::env::var(name).ok();
-        let loaded = config::load_text(&text, name, folder.path(), &vars)?;
-        InProcess::of(&loaded, name, &self.natives, &self.writers)
+        let loaded = config::load_text(&text, name, folder.path(), &|_| None)?;
+        InProcess::of(&loaded, name, &self.natives, &self.writers, &|_| None)
     }
 }
 

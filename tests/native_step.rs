@@ -37,7 +37,12 @@ fn payment(account: &str) -> Value {
 
 #[test]
 fn in_process_each_account_ends_in_one_form_or_as_an_error_with_its_field() {
-    let pipeline = InProcess::load(&example("driftgate.yaml"), "payments", &iban::natives());
+    let pipeline = InProcess::load(
+        &example("driftgate.yaml"),
+        "payments",
+        &iban::natives(),
+        &|_| None,
+    );
     let mut pipeline = pipeline.unwrap_or_else(|error| panic!("{error}"));
     let mut process =
         |account: &str| -> Ended { pipeline.process_json(&payment(account)).expect("a payment") };
@@ -82,6 +87,7 @@ fn the_plain_program_refuses_the_step_with_its_line() {
         &example("driftgate.yaml"),
         "payments",
         &driftgate::Natives::new(),
+        &|_| None,
     );
     let message = refused.map(|_| ()).expect_err("no such step").to_string();
     for part in [

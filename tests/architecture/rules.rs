@@ -257,6 +257,22 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "transform",
         ],
     ),
+    // The same for a program that uses the library.
+    (
+        "in_process",
+        &[
+            "build",
+            "config",
+            "contract",
+            "error",
+            "failure",
+            "lookup",
+            "pipeline",
+            "record",
+            "review",
+            "transform::native",
+        ],
+    ),
     (
         "build",
         &[
@@ -286,6 +302,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "metrics",
             "pipeline",
             "review",
+            // The steps that a program brings along.
+            "transform::native",
             "worker",
         ],
     ),
