@@ -8,6 +8,7 @@ mod iban;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use driftgate::Natives;
 use driftgate::config;
 use driftgate::embedded::broker::EmbeddedBroker;
 use driftgate::embedded::registry::EmbeddedRegistry;
@@ -18,8 +19,11 @@ use driftgate::produce::Format;
 use driftgate::produce::input::Input;
 use driftgate::produce::run::{Counts, Job, Watch, run};
 use driftgate::produce::source::Source;
+use driftgate::transform::native::{
+    Bound, EventType, Input as Given, Native, NativeError, Output, Params, Refusal,
+};
 use serde_json::{Value, json};
-use support::topics;
+use support::topics::{self, Read};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -86,7 +90,7 @@ fn the_plain_program_refuses_the_step_with_its_line() {
     let refused = InProcess::load(
         &example("driftgate.yaml"),
         "payments",
-        &driftgate::Natives::new(),
+        &Natives::new(),
         &|_| None,
     );
     let message = refused.map(|_| ()).expect_err("no such step").to_string();
@@ -101,6 +105,71 @@ fn the_plain_program_refuses_the_step_with_its_line() {
 
 #[test]
 fn on_the_embedded_broker_a_bad_account_is_a_dead_letter_and_the_others_come_through() {
+    let accounts = [
+        "DE89370400440532013000",
+        "DE00370400440532013000",
+        "PL61109010140000071219812874",
+    ];
+    let ends = run_embedded(iban::natives(), &accounts, (2, 1, 0));
+    let letter = &ends.dead[0];
+    assert_eq!(header(letter, "driftgate.reason"), "transform_failed");
+    assert_eq!(header(letter, "driftgate.path"), "account");
+    assert!(header(letter, "driftgate.error").contains("step 1 (native iban)"));
+}
+
+/// A step of moods, under the example's name.
+struct Moody;
+
+impl Native for Moody {
+    fn bind(&self, _: &EventType<'_>, _: &Params<'_>) -> Result<Bound, Refusal> {
+        Ok(Bound::new(|| moody)
+            .reads("account")
+            .writes("account_country", "string"))
+    }
+}
+
+fn moody<'a>(input: &Given<'_, 'a>, output: &mut Output<'a>) -> Result<(), NativeError> {
+    match input.get(0).text() {
+        Some("panic") => panic!("a panic of the test"),
+        Some("later") => Err(NativeError::unavailable("the table is being read", None)),
+        _ => {
+            output.set_text(0, "DE");
+            Ok(())
+        }
+    }
+}
+
+#[test]
+fn a_panic_is_a_dead_letter_what_is_unavailable_is_retried_and_the_worker_goes_on() {
+    let natives = Natives::new().with("iban", Moody);
+    let ends = run_embedded(
+        natives,
+        &["panic", "later", "fine", "panic", "fine"],
+        (2, 2, 1),
+    );
+    for letter in &ends.dead {
+        assert_eq!(header(letter, "driftgate.reason"), "transform_failed");
+        let error = header(letter, "driftgate.error");
+        assert!(
+            error.contains("step 1 (native iban): the step panicked"),
+            "{error}"
+        );
+        assert!(!error.contains("a panic of the test"), "{error}");
+    }
+    assert_eq!(
+        header(&ends.retried[0], "driftgate.reason"),
+        "native_unavailable"
+    );
+}
+
+struct Ends {
+    dead: Vec<Read>,
+    retried: Vec<Read>,
+}
+
+/// Payments of these accounts through the example's pipeline, until so many were emitted, are dead letters and wait in the
+/// first retry tier.
+fn run_embedded(natives: Natives, accounts: &[&str], expect: (i64, i64, i64)) -> Ends {
     let broker = EmbeddedBroker::start().expect("a broker");
     let registry = EmbeddedRegistry::start().expect("a registry");
     let vars = |name: &str| match name {
@@ -111,28 +180,28 @@ fn on_the_embedded_broker_a_bad_account_is_a_dead_letter_and_the_others_come_thr
     let loaded = config::load(&example("driftgate.yaml"), &vars);
     let mut config = loaded.unwrap_or_else(|faults| panic!("{faults:#?}")).config;
     config.admin.listen = None;
+    // What waits is not to come back while the test looks.
+    config.pipelines[0].failure.tiers = vec![Duration::from_secs(3600)];
     let pipeline = &config.pipelines[0];
     broker.create_topics(pipeline, 2).expect("topics");
     let runtime = Runtime::new().expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
     let rows = folder.path().join("payments.jsonl");
-    let accounts = [
-        "DE89370400440532013000",
-        "DE00370400440532013000",
-        "PL61109010140000071219812874",
-    ];
     let lines: Vec<String> = accounts
         .iter()
         .map(|account| payment(account).to_string())
         .collect();
     std::fs::write(&rows, lines.join("\n")).expect("written");
-    publish(&config, &rows, &runtime);
+    publish(&config, &rows, accounts.len() as u64, &runtime);
 
     let shutdown = CancellationToken::new();
-    let instance = Instance::new(shutdown.clone()).with_natives(iban::natives());
+    let instance = Instance::new(shutdown.clone()).with_natives(natives);
     let client = topics::client(&broker.bootstrap_servers());
     let (source, sink) = (&pipeline.source_topics[0], &pipeline.sink.topic);
-    let dead = pipeline.dead_letter_topic(source);
+    let (dead, retry) = (
+        pipeline.dead_letter_topic(source),
+        pipeline.retry_topic(source, 1),
+    );
     std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
             let _end = shutdown.clone().drop_guard();
@@ -140,8 +209,8 @@ fn on_the_embedded_broker_a_bad_account_is_a_dead_letter_and_the_others_come_thr
                 let ends = topics::watermarks(&client, topic);
                 ends.iter().map(|(_, end)| end).sum()
             };
-            let done = || shutdown.is_cancelled() || (count(sink) == 2 && count(&dead) == 1);
-            support::wait::within(LIMIT, done)
+            let counts = || (count(sink), count(&dead), count(&retry));
+            support::wait::within(LIMIT, || shutdown.is_cancelled() || counts() == expect)
         });
         let result = runtime.block_on(instance.run(&config, &|_| None, Some(&broker)));
         result.expect("the instance ends well");
@@ -150,19 +219,19 @@ fn on_the_embedded_broker_a_bad_account_is_a_dead_letter_and_the_others_come_thr
             "within {LIMIT:?}"
         );
     });
-    let letters = topics::consume_all(&client, &dead);
-    assert_eq!(letters.len(), 1);
-    let header = |name: &str| {
-        let mut headers = letters[0].headers.iter();
-        let found = headers.find(|(own, _)| own == name).expect("the header");
-        String::from_utf8_lossy(found.1.as_deref().unwrap_or_default()).into_owned()
-    };
-    assert_eq!(header("driftgate.reason"), "transform_failed");
-    assert_eq!(header("driftgate.path"), "account");
-    assert!(header("driftgate.error").contains("step 1 (native iban)"));
+    Ends {
+        dead: topics::consume_all(&client, &dead),
+        retried: topics::consume_all(&client, &retry),
+    }
 }
 
-fn publish(config: &config::model::Config, rows: &Path, runtime: &Runtime) {
+fn header(record: &Read, name: &str) -> String {
+    let mut headers = record.headers.iter();
+    let found = headers.find(|(own, _)| own == name).expect("the header");
+    String::from_utf8_lossy(found.1.as_deref().unwrap_or_default()).into_owned()
+}
+
+fn publish(config: &config::model::Config, rows: &Path, count: u64, runtime: &Runtime) {
     let job = Job {
         schema: Source::File {
             path: example("schemas/payments-value.avsc"),
@@ -184,7 +253,7 @@ fn publish(config: &config::model::Config, rows: &Path, runtime: &Runtime) {
     };
     let input = Input::open(rows).expect("the rows");
     let report = run(&job, input, runtime.handle(), &mut Silent).expect("a run");
-    assert_eq!(report.counts.produced, 3);
+    assert_eq!(report.counts.produced, count);
 }
 
 struct Silent;
