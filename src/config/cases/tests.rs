@@ -194,7 +194,16 @@ fn what_cannot_be_read_is_a_fault_at_its_place() {
         ),
         &["1:12: not a schema id"],
     );
-    for answer in ["maybe", "99", "600", ""] {
+    for answer in [
+        "maybe",
+        "99",
+        "600",
+        "",
+        "503 later",
+        "503 retry-after",
+        "503 retry-after soon",
+        "99 retry-after 1s",
+    ] {
         let case = format!(
             "  - name: a\n    lookups: {{ /x: {answer} }}\n    given: {{ raw: x }}\n    expect: {{ outcome: filtered }}\n"
         );
@@ -205,7 +214,7 @@ fn what_cannot_be_read_is_a_fault_at_its_place() {
 #[test]
 fn data_is_taken_as_it_is_written() {
     let file = load_one(
-        "  - name: a\n    lookups: { /a: 404, /b: timeout, /c: { x: 1 }, /d: 'no JSON' }\n    given:\n      value: { a: 1.50, b: '1', c: true, d: yes, e: null, f: [1, { g: '${HOME}' }], h: 2026-05-01 }\n      key: k\n      timestamp: 1970-01-01T00:00:01Z\n    expect: { output: null }\n",
+        "  - name: a\n    lookups: { /a: 404, /b: timeout, /c: { x: 1 }, /d: 'no JSON', /e: 503 retry-after 1m30s }\n    given:\n      value: { a: 1.50, b: '1', c: true, d: yes, e: null, f: [1, { g: '${HOME}' }], h: 2026-05-01 }\n      key: k\n      timestamp: 1970-01-01T00:00:01Z\n    expect: { output: null }\n",
     );
     let file = file.expect("no faults");
     let case = &file.cases[0];
@@ -225,10 +234,11 @@ fn data_is_taken_as_it_is_written() {
     assert_eq!(
         answers,
         [
-            Canned::Status(404),
+            Canned::Status(404, None),
             Canned::Timeout,
             Canned::Body(r#"{"x":1}"#.to_owned()),
             Canned::Body("no JSON".to_owned()),
+            Canned::Status(503, Some(Duration::from_secs(90))),
         ]
     );
     let outputs = case.expect.outputs.as_deref().expect("an output");
