@@ -188,3 +188,119 @@ fn what_is_wrong_is_marked() {
     assert_eq!(code, Some(2));
     assert!(err.contains("--schema or -c is needed"), "{err}");
 }
+
+#[test]
+fn the_record_around_the_event_and_the_secrets_can_be_named() {
+    let around = [
+        "--key",
+        "k-1",
+        "--header",
+        "tenant=acme",
+        "--header",
+        "tenant=b=c",
+    ];
+    let with = |expr: &'static str| [&["try", expr][..], &around].concat();
+    check(
+        &with("header('tenant')"),
+        "",
+        0,
+        &["type   nullable string\nvalue  \"b=c\""],
+    );
+    check(
+        &with("header('gone').orValue('none')"),
+        "",
+        0,
+        &["value  \"none\""],
+    );
+    check(&with("keyText()"), "", 0, &["value  \"k-1\""]);
+    check(&["try", "keyText()"], "", 0, &["value  null"]);
+    check(&with("topic()"), "", 0, &["value  \"orders\""]);
+    check(
+        &["try", "topic()", "--topic", "other"],
+        "",
+        0,
+        &["value  \"other\""],
+    );
+    check(&["try", "1", "--header", "tenant"], "", 2, &["NAME=TEXT"]);
+    let folder = bed();
+    let path = folder.path().join("driftgate.yaml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let config = config.replace(
+        "    transform:\n",
+        "    secrets: { salt: pepper }\n    transform:\n",
+    );
+    std::fs::write(path, config).unwrap();
+    let (out, err, code) = driftgate(folder.path(), &["try", "hmac('u-1', 'salt')"], "");
+    assert_eq!(code, Some(0), "{err}");
+    let digest = "337504dab239fe5ff5d3b8f1286222185d9013cd0f4845660a1fc50e50a874a6";
+    assert!(out.contains(digest), "{out}");
+    let (_, err, code) = driftgate(folder.path(), &["try", "hmac('u-1', 'slat')"], "");
+    assert_eq!(code, Some(2), "{err}");
+    assert!(!err.contains("pepper"), "{err}");
+}
+
+#[test]
+fn an_expression_sees_what_the_steps_before_it_leave() {
+    let after = |count: &'static str| ["--record", "order.json", "--after", count];
+    let with = |expr: &'static str, count| [&["try", expr][..], &after(count)].concat();
+    check(
+        &with("channel", "2"),
+        "",
+        0,
+        &["type   string\nvalue  \"web\"\n"],
+    );
+    check(&with("channel", "1"), "", 2, &["expression:1:1: "]);
+    check(&with("channel + amount", "2"), "", 2, &["expression:1:"]);
+    check(
+        &["try", "channel", "--after", "2"],
+        "",
+        0,
+        &["type   string\nvalue  depends on the record"],
+    );
+    check(
+        &[&["try"][..], &after("2")].concat(),
+        "",
+        0,
+        &["type   record ", "\"channel\":\"web\""],
+    );
+    check(&["try", "--after", "2"], "", 0, &["depends on the record"]);
+    check(
+        &[&["try"][..], &after("99")].concat(),
+        "",
+        2,
+        &["clean-orders has 5 steps"],
+    );
+    check(
+        &[
+            "try",
+            "1",
+            "--after",
+            "1",
+            "--schema",
+            "schemas/orders-value.avsc",
+        ],
+        "",
+        2,
+        &["cannot be used with"],
+    );
+    check(&["try"], "", 2, &["required"]);
+    let folder = bed();
+    let test = ORDER.replace("EUR", "TEST");
+    std::fs::write(folder.path().join("order.json"), test).unwrap();
+    let (out, err, code) = driftgate(folder.path(), &with("1", "1"), "");
+    assert_eq!(code, Some(1), "{out}{err}");
+    assert!(err.contains("a filter among the steps says no"), "{err}");
+    let path = folder.path().join("driftgate.yaml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let config = config.replace(
+        "      - drop: [tags]\n",
+        "      - explode: { field: tags, into: tag }\n",
+    );
+    std::fs::write(path, config).unwrap();
+    let (_, err, code) = driftgate(folder.path(), &with("tag", "5"), "");
+    assert_eq!(code, Some(2), "{err}");
+    assert!(
+        err.contains("step 5 (explode) makes several events of one"),
+        "{err}"
+    );
+}

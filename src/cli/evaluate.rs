@@ -24,7 +24,7 @@ const LARGEST: u64 = 1 << 30;
   driftgate try '1.5 + 2.0'
   driftgate try 'currency + \"!\"' --record order.json
   driftgate try 'items.all(i, i.n > 0)' --record order.bin --schema schemas/orders-value.avsc
-  driftgate try 'header(\"tenant\") ?? \"none\"' --header tenant=acme
+  driftgate try 'header(\"tenant\").orValue(\"none\")' --header tenant=acme
   driftgate try --after 2 --record order.json
   kcat -C -t orders -o 7 -c 1 -D '' | driftgate try 'amount' --record -
 
@@ -33,8 +33,9 @@ without. Its bytes are read by the schema that is given here, whatever their fra
 record, an expression that names no field has a value, and any other a type. With a configuration,
 expressions can name the secrets of the pipeline.
 
-Exit codes: 0 evaluated, 1 the expression or a step fails on this record, or filters it, 2 wrong usage, or the expression,
-the schema, the record or the configuration is wrong, 3 a file could not be read.")]
+Exit codes: 0 evaluated, 1 the expression or a step fails on this record, or filters it, 2 wrong
+usage, or the expression, the schema, the record or the configuration is wrong, 3 a file could not
+be read.")]
 pub struct TryArgs {
     /// The expression; with --after, the event as a whole unless one is given
     #[arg(value_name = "EXPR", required_unless_present = "after")]
@@ -54,7 +55,7 @@ pub struct TryArgs {
     /// Run so many steps of the pipeline first
     #[arg(long, value_name = "N", conflicts_with = "schema")]
     after: Option<usize>,
-    /// The record's key, for `key()` [default: none]
+    /// The record's key, for `keyText()` [default: none]
     #[arg(long, value_name = "TEXT")]
     key: Option<String>,
     /// A header of the record, for `header(…)`; may be repeated

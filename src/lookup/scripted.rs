@@ -28,7 +28,9 @@ pub enum Scripted {
 
 /// The answer for each question of a lookup.
 #[derive(Clone)]
-pub struct Script(Arc<dyn Fn(&LookupSpec, &str) -> Scripted + Send + Sync>);
+pub struct Script(Arc<Answers>);
+
+type Answers = dyn Fn(&LookupSpec, &str) -> Scripted + Send + Sync;
 
 impl Script {
     /// From a function of the lookup and its URL or key.
@@ -53,10 +55,13 @@ impl Played {
         let spec = &self.spec;
         let Script(script) = &self.script;
         match (script(spec, what), &spec.from) {
-            (Scripted::Status { code, body, .. }, _) if code == 200 => {
-                spec.from_json(&body).map(Some)
-            }
-            (Scripted::Status { code, .. }, _) if code == 404 => spec.when_missing(),
+            (
+                Scripted::Status {
+                    code: 200, body, ..
+                },
+                _,
+            ) => spec.from_json(&body).map(Some),
+            (Scripted::Status { code: 404, .. }, _) => spec.when_missing(),
             (
                 Scripted::Status {
                     code, retry_after, ..

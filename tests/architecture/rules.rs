@@ -377,18 +377,11 @@ pub(crate) const PURE: &[&str] = &[
 ];
 
 /// What a pure module may do all the same.
-pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[
-    (
-        "expression::source",
-        "std::thread",
-        "cel's parser needs a deep stack, which only a thread of its own can have; it is waited for at once",
-    ),
-    (
-        "expression::source",
-        "std::thread",
-        "cel's parser needs a deep stack, which only a thread of its own can have; it is waited for at once",
-    ),
-];
+pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[(
+    "expression::source",
+    "std::thread",
+    "cel's parser needs a deep stack, which only a thread of its own can have; it is waited for at once",
+)];
 
 /// What makes a module impure.
 pub(crate) const IMPURE: &[&str] = &[

@@ -659,6 +659,9 @@ fn a_case_that_takes_too_long_is_told_and_the_next_one_runs() {
         "cases:\n  - name: long\n    given: {{ value: {{ customer_id: c, currency: TEST, amount: 1, at: 0, note: {notes} }} }}\n    expect: {{ outcome: filtered }}\n  - name: short\n    given: {{ raw: x }}\n    expect: {{ reason: unframed }}\n"
     );
     let bed = bed(&text);
+    let slow = "note.orValue('').upperAscii().lowerAscii().upperAscii() == ''";
+    let config = CONFIG.replace("currency != 'TEST'", slow);
+    std::fs::write(bed.path().join("driftgate.yaml"), config).unwrap();
     let (out, err, code) = told(&driftgate(bed.path(), &["test", "--timeout", "1ms"]));
     assert_eq!(code, Some(1), "{out}{err}");
     assert!(

@@ -228,7 +228,12 @@ impl Judge {
             },
             Fate::Filtered => Outcome {
                 outcome: "filtered".to_owned(),
-                text: format!("by {}", self.lineage.steps("filter").join(" or ")),
+                text: {
+                    // An array without elements leaves nothing either.
+                    let kinds = ["filter", "explode"];
+                    let steps = kinds.iter().flat_map(|kind| self.lineage.steps(kind));
+                    format!("by {}", steps.collect::<Vec<_>>().join(" or "))
+                },
                 ..Outcome::default()
             },
             Fate::Waits(lookup) => self.waits(lookup),
