@@ -6,6 +6,7 @@ mod support;
 mod iban;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use driftgate::Natives;
@@ -115,6 +116,32 @@ fn on_the_embedded_broker_a_bad_account_is_a_dead_letter_and_the_others_come_thr
     assert_eq!(header(letter, "driftgate.reason"), "transform_failed");
     assert_eq!(header(letter, "driftgate.path"), "account");
     assert!(header(letter, "driftgate.error").contains("step 1 (native iban)"));
+}
+
+/// The example's program has all commands, each with the step.
+#[test]
+fn the_program_of_the_example_checks_and_tests_its_pipeline() {
+    // `cargo test --test native_step` builds no examples.
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--locked", "--quiet", "--example", "native-step"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(built.expect("cargo runs").success());
+    let test = std::env::current_exe().expect("this program");
+    let folder = test.parent().and_then(Path::parent).expect("its folder");
+    let program = folder.join("examples/native-step");
+    let config = example("driftgate.yaml");
+    let cases = example("native.cases.yaml");
+    let check = ["check", "--offline", "-c"].map(PathBuf::from);
+    for arguments in [
+        check.into_iter().chain([config]).collect::<Vec<_>>(),
+        vec!["test".into(), cases],
+    ] {
+        let output = Command::new(&program).args(&arguments).output();
+        let output = output.expect("cargo builds the examples for the tests");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {told}");
+    }
 }
 
 /// A step of moods, under the example's name.

@@ -16,6 +16,7 @@ pub mod test;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -23,6 +24,7 @@ use clap::{Parser, Subcommand};
 use crate::config::model::{Config, Registry, RegistryAuth, RegistryTls};
 use crate::config::{diagnose, fault::Fault};
 use crate::telemetry::{self, LogFormat};
+use crate::transform::native::Natives;
 
 /// Something is wrong with what was checked.
 pub const FINDINGS: u8 = 1;
@@ -100,6 +102,13 @@ enum Command {
 
 /// Parses the arguments, runs the command, and says how it ended.
 pub fn main() -> ExitCode {
+    main_with(Natives::new())
+}
+
+/// The same for a program that brings native steps along: `run`, `check`, `test` and `explain` know them. Called once, as
+/// the program's own `main`.
+pub fn main_with(natives: Natives) -> ExitCode {
+    NATIVES.get_or_init(|| natives);
     let args = Args::parse();
     if let Err(error) = telemetry::init(args.log_format, &args.log_level) {
         complain(&format!("driftgate: {error}"));
@@ -190,6 +199,13 @@ pub(crate) fn registry(config: Option<&Config>, url: Option<&str>) -> Registry {
     }
     registry
 }
+
+/// The native steps of the program, as [`main_with`] was told.
+pub(crate) fn natives() -> &'static Natives {
+    NATIVES.get_or_init(Natives::new)
+}
+
+static NATIVES: OnceLock<Natives> = OnceLock::new();
 
 /// The environment, as the configuration interpolates it.
 pub(crate) fn environment(name: &str) -> Option<String> {

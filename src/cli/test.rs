@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::report::{CaseReport, FileReport, Status};
-use super::{FINDINGS, Output, USAGE, complain, complain_of, environment, print, runtime};
+use super::{FINDINGS, Output, USAGE, complain, complain_of, environment, natives, print, runtime};
 use crate::config::cases::{self, Case, CaseFile};
 use crate::config::fault::Fault;
 use crate::config::units::parse_duration;
@@ -147,7 +147,7 @@ impl Runner<'_> {
         file: &CaseFile,
         wanted: &dyn Fn(&Case) -> bool,
     ) -> anyhow::Result<Option<FileReport>> {
-        let setup = match trial::prepare(file, &environment, self.runtime) {
+        let setup = match trial::prepare(file, &environment, natives(), self.runtime) {
             Ok(setup) => setup,
             Err(faults) => {
                 // Several files may test one configuration.

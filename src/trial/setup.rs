@@ -18,6 +18,7 @@ use crate::contract::registry::{Fetched, RegistryClient, SchemaKind};
 use crate::contract::schema::Schema;
 use crate::pipeline::Compiled;
 use crate::review::files;
+use crate::transform::native::Natives;
 
 /// A schema that records are written by.
 #[derive(Debug, Clone)]
@@ -56,6 +57,7 @@ impl Setup {
 pub fn prepare(
     file: &CaseFile,
     environment: &dyn Fn(&str) -> Option<String>,
+    natives: &Natives,
     runtime: &tokio::runtime::Handle,
 ) -> Result<Setup, Vec<Fault>> {
     let vars = |name: &str| file.env.get(name).cloned().or_else(|| environment(name));
@@ -63,7 +65,7 @@ pub fn prepare(
     let mut pipeline = chosen(file, &loaded.config.pipelines).map_err(|fault| vec![fault])?;
     let mut remarks = Vec::new();
     offline(&mut pipeline, &file.config, &mut remarks)?;
-    let parts = match runtime.block_on(build::compile(&pipeline, None, &vars)) {
+    let parts = match runtime.block_on(build::compile_with(&pipeline, None, &vars, natives)) {
         Ok(Some(parts)) => parts,
         Ok(None) => {
             let message = "a schema of the pipeline can be had from the registry alone";

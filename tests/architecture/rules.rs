@@ -336,6 +336,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "review",
             "status",
             "telemetry",
+            // The steps that a program brings along.
+            "transform::native",
         ],
     ),
     // Runs one record through the pipeline, and looks at it on the way.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Refusal, rules_of};
 use crate::build::{self, BuildError};
-use crate::cli::environment;
+use crate::cli::{environment, natives};
 use crate::config::diagnose;
 use crate::config::model::{Kafka, Pipeline, SchemaSource, Step};
 use crate::config::units::format_duration;
@@ -125,7 +125,14 @@ impl Judge {
     ) -> Result<Judge, Refusal> {
         let pipeline = role.pipeline;
         let mut remarks = Vec::new();
-        let compile = |registry| runtime.block_on(build::compile(pipeline, registry, &environment));
+        let compile = |registry| {
+            runtime.block_on(build::compile_with(
+                pipeline,
+                registry,
+                &environment,
+                natives(),
+            ))
+        };
         let compiled = match compile(Some(registry)) {
             Err(BuildError::Registry(RegistryError::Unavailable { message, .. })) => {
                 remarks.push(format!(
