@@ -41,7 +41,9 @@ fn placed(text: &str) -> Placed<String> {
 
 fn steps() -> Vec<Step> {
     let set = |entries: &[(&str, &str)]| {
-        let entries = entries.iter().map(|(field, text)| (placed(field), placed(text)));
+        let entries = entries
+            .iter()
+            .map(|(field, text)| (placed(field), placed(text)));
         Step::Set(entries.collect())
     };
     vec![
@@ -177,7 +179,11 @@ fn job(criterion: &mut Criterion) {
         bencher.iter(|| worker.run(&job, black_box(&bytes), false).is_none());
     });
     group.bench_function("job", |bencher| {
-        bencher.iter(|| worker.run(&job, black_box(&bytes), true).map(|out| out.len()));
+        bencher.iter(|| {
+            worker
+                .run(&job, black_box(&bytes), true)
+                .map(|out| out.len())
+        });
     });
     group.finish();
 }

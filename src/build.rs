@@ -16,6 +16,7 @@ use crate::expression::scope::{Event, Plain, Secrets};
 use crate::failure::envelope::Stamp;
 use crate::pipeline::{Checked, Compiled, Key, Sink};
 use crate::review::files;
+use crate::transform::native::Natives;
 use crate::transform::{Arm, Builder, Transform, check_sink};
 
 /// A schema with what it is called.
@@ -217,6 +218,16 @@ pub async fn compile(
     registry: Option<&RegistryClient>,
     vars: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Option<Parts>, BuildError> {
+    compile_with(config, registry, vars, &Natives::default()).await
+}
+
+/// The same with the native steps of a program. See [`compile`].
+pub async fn compile_with(
+    config: &Pipeline,
+    registry: Option<&RegistryClient>,
+    vars: &dyn Fn(&str) -> Option<String>,
+    natives: &Natives,
+) -> Result<Option<Parts>, BuildError> {
     let key = match &config.contract.key {
         Some(key) => Some(load_schema(&key.schema, registry).await),
         None => None,
@@ -276,9 +287,7 @@ pub async fn compile(
             Err(lines.join("; "))
         }
     };
-    let secrets = config.secrets.iter();
-    let secrets = secrets.map(|(name, secret)| (name.clone(), secret.expose().as_bytes().to_vec()));
-    let mut builder = Builder::new(&contract.schema, Secrets::new(secrets));
+    let mut builder = Builder::new(&contract.schema, secrets(config)).with_natives(natives);
     // Rules and later steps are about what these leave.
     builder
         .steps(&config.prepare, &load)
@@ -341,6 +350,12 @@ pub async fn compile(
         transform: builder.finish(&arms).map_err(BuildError::Faults)?,
         types,
     }))
+}
+
+/// What expressions of the pipeline can name.
+pub fn secrets(config: &Pipeline) -> Secrets {
+    let secrets = config.secrets.iter();
+    Secrets::new(secrets.map(|(name, secret)| (name.clone(), secret.expose().as_bytes().to_vec())))
 }
 
 /// Where events go: the arms of a `route`, or the pipeline's own sink alone.

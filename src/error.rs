@@ -45,6 +45,8 @@ pub enum Reason {
     LookupMisconfigured,
     /// The table that a lookup asks is not loaded.
     LookupNotLoaded,
+    /// A native step said that something it needs is not there for now.
+    NativeUnavailable,
     /// The registry could not be asked, or answered with anything but the schema or "unknown id".
     RegistryUnavailable,
     /// The broker refused or failed to acknowledge an output for a reason that is not the record's own.
@@ -53,7 +55,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Reason; 20] = [
+    pub const ALL: [Reason; 21] = [
         Reason::Unframed,
         Reason::UnframedJson,
         Reason::UnsupportedFraming,
@@ -72,6 +74,7 @@ impl Reason {
         Reason::LookupNotFound,
         Reason::LookupMisconfigured,
         Reason::LookupNotLoaded,
+        Reason::NativeUnavailable,
         Reason::RegistryUnavailable,
         Reason::BrokerUnavailable,
     ];
@@ -97,6 +100,7 @@ impl Reason {
             Reason::LookupNotFound => "lookup_not_found",
             Reason::LookupMisconfigured => "lookup_misconfigured",
             Reason::LookupNotLoaded => "lookup_not_loaded",
+            Reason::NativeUnavailable => "native_unavailable",
             Reason::RegistryUnavailable => "registry_unavailable",
             Reason::BrokerUnavailable => "broker_unavailable",
         }

@@ -32,6 +32,8 @@ pub enum PauseReason {
     LookupMisconfigured,
     /// The table that a lookup asks is not loaded.
     LookupNotLoaded,
+    /// A native step lacks something that it needs, and there is no retry tier to wait in.
+    NativeUnavailable,
     /// A writer schema drifted from the contract, and the policy says to halt.
     Drift,
     /// The broker refused or lost an output for a reason that is not the record's own.
@@ -44,12 +46,13 @@ pub enum PauseReason {
 
 impl PauseReason {
     /// Every reason, for tables and metric labels.
-    pub const ALL: [PauseReason; 9] = [
+    pub const ALL: [PauseReason; 10] = [
         PauseReason::RetryNotDue,
         PauseReason::RegistryUnavailable,
         PauseReason::LookupUnavailable,
         PauseReason::LookupMisconfigured,
         PauseReason::LookupNotLoaded,
+        PauseReason::NativeUnavailable,
         PauseReason::Drift,
         PauseReason::BrokerRefused,
         PauseReason::DeadLetterRefused,
@@ -64,6 +67,7 @@ impl PauseReason {
             PauseReason::LookupUnavailable => "lookup_unavailable",
             PauseReason::LookupMisconfigured => "lookup_misconfigured",
             PauseReason::LookupNotLoaded => "lookup_not_loaded",
+            PauseReason::NativeUnavailable => "native_unavailable",
             PauseReason::Drift => "drift",
             PauseReason::BrokerRefused => "broker_refused",
             PauseReason::DeadLetterRefused => "dead_letter_refused",
@@ -79,6 +83,7 @@ impl PauseReason {
             | PauseReason::LookupUnavailable
             | PauseReason::LookupMisconfigured
             | PauseReason::LookupNotLoaded
+            | PauseReason::NativeUnavailable
             | PauseReason::Drift
             | PauseReason::BrokerRefused
             | PauseReason::DeadLetterRefused => true,

@@ -26,6 +26,7 @@ use crate::lookup::{Around, Lookups, Origins};
 use crate::metrics::Metrics;
 use crate::pipeline::{Compiled, Event, Gate, Stages};
 use crate::review;
+use crate::transform::native::Natives;
 use crate::worker::{Settings, Shared, Worker};
 
 /// Records of one batch; fewer where lookups make each one slow, so that a batch stays far below
@@ -48,6 +49,7 @@ pub struct Instance {
     pub health: Arc<Health>,
     /// How long a partition with lag may make no progress before the watchdog speaks: a minute.
     pub stuck_after: Duration,
+    natives: Natives,
     failures: Arc<FailureLog>,
     shutdown: CancellationToken,
 }
@@ -59,9 +61,17 @@ impl Instance {
             metrics: Metrics::new(),
             health: Health::new(),
             stuck_after: STUCK_AFTER,
+            natives: Natives::default(),
             failures: Arc::new(FailureLog::new(Instant::now())),
             shutdown,
         }
+    }
+
+    /// The same, with the native steps that the program has.
+    #[must_use]
+    pub fn with_natives(mut self, natives: Natives) -> Self {
+        self.natives = natives;
+        self
     }
 
     /// Starts everything, runs until shutdown or a fatal error, and takes everything down. With `embedded`, topics are
@@ -161,7 +171,7 @@ impl Instance {
         vars: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Option<Compiled>, FatalError> {
         loop {
-            let error = match try_compile(pipeline, registry, vars).await {
+            let error = match try_compile(pipeline, registry, vars, &self.natives).await {
                 Ok(compiled) => {
                     self.health.dependency(Dependency::Registry, Ok(()));
                     return Ok(Some(compiled));
@@ -425,8 +435,9 @@ async fn try_compile(
     pipeline: &Pipeline,
     registry: &RegistryClient,
     vars: &dyn Fn(&str) -> Option<String>,
+    natives: &Natives,
 ) -> Result<Compiled, BuildError> {
-    let parts = build::compile(pipeline, Some(registry), vars).await?;
+    let parts = build::compile_with(pipeline, Some(registry), vars, natives).await?;
     let mut parts = parts.expect("with a registry every schema can be loaded");
     let mut ids = Vec::with_capacity(parts.sinks.len());
     for sink in &parts.sinks {

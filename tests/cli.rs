@@ -61,11 +61,13 @@ fn check_edited(file: &str, old: &str, new: &str, line: &str, exit: i32, says: &
     check(folder.path(), line, exit, says);
 }
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 15] = [
     "",
     "run",
     "check",
     "demo",
+    "test",
+    "try",
     "init",
     "explain",
     "schema register",
@@ -122,6 +124,8 @@ fn every_command_is_in_the_list() {
             "run",
             "check",
             "demo",
+            "test",
+            "try",
             "init",
             "explain",
             "schema",

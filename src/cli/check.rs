@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::{
-    COULD_NOT_RUN, FINDINGS, USAGE, complain, complain_of, environment, flow, print, warn_of,
+    COULD_NOT_RUN, FINDINGS, USAGE, complain, complain_of, environment, flow, natives, print,
+    warn_of,
 };
 use crate::build::{self, BuildError, Parts};
 use crate::config::model::{Config, Pipeline, SchemaSource};
@@ -140,7 +141,8 @@ async fn examine(config: &Config, args: &CheckArgs, report: &mut Report) -> anyh
     };
     let mut explained = String::new();
     for pipeline in &config.pipelines {
-        let compiled = build::compile(pipeline, registry.as_ref(), &environment).await;
+        let compiled =
+            build::compile_with(pipeline, registry.as_ref(), &environment, natives()).await;
         match compiled {
             Ok(Some(parts)) => {
                 let rules = parts.rules();

@@ -150,21 +150,23 @@ fn explain(
     let role = role(args, config, &read)?;
     let registry = RegistryClient::lasting(&config.registry)
         .map_err(|error| Refusal::CouldNotRun(error.to_string()))?;
+    let settings = CacheSettings {
+        subjects: true,
+        ..CacheSettings::default()
+    };
+    let schemas = SchemaCache::new(registry.clone(), runtime.clone(), settings);
+    let schemas = Arc::new(schemas);
     let judge = match &role {
         Some(role) => Some(Judge::build(
             role,
             &registry,
+            &schemas,
             runtime,
             &config.kafka,
             args.with_lookups,
         )?),
         None => None,
     };
-    let settings = CacheSettings {
-        subjects: true,
-        ..CacheSettings::default()
-    };
-    let schemas = Arc::new(SchemaCache::new(registry, runtime.clone(), settings));
     let origin = match &role {
         Some(role) if !role.is_source() => Origin::of_retry(&read, &role.source),
         _ => Origin::of_source(&read),
@@ -203,7 +205,7 @@ fn explain(
 
     let mut code = ExitCode::SUCCESS;
     let outcome = match &judge {
-        Some(judge) => judge.outcome(&record, &origin, &schemas, mask)?,
+        Some(judge) => judge.outcome(&record, &origin, mask),
         None => explain::Outcome {
             outcome: "not_read".to_owned(),
             text: "no pipeline of this configuration reads the topic; --pipeline names one to explain by".to_owned(),

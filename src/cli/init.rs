@@ -1,4 +1,4 @@
-//! `driftgate init`: a commented starting point that loads without a fault. Input: a folder. Output: four files in it.
+//! `driftgate init`: a commented starting point that loads without a fault. Input: a folder. Output: five files in it.
 
 use std::fs;
 use std::io::Write as _;
@@ -8,8 +8,12 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 /// Path below the folder, content.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("driftgate.yaml", include_str!("init/driftgate.yaml")),
+    (
+        "driftgate.test.yaml",
+        include_str!("init/driftgate.test.yaml"),
+    ),
     (
         "schemas/orders-value.avsc",
         include_str!("init/orders-value.avsc"),
@@ -24,10 +28,11 @@ const FILES: [(&str, &str); 4] = [
     ),
 ];
 
-/// Writes a commented starting point: a configuration, a contract with rules, and the schema of the output.
+/// Writes a commented starting point: a configuration, a contract with rules, the schema of the output, and
+/// tests of the pipeline.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  driftgate init orders && driftgate check --offline -c orders/driftgate.yaml
+    after_help = "Examples:\n  driftgate init orders && driftgate check --offline -c orders/driftgate.yaml\n  driftgate test orders
 
 Exit codes: 0 the files are written, 2 wrong usage, or a file exists, 3 a file could not be written."
 )]

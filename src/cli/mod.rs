@@ -4,6 +4,7 @@
 pub mod check;
 pub mod completions;
 pub mod demo;
+pub mod evaluate;
 pub mod explain;
 pub mod flow;
 pub mod functions;
@@ -11,9 +12,11 @@ pub mod init;
 pub mod produce;
 pub mod run;
 pub mod schema;
+pub mod test;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -21,6 +24,7 @@ use clap::{Parser, Subcommand};
 use crate::config::model::{Config, Registry, RegistryAuth, RegistryTls};
 use crate::config::{diagnose, fault::Fault};
 use crate::telemetry::{self, LogFormat};
+use crate::transform::native::Natives;
 
 /// Something is wrong with what was checked.
 pub const FINDINGS: u8 = 1;
@@ -40,6 +44,7 @@ pub const COULD_NOT_RUN: u8 = 3;
     after_help = "Examples:
   driftgate demo
   driftgate init orders && driftgate check --offline -c orders/driftgate.yaml
+  driftgate test orders
   driftgate run -c orders/driftgate.yaml
 
 Exit codes: 0 ok, 1 something is wrong with what was checked, registered or produced, 2 wrong usage, or a configuration
@@ -71,6 +76,10 @@ enum Command {
     Check(check::CheckArgs),
     /// The whole thing in a minute: broker, registry and a stream of orders in which things go wrong.
     Demo(demo::DemoArgs),
+    /// Run test cases: records through a pipeline, against what is expected of them.
+    Test(test::TestArgs),
+    /// Evaluate one expression on one record.
+    Try(evaluate::TryArgs),
     /// Write a commented starting point.
     Init(init::InitArgs),
     /// Explain one record: its bytes value by value, writer against contract, and what becomes of it.
@@ -93,6 +102,13 @@ enum Command {
 
 /// Parses the arguments, runs the command, and says how it ended.
 pub fn main() -> ExitCode {
+    main_with(Natives::new())
+}
+
+/// The same for a program that brings native steps along: `run`, `check`, `test` and `explain` know them. Called once, as
+/// the program's own `main`.
+pub fn main_with(natives: Natives) -> ExitCode {
+    NATIVES.get_or_init(|| natives);
     let args = Args::parse();
     if let Err(error) = telemetry::init(args.log_format, &args.log_level) {
         complain(&format!("driftgate: {error}"));
@@ -102,6 +118,8 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run::run(run, args.log_format),
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Test(args) => test::run(args),
+        Command::Try(args) => evaluate::run(args),
         Command::Init(args) => init::run(args),
         Command::Explain(args) => explain::run(*args, load_config),
         Command::Schema(command) => schema::run(command, load_config),
@@ -181,6 +199,13 @@ pub(crate) fn registry(config: Option<&Config>, url: Option<&str>) -> Registry {
     }
     registry
 }
+
+/// The native steps of the program, as [`main_with`] was told.
+pub(crate) fn natives() -> &'static Natives {
+    NATIVES.get_or_init(Natives::new)
+}
+
+static NATIVES: OnceLock<Natives> = OnceLock::new();
 
 /// The environment, as the configuration interpolates it.
 pub(crate) fn environment(name: &str) -> Option<String> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{COULD_NOT_RUN, USAGE, complain, complain_of, environment, warn_of};
+use super::{COULD_NOT_RUN, USAGE, complain, complain_of, environment, natives, warn_of};
 use crate::build::{self, BuildError};
 use crate::config::{self, Loaded, fault::Fault, model::Config};
 use crate::embedded::broker::EmbeddedBroker;
@@ -70,7 +70,9 @@ pub fn run(args: RunArgs, format: LogFormat) -> anyhow::Result<ExitCode> {
 async fn local_faults(loaded: &Loaded) -> Vec<Fault> {
     let mut faults = Vec::new();
     for pipeline in &loaded.config.pipelines {
-        if let Err(BuildError::Faults(more)) = build::compile(pipeline, None, &environment).await {
+        if let Err(BuildError::Faults(more)) =
+            build::compile_with(pipeline, None, &environment, natives()).await
+        {
             faults.extend(more);
         }
     }
@@ -86,7 +88,7 @@ async fn live(mut config: Config, embedded: bool, format: LogFormat) -> Result<(
         false => None,
     };
     tracing::info!("{}", config::redacted(&config));
-    let instance = Instance::new(shutdown.clone());
+    let instance = Instance::new(shutdown.clone()).with_natives(natives().clone());
     let (metrics, health) = (instance.metrics.clone(), instance.health.clone());
     let status = status::spawn(metrics, health, format, shutdown);
     let result = instance

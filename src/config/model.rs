@@ -426,6 +426,8 @@ pub enum Step {
     MapValues(MapValues),
     /// `lookup: { into, url, type, timeout }`, or with a `topic` and `key`
     Lookup(Box<Lookup>),
+    /// `native: { name, params }`: a step of the program's own.
+    Native(NativeStep),
     /// `move: { from.path: to.path }`
     Move(Vec<(Placed<String>, Placed<String>)>),
     /// `keep: [field]`: every other field is left out.
@@ -463,6 +465,26 @@ pub enum Step {
     Timestamp(Placed<String>),
     /// `route: [{ when, topic, schema }, …, { else: true }]`; the last arm, and no other, has no condition.
     Route(Vec<RouteArm>),
+}
+
+/// `native`
+#[derive(Clone)]
+pub struct NativeStep {
+    /// `name` that the program gave it.
+    pub name: Placed<String>,
+    /// `params`, for it alone to understand.
+    pub params: Vec<(Placed<String>, Placed<String>)>,
+}
+
+impl fmt::Debug for NativeStep {
+    /// Without the values of parameters, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.params.iter().map(|(name, _)| &name.value).collect();
+        f.debug_struct("NativeStep")
+            .field("name", &self.name.value)
+            .field("params", &names)
+            .finish()
+    }
 }
 
 /// An arm of `route`.

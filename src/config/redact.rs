@@ -233,6 +233,13 @@ fn step_text(step: &Step) -> String {
             };
             format!("mask {} with {with}", field.value)
         }
+        Step::Native(native) => {
+            let names = native.params.iter().map(|(name, _)| name.value.as_str());
+            match names.collect::<Vec<_>>().join(", ") {
+                names if names.is_empty() => format!("native {}", native.name.value),
+                names => format!("native {} with {names}", native.name.value),
+            }
+        }
         Step::MapValues(table) => format!(
             "map_values {} by {} values, otherwise {}",
             table.field.value,

@@ -5,8 +5,8 @@ use super::fault::Fault;
 use super::keys::transform::STEPS;
 use super::lower::{Lowering, pairs, sub};
 use super::model::{
-    HttpLookup, Lookup, LookupCache, LookupSource, MapValues, Mask, OnMissing, OnNull, Otherwise,
-    Placed, Secret, Sink, Step, TopicLookup,
+    HttpLookup, Lookup, LookupCache, LookupSource, MapValues, Mask, NativeStep, OnMissing, OnNull,
+    Otherwise, Placed, Secret, Sink, Step, TopicLookup,
 };
 use super::route;
 use super::tree::{Body, Node};
@@ -67,6 +67,7 @@ fn of_output(step: &Step) -> Option<&'static str> {
         | Step::Cast(_)
         | Step::MapValues(_)
         | Step::Lookup(_)
+        | Step::Native(_)
         | Step::Move(_)
         | Step::Keep(_)
         | Step::Default(_)
@@ -99,6 +100,10 @@ fn step(item: &Node, sink: &Sink, cx: &mut Lowering<'_>) -> Option<Step> {
         },
         "map_values" => Step::MapValues(map_values(view)),
         "lookup" => Step::Lookup(Box::new(lookup(view, cx))),
+        "native" => Step::Native(NativeStep {
+            name: view.placed("name"),
+            params: view.node("params").map(pairs).unwrap_or_default(),
+        }),
         "flatten" => {
             if view.has("prefix") && view.has("separator") {
                 let message = "`separator` is for where no `prefix` is given";

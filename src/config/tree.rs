@@ -31,7 +31,7 @@ pub(crate) struct Tree {
     pub(crate) rewritten: Vec<Rewritten>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Node {
     /// Where it begins, the quote of a quoted text included.
     pub(crate) place: Place,
@@ -42,7 +42,7 @@ pub(crate) struct Node {
     pub(crate) body: Body,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Body {
     Null,
     Scalar(Scalar),
@@ -52,7 +52,7 @@ pub(crate) enum Body {
     Broken,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Scalar {
     /// The text, after interpolation once that has run.
     pub(crate) text: String,
@@ -63,7 +63,7 @@ pub(crate) struct Scalar {
     pub(crate) reference: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) key: Node,
     pub(crate) value: Node,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::keys::{Key, Kind, list_default};
 use super::model::{Place, Placed, Secret};
-use super::tree::{Body, Node};
+use super::tree::{Body, Entry, Node};
 use super::units::{parse_duration, parse_ratio, parse_size};
 
 /// A mapping, possibly an absent one, and its part of the table.
@@ -38,6 +38,12 @@ impl<'a> View<'a> {
     pub(crate) fn node(&self, name: &str) -> Option<&'a Node> {
         self.key(name);
         self.node.and_then(|node| node.get(name))
+    }
+
+    /// The entry of a key, also where null stands behind it.
+    pub(crate) fn entry(&self, name: &str) -> Option<&'a Entry> {
+        self.key(name);
+        self.node.and_then(|node| node.entry(name))
     }
 
     pub(crate) fn is_present(&self) -> bool {

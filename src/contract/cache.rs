@@ -140,6 +140,8 @@ struct State {
     unconfirmed: BTreeSet<u32>,
     /// Whether somebody is on the way to ask for them.
     confirming: bool,
+    /// What is not among the entries does not exist, and nobody is asked.
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -178,6 +180,7 @@ impl SchemaCache {
             retry_at: None,
             unconfirmed: BTreeSet::new(),
             confirming: false,
+            closed: false,
         };
         SchemaCache {
             shared: Arc::new(Shared {
@@ -194,6 +197,24 @@ impl SchemaCache {
                 replaced: AtomicU64::new(0),
             }),
         }
+    }
+
+    /// A cache of these schemas, for which no other id exists: nobody is ever asked.
+    pub fn closed(
+        client: RegistryClient,
+        runtime: Handle,
+        schemas: impl IntoIterator<Item = Fetched>,
+    ) -> SchemaCache {
+        let cache = SchemaCache::new(client, runtime, CacheSettings::default());
+        let mut state = cache.shared.lock();
+        state.closed = true;
+        for schema in schemas {
+            let (id, schema) = (schema.id, Arc::new(schema));
+            state.bytes += schema.bytes();
+            state.entries.insert(id, Entry::Ready { schema, used: 0 });
+        }
+        drop(state);
+        cache
     }
 
     /// What is known of `id`; starts a fetch when nothing is. Never waits for the registry.
@@ -449,6 +470,9 @@ impl State {
             }
             Some(Entry::Pending) => return Looked::Known(Answer::Pending),
             Some(Entry::Unknown { .. }) | None => {}
+        }
+        if self.closed {
+            return Looked::Known(Answer::Unknown);
         }
         if let (RegistryState::Down { message, .. }, Some(retry_at)) =
             (&self.registry, self.retry_at)

@@ -268,6 +268,12 @@ fn used(index: usize, step: &Step, before: &Schema) -> StepUse {
             let written = vec![(one(&lookup.into), asked.clone())];
             ("lookup", asked, Effect::Written(written))
         }
+        // What it reads and writes only the program knows: anything may come from anything.
+        Step::Native(_) => {
+            let whole = Parts::new();
+            let written = vec![(whole.clone(), vec![whole.clone()])];
+            ("native", vec![whole], Effect::Written(written))
+        }
         Step::Move(entries) => {
             let moved = entries.iter().map(|(from, to)| (one(to), vec![one(from)]));
             let touched = entries.iter().map(|(from, _)| one(from)).collect();

@@ -35,7 +35,7 @@ pub fn classify(reason: Reason) -> Disposition {
         | Reason::LookupNotFound => Disposition::DeadLetter,
         // Registries replicate late: an id that a producer got a moment ago may reach our replica in a moment.
         Reason::UnknownSchema => Disposition::Retry,
-        Reason::LookupUnavailable => Disposition::RetryUntilBudget,
+        Reason::LookupUnavailable | Reason::NativeUnavailable => Disposition::RetryUntilBudget,
         // A drift that halts waits for a person, and the records wait with it.
         Reason::DriftHalted
         | Reason::LookupMisconfigured

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bumpalo::Bump;
 
 pub use self::gate::{Event, Gate};
-pub use self::output::{Output, OutputKey};
+pub use self::output::{Added, Output, OutputKey, Part};
 use self::plans::{Entry, Plans};
 use crate::config::model::{self, DriftAction};
 use crate::contract::cache::{Answer, SchemaCache};

@@ -1,6 +1,12 @@
 //! What a record comes to at the sinks: one output, or several that stand and fall together.
 
+use std::borrow::Cow;
+
+use crate::config::model::Provenance;
+use crate::contract::wire;
 use crate::error::{Reason, RecordError};
+use crate::headers;
+use crate::record::Header;
 
 /// One record for a sink.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,6 +50,31 @@ impl Output {
         }
     }
 
+    /// All its headers: the source's `own` with the changes to them, and behind them ours. The writer's schema id in a
+    /// header would win over the sink's, which stands in front of the value, so it is left out.
+    pub fn merged<'h>(&'h self, own: &'h [Header<'h>], added: &'h Added) -> Cow<'h, [Header<'h>]> {
+        let names_schema = own.iter().any(|(name, _)| *name == wire::VALUE_HEADER);
+        if added.ours.is_empty() && self.headers.is_empty() && !names_schema {
+            return Cow::Borrowed(own);
+        }
+        let mut all: Vec<Header<'h>> = own.to_vec();
+        for (name, value) in &self.headers {
+            all.retain(|(other, _)| other != name);
+            if let Some(value) = value {
+                all.push((name, Some(value)));
+            }
+        }
+        all.retain(|(name, _)| *name != wire::VALUE_HEADER);
+        for (name, _) in &mut all {
+            if let Some(index) = added.ours.iter().position(|(ours, _)| ours == name) {
+                *name = &added.priors[index];
+            }
+        }
+        let ours = added.ours.iter();
+        all.extend(ours.map(|(name, value)| (*name, Some(value.as_bytes()))));
+        Cow::Owned(all)
+    }
+
     /// Why no broker could keep it as it is. To Kafka a timestamp of 0 is the time of writing, and one below 0 none.
     pub fn fault(&self) -> Option<RecordError> {
         let timestamp = self.timestamp.filter(|timestamp| *timestamp <= 0)?;
@@ -51,5 +82,106 @@ impl Output {
             "a record's timestamp is later than 1970-01-01, and this one is {timestamp} ms after it"
         );
         Some(RecordError::new(Reason::TransformFailed, text))
+    }
+}
+
+/// Which of a record's outputs one is.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// From 0.
+    pub index: usize,
+    /// Of so many.
+    pub count: usize,
+}
+
+/// Headers of ours that an output gets.
+#[derive(Debug, Default)]
+pub struct Added {
+    ours: Vec<(&'static str, String)>,
+    /// For each, the name under which a source's header is kept whose own name it is.
+    priors: Vec<String>,
+}
+
+impl Added {
+    /// For an output of a record that lies at this position.
+    pub fn new(
+        provenance: Provenance,
+        position: impl FnOnce() -> String,
+        part: Option<Part>,
+    ) -> Added {
+        let mut ours = Vec::new();
+        match provenance {
+            Provenance::None => {}
+            Provenance::Header => ours.push((headers::SOURCE, position())),
+        }
+        if let Some(Part { index, count }) = part {
+            ours.push((headers::INDEX, index.to_string()));
+            ours.push((headers::COUNT, count.to_string()));
+        }
+        let prior = |(name, _): &(&'static str, String)| {
+            let rest = name.strip_prefix(headers::PREFIX).unwrap_or(name);
+            format!("{}{rest}", headers::PRIOR)
+        };
+        let priors = ours.iter().map(prior).collect();
+        Added { ours, priors }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_set_taken_away_and_ours_put_behind_them() {
+        let own: Vec<Header<'_>> = vec![
+            ("a", Some(b"1")),
+            ("b", Some(b"2")),
+            ("a", Some(b"3")),
+            ("driftgate.index", Some(b"7")),
+            ("driftgate.reason", Some(b"kept")),
+            (wire::VALUE_HEADER, Some(b"id")),
+        ];
+        let set = |name: &str, value: Option<&str>| {
+            (
+                name.to_owned(),
+                value.map(|value| value.as_bytes().to_vec()),
+            )
+        };
+        let headers = vec![
+            set("a", Some("new")),
+            set("b", None),
+            set("c", Some("")),
+            set("c", Some("last")),
+        ];
+        let output = Output {
+            headers,
+            ..Output::default()
+        };
+        let part = Some(Part { index: 0, count: 2 });
+        let added = Added::new(Provenance::None, String::new, part);
+        let expect: Vec<Header<'_>> = vec![
+            ("driftgate.prior.index", Some(b"7")),
+            ("driftgate.reason", Some(b"kept")),
+            ("a", Some(b"new")),
+            ("c", Some(b"last")),
+            ("driftgate.index", Some(b"0")),
+            ("driftgate.count", Some(b"2")),
+        ];
+        assert_eq!(*output.merged(&own, &added), expect);
+    }
+
+    #[test]
+    fn without_a_change_the_source_s_own_headers_are_passed_on_as_they_lie() {
+        let own: Vec<Header<'_>> = vec![("a", Some(b"1")), ("driftgate.source", None)];
+        let output = Output::default();
+        let added = Added::new(Provenance::None, String::new, None);
+        assert!(matches!(output.merged(&own, &added), Cow::Borrowed(all) if all == own));
+        let added = Added::new(Provenance::Header, || "t-0@7".to_owned(), None);
+        let expect: Vec<Header<'_>> = vec![
+            ("a", Some(b"1")),
+            ("driftgate.prior.source", None),
+            ("driftgate.source", Some(b"t-0@7")),
+        ];
+        assert_eq!(*output.merged(&own, &added), expect);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::layout::{Base, Layout};
+use super::native::Works;
 use crate::contract::decode::Limits;
 use crate::contract::encode::encode_node;
 use crate::contract::plan::{ABSENT, Plan, Scratch, copies};
@@ -292,6 +293,7 @@ pub(super) struct Origins(pub(super) Vec<(String, String)>);
 pub struct Buffers {
     scratch: Scratch,
     parts: Vec<u8>,
+    pub(super) works: Works,
 }
 
 /// Appends a value to `out`.

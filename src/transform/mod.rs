@@ -21,6 +21,7 @@ mod leaf;
 pub mod lookup;
 mod map_values;
 mod mask;
+pub mod native;
 mod rearrange;
 mod rename;
 mod run;

@@ -3,6 +3,7 @@
 
 use super::assemble::{Buffers, Origins, Piece, assemble, broken};
 use super::leaf::Leaf;
+use super::native::Call;
 use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::contract::view;
 use crate::error::{Reason, RecordError};
@@ -39,6 +40,8 @@ pub(super) enum Op {
         leaf: Leaf,
         into: u32,
     },
+    /// Does what a program brought along.
+    Native(Box<Call>),
     /// Does something to each record of a collection, or to the one behind a null.
     Each(Box<Each>),
 }
@@ -113,6 +116,7 @@ impl<'a> Machine<'_, 'a> {
                 let made = made.map_err(|error| self.explain(*into, error))?;
                 self.cx.registers[*into as usize] = made;
             }
+            Op::Native(call) => call.run(self.cx, &mut self.buffers.works)?,
             Op::Each(each) => {
                 let value = find(self.cx, &each.source)?;
                 self.cx.registers[each.into as usize] = match value {
@@ -160,11 +164,26 @@ impl<'a> Machine<'_, 'a> {
         };
         let done = walk.at(&each.segments, node, 0);
         if let Err(error) = done {
-            let path = numbered(&error.path, &trail);
+            let (_, container) = &self.origins.0[each.into as usize];
+            let path = numbered(&of_event(&error.path, container), &trail);
             return Err(error.at(path));
         }
         let retyped = crate::expr::path::peel(self.cx.schema, each.retyped).node;
         Ok(Val::Avro(retyped, self.cx.arena.alloc_slice_copy(&out)))
+    }
+}
+
+/// What an expression inside of a collection calls `this.price`, as a path of the event: `items[].price`.
+fn of_event(path: &str, container: &str) -> String {
+    match path.strip_prefix("this") {
+        // A field that is called so is in the container's path already.
+        Some(rest)
+            if !path.starts_with(container)
+                && (rest.is_empty() || rest.starts_with(['.', '['])) =>
+        {
+            format!("{container}{rest}")
+        }
+        _ => path.to_owned(),
     }
 }
 

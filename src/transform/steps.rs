@@ -8,10 +8,11 @@ use std::sync::Arc;
 use super::assemble::{Origins, Target};
 use super::flow::{Flow, Frame};
 use super::layout::Layout;
+use super::native::Natives;
 use super::run::Op;
 use super::{
     Ask, CompiledArm, LookupSpec, Stage, Transform, attributes, cast, default, drop, explode,
-    filter, lookup, map_values, mask, rearrange, rename, set, shape,
+    filter, lookup, map_values, mask, native, rearrange, rename, set, shape,
 };
 use crate::config::fault::Fault;
 use crate::config::model::{Placed, Step};
@@ -30,6 +31,7 @@ pub struct Builder {
     /// The event as the rules see it.
     at_rules: Option<(NodeId, Layout)>,
     lookups: Vec<Arc<LookupSpec>>,
+    natives: Natives,
     types: Vec<(String, NodeId)>,
     /// Names that were to be new and have no type because of a fault: later complaints about them would only mislead.
     untyped: BTreeSet<String>,
@@ -60,9 +62,17 @@ impl Builder {
             prepare: None,
             at_rules: None,
             lookups: Vec::new(),
+            natives: Natives::default(),
             untyped: BTreeSet::new(),
             steps: 0,
         }
+    }
+
+    /// The same, with the native steps that the program has.
+    #[must_use]
+    pub fn with_natives(mut self, natives: &Natives) -> Builder {
+        self.natives = natives.clone();
+        self
     }
 
     /// Adds steps. `schemas` reads the schema files that lookups name.
@@ -139,6 +149,7 @@ impl Builder {
                     None => return vec![config.into.value.clone()],
                 }
             }
+            Step::Native(config) => native::compile(config, &self.natives, flow, faults),
             // The arms are compiled when the sinks are known.
             Step::Route(_) => {}
         }
@@ -322,6 +333,7 @@ fn kind(step: &Step) -> &'static str {
         Step::Timestamp(_) => "timestamp",
         Step::Explode { .. } => "explode",
         Step::Lookup(_) => "lookup",
+        Step::Native(_) => "native",
         Step::Route(_) => "route",
     }
 }

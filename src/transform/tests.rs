@@ -750,3 +750,34 @@ fn the_output_is_checked_against_the_sink() {
         json!({"id": "x", "quantity": "many"})
     );
 }
+
+#[test]
+fn an_error_over_an_element_names_the_element() {
+    const LINES: &str = r#"{"type":"record","name":"L","fields":[{"name":"lines","type":{"type":"array","items":
+        {"type":"record","name":"Line","fields":[{"name":"n","type":"int"},{"name":"deep","type":{"type":"map","values":
+            {"type":"record","name":"D","fields":[{"name":"text","type":"string"}]}}}]}}}]}"#;
+    let schema = schema(LINES);
+    let none = |_: &Path| Err("no lookups here".to_owned());
+    let line =
+        |n: i32, text: &str| json!({"n": n, "deep": {"a": {"text": "1"}, "b": {"text": text}}});
+    for (field, text, lines, path) in [
+        (
+            "lines[].n",
+            "this.n / (this.n - 2)",
+            [line(1, "1"), line(2, "1")],
+            "lines[1].n",
+        ),
+        (
+            "lines[].deep{}.text",
+            "string(int(this.text))",
+            [line(1, "x"), line(2, "1")],
+            "lines[0].deep[1].text",
+        ),
+    ] {
+        let trial = Trial::compile(&[set(&[(field, text)])], &schema, &none);
+        let trial = trial.unwrap_or_else(|faults| panic!("{faults:?}"));
+        let event = from_json(&schema, schema.root, &json!({"lines": lines})).expect("it fits");
+        let error = trial.run(event).expect_err("it fails");
+        assert_eq!(error.path, path, "{error}");
+    }
+}

@@ -11,27 +11,17 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::Clock;
 use super::engine::{ALONE_WAIT, Engine, Fate, Taken, too_large};
-use crate::config::model::Provenance;
-use crate::contract::wire;
-use crate::headers;
 use crate::health::PauseReason;
 use crate::ingest::assignment::Rewind;
 use crate::ingest::properties::BROKER_MESSAGE_BYTES;
 use crate::native::producer::Produce;
-use crate::pipeline::Output;
+use crate::pipeline::{Added, Output, Part};
 use crate::record::{Header, Outcome, Record};
 
 /// More than Kafka's batch and record headers take around one record.
 const FRAME: usize = 256;
 /// More than a header takes beside its name and value.
 const HEADER_FRAME: usize = 16;
-
-/// Which of a record's outputs one is.
-#[derive(Debug, Clone, Copy)]
-struct Part {
-    index: usize,
-    count: usize,
-}
 
 impl Engine {
     /// Hands an output to its sink.
@@ -206,25 +196,9 @@ impl Engine {
         part: Option<Part>,
         alone: bool,
     ) -> Result<(), RDKafkaErrorCode> {
-        let mut ours: Vec<(&str, String)> = Vec::new();
-        match self.stages.config().provenance {
-            Provenance::None => {}
-            Provenance::Header => ours.push((headers::SOURCE, taken.origin.position())),
-        }
-        if let Some(part) = part {
-            ours.push((headers::INDEX, part.index.to_string()));
-            ours.push((headers::COUNT, part.count.to_string()));
-        }
-        let priors: Vec<String> = ours.iter().map(|(name, _)| prior(name)).collect();
-        let names_schema = own.iter().any(|(name, _)| *name == wire::VALUE_HEADER);
-        let all;
-        let headers = match ours.is_empty() && output.headers.is_empty() && !names_schema {
-            true => own,
-            false => {
-                all = merged(own, &output.headers, &ours, &priors);
-                &all
-            }
-        };
+        let position = || taken.origin.position();
+        let added = Added::new(self.stages.config().provenance, position, part);
+        let headers = output.merged(own, &added);
         let topic = self.topic(output).to_owned();
         let produce = Produce {
             topic: &topic,
@@ -232,7 +206,7 @@ impl Engine {
             timestamp: output.timestamp.or(taken.origin.timestamp),
             key: output.key(record.key),
             value: output.value.as_deref(),
-            headers,
+            headers: &headers,
         };
         let fate = Fate {
             outcome: Outcome::Emitted,
@@ -246,79 +220,4 @@ impl Engine {
 
 fn header_size((name, value): Header<'_>) -> usize {
     HEADER_FRAME + name.len() + value.map_or(0, <[u8]>::len)
-}
-
-/// The name under which a source's header is kept whose own name is ours.
-fn prior(name: &str) -> String {
-    let rest = name.strip_prefix(headers::PREFIX).unwrap_or(name);
-    format!("{}{rest}", headers::PRIOR)
-}
-
-/// The source's headers with the changes to them, and behind them ours. The writer's schema id in a header would win over
-/// the sink's, which stands in front of the value, so it is left out.
-fn merged<'h>(
-    own: &[Header<'h>],
-    changes: &'h [(String, Option<Vec<u8>>)],
-    ours: &'h [(&'h str, String)],
-    priors: &'h [String],
-) -> Vec<Header<'h>> {
-    let mut all: Vec<Header<'h>> = own.to_vec();
-    for (name, value) in changes {
-        all.retain(|(other, _)| other != name);
-        if let Some(value) = value {
-            all.push((name, Some(value)));
-        }
-    }
-    all.retain(|(name, _)| *name != wire::VALUE_HEADER);
-    for (name, _) in &mut all {
-        if let Some(index) = ours.iter().position(|(ours, _)| ours == name) {
-            *name = &priors[index];
-        }
-    }
-    let added = ours.iter();
-    all.extend(added.map(|(name, value)| (*name, Some(value.as_bytes()))));
-    all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headers_are_set_taken_away_and_ours_put_behind_them() {
-        let own: Vec<Header<'_>> = vec![
-            ("a", Some(b"1")),
-            ("b", Some(b"2")),
-            ("a", Some(b"3")),
-            ("driftgate.index", Some(b"7")),
-            ("driftgate.reason", Some(b"kept")),
-            (wire::VALUE_HEADER, Some(b"id")),
-        ];
-        let set = |name: &str, value: Option<&str>| {
-            (
-                name.to_owned(),
-                value.map(|value| value.as_bytes().to_vec()),
-            )
-        };
-        let changes = [
-            set("a", Some("new")),
-            set("b", None),
-            set("c", Some("")),
-            set("c", Some("last")),
-        ];
-        let ours = [
-            (headers::INDEX, "0".to_owned()),
-            (headers::COUNT, "2".to_owned()),
-        ];
-        let priors: Vec<String> = ours.iter().map(|(name, _)| prior(name)).collect();
-        let expect: Vec<Header<'_>> = vec![
-            ("driftgate.prior.index", Some(b"7")),
-            ("driftgate.reason", Some(b"kept")),
-            ("a", Some(b"new")),
-            ("c", Some(b"last")),
-            ("driftgate.index", Some(b"0")),
-            ("driftgate.count", Some(b"2")),
-        ];
-        assert_eq!(merged(&own, &changes, &ours, &priors), expect);
-    }
 }

@@ -483,6 +483,7 @@ fn pause_reason(reason: Reason) -> PauseReason {
         Reason::LookupMisconfigured => PauseReason::LookupMisconfigured,
         Reason::LookupUnavailable => PauseReason::LookupUnavailable,
         Reason::LookupNotLoaded => PauseReason::LookupNotLoaded,
+        Reason::NativeUnavailable => PauseReason::NativeUnavailable,
         Reason::DriftHalted => PauseReason::Drift,
         _ => PauseReason::BrokerRefused,
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Refusal, rules_of};
 use crate::build::{self, BuildError};
-use crate::cli::environment;
+use crate::cli::{environment, natives};
 use crate::config::diagnose;
 use crate::config::model::{Kafka, Pipeline, SchemaSource, Step};
 use crate::config::units::format_duration;
@@ -14,17 +14,18 @@ use crate::contract::decode::{Limits, decode};
 use crate::contract::registry::{RegistryClient, RegistryError};
 use crate::contract::schema::Schema;
 use crate::contract::wire;
-use crate::error::{Reason, RecordError};
+use crate::error::Reason;
 use crate::explain::lineage::TAG;
 use crate::explain::{self, Lineage, Outcome, emitted, moment};
-use crate::failure::classify::{Next, classify, next};
+use crate::failure::classify::Next;
 use crate::failure::envelope::Origin;
 use crate::headers;
-use crate::ingest::properties::{self, Properties};
+use crate::ingest::properties;
 use crate::lookup::{Around, Lookups};
-use crate::pipeline::{Compiled, Gate, Output, Stages, Verdict, Work};
+use crate::pipeline::Compiled;
 use crate::record::Record;
 use crate::review;
+use crate::trial::{Emitted, Failed, Fate, Trial};
 
 /// How long the tables of lookups may take to load. One that is not loaded then says so itself.
 const TABLES: Duration = Duration::from_secs(30);
@@ -107,10 +108,8 @@ pub(super) struct Judge {
     pub(super) lineage: Lineage,
     pub(super) contract_name: String,
     pub(super) remarks: Vec<String>,
-    compiled: Arc<Compiled>,
-    /// For lookups; `None`: they are not called.
-    kafka: Option<Properties>,
-    runtime: tokio::runtime::Handle,
+    trial: Trial,
+    with_lookups: bool,
     source: String,
     is_dead_letter: bool,
 }
@@ -119,13 +118,21 @@ impl Judge {
     pub(super) fn build(
         role: &Role<'_>,
         registry: &RegistryClient,
+        schemas: &Arc<SchemaCache>,
         runtime: &tokio::runtime::Handle,
         kafka: &Kafka,
         with_lookups: bool,
     ) -> Result<Judge, Refusal> {
         let pipeline = role.pipeline;
         let mut remarks = Vec::new();
-        let compile = |registry| runtime.block_on(build::compile(pipeline, registry, &environment));
+        let compile = |registry| {
+            runtime.block_on(build::compile_with(
+                pipeline,
+                registry,
+                &environment,
+                natives(),
+            ))
+        };
         let compiled = match compile(Some(registry)) {
             Err(BuildError::Registry(RegistryError::Unavailable { message, .. })) => {
                 remarks.push(format!(
@@ -181,94 +188,72 @@ impl Judge {
         let prepared = pipeline.prepare.len();
         let lineage = Lineage::new(&rules_of(pipeline), (&steps, prepared), &types, &tagged);
         let compiled = parts.finish(pipeline, &sink_ids);
+        let lookups = match with_lookups {
+            false => Lookups::none(runtime.clone()),
+            true => {
+                let kafka = properties::reader(kafka, pipeline);
+                let schemas = Arc::clone(schemas);
+                let around = Around::tool(&pipeline.name, kafka, schemas, runtime.clone());
+                let lookups = Lookups::start(compiled.transform.lookups(), &around)
+                    .map_err(|error| Refusal::CouldNotRun(error.to_string()))?;
+                lookups.loaded(TABLES);
+                lookups
+            }
+        };
         Ok(Judge {
             lineage,
             contract_name,
             remarks,
-            compiled: Arc::new(compiled),
-            kafka: with_lookups.then(|| properties::reader(kafka, pipeline)),
-            runtime: runtime.clone(),
+            trial: Trial::new(Arc::new(compiled), Arc::new(lookups), Arc::clone(schemas)),
+            with_lookups,
             source: role.source.clone(),
             is_dead_letter: role.kind == Kind::DeadLetter,
         })
     }
 
+    fn compiled(&self) -> &Compiled {
+        self.trial.compiled()
+    }
+
     pub(super) fn name(&self) -> &str {
-        &self.compiled.config.name
+        &self.compiled().config.name
     }
 
     pub(super) fn contract(&self) -> &Schema {
-        &self.compiled.contract
+        &self.compiled().contract
     }
 
     /// Runs the record as a worker would; nothing is written and nobody is told.
-    pub(super) fn outcome(
-        &self,
-        record: &Record<'_>,
-        origin: &Origin,
-        schemas: &Arc<SchemaCache>,
-        mask: bool,
-    ) -> Result<Outcome, Refusal> {
-        let pipeline = &self.compiled.config;
-        let contract = &pipeline.contract;
-        let gate = Gate::new(contract.drift, contract.schema.subject(), |_| {});
-        let mut stages = Stages::new(
-            Arc::clone(&self.compiled),
-            Arc::clone(schemas),
-            Arc::new(self.lookups(schemas)?),
-            Arc::new(gate),
-        );
-        let verdict = stages.process(&self.source, record, None);
-        let mut work = [Work { tag: (), verdict }];
-        if self.kafka.is_some() {
-            stages.lookups().loaded(TABLES);
-            stages.look_up(&mut work, &mut |(), again| {
-                again(&self.source, record, None)
-            });
-        }
-        let [Work { verdict, .. }] = work;
-        let mut outcome = match verdict {
-            Verdict::Emit(output) => self.emit(&output, mask),
-            Verdict::EmitAll(outputs) => self.emit_all(&outputs, mask),
-            Verdict::Filtered => Outcome {
+    pub(super) fn outcome(&self, record: &Record<'_>, origin: &Origin, mask: bool) -> Outcome {
+        let fate = self
+            .trial
+            .run(&self.source, record, origin, self.with_lookups);
+        let mut outcome = match fate {
+            Fate::Emitted(outputs) => match outputs.as_slice() {
+                [output] => self.emit(output, mask),
+                outputs => self.emit_all(outputs, mask),
+            },
+            Fate::Filtered => Outcome {
                 outcome: "filtered".to_owned(),
-                text: format!("by {}", self.lineage.steps("filter").join(" or ")),
+                text: {
+                    // An array without elements leaves nothing either.
+                    let kinds = ["filter", "explode"];
+                    let steps = kinds.iter().flat_map(|kind| self.lineage.steps(kind));
+                    format!("by {}", steps.collect::<Vec<_>>().join(" or "))
+                },
                 ..Outcome::default()
             },
-            Verdict::LookUp(questions) => {
-                self.waits(questions.first().map_or(0, |first| first.lookup))
-            }
-            Verdict::Failed(error) => self.failed(&error, origin),
+            Fate::Waits(lookup) => self.waits(lookup),
+            Fate::Failed(failed) => self.failed(&failed),
         };
         if self.is_dead_letter {
             outcome.text = format!("if it were sent back now: {}", outcome.text);
         }
-        Ok(outcome)
-    }
-
-    fn lookups(&self, schemas: &Arc<SchemaCache>) -> Result<Lookups, Refusal> {
-        let Some(kafka) = &self.kafka else {
-            return Ok(Lookups::none(self.runtime.clone()));
-        };
-        let around = Around::tool(
-            self.name(),
-            kafka.clone(),
-            Arc::clone(schemas),
-            self.runtime.clone(),
-        );
-        Lookups::start(self.compiled.transform.lookups(), &around)
-            .map_err(|error| Refusal::CouldNotRun(error.to_string()))
+        outcome
     }
 
     /// Several outputs of one record.
-    fn emit_all(&self, outputs: &[Output], mask: bool) -> Outcome {
-        if outputs.is_empty() {
-            return Outcome {
-                outcome: "filtered".to_owned(),
-                text: "an array without elements leaves nothing to emit".to_owned(),
-                ..Outcome::default()
-            };
-        }
+    fn emit_all(&self, outputs: &[Emitted], mask: bool) -> Outcome {
         let each: Vec<Outcome> = outputs
             .iter()
             .map(|output| self.emit(output, mask))
@@ -290,9 +275,8 @@ impl Judge {
         }
     }
 
-    fn emit(&self, output: &Output, mask: bool) -> Outcome {
-        let sink = &self.compiled.sinks[output.sink];
-        let topic = sink.topic.clone();
+    fn emit(&self, output: &Emitted, mask: bool) -> Outcome {
+        let topic = output.written.topic.clone();
         let Some(value) = &output.value else {
             return Outcome {
                 outcome: "emitted".to_owned(),
@@ -302,10 +286,10 @@ impl Judge {
             };
         };
         let payload = value.get(wire::HEADER_LEN..).unwrap_or_default();
-        let json = decode(&sink.schema, payload, &Limits::default())
-            .map(|value| emitted(&sink.schema, &value, mask.then_some(&self.lineage)));
+        let json = decode(&output.schema, payload, &Limits::default())
+            .map(|value| emitted(&output.schema, &value, mask.then_some(&self.lineage)));
         let bytes = value.len();
-        let id = match sink.id {
+        let id = match output.schema_id {
             0 => String::new(),
             id => format!(" with schema {id}"),
         };
@@ -319,11 +303,11 @@ impl Judge {
     }
 
     fn waits(&self, lookup: usize) -> Outcome {
-        let config = &self.compiled.config;
+        let config = &self.compiled().config;
         let steps = config.prepare.iter().chain(&config.transform).enumerate();
         let mut lookups = steps.filter(|(_, step)| matches!(step, Step::Lookup(_)));
         let step = lookups.nth(lookup).map_or(0, |(index, _)| index + 1);
-        let spec = &self.compiled.transform.lookups()[lookup];
+        let spec = &self.compiled().transform.lookups()[lookup];
         let (origin, into) = (&spec.origin, &spec.into);
         Outcome {
             outcome: "waits_for_lookup".to_owned(),
@@ -334,37 +318,30 @@ impl Judge {
         }
     }
 
-    fn failed(&self, error: &RecordError, origin: &Origin) -> Outcome {
-        let pipeline = &self.compiled.config;
-        let failure = &pipeline.failure;
-        // How old it is cannot be told without a clock of the run's own: as if it had failed just now.
-        let now = origin.first_failed_at.unwrap_or(0);
-        let place = next(
-            classify(error.reason),
-            &failure.tiers,
-            origin.attempt,
-            now,
-            now,
-            failure.budget,
-            error.retry_after,
-        );
-        let (outcome, to, topic) = match place {
-            Next::DeadLetter => {
-                let topic = pipeline.dead_letter_topic(&self.source);
-                ("dead_lettered", format!("to {topic}"), Some(topic))
-            }
+    fn failed(&self, failed: &Failed) -> Outcome {
+        let Failed {
+            error,
+            next,
+            written,
+        } = failed;
+        let topic = written.as_ref().map(|written| written.topic.clone());
+        let to = topic.as_deref().unwrap_or_default();
+        let (outcome, to) = match next {
+            Next::DeadLetter => ("dead_lettered", format!("to {to}")),
             Next::Tier(tier) => {
-                let topic = pipeline.retry_topic(&self.source, tier + 1);
-                let delay = failure.tiers.get(tier).copied().unwrap_or_default();
-                let text = format!("to {topic}, due after {}", format_duration(delay));
-                ("retried", text, Some(topic))
+                let tiers = &self.compiled().config.failure.tiers;
+                let delay = tiers.get(*tier).copied().unwrap_or_default();
+                (
+                    "retried",
+                    format!("to {to}, due after {}", format_duration(delay)),
+                )
             }
             Next::Pause => {
                 let text = match error.reason {
                     Reason::DriftHalted => "its partition waits here until somebody has looked",
                     _ => "its partition waits here and tries again",
                 };
-                ("paused", text.to_owned(), None)
+                ("paused", text.to_owned())
             }
         };
         Outcome {

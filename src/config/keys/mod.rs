@@ -1,6 +1,7 @@
 //! The one table of keys: name, kind, default, documentation, availability. It drives the checks, the defaults, the JSON
 //! Schema and the reference page, so that the four cannot disagree. [`main`] is `driftgate.yaml`, [`rules`] a rules file.
 
+pub(crate) mod cases;
 pub(crate) mod main;
 pub(crate) mod pipeline;
 pub(crate) mod rules;

@@ -61,6 +61,12 @@ pub(crate) const STEPS: &[Key] = &[
          in decimal, an enum by its symbol. A null stays null.",
     ),
     key(
+        "native",
+        Kind::Map(NATIVE),
+        "A step that the program brings along, in Rust. The plain `driftgate` program has none and refuses it; \
+         docs/native.md says how to make one.",
+    ),
+    key(
         "before",
         Kind::Choice(BEFORE),
         "When the step beside it runs. Such steps are the first of the list; rules are then checked on what they leave, so \
@@ -145,6 +151,24 @@ pub(crate) const STEPS: &[Key] = &[
 ];
 
 const BEFORE: &[Word] = &[word("rules", "between the contract's schema and its rules")];
+
+const NATIVE: &[Key] = &[
+    key(
+        "name",
+        Kind::Text,
+        "The name that the program gave the step.",
+    )
+    .required(),
+    key(
+        "params",
+        Kind::Named {
+            what: "parameter",
+            value: &Kind::Literal,
+            pipeline: false,
+        },
+        "What the step is to know, `name: value`. Which there are is the step's own matter. No log shows a value.",
+    ),
+];
 
 const MAP_VALUES: &[Key] = &[
     key(

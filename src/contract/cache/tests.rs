@@ -24,6 +24,7 @@ fn state() -> State {
         retry_at: None,
         unconfirmed: BTreeSet::new(),
         confirming: false,
+        closed: false,
     }
 }
 

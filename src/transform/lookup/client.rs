@@ -71,7 +71,10 @@ impl LookupClient {
         match status {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Ok(None),
-            _ => return Err(self.refused(status, response.headers())),
+            _ => {
+                let wait = retry_after(response.headers());
+                return Err(self.spec.refused(status.as_u16(), wait));
+            }
         }
         let body = self.body(response).await?;
         let text = std::str::from_utf8(&body)
@@ -90,8 +93,7 @@ impl LookupClient {
     /// The error's own text holds the URL, so it is put in words of ours.
     fn transport(&self, error: &reqwest::Error) -> RecordError {
         if error.is_timeout() {
-            let waited = self.timeout;
-            return self.unavailable(&format!("no answer within {waited:?}"));
+            return self.spec.no_answer(self.timeout);
         }
         if error.is_builder() {
             return self.misconfigured("the URL cannot be asked");
@@ -99,30 +101,6 @@ impl LookupClient {
         self.unavailable(match error.is_connect() {
             true => "could not connect",
             false => "the connection broke",
-        })
-    }
-
-    fn refused(&self, status: StatusCode, headers: &HeaderMap) -> RecordError {
-        let code = status.as_u16();
-        let transient = status.is_server_error()
-            || matches!(
-                status,
-                StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
-            );
-        if transient {
-            return RecordError {
-                retry_after: retry_after(headers),
-                ..self.unavailable(&format!("answered {code}"))
-            };
-        }
-        self.misconfigured(&match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                format!("answered {code}: we are not let in")
-            }
-            _ if status.is_redirection() => {
-                format!("answered {code}: redirects are not followed")
-            }
-            _ => format!("answered {code}"),
         })
     }
 
@@ -146,6 +124,29 @@ impl LookupClient {
             body.extend_from_slice(&chunk);
         }
         Ok(body)
+    }
+}
+
+impl LookupSpec {
+    /// The error of a service that answers with this status, which is neither 200 nor 404.
+    pub fn refused(&self, code: u16, retry_after: Option<Duration>) -> RecordError {
+        match code {
+            408 | 429 | 500..=599 => RecordError {
+                retry_after,
+                ..self.error(Reason::LookupUnavailable, &format!("answered {code}"))
+            },
+            401 | 403 => self.misconfigured(&format!("answered {code}: we are not let in")),
+            300..=399 => {
+                self.misconfigured(&format!("answered {code}: redirects are not followed"))
+            }
+            _ => self.misconfigured(&format!("answered {code}")),
+        }
+    }
+
+    /// The error of a service that was waited for in vain.
+    pub fn no_answer(&self, waited: Duration) -> RecordError {
+        let what = format!("no answer within {waited:?}");
+        self.error(Reason::LookupUnavailable, &what)
     }
 }
 
