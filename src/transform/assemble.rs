@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::layout::{Base, Layout};
+use super::shape;
 use crate::contract::decode::Limits;
 use crate::contract::encode::encode_node;
 use crate::contract::plan::{ABSENT, Plan, Scratch, copies};
@@ -12,6 +13,7 @@ use crate::contract::resolve::{ActionId, Fields, Resolution};
 use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::contract::view;
 use crate::error::{Reason, RecordError};
+use crate::expression::cx::{BYTES_A_STEP, STEPS};
 use crate::expression::value::write;
 use crate::expression::{Cx, Val};
 
@@ -189,8 +191,7 @@ impl Assembler<'_> {
         out: &mut Vec<Draft>,
     ) {
         let pieces = self.same(layout, node);
-        let mut writer = self.schema.clone();
-        writer.root = node;
+        let writer = shape::extract(self.schema, node);
         let mut wanted = target.schema.clone();
         wanted.root = reader;
         let plan = Plan::of(Arc::new(writer), &wanted, target.resolution.at(action), &[]);
@@ -292,6 +293,45 @@ pub(super) struct Origins(pub(super) Vec<(String, String)>);
 pub struct Buffers {
     scratch: Scratch,
     parts: Vec<u8>,
+    /// What the record at hand has taken so far, of [`WORK`].
+    spent: u64,
+}
+
+/// Steps that all expressions and walks of one record may take. An expression has its own bound ([`STEPS`]), but an array
+/// of a million elements evaluates it a million times.
+///
+/// [`STEPS`]: crate::expression::cx::STEPS
+const WORK: u64 = 20_000_000;
+
+/// Bytes that a record may take in memory beyond its own.
+const MEMORY: usize = 512 * 1024 * 1024;
+
+impl Buffers {
+    /// The next record begins.
+    pub(super) fn begin(&mut self) {
+        self.spent = 0;
+    }
+
+    /// Counts so many bytes that are walked or made.
+    pub(super) fn charge(&mut self, cx: &Cx<'_>, bytes: usize) -> Result<(), RecordError> {
+        self.charge_steps(cx, (bytes / BYTES_A_STEP) as u64 + 1)
+    }
+
+    /// Counts what the expression took that has just been evaluated.
+    pub(super) fn charge_expression(&mut self, cx: &Cx<'_>) -> Result<(), RecordError> {
+        self.charge_steps(cx, STEPS.saturating_sub(cx.steps))
+    }
+
+    fn charge_steps(&mut self, cx: &Cx<'_>, steps: u64) -> Result<(), RecordError> {
+        self.spent = self.spent.saturating_add(steps);
+        let what = match () {
+            () if self.spent > WORK => "take too long",
+            () if cx.arena.allocated_bytes() > MEMORY => "take too much memory",
+            () => return Ok(()),
+        };
+        let message = format!("stopped: the steps would {what} on this record");
+        Err(RecordError::new(Reason::TransformFailed, message))
+    }
 }
 
 /// Appends a value to `out`.

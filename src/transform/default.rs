@@ -6,7 +6,7 @@ use super::leaf::Leaf;
 use super::shape;
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
-use crate::expr::path::{Segment, peel, type_name};
+use crate::expr::path::{peel, type_name};
 use crate::expression::Expr;
 
 pub(super) fn compile(
@@ -25,7 +25,7 @@ pub(super) fn compile(
         };
         let fault = |message: String| Fault::new(&field.place, field.value.clone(), message);
         let peeled = peel(&flow.schema, target.declared);
-        if let Some(Segment::Field(..)) = target.container.last() {
+        if target.optional {
             let message = format!("a record above `{}` may be null", field.value);
             faults.push(fault(message).hint("a field below a null has no place for a value"));
             continue;

@@ -39,7 +39,7 @@ pub use lookup::LookupSpec;
 pub use sink::check_sink;
 pub use steps::{Arm, Builder};
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -190,6 +190,7 @@ impl Transform {
         cx: &mut Cx<'a>,
         buffers: &mut Buffers,
     ) -> Result<bool, RecordError> {
+        buffers.begin();
         let mut machine = Machine {
             cx,
             origins: &self.origins,
@@ -212,6 +213,7 @@ impl Transform {
             frames,
             outputs: Vec::new(),
             questions: Vec::new(),
+            asked: HashSet::new(),
             exploded: false,
             size: 0,
         };
@@ -230,6 +232,8 @@ struct Run<'r, 'a> {
     frames: &'r [Vec<u8>],
     outputs: Vec<Emitted>,
     questions: Vec<Question>,
+    /// The same, to find them.
+    asked: HashSet<Question>,
     exploded: bool,
     size: usize,
 }
@@ -258,6 +262,7 @@ impl<'a> Run<'_, 'a> {
                 }
                 Stage::Assign(assign) => {
                     assign.apply(cx, changed.get_or_insert_with(|| attributes.clone()))?;
+                    buffers.charge_expression(cx)?;
                 }
                 Stage::Explode(explode) => {
                     let attributes = changed.as_ref().unwrap_or(attributes);
@@ -287,6 +292,7 @@ impl<'a> Run<'_, 'a> {
         let failed = |why: String| RecordError::new(Reason::TransformFailed, why);
         self.exploded = true;
         let mut one = |run: &mut Self, value: Val<'a>, cx: &mut Cx<'a>| {
+            buffers.charge(cx, 0)?;
             cx.registers[explode.into as usize] = value;
             run.from(next, attributes, cx, buffers)
         };
@@ -343,7 +349,7 @@ impl<'a> Run<'_, 'a> {
                     Some(Ok(None)) => spec.when_missing()?,
                     Some(Err(error)) => return Err(error.clone()),
                     None => {
-                        if !self.questions.contains(&question) {
+                        if self.asked.insert(question.clone()) {
                             self.questions.push(question);
                         }
                         return Ok(false);
@@ -370,10 +376,13 @@ impl<'a> Run<'_, 'a> {
                     .eval_bool(cx)
                     .map_err(|error| run::within(&arm.label, error))?
             {
+                buffers.charge_expression(cx)?;
                 continue;
             }
             let frame = &self.frames[arm.sink];
-            let mut value = Vec::with_capacity(cx.bytes.len() + frame.len() + 64);
+            // Many small outputs of a large record must not each reserve its size.
+            let likely = if self.exploded { 0 } else { cx.bytes.len() };
+            let mut value = Vec::with_capacity(likely + frame.len() + 64);
             value.extend_from_slice(frame);
             assemble(
                 &arm.pieces,
@@ -382,7 +391,8 @@ impl<'a> Run<'_, 'a> {
                 buffers,
                 &mut value,
             )?;
-            self.size += value.len();
+            self.size += value.len() + attributes.size();
+            buffers.charge(cx, value.len())?;
             if self.exploded && self.size > EXPLODED {
                 let message = format!("the record explodes into more than {EXPLODED} bytes");
                 return Err(RecordError::new(Reason::TransformFailed, message));

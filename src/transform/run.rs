@@ -6,8 +6,8 @@ use super::leaf::Leaf;
 use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::contract::view;
 use crate::error::{Reason, RecordError};
-use crate::expr::path::Segment;
-use crate::expression::value::{put_long, read};
+use crate::expr::path::{Segment, peel};
+use crate::expression::value::{put_long, read, write};
 use crate::expression::{Cx, Expr, Place, Val};
 
 /// Where an operation finds a value.
@@ -97,12 +97,14 @@ impl<'a> Machine<'_, 'a> {
                 let value = expr
                     .eval(self.cx)
                     .map_err(|error| self.explain(*into, error))?;
+                self.charge_expression()?;
                 self.cx.registers[*into as usize] = value;
             }
             Op::Filter(expr, step) => {
                 let keeps = expr
                     .eval_bool(self.cx)
                     .map_err(|error| within(step, error))?;
+                self.charge_expression()?;
                 if !keeps {
                     return Ok(Goes::Filtered);
                 }
@@ -111,6 +113,9 @@ impl<'a> Machine<'_, 'a> {
                 let value = find(self.cx, source).map_err(|error| self.explain(*into, error))?;
                 let made = leaf.apply(self.cx, value);
                 let made = made.map_err(|error| self.explain(*into, error))?;
+                if let Leaf::Default(_) = leaf {
+                    self.charge_expression()?;
+                }
                 self.cx.registers[*into as usize] = made;
             }
             Op::Each(each) => {
@@ -118,6 +123,18 @@ impl<'a> Machine<'_, 'a> {
                 self.cx.registers[each.into as usize] = match value {
                     Val::Avro(node, bytes) => self.each(each, node, bytes)?,
                     Val::Null => Val::Null,
+                    // What an expression made has no bytes yet.
+                    Val::List(_) | Val::Map(_) => {
+                        let node = peel(self.cx.schema, each.source.node).node;
+                        let mut out = Vec::new();
+                        let written = write(self.cx.schema, node, value, &mut out);
+                        written.map_err(|why| {
+                            let error = RecordError::new(Reason::TransformFailed, why);
+                            self.explain(each.into, error)
+                        })?;
+                        let bytes = self.cx.arena.alloc_slice_copy(&out);
+                        self.each(each, node, bytes)?
+                    }
                     _ => return Err(broken()),
                 };
             }
@@ -129,9 +146,14 @@ impl<'a> Machine<'_, 'a> {
     pub(super) fn build(&mut self, pieces: &[Piece], node: NodeId) -> Result<Val<'a>, RecordError> {
         let mut out = Vec::new();
         assemble(pieces, self.cx, self.origins, self.buffers, &mut out)?;
+        self.buffers.charge(self.cx, out.len())?;
         let bytes = self.cx.arena.alloc_slice_copy(&out);
         let (value, _) = read(self.cx.schema, node, bytes, 0).map_err(|_| broken())?;
         Ok(value)
+    }
+
+    fn charge_expression(&mut self) -> Result<(), RecordError> {
+        self.buffers.charge_expression(self.cx)
     }
 
     fn explain(&self, register: u32, error: RecordError) -> RecordError {
@@ -149,6 +171,7 @@ impl<'a> Machine<'_, 'a> {
         node: NodeId,
         bytes: &'a [u8],
     ) -> Result<Val<'a>, RecordError> {
+        self.buffers.charge(self.cx, bytes.len())?;
         let mut out = Vec::with_capacity(bytes.len() + 32);
         let mut trail = Vec::new();
         let mut walk = Walk {
@@ -163,7 +186,7 @@ impl<'a> Machine<'_, 'a> {
             let path = numbered(&error.path, &trail);
             return Err(error.at(path));
         }
-        let retyped = crate::expr::path::peel(self.cx.schema, each.retyped).node;
+        let retyped = peel(self.cx.schema, each.retyped).node;
         Ok(Val::Avro(retyped, self.cx.arena.alloc_slice_copy(&out)))
     }
 }
@@ -366,7 +389,9 @@ impl<'a> Walk<'_, '_, 'a> {
             origins,
             buffers,
         } = &mut *self.machine;
+        let before = self.out.len();
         assemble(&self.each.pieces, cx, origins, buffers, self.out)?;
+        buffers.charge(cx, self.out.len() - before)?;
         Ok(next)
     }
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::config::fault::Fault;
 use crate::config::model::{Placed, Step};
 use crate::contract::resolve::Resolution;
-use crate::contract::schema::{NodeId, Schema};
+use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::expression::Expr;
 use crate::expression::scope::{Event, Scope, Secrets};
 
@@ -72,6 +72,12 @@ impl Builder {
         schemas: &dyn Fn(&Path) -> Result<Schema, String>,
     ) -> Result<(), Vec<Fault>> {
         let mut faults = Vec::new();
+        let top = &self.flow.schema.node(self.flow.root()).kind;
+        if !steps.is_empty() && !matches!(top, Kind::Record(_)) {
+            let found = self.flow.schema.describe(self.flow.root());
+            let message = format!("steps change fields, and the event has none: it is {found}");
+            return Err(vec![Fault::of_file("contract", message)]);
+        }
         for step in steps {
             self.steps += 1;
             let mut found = Vec::new();
@@ -219,33 +225,24 @@ impl Builder {
         result
     }
 
-    /// The type that the rules see.
-    pub fn rules_type(&self) -> Schema {
-        let mut schema = self.flow.output();
-        if let Some((node, _)) = &self.at_rules {
-            schema.root = *node;
-        }
-        schema
-    }
-
     /// The type after the last step.
     pub fn output(&self) -> Schema {
-        self.flow.output()
+        shape::extract(&self.flow.schema, self.flow.root())
     }
 
     /// The type before the first step and after each: "contract", "step 1 (set)", …
     pub fn types(&self) -> impl Iterator<Item = (&str, Schema)> {
         self.types.iter().map(|(label, root)| {
-            let mut schema = self.flow.schema.clone();
-            schema.root = *root;
-            (label.as_str(), schema)
+            (label.as_str(), shape::extract(&self.flow.schema, *root))
         })
     }
 
     /// Checks the condition of an arm of `route`.
     pub fn check_condition(&self, text: &Placed<String>) -> Result<(), Vec<Fault>> {
-        let compiled = self.flow.with_scope(Vec::new(), |scope: &Scope<'_>| {
-            Expr::compile_condition(text, scope)
+        let compiled = self.flow.only_looking(|flow| {
+            flow.with_scope(Vec::new(), |scope: &Scope<'_>| {
+                Expr::compile_condition(text, scope)
+            })
         });
         compiled.map(|_| ())
     }
