@@ -196,7 +196,9 @@ fn read_logical<'a>(
         }
         Logical::TimeMicros => {
             let (micros, next) = long()?;
-            (Val::Time(micros.saturating_mul(1_000)), next)
+            let nanos = micros.checked_mul(1_000);
+            let nanos = nanos.ok_or("the time is outside of a day, and of all that can be counted")?;
+            (Val::Time(nanos), next)
         }
         Logical::TimestampMillis => {
             let (millis, next) = long()?;

@@ -113,10 +113,6 @@ impl Model<'_> {
         }
     }
 
-    pub(super) fn is_union(&self, ty: &Ty) -> bool {
-        matches!(self.expand(ty), Ty::Union(_))
-    }
-
     /// Every place, to a depth.
     pub(super) fn spots(&self, depth: usize) -> Vec<Spot> {
         let mut out = Vec::new();
