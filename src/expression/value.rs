@@ -197,7 +197,8 @@ fn read_logical<'a>(
         Logical::TimeMicros => {
             let (micros, next) = long()?;
             let nanos = micros.checked_mul(1_000);
-            let nanos = nanos.ok_or("the time is outside of a day, and of all that can be counted")?;
+            let nanos =
+                nanos.ok_or("the time is outside of a day, and of all that can be counted")?;
             (Val::Time(nanos), next)
         }
         Logical::TimestampMillis => {
@@ -374,7 +375,9 @@ fn write_branch(
     let start = out.len();
     // Two records in one union are told apart by what they are, not by the first that would do.
     if let Val::Avro(own, bytes) = value
-        && let Some(index) = branches.iter().position(|branch| same_node(schema, own, *branch))
+        && let Some(index) = branches
+            .iter()
+            .position(|branch| same_node(schema, own, *branch))
     {
         put_index(index, out);
         out.extend_from_slice(bytes);

@@ -461,9 +461,7 @@ impl Flow {
     /// Whether no record on the way to a field is nullable, or in another union.
     pub(super) fn is_plain(&self, node: NodeId, positions: &[usize]) -> bool {
         let above = (1..positions.len()).map(|end| self.node_at(node, &positions[..end]));
-        above
-            .into_iter()
-            .all(|node| !self.is_union(node))
+        above.into_iter().all(|node| !self.is_union(node))
     }
 
     /// The parts of a record of a frame, taken apart.

@@ -232,9 +232,9 @@ impl Builder {
 
     /// The type before the first step and after each: "contract", "step 1 (set)", …
     pub fn types(&self) -> impl Iterator<Item = (&str, Schema)> {
-        self.types.iter().map(|(label, root)| {
-            (label.as_str(), shape::extract(&self.flow.schema, *root))
-        })
+        self.types
+            .iter()
+            .map(|(label, root)| (label.as_str(), shape::extract(&self.flow.schema, *root)))
     }
 
     /// Checks the condition of an arm of `route`.

@@ -1,11 +1,14 @@
 //! What the steps make of types and events: helpers, and the events that the files below share.
 
 mod faults;
+mod limits;
 mod lookups;
+mod map_values;
 mod model;
 mod nested;
 mod properties;
 mod values;
+mod written;
 
 use super::testing::{Progress, Trial};
 use super::*;

@@ -177,7 +177,13 @@ impl Draw<'_> {
                 let step = Step::Keep(kept.iter().map(placed).collect());
                 let mut others = Vec::new();
                 let kept: Vec<Vec<Seg>> = kept.into_iter().map(|s| s.way).collect();
-                rest(&self.model, &self.model.ty, &kept, &mut Vec::new(), &mut others);
+                rest(
+                    &self.model,
+                    &self.model.ty,
+                    &kept,
+                    &mut Vec::new(),
+                    &mut others,
+                );
                 others.iter().rev().for_each(|way| self.remove(way));
                 Some(step)
             }
@@ -241,7 +247,10 @@ impl Draw<'_> {
             6 => {
                 let one = self.spot(|_, s| field(s) && !s.many)?;
                 let two = self.spot(|_, s| {
-                    field(s) && !s.many && !overlap(&s.way, &one.way) && s.way.last() != one.way.last()
+                    field(s)
+                        && !s.many
+                        && !overlap(&s.way, &one.way)
+                        && s.way.last() != one.way.last()
                 });
                 let into = self.name('n');
                 let spots: Vec<Spot> = [one].into_iter().chain(two).collect();
@@ -266,7 +275,8 @@ impl Draw<'_> {
                 Some(step)
             }
             7 => {
-                let spot = self.spot(|model, s| matches!(model.only(&s.ty), Some((_, Ty::Text, _))))?;
+                let spot =
+                    self.spot(|model, s| matches!(model.only(&s.ty), Some((_, Ty::Text, _))))?;
                 self.part(Part::Inner(spot.way.clone(), Made::Text("***")));
                 Some(mask(&spot.text(), Mask::Fixed("***".to_owned())))
             }
@@ -286,7 +296,10 @@ impl Draw<'_> {
             9 => {
                 let spot = self.spot(|model, s| {
                     !s.below_null
-                        && matches!(model.only(&s.ty), Some((_, Ty::Text | Ty::Long | Ty::Bool, true)))
+                        && matches!(
+                            model.only(&s.ty),
+                            Some((_, Ty::Text | Ty::Long | Ty::Bool, true))
+                        )
                 })?;
                 let (_, bare, _) = self.model.only(&spot.ty)?;
                 let (text, value) = self.constant(&bare)?;
@@ -321,7 +334,10 @@ impl Draw<'_> {
             11 => {
                 let spot = self.spot(|model, s| {
                     !s.below_null
-                        && matches!(model.only(&s.ty), Some((_, Ty::Text | Ty::Long | Ty::Bool, _)))
+                        && matches!(
+                            model.only(&s.ty),
+                            Some((_, Ty::Text | Ty::Long | Ty::Bool, _))
+                        )
                 })?;
                 let (at, ty, _) = self.model.only(&spot.ty)?;
                 let (text, value) = self.constant(&ty)?;
@@ -374,13 +390,17 @@ impl Draw<'_> {
                 let null = self.rng.random_bool(0.3);
                 self.part(Part::Filter(spot.way.clone(), null));
                 let test = if null { "==" } else { "!=" };
-                Some(Step::Filter(super::placed(&format!("{} {test} null", spot.text()))))
+                Some(Step::Filter(super::placed(&format!(
+                    "{} {test} null",
+                    spot.text()
+                ))))
             }
             14 => {
-                let spot = self.spot(|model, s| matches!(model.only(&s.ty), Some((_, Ty::Text, _))))?;
+                let spot =
+                    self.spot(|model, s| matches!(model.only(&s.ty), Some((_, Ty::Text, _))))?;
                 let (_, _, nullable) = self.model.only(&spot.ty)?;
-                let otherwise =
-                    [Otherwise::Keep, Otherwise::Null, Otherwise::DeadLetter][self.rng.random_range(0..3)];
+                let otherwise = [Otherwise::Keep, Otherwise::Null, Otherwise::DeadLetter]
+                    [self.rng.random_range(0..3)];
                 let nullable = nullable || otherwise == Otherwise::Null;
                 self.part(Part::Table(spot.way.clone(), otherwise, nullable));
                 self.model.retype(
@@ -432,7 +452,13 @@ fn overlap(one: &[Seg], other: &[Seg]) -> bool {
 }
 
 /// The ways to everything that is not kept.
-fn rest(model: &Model<'_>, ty: &Ty, kept: &[Vec<Seg>], way: &mut Vec<Seg>, out: &mut Vec<Vec<Seg>>) {
+fn rest(
+    model: &Model<'_>,
+    ty: &Ty,
+    kept: &[Vec<Seg>],
+    way: &mut Vec<Seg>,
+    out: &mut Vec<Vec<Seg>>,
+) {
     let Some((_, inner, _)) = model.only(ty) else {
         return;
     };
@@ -442,7 +468,9 @@ fn rest(model: &Model<'_>, ty: &Ty, kept: &[Vec<Seg>], way: &mut Vec<Seg>, out: 
         let whole = |kept: &Vec<Seg>| {
             way.starts_with(kept)
                 || kept.starts_with(way)
-                    && kept[way.len()..].iter().all(|seg| !matches!(seg, Seg::Field(_)))
+                    && kept[way.len()..]
+                        .iter()
+                        .all(|seg| !matches!(seg, Seg::Field(_)))
         };
         if kept.iter().any(whole) {
         } else if kept.iter().any(|kept| kept.starts_with(way)) {
@@ -555,7 +583,9 @@ fn act(
             let copy = match (copied, fields[*at].clone()) {
                 (Copied::Same, value) => value,
                 (Copied::Bare, value) => value.inner().clone(),
-                (Copied::Nullable, value) if is_null(&value) => Value::Union(0, Box::new(Value::Null)),
+                (Copied::Nullable, value) if is_null(&value) => {
+                    Value::Union(0, Box::new(Value::Null))
+                }
                 (Copied::Nullable, value) => Value::Union(1, Box::new(value.inner().clone())),
             };
             fields.push(copy);
@@ -750,7 +780,11 @@ fn check(seed: u64) {
             (Err(error), _) if error.message.contains(" is outside of ") => continue,
             (Err(error), Err(step)) => {
                 let label = format!("step {step} (");
-                assert!(error.message.starts_with(&label), "{}: {error} {step}", said());
+                assert!(
+                    error.message.starts_with(&label),
+                    "{}: {error} {step}",
+                    said()
+                );
                 continue;
             }
             (Ok(found), Ok(())) => {
