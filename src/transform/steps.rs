@@ -17,6 +17,7 @@ use crate::config::fault::Fault;
 use crate::config::model::{Placed, Step};
 use crate::contract::resolve::Resolution;
 use crate::contract::schema::{Kind, NodeId, Schema};
+use crate::expr::path;
 use crate::expression::Expr;
 use crate::expression::scope::{Event, Scope, Secrets};
 
@@ -83,10 +84,15 @@ impl Builder {
             let mut found = Vec::new();
             self.flow.label = format!("step {} ({})", self.steps, kind(step));
             let untyped = self.step(step, schemas, &mut found);
-            faults.extend(found.into_iter().filter(|fault| {
+            for fault in found {
                 let root = fault.text.split(['.', '[']).next().unwrap_or_default();
-                !self.untyped.contains(root)
-            }));
+                if !self.untyped.contains(root) {
+                    faults.push(match self.gone(&fault) {
+                        Some(step) => fault.hint(format!("{step} took it away")),
+                        None => fault,
+                    });
+                }
+            }
             self.untyped.extend(untyped);
             let label = std::mem::take(&mut self.flow.label);
             self.types.push((label, self.flow.root()));
@@ -95,6 +101,21 @@ impl Builder {
             true => Ok(()),
             false => Err(faults),
         }
+    }
+
+    /// The step since which the field is no more that a fault is about, if it was there before.
+    fn gone(&self, fault: &Fault) -> Option<String> {
+        let text = Placed {
+            value: fault.text.clone(),
+            place: fault.place.clone(),
+        };
+        let schema = &self.flow.schema;
+        let there = |root: NodeId| path::Path::resolve_from(schema, root, &text).is_ok();
+        if there(self.flow.root()) {
+            return None;
+        }
+        let last = self.types.iter().rposition(|(_, root)| there(*root))?;
+        self.types.get(last + 1).map(|(step, _)| step.clone())
     }
 
     fn step(

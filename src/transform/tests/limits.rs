@@ -92,22 +92,18 @@ fn three_hundred_fields_with_a_step_each() {
         r#"{{"type":"record","name":"W","fields":[{{"name":"r","type":{{"type":"record","name":"I","fields":[{}]}}}}]}}"#,
         fields.join(",")
     ));
-    let yaml: String = (0..300)
-        .map(|at| format!("- set: {{ r.f{at}: \"r.f{at} + 1\" }}\n"))
+    let path = |at: usize| format!("r.f{at}");
+    let steps: Vec<Step> = (0..300)
+        .map(|at| set(&[(&path(at), &format!("r.f{at} + 1"))]))
         .collect();
     let event: serde_json::Map<_, _> = (0..300).map(|at| (format!("f{at}"), json!(at))).collect();
-    let steps = steps(&yaml);
     let began = Instant::now();
     let found = outcome(&wide, &steps, &json!({ "r": event })).expect("runs");
     assert_eq!(found[0]["r"]["f299"], 300);
     // All of it in a sink of another type: every field is told, with the step that broke it.
     let mut builder = Builder::new(&wide, Secrets::default());
-    let casts: String = (0..300)
-        .map(|at| format!("- cast: {{ r.f{at}: string }}\n"))
-        .collect();
-    builder
-        .steps(&written::steps(&casts), &schemas)
-        .expect("compiles");
+    let casts: Vec<Step> = (0..300).map(|at| cast(&[(&path(at), "string")])).collect();
+    builder.steps(&casts, &schemas).expect("compiles");
     let faults = check_sink(&builder, &wide, &place(), "w.avsc").expect_err("no longs");
     assert_eq!(faults.len(), 300);
     assert_eq!(

@@ -1,6 +1,7 @@
 //! What the steps make of types and events: helpers, and the events that the files below share.
 
 mod faults;
+mod handbook;
 mod limits;
 mod lookups;
 mod map_values;

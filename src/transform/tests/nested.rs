@@ -169,10 +169,10 @@ fn every_step_everywhere() {
             &[("/0/cm", json!(9)), ("/0/one_id", json!("B-1"))],
         ),
         // The branch of a union is another one once null stands in front.
-        ("- move: { box.either: e }", &[("/0/e", json!({"long": 8}))]),
+        ("- move: { box.either: e }", &[("/0/e", json!(8))]),
         (
             "- nest: { into: n, fields: [box.either] }",
-            &[("/0/n", json!({"either": {"long": 8}}))],
+            &[("/0/n", json!({"either": 8}))],
         ),
     ] {
         check(yaml, expect);
@@ -230,7 +230,7 @@ fn steps_follow_one_another_in_the_same_place() {
             &[("/0/copy", json!({"cm": 1, "label": "one"}))],
         ),
         (
-            "- explode: { field: items, into: item }\n- filter: \"item.price != null\"\n- set: { item.price: \"item.price * 2\" }\n- keep: [item.price, id]",
+            "- explode: { field: items, into: item }\n- filter: \"item.price != null\"\n- set: { item.price: \"item.price.orValue(0) * 2\" }\n- keep: [item.price, id]",
             &[(
                 "",
                 json!([{"id": "B-1", "item": {"price": 2}}, {"id": "B-1", "item": {"price": 14}}]),
@@ -321,7 +321,7 @@ fn what_overlaps_and_what_has_no_fields_is_told() {
         ("- explode: { field: id }", "not an array"),
         ("- flatten: { field: \"items[]\" }", "not always there once"),
         ("- move: { \"items[].sku\": sku }", "part of each element"),
-        ("- move: { next: next.next.inner }", "already"),
+        ("- move: { next: next.next.inner }", "may be null or many"),
         ("- nest: { into: id, fields: [one] }", "already"),
         ("- default: { id: \"'x'\" }", "never null"),
         ("- default: { home.label: \"'x'\" }", "may be null"),
@@ -338,6 +338,20 @@ fn what_overlaps_and_what_has_no_fields_is_told() {
             faults.iter().any(|fault| fault.message.contains(message)),
             "{yaml}: {faults:#?}"
         );
+    }
+    // What a step took away is told with the step.
+    for (yaml, hint) in [
+        ("- drop: [id]\n- filter: \"id == ''\"", "step 1 (drop)"),
+        (
+            "- set: { a: 1 }\n- rename: { one.cm: width }\n- cast: { one.cm: string }",
+            "step 2 (rename)",
+        ),
+        ("- keep: [id]\n- drop: [\"items[].price\"]", "step 1 (keep)"),
+    ] {
+        let mut builder = Builder::new(&schema(BASKET), Secrets::default());
+        let faults = builder.steps(&steps(yaml), &schemas).expect_err(yaml);
+        let given = faults[0].hint.as_deref().unwrap_or_default();
+        assert!(given.contains(hint), "{yaml}: {faults:#?}");
     }
     for top in [
         r#""string""#,
