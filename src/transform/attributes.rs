@@ -190,7 +190,7 @@ impl Assign {
             }
             What::Timestamp(expr) => {
                 let Val::Timestamp(instant) = expr.eval(cx).map_err(explain)? else {
-                    return Err(super::assemble::broken());
+                    return Err(super::append::broken());
                 };
                 let millis = instant.as_millisecond();
                 if millis < 0 {

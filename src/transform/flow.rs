@@ -30,6 +30,18 @@ pub(super) struct Frame {
     pub(super) this: Option<u32>,
 }
 
+impl Frame {
+    /// What expressions call the element: `this`, inside of a collection.
+    pub(super) fn element(&self) -> Vec<Variable> {
+        let element = self.this.map(|register| Variable {
+            name: "this".to_owned(),
+            node: self.node,
+            place: Place::Register(register),
+        });
+        element.into_iter().collect()
+    }
+}
+
 /// The event on its way through the steps.
 #[derive(Debug)]
 pub(super) struct Flow {

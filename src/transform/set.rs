@@ -15,8 +15,7 @@ use crate::config::fault::Fault;
 use crate::config::model::Placed;
 use crate::contract::schema::{Kind, NodeId};
 use crate::expr::path::{Segment, peel, suggest};
-use crate::expression::scope::Variable;
-use crate::expression::{Base, Expr, Place, Type};
+use crate::expression::{Base, Expr, Type};
 
 /// A field to be set, or a new one.
 struct Entry<'e> {
@@ -163,15 +162,7 @@ fn in_frame(
     faults: &mut Vec<Fault>,
 ) -> Vec<String> {
     let mut untyped = Vec::new();
-    let this: Vec<Variable> = frame
-        .this
-        .map(|register| Variable {
-            name: "this".to_owned(),
-            node: frame.node,
-            place: Place::Register(register),
-        })
-        .into_iter()
-        .collect();
+    let this = frame.element();
     for entry in entries {
         let compiled = flow.with_scope(this.clone(), |scope| Expr::compile(entry.text, scope));
         let expr = match compiled {

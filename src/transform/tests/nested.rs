@@ -142,6 +142,10 @@ fn every_step_everywhere() {
             ],
         ),
         (
+            "- default: { \"items[].price\": \"this.size == null ? 3 : this.size.cm\" }",
+            &[("/0/items/1/price", json!(4))],
+        ),
+        (
             "- map_values: { field: \"items[].price\", values: { 1: one }, otherwise: keep }",
             &[
                 ("/0/items/0/price", json!("one")),
