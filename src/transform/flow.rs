@@ -225,6 +225,16 @@ impl Flow {
         result
     }
 
+    /// How much expressions have asked to have put together so far.
+    pub(super) fn asked(&self) -> usize {
+        self.pending.borrow().len()
+    }
+
+    /// Forgets what was asked since then: nobody needs it.
+    pub(super) fn forget(&self, asked: usize) {
+        self.pending.borrow_mut().truncate(asked);
+    }
+
     /// What expressions asked to have put together comes before the operations that follow.
     pub(super) fn settle(&mut self) {
         let pending = self.pending.take();

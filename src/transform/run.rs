@@ -91,7 +91,9 @@ impl<'a> Machine<'_, 'a> {
     pub(super) fn op(&mut self, op: &'a Op) -> Result<Goes, RecordError> {
         match op {
             Op::Build { pieces, node, into } => {
-                let built = self.build(pieces, *node)?;
+                let built = self
+                    .build(pieces, *node)
+                    .map_err(|error| self.explain(*into, error))?;
                 self.cx.registers[*into as usize] = built;
             }
             Op::Set { expr, into } => {
@@ -149,7 +151,8 @@ impl<'a> Machine<'_, 'a> {
         assemble(pieces, self.cx, self.origins, self.buffers, &mut out)?;
         self.buffers.charge(self.cx, out.len())?;
         let bytes = self.cx.arena.alloc_slice_copy(&out);
-        let (value, _) = read(self.cx.schema, node, bytes, 0).map_err(|_| broken())?;
+        let (value, _) = read(self.cx.schema, node, bytes, 0)
+            .map_err(|why| RecordError::new(Reason::TransformFailed, why))?;
         Ok(value)
     }
 

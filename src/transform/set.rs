@@ -164,6 +164,7 @@ fn in_frame(
     let mut untyped = Vec::new();
     let this = frame.element();
     for entry in entries {
+        let asked = flow.asked();
         let compiled = flow.with_scope(this.clone(), |scope| Expr::compile(entry.text, scope));
         let expr = match compiled {
             Ok(expr) => expr,
@@ -179,7 +180,7 @@ fn in_frame(
             To::Existing(positions, declared) => {
                 existing((entry, positions, *declared), expr, flow, frame)
             }
-            To::New(name) => new((entry, name), expr, flow, frame),
+            To::New(name) => new((entry, name), expr, asked, flow, frame),
         };
         if let Err(fault) = done {
             faults.push(fault);
@@ -191,6 +192,7 @@ fn in_frame(
 fn new(
     (entry, name): (&Entry<'_>, &str),
     expr: Expr,
+    asked: usize,
     flow: &mut Flow,
     frame: &mut Frame,
 ) -> Result<(), Fault> {
@@ -212,6 +214,7 @@ fn new(
     let (seen, before) = flow.seen();
     let (layout, node) = match expr.plain_field() {
         Some(positions) if frame.this.is_none() && flow.is_plain(seen, positions) => {
+            flow.forget(asked);
             (before.below(positions), flow.node_at(seen, positions))
         }
         _ => {

@@ -727,6 +727,26 @@ fn outcome(
         .collect())
 }
 
+/// Takes null out of some unions, which may leave a union of one type.
+fn fewer_nulls(json: &mut Json, rng: &mut StdRng) {
+    match json {
+        Json::Array(parts) => {
+            // A record in itself needs the way out.
+            let named = |part: &Json| part.as_str().is_some_and(|name| name.contains('.'));
+            let is_union = parts.iter().any(|part| *part == "null");
+            if is_union && parts.len() > 1 && !parts.iter().any(named) && rng.random_bool(0.3) {
+                parts.retain(|part| *part != "null");
+            }
+            parts.iter_mut().for_each(|part| fewer_nulls(part, rng));
+        }
+        Json::Object(object) => {
+            let inside = object.values_mut();
+            inside.for_each(|part| fewer_nulls(part, rng));
+        }
+        _ => {}
+    }
+}
+
 /// Steps without the places.
 fn told(steps: &[Step]) -> String {
     let text = format!("{steps:?}");
@@ -736,7 +756,9 @@ fn told(steps: &[Step]) -> String {
 
 fn check(seed: u64) {
     let mut generator = Generator::new(seed, SHAPE);
-    let schema = Schema::parse(&generator.schema(), &[]).expect("valid");
+    let mut json: Json = serde_json::from_str(&generator.schema()).expect("JSON");
+    fewer_nulls(&mut json, &mut StdRng::seed_from_u64(seed));
+    let schema = Schema::parse(&json.to_string(), &[]).expect("valid");
     let case = draw(seed, &schema);
     let said = || format!("seed {seed}: {}\n{}", told(&case.steps), schema.to_json());
     let mut builder = Builder::new(&schema, Secrets::default());
