@@ -318,14 +318,8 @@ impl Draw<'_> {
                 }
                 let text = spot.text();
                 let mut entries = vec![(name.as_str(), text.as_str())];
-                let constant = self.model.only(&spot.ty);
-                let constant = constant.and_then(|(at, ty, _)| {
-                    let (text, value) = self.constant(&ty)?;
-                    Some((at, text, value))
-                });
-                if let Some((at, constant, value)) = constant {
+                if let Some(constant) = self.set(&spot) {
                     entries.insert(0, (text.as_str(), constant));
-                    self.set(&spot, at, value);
                 }
                 let end = self.width(&[]);
                 self.insert(&[], end, &name, ty);
@@ -339,9 +333,7 @@ impl Draw<'_> {
                             Some((_, Ty::Text | Ty::Long | Ty::Bool, _))
                         )
                 })?;
-                let (at, ty, _) = self.model.only(&spot.ty)?;
-                let (text, value) = self.constant(&ty)?;
-                self.set(&spot, at, value);
+                let text = self.set(&spot)?;
                 Some(super::set(&[(&spot.text(), text)]))
             }
             12 => {
@@ -438,12 +430,27 @@ impl Draw<'_> {
         }
     }
 
-    fn set(&mut self, spot: &Spot, branch: Option<usize>, value: Value) {
-        let value = match branch {
-            Some(at) => Value::Union(at, Box::new(value)),
-            None => value,
+    /// Sets a place to a constant, of another type where it is in no union.
+    fn set(&mut self, spot: &Spot) -> Option<&'static str> {
+        let (at, ty, _) = self.model.only(&spot.ty)?;
+        let ty = match (at, ty) {
+            (None, Ty::Text) => Ty::Long,
+            (None, Ty::Long) => Ty::Bool,
+            (None, Ty::Bool) => Ty::Text,
+            (_, ty) => ty,
         };
-        self.part(Part::Set(spot.way.clone(), value));
+        let (text, value) = self.constant(&ty)?;
+        match at {
+            Some(at) => {
+                let value = Value::Union(at, Box::new(value));
+                self.part(Part::Set(spot.way.clone(), value));
+            }
+            None => {
+                self.part(Part::Set(spot.way.clone(), value));
+                self.model.retype(&spot.way, ty);
+            }
+        }
+        Some(text)
     }
 }
 
