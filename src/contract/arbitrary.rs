@@ -32,7 +32,7 @@ pub(crate) struct Generator {
 }
 
 /// The bytes of a value with every array and map in blocks that state their size: two where there are several elements.
-pub(super) fn sized_blocks(schema: &Schema, node: NodeId, value: &Value, out: &mut Vec<u8>) {
+pub(crate) fn sized_blocks(schema: &Schema, node: NodeId, value: &Value, out: &mut Vec<u8>) {
     let blocks = |elements: Vec<Vec<u8>>, out: &mut Vec<u8>| {
         let (first, rest) = elements.split_at(elements.len().div_ceil(2));
         for block in [first, rest].into_iter().filter(|block| !block.is_empty()) {
@@ -85,13 +85,13 @@ fn long(value: i64, out: &mut Vec<u8>) {
 }
 
 /// Random changes to a schema, from writer to reader.
-pub(super) struct Evolution {
+pub(crate) struct Evolution {
     rng: StdRng,
     count: usize,
 }
 
 impl Evolution {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Evolution {
             rng: StdRng::seed_from_u64(!seed),
             count: 0,
@@ -99,7 +99,7 @@ impl Evolution {
     }
 
     /// The schema with changes here and there.
-    pub(super) fn evolve(&mut self, text: &str) -> String {
+    pub(crate) fn evolve(&mut self, text: &str) -> String {
         let mut json = serde_json::from_str(text).expect("JSON");
         self.node(&mut json);
         json.to_string()
@@ -198,7 +198,7 @@ impl Evolution {
 }
 
 impl Generator {
-    pub(super) fn new(seed: u64, shape: Shape) -> Self {
+    pub(crate) fn new(seed: u64, shape: Shape) -> Self {
         Generator {
             rng: StdRng::seed_from_u64(seed),
             shape,
@@ -208,7 +208,7 @@ impl Generator {
     }
 
     /// A schema's text, always a record at the top.
-    pub(super) fn schema(&mut self) -> String {
+    pub(crate) fn schema(&mut self) -> String {
         self.record(3).to_string()
     }
 
@@ -324,7 +324,7 @@ impl Generator {
     }
 
     /// A value of the node.
-    pub(super) fn value(&mut self, schema: &Schema, id: NodeId, depth: usize) -> Value {
+    pub(crate) fn value(&mut self, schema: &Schema, id: NodeId, depth: usize) -> Value {
         let node = schema.node(id);
         match &node.kind {
             Kind::Null => Value::Null,

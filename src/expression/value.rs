@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::contract::decimal;
 use crate::contract::schema::{Kind, Logical, NodeId, Schema};
 use crate::contract::view::{self, Broken};
+use crate::expression::types::same_node;
 
 /// A value.
 #[derive(Debug, Clone, Copy)]
@@ -195,7 +196,10 @@ fn read_logical<'a>(
         }
         Logical::TimeMicros => {
             let (micros, next) = long()?;
-            (Val::Time(micros.saturating_mul(1_000)), next)
+            let nanos = micros.checked_mul(1_000);
+            let nanos =
+                nanos.ok_or("the time is outside of a day, and of all that can be counted")?;
+            (Val::Time(nanos), next)
         }
         Logical::TimestampMillis => {
             let (millis, next) = long()?;
@@ -248,11 +252,14 @@ pub fn write(
     out: &mut Vec<u8>,
 ) -> Result<(), Failure> {
     let written = schema.node(node);
-    if let Val::Avro(own, bytes) = value
-        && (own == node || matches!(schema.node(own).kind, Kind::Union(_)))
-    {
-        out.extend_from_slice(bytes);
-        return Ok(());
+    if let Val::Avro(own, bytes) = value {
+        if own == node {
+            out.extend_from_slice(bytes);
+            return Ok(());
+        }
+        if let Kind::Union(from) = &schema.node(own).kind {
+            return write_chosen(schema, from, node, bytes, out);
+        }
     }
     if let Some(logical) = written.logical {
         return write_logical(schema, node, logical, value, out);
@@ -333,6 +340,32 @@ fn unfit(schema: &Schema, node: NodeId, value: Val<'_>) -> Failure {
     format!("expected {}, found {}", schema.describe(node), value.word())
 }
 
+/// A value of a union of several types as one of another node: the same branch, wherever it stands there.
+fn write_chosen(
+    schema: &Schema,
+    from: &[NodeId],
+    node: NodeId,
+    bytes: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    let (branch, at) = view::index(bytes, 0).map_err(broken)?;
+    let chosen = *from.get(branch).ok_or_else(|| broken(Broken))?;
+    if let Kind::Union(to) = &schema.node(node).kind {
+        let same = |to: &NodeId| same_node(schema, chosen, *to);
+        let place = match to.get(branch).filter(|to| same(to)) {
+            Some(_) => Some(branch),
+            None => to.iter().position(same),
+        };
+        if let Some(place) = place {
+            put_index(place, out);
+            out.extend_from_slice(bytes.get(at..).ok_or_else(|| broken(Broken))?);
+            return Ok(());
+        }
+    }
+    let (value, _) = read(schema, chosen, bytes, at)?;
+    write(schema, node, value, out)
+}
+
 fn write_branch(
     schema: &Schema,
     branches: &[NodeId],
@@ -340,6 +373,16 @@ fn write_branch(
     out: &mut Vec<u8>,
 ) -> Result<(), Failure> {
     let start = out.len();
+    // Two records in one union are told apart by what they are, not by the first that would do.
+    if let Val::Avro(own, bytes) = value
+        && let Some(index) = branches
+            .iter()
+            .position(|branch| same_node(schema, own, *branch))
+    {
+        put_index(index, out);
+        out.extend_from_slice(bytes);
+        return Ok(());
+    }
     let mut failure = None;
     for (index, branch) in branches.iter().enumerate() {
         if (schema.node(*branch).kind == Kind::Null) != value.is_null() {

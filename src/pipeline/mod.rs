@@ -37,6 +37,9 @@ use crate::transform::{self, Answers, Attributes, Buffers, Progress, Transform};
 /// How long a batch waits for a writer schema that is being fetched, before its partition does.
 const FETCH_WAIT: Duration = Duration::from_secs(1);
 
+/// Bytes of the arena that are kept from one record to the next.
+const ARENA: usize = 8 * 1024 * 1024;
+
 /// What a record came to.
 #[derive(Debug)]
 pub enum Verdict {
@@ -269,7 +272,11 @@ impl Stages {
         answers: Option<&Answers>,
     ) -> Verdict {
         let first = metrics.filter(|_| answers.is_none());
-        self.arena.reset();
+        // What one large record took is not kept for all that follow.
+        match self.arena.allocated_bytes() > ARENA {
+            true => self.arena = Bump::new(),
+            false => self.arena.reset(),
+        }
         if let Err(error) = self.check_key(record, first) {
             return Verdict::Failed(error);
         }

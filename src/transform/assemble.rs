@@ -1,20 +1,15 @@
-//! Puts a value together from where its parts lie. Compiled: a layout and a type become pieces, and what lies side by
-//! side in the contract's bytes is one run. Run: the pieces are appended to the output, one after another.
+//! Out of which pieces a value is put together: a layout and a type become pieces, and what lies side by side in the
+//! contract's bytes is one run. What is done with them is in `append`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::layout::{Base, Layout};
-use super::native::Works;
-use crate::contract::decode::Limits;
+use super::shape;
 use crate::contract::encode::encode_node;
-use crate::contract::plan::{ABSENT, Plan, Scratch, copies};
+use crate::contract::plan::{Plan, copies};
 use crate::contract::resolve::{ActionId, Fields, Resolution};
 use crate::contract::schema::{Kind, NodeId, Schema};
-use crate::contract::view;
-use crate::error::{Reason, RecordError};
-use crate::expression::value::write;
-use crate::expression::{Cx, Val};
 
 /// A place between two fields of the contract's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,8 +185,7 @@ impl Assembler<'_> {
         out: &mut Vec<Draft>,
     ) {
         let pieces = self.same(layout, node);
-        let mut writer = self.schema.clone();
-        writer.root = node;
+        let writer = shape::extract(self.schema, node);
         let mut wanted = target.schema.clone();
         wanted.root = reader;
         let plan = Plan::of(Arc::new(writer), &wanted, target.resolution.at(action), &[]);
@@ -287,127 +281,3 @@ impl Assembler<'_> {
 /// What registers hold, for errors: the step and the field that they were computed for.
 #[derive(Debug, Default)]
 pub(super) struct Origins(pub(super) Vec<(String, String)>);
-
-/// Buffers of an assembly, reused from one record to the next.
-#[derive(Debug, Default)]
-pub struct Buffers {
-    scratch: Scratch,
-    parts: Vec<u8>,
-    pub(super) works: Works,
-}
-
-/// Appends a value to `out`.
-pub(super) fn assemble<'a>(
-    pieces: &[Piece],
-    cx: &Cx<'a>,
-    origins: &Origins,
-    buffers: &mut Buffers,
-    out: &mut Vec<u8>,
-) -> Result<(), RecordError> {
-    for piece in pieces {
-        match piece {
-            Piece::Run(start, end) => {
-                let (start, end) = (bound(cx, *start), bound(cx, *end));
-                out.extend_from_slice(cx.bytes.get(start..end).ok_or_else(broken)?);
-            }
-            Piece::Fields {
-                register,
-                positions,
-                from,
-                to,
-            } => {
-                let part = fields(cx, *register, positions, (*from, *to));
-                out.extend_from_slice(part.ok_or_else(broken)?);
-            }
-            Piece::Value { register, node } => {
-                let value = cx.registers[*register as usize];
-                write(cx.schema, *node, value, out).map_err(|why| {
-                    let (step, path) = &origins.0[*register as usize];
-                    let message = match step.as_str() {
-                        "" => why,
-                        step => format!("{step}: {why}"),
-                    };
-                    RecordError::new(Reason::TransformFailed, message).at(path)
-                })?;
-            }
-            Piece::Constant(bytes) => out.extend_from_slice(bytes),
-            Piece::Converted { pieces, plan, path } => {
-                let mut parts = std::mem::take(&mut buffers.parts);
-                parts.clear();
-                let done = assemble(pieces, cx, origins, buffers, &mut parts).and_then(|()| {
-                    let view = plan.run(&parts, &Limits::default(), &mut buffers.scratch);
-                    let view = view.map_err(|error| RecordError {
-                        reason: Reason::EncodeFailed,
-                        // It counts in bytes that nobody has seen.
-                        byte_offset: None,
-                        path: joined_path(path, &error.path),
-                        ..error
-                    })?;
-                    out.extend_from_slice(view.bytes);
-                    Ok(())
-                });
-                buffers.parts = parts;
-                done?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn joined_path(above: &str, below: &str) -> String {
-    match (above, below) {
-        ("", path) | (path, "") => path.to_owned(),
-        (above, below) if below.starts_with('[') => format!("{above}{below}"),
-        (above, below) => format!("{above}.{below}"),
-    }
-}
-
-fn bound(cx: &Cx<'_>, bound: Bound) -> usize {
-    match bound {
-        Bound::Start => 0,
-        Bound::Mark(mark) => cx
-            .marks
-            .get(mark as usize)
-            .map_or(usize::MAX, |at| match *at {
-                ABSENT => usize::MAX,
-                at => at as usize,
-            }),
-        Bound::End => cx.bytes.len(),
-    }
-}
-
-/// Where fields of a record in a register lie.
-fn fields<'a>(
-    cx: &Cx<'a>,
-    register: u32,
-    positions: &[usize],
-    (from, to): (usize, usize),
-) -> Option<&'a [u8]> {
-    let Val::Avro(node, bytes) = cx.registers[register as usize] else {
-        return None;
-    };
-    let (mut node, mut at) = (node, 0);
-    for position in positions {
-        at = view::field(cx.schema, node, *position, bytes, at).ok()?;
-        node = field_node(cx.schema, node, *position)?;
-    }
-    let start = view::field(cx.schema, node, from, bytes, at).ok()?;
-    let mut end = start;
-    for position in from..to {
-        let field = field_node(cx.schema, node, position)?;
-        end = view::skip(cx.schema, field, bytes, end).ok()?;
-    }
-    bytes.get(start..end)
-}
-
-fn field_node(schema: &Schema, node: NodeId, position: usize) -> Option<NodeId> {
-    match &schema.node(node).kind {
-        Kind::Record(record) => record.fields.get(position).map(|field| field.node),
-        _ => None,
-    }
-}
-
-pub(super) fn broken() -> RecordError {
-    let message = "the event is not where the steps expect it, which is a fault of this program";
-    RecordError::new(Reason::TransformFailed, message)
-}

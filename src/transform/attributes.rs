@@ -20,6 +20,15 @@ pub struct Attributes {
     pub timestamp: Option<i64>,
 }
 
+impl Attributes {
+    /// Bytes that they take, roughly.
+    pub(super) fn size(&self) -> usize {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));
+        headers.sum::<usize>() + self.key.iter().flatten().map(Vec::len).sum::<usize>()
+    }
+}
+
 /// A step about them.
 #[derive(Debug)]
 pub(super) struct Assign {
@@ -181,7 +190,7 @@ impl Assign {
             }
             What::Timestamp(expr) => {
                 let Val::Timestamp(instant) = expr.eval(cx).map_err(explain)? else {
-                    return Err(super::assemble::broken());
+                    return Err(super::append::broken());
                 };
                 let millis = instant.as_millisecond();
                 if millis < 0 {

@@ -1,12 +1,15 @@
 //! `default: { field: expression }` puts a value where there is null. The field is not nullable any more, unless the
-//! expression is.
+//! expression is. Inside of arrays and maps the expression can name the element, as in `set`.
 
-use super::flow::Flow;
+use super::flow::{Flow, Frame, Target};
+use super::layout::Layout;
 use super::leaf::Leaf;
+use super::run::Op;
 use super::shape;
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
-use crate::expr::path::{Segment, peel, type_name};
+use crate::contract::schema::NodeId;
+use crate::expr::path::{peel, type_name};
 use crate::expression::Expr;
 
 pub(super) fn compile(
@@ -25,7 +28,7 @@ pub(super) fn compile(
         };
         let fault = |message: String| Fault::new(&field.place, field.value.clone(), message);
         let peeled = peel(&flow.schema, target.declared);
-        if let Some(Segment::Field(..)) = target.container.last() {
+        if target.optional {
             let message = format!("a record above `{}` may be null", field.value);
             faults.push(fault(message).hint("a field below a null has no place for a value"));
             continue;
@@ -38,42 +41,63 @@ pub(super) fn compile(
             );
             continue;
         }
-        let expr = match flow.with_scope(Vec::new(), |scope| Expr::compile(text, scope)) {
-            Ok(expr) => expr,
-            Err(more) => {
-                faults.extend(more);
-                continue;
-            }
-        };
-        let wrong = |message: String| Fault::new(&text.place, text.value.clone(), message);
-        match expr.coerced(&flow.schema, peeled.node) {
-            Ok(Some(expr)) => found.push((field, target, peeled.node, expr)),
-            Ok(None) => {
-                let (is, wanted) = (
-                    expr.ty().describe(&flow.schema),
-                    type_name(&flow.schema, peeled.node),
-                );
-                faults.push(wrong(format!(
-                    "the default is {is}, and the field {wanted}"
-                )));
-            }
-            Err(no_symbol) => {
-                let wanted = type_name(&flow.schema, peeled.node);
-                faults.push(wrong(format!("{wanted} has no symbol `{}`", no_symbol.0)));
-            }
-        }
+        found.push((field, text, target, peeled.node));
     }
     let touched: Vec<_> = found
         .iter()
-        .map(|(field, target, ..)| (*field, target))
+        .map(|(field, _, target, _)| (*field, target))
         .collect();
+    let before = faults.len();
     shape::overlap(&touched, faults);
-    flow.settle();
-    for (_, target, bare, expr) in found {
-        let node = match expr.ty().nullable {
-            true => target.declared,
-            false => bare,
-        };
-        flow.change(&target, node, Leaf::Default(expr));
+    if faults.len() > before {
+        return;
     }
+    // Each sees the event as it was.
+    flow.freeze();
+    for (field, text, target, bare) in found {
+        let container = (target.container.as_slice(), target.container_text());
+        flow.inside(container, target.is_leaf(), |flow, frame| {
+            let element = frame.element();
+            let compiled = flow.with_scope(element, |scope| Expr::compile(text, scope));
+            match compiled.and_then(|expr| fitted(text, &expr, bare, flow).map_err(|f| vec![f])) {
+                Ok(expr) => put((field, &target, bare), expr, flow, frame),
+                Err(more) => faults.extend(more),
+            }
+        });
+    }
+    flow.thaw();
+}
+
+/// The expression as a value of the field.
+fn fitted(text: &Placed<String>, expr: &Expr, bare: NodeId, flow: &Flow) -> Result<Expr, Fault> {
+    let wrong = |message: String| Fault::new(&text.place, text.value.clone(), message);
+    let wanted = type_name(&flow.schema, bare);
+    match expr.coerced(&flow.schema, bare) {
+        Ok(Some(expr)) => Ok(expr),
+        Ok(None) => {
+            let is = expr.ty().describe(&flow.schema);
+            Err(wrong(format!(
+                "the default is {is}, and the field {wanted}"
+            )))
+        }
+        Err(no_symbol) => Err(wrong(format!("{wanted} has no symbol `{}`", no_symbol.0))),
+    }
+}
+
+fn put(
+    (field, target, bare): (&Placed<String>, &Target, NodeId),
+    expr: Expr,
+    flow: &mut Flow,
+    frame: &mut Frame,
+) {
+    let node = match expr.ty().nullable {
+        true => target.declared,
+        false => bare,
+    };
+    let source = flow.source(frame, &target.inner, target.declared);
+    let into = flow.register(&field.value);
+    let leaf = Leaf::Default(expr);
+    frame.ops.push(Op::Leaf { source, leaf, into });
+    flow.put(frame, &target.inner, Layout::register(into));
+    frame.node = shape::retyped_at(&mut flow.schema, frame.node, &target.inner, node);
 }

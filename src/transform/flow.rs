@@ -30,6 +30,18 @@ pub(super) struct Frame {
     pub(super) this: Option<u32>,
 }
 
+impl Frame {
+    /// What expressions call the element: `this`, inside of a collection.
+    pub(super) fn element(&self) -> Vec<Variable> {
+        let element = self.this.map(|register| Variable {
+            name: "this".to_owned(),
+            node: self.node,
+            place: Place::Register(register),
+        });
+        element.into_iter().collect()
+    }
+}
+
 /// The event on its way through the steps.
 #[derive(Debug)]
 pub(super) struct Flow {
@@ -43,6 +55,8 @@ pub(super) struct Flow {
     origins: RefCell<Origins>,
     /// What has to be put together before the step that is being compiled.
     pending: RefCell<Vec<Op>>,
+    /// The event as expressions see it, where that is not as it stands: as it was before a step that is half compiled.
+    seen: Option<(NodeId, Layout)>,
     pub(super) secrets: Secrets,
     /// The step being compiled, for errors of its registers.
     pub(super) label: String,
@@ -55,6 +69,8 @@ pub(super) struct Target {
     pub(super) container: Vec<Segment>,
     /// Positions from the frame to the field; empty when the frame is the value itself, as in `tags[]`.
     pub(super) inner: Vec<usize>,
+    /// Whether the record of the frame may be null, and is no element.
+    pub(super) optional: bool,
     /// The field's type as declared, with its union.
     pub(super) declared: NodeId,
     /// As written.
@@ -107,6 +123,7 @@ impl Flow {
             marks: RefCell::default(),
             origins: RefCell::default(),
             pending: RefCell::default(),
+            seen: None,
             secrets,
             label: String::new(),
         };
@@ -145,7 +162,8 @@ impl Flow {
 
     /// Where the field at these positions lies when an expression needs it.
     fn located(&self, positions: &[usize]) -> Located {
-        let (layout, rest) = self.top.layout.at(positions);
+        let (root, layout) = self.seen();
+        let (layout, rest) = layout.at(positions);
         match layout {
             Layout::Whole(Base::Contract, above) => {
                 let path: Vec<usize> = above.iter().chain(rest).copied().collect();
@@ -165,7 +183,7 @@ impl Flow {
             // In pieces, or inside of what a register holds: put together once.
             layout => {
                 let depth = positions.len() - rest.len();
-                let node = self.node_at(self.top.node, &positions[..depth]);
+                let node = self.node_at(root, &positions[..depth]);
                 let register = self.register("");
                 let pieces = self.pieces(layout, node);
                 self.pending.borrow_mut().push(Op::Build {
@@ -179,6 +197,42 @@ impl Flow {
                 }
             }
         }
+    }
+
+    /// From here on expressions see the event as it is now, whatever a step makes of it.
+    pub(super) fn freeze(&mut self) {
+        self.seen = Some((self.top.node, self.top.layout.clone()));
+    }
+
+    /// Expressions see the event as it stands.
+    pub(super) fn thaw(&mut self) {
+        self.seen = None;
+    }
+
+    /// The event as expressions see it.
+    pub(super) fn seen(&self) -> (NodeId, &Layout) {
+        match &self.seen {
+            Some((node, layout)) => (*node, layout),
+            None => (self.top.node, &self.top.layout),
+        }
+    }
+
+    /// Runs `with`, and forgets what expressions asked to have put together meanwhile.
+    pub(super) fn only_looking<R>(&self, with: impl FnOnce(&Flow) -> R) -> R {
+        let pending = self.pending.take();
+        let result = with(self);
+        self.pending.replace(pending);
+        result
+    }
+
+    /// How much expressions have asked to have put together so far.
+    pub(super) fn asked(&self) -> usize {
+        self.pending.borrow().len()
+    }
+
+    /// Forgets what was asked since then: nobody needs it.
+    pub(super) fn forget(&self, asked: usize) {
+        self.pending.borrow_mut().truncate(asked);
     }
 
     /// What expressions asked to have put together comes before the operations that follow.
@@ -238,10 +292,13 @@ impl Flow {
     fn split(&self, path: Path) -> Target {
         let mut node = self.top.node;
         let mut cut = 0;
+        let mut optional = false;
         for (index, segment) in path.segments.iter().enumerate() {
             let peeled = peel(&self.schema, node);
-            // A frame is never null: what lies behind a nullable record is a frame of its own.
-            if index > 0 && peeled.nullable {
+            // A frame is no union: what lies behind a nullable record is a frame of its own.
+            if index > 0 && self.is_union(node) {
+                let field = matches!(path.segments[index - 1], Segment::Field(..));
+                optional = field && peeled.nullable;
                 cut = index;
             }
             node = match (segment, &self.schema.node(peeled.node).kind) {
@@ -250,6 +307,7 @@ impl Flow {
                 }
                 (Segment::Elements, Kind::Array(inner)) | (Segment::Values, Kind::Map(inner)) => {
                     cut = index + 1;
+                    optional = false;
                     *inner
                 }
                 _ => unreachable!("the path was resolved"),
@@ -261,6 +319,7 @@ impl Flow {
         });
         Target {
             inner: inner.collect(),
+            optional,
             container: path.segments[..cut].to_vec(),
             declared: path.declared,
             text: path.text,
@@ -350,7 +409,7 @@ impl Flow {
             else {
                 break;
             };
-            if peeled.nullable && !head.is_empty() {
+            if self.is_union(node) && !head.is_empty() {
                 break;
             }
             head.push(*position);
@@ -416,12 +475,15 @@ impl Flow {
         look(self, peel(&self.schema, declared).node);
     }
 
-    /// Whether no record on the way to a field is nullable.
+    /// Whether a type is a union, of however few branches: its values begin with the branch.
+    pub(super) fn is_union(&self, node: NodeId) -> bool {
+        matches!(self.schema.node(node).kind, Kind::Union(_))
+    }
+
+    /// Whether no record on the way to a field is nullable, or in another union.
     pub(super) fn is_plain(&self, node: NodeId, positions: &[usize]) -> bool {
         let above = (1..positions.len()).map(|end| self.node_at(node, &positions[..end]));
-        above
-            .into_iter()
-            .all(|node| !peel(&self.schema, node).nullable)
+        above.into_iter().all(|node| !self.is_union(node))
     }
 
     /// The parts of a record of a frame, taken apart.
@@ -462,7 +524,7 @@ impl Event for Flow {
     }
 
     fn root(&self) -> NodeId {
-        self.top.node
+        self.seen().0
     }
 
     fn locate(&self, positions: &[usize]) -> Located {

@@ -7,6 +7,7 @@
 //! the output together): a field that no step touches is copied with its neighbours in one run, and one that is set is
 //! encoded once. No tree of values is made.
 
+mod append;
 mod assemble;
 mod attributes;
 mod cast;
@@ -22,6 +23,7 @@ pub mod lookup;
 mod map_values;
 mod mask;
 pub mod native;
+mod passage;
 mod rearrange;
 mod rename;
 mod run;
@@ -33,8 +35,9 @@ mod steps;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod walk;
 
-pub use assemble::Buffers;
+pub use append::Buffers;
 pub use attributes::Attributes;
 pub use lookup::LookupSpec;
 pub use sink::check_sink;
@@ -44,23 +47,18 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use assemble::{Origins, Piece, assemble};
+use assemble::{Origins, Piece};
 use explode::Explode;
-use run::{Goes, Machine, Op, Source, find};
+use passage::Passage;
+use run::{Goes, Machine, Op, Source};
 
 use crate::config::fault::Fault;
 use crate::config::model::Step;
 use crate::contract::resolve::Resolution;
 use crate::contract::schema::{NodeId, Schema};
-use crate::contract::view;
-use crate::error::{Reason, RecordError};
+use crate::error::RecordError;
 use crate::expression::scope::Secrets;
-use crate::expression::value::read;
-use crate::expression::{Cx, Expr, Val};
-
-/// What one record may explode into, in bytes of output: an array of a thousand elements repeats the rest of its record a
-/// thousand times.
-const EXPLODED: usize = 32 * 1024 * 1024;
+use crate::expression::{Cx, Expr};
 
 /// The compiled steps of a pipeline.
 #[derive(Debug)]
@@ -191,6 +189,7 @@ impl Transform {
         cx: &mut Cx<'a>,
         buffers: &mut Buffers,
     ) -> Result<bool, RecordError> {
+        buffers.begin();
         let mut machine = Machine {
             cx,
             origins: &self.origins,
@@ -207,196 +206,8 @@ impl Transform {
         frames: &[Vec<u8>],
         buffers: &mut Buffers,
     ) -> Result<Progress, RecordError> {
-        let mut run = Run {
-            transform: self,
-            answers,
-            frames,
-            outputs: Vec::new(),
-            questions: Vec::new(),
-            exploded: false,
-            size: 0,
-        };
+        let mut run = Passage::new(self, answers, frames);
         run.from(0, &Attributes::default(), cx, buffers)?;
-        Ok(match (run.questions.is_empty(), run.outputs.is_empty()) {
-            (false, _) => Progress::Ask(run.questions),
-            (true, true) => Progress::Filtered,
-            (true, false) => Progress::Done(run.outputs),
-        })
-    }
-}
-
-struct Run<'r, 'a> {
-    transform: &'a Transform,
-    answers: &'r Answers,
-    frames: &'r [Vec<u8>],
-    outputs: Vec<Emitted>,
-    questions: Vec<Question>,
-    exploded: bool,
-    size: usize,
-}
-
-impl<'a> Run<'_, 'a> {
-    fn from(
-        &mut self,
-        first: usize,
-        attributes: &Attributes,
-        cx: &mut Cx<'a>,
-        buffers: &mut Buffers,
-    ) -> Result<(), RecordError> {
-        let transform = self.transform;
-        let mut changed = None;
-        for (at, stage) in transform.stages.iter().enumerate().skip(first) {
-            match stage {
-                Stage::Ops(ops) => {
-                    let mut machine = Machine {
-                        cx,
-                        origins: &transform.origins,
-                        buffers,
-                    };
-                    if machine.run(ops)? == Goes::Filtered {
-                        return Ok(());
-                    }
-                }
-                Stage::Assign(assign) => {
-                    assign.apply(cx, changed.get_or_insert_with(|| attributes.clone()))?;
-                }
-                Stage::Explode(explode) => {
-                    let attributes = changed.as_ref().unwrap_or(attributes);
-                    return self.explode(explode, at + 1, attributes, cx, buffers);
-                }
-                Stage::Lookup(ask) => {
-                    if !self
-                        .ask(ask, cx)
-                        .map_err(|error| run::within(&ask.label, error))?
-                    {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-        self.emit(changed.unwrap_or_else(|| attributes.clone()), cx, buffers)
-    }
-
-    fn explode(
-        &mut self,
-        explode: &'a Explode,
-        next: usize,
-        attributes: &Attributes,
-        cx: &mut Cx<'a>,
-        buffers: &mut Buffers,
-    ) -> Result<(), RecordError> {
-        let failed = |why: String| RecordError::new(Reason::TransformFailed, why);
-        self.exploded = true;
-        let mut one = |run: &mut Self, value: Val<'a>, cx: &mut Cx<'a>| {
-            cx.registers[explode.into as usize] = value;
-            run.from(next, attributes, cx, buffers)
-        };
-        match find(cx, &explode.source)? {
-            Val::Null => {}
-            Val::List(items) => {
-                for item in items {
-                    one(self, *item, cx)?;
-                }
-            }
-            Val::Avro(node, bytes) => {
-                let broken = |_| assemble::broken();
-                let mut elements =
-                    view::Elements::new(cx.schema, node, bytes, 0).map_err(broken)?;
-                while let Some(element) = elements.next().map_err(broken)? {
-                    let (value, _) =
-                        read(cx.schema, explode.element, bytes, element.start).map_err(failed)?;
-                    one(self, value, cx)?;
-                }
-            }
-            _ => return Err(assemble::broken()),
-        }
-        Ok(())
-    }
-
-    /// Puts the answer in its place, or notes the question: `false`.
-    fn ask(&mut self, ask: &'a Ask, cx: &mut Cx<'a>) -> Result<bool, RecordError> {
-        let spec = &self.transform.lookups[ask.lookup];
-        let mut failed = None;
-        let mut sources = ask.sources.iter();
-        let text = spec.question(&mut |_| {
-            let found = sources.next().map(|source| find(cx, source));
-            match found {
-                Some(Ok(value)) => lookup::piece(value),
-                Some(Err(error)) => {
-                    failed = Some(error);
-                    lookup::Piece::Null
-                }
-                None => lookup::Piece::Null,
-            }
-        });
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        let answer = match text? {
-            None => spec.when_missing()?,
-            Some(text) => {
-                let question = Question {
-                    lookup: ask.lookup,
-                    text,
-                };
-                match self.answers.get(&question) {
-                    Some(Ok(Some(bytes))) => Some(bytes.clone()),
-                    Some(Ok(None)) => spec.when_missing()?,
-                    Some(Err(error)) => return Err(error.clone()),
-                    None => {
-                        if !self.questions.contains(&question) {
-                            self.questions.push(question);
-                        }
-                        return Ok(false);
-                    }
-                }
-            }
-        };
-        cx.registers[ask.into as usize] = match answer {
-            None => Val::Null,
-            Some(bytes) => Val::Avro(ask.node, cx.arena.alloc_slice_copy(&bytes)),
-        };
-        Ok(true)
-    }
-
-    fn emit(
-        &mut self,
-        attributes: Attributes,
-        cx: &mut Cx<'a>,
-        buffers: &mut Buffers,
-    ) -> Result<(), RecordError> {
-        for arm in &self.transform.arms {
-            if let Some(when) = &arm.when
-                && !when
-                    .eval_bool(cx)
-                    .map_err(|error| run::within(&arm.label, error))?
-            {
-                continue;
-            }
-            let frame = &self.frames[arm.sink];
-            let mut value = Vec::with_capacity(cx.bytes.len() + frame.len() + 64);
-            value.extend_from_slice(frame);
-            assemble(
-                &arm.pieces,
-                cx,
-                &self.transform.origins,
-                buffers,
-                &mut value,
-            )?;
-            self.size += value.len();
-            if self.exploded && self.size > EXPLODED {
-                let message = format!("the record explodes into more than {EXPLODED} bytes");
-                return Err(RecordError::new(Reason::TransformFailed, message));
-            }
-            let index = self.exploded.then_some(self.outputs.len());
-            self.outputs.push(Emitted {
-                sink: arm.sink,
-                value,
-                attributes,
-                index,
-            });
-            return Ok(());
-        }
-        unreachable!("the last arm takes what is left")
+        Ok(run.progress())
     }
 }

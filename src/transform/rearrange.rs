@@ -9,7 +9,7 @@ use super::shape;
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
 use crate::contract::schema::{Kind, Name, NodeId, RecordType};
-use crate::expr::path::{Segment, peel, type_name};
+use crate::expr::path::{Segment, type_name};
 use crate::expression::types::nullable;
 
 /// The names of records that steps make begin with this: they take the name that the sink's schema has for them.
@@ -64,7 +64,6 @@ fn moved(from: &Placed<String>, to: &Placed<String>, flow: &mut Flow) -> Result<
                 place: to.place.clone(),
             };
             let parent = flow.target(&written)?;
-            let inside = peel(&flow.schema, parent.declared);
             if flow.record(parent.declared).is_none() {
                 let what = type_name(&flow.schema, parent.declared);
                 return Err(fault(
@@ -72,7 +71,7 @@ fn moved(from: &Placed<String>, to: &Placed<String>, flow: &mut Flow) -> Result<
                     format!("`{above}` is {what}; it can have no field `{last}`"),
                 ));
             }
-            if !parent.container.is_empty() || inside.nullable {
+            if !parent.container.is_empty() || flow.is_union(parent.declared) {
                 let message = format!("`{above}` may be null or many");
                 return Err(fault(to, message)
                     .hint("a field can be moved into a record that is always there"));

@@ -1,14 +1,15 @@
-//! What the steps of a pipeline come down to when a record runs through them: operations that fill registers, and the
-//! walk through arrays, maps and what may be null.
+//! What the steps of a pipeline come down to when a record runs through them: operations that fill registers. The one that
+//! goes through arrays, maps and what may be null is in `walk`.
 
-use super::assemble::{Buffers, Origins, Piece, assemble, broken};
+use super::append::{Buffers, assemble, broken};
+use super::assemble::{Origins, Piece};
 use super::leaf::Leaf;
 use super::native::Call;
 use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::contract::view;
 use crate::error::{Reason, RecordError};
-use crate::expr::path::Segment;
-use crate::expression::value::{put_long, read};
+use crate::expr::path::{Segment, peel};
+use crate::expression::value::{read, write};
 use crate::expression::{Cx, Expr, Place, Val};
 
 /// Where an operation finds a value.
@@ -93,19 +94,23 @@ impl<'a> Machine<'_, 'a> {
     pub(super) fn op(&mut self, op: &'a Op) -> Result<Goes, RecordError> {
         match op {
             Op::Build { pieces, node, into } => {
-                let built = self.build(pieces, *node)?;
+                let built = self
+                    .build(pieces, *node)
+                    .map_err(|error| self.explain(*into, error))?;
                 self.cx.registers[*into as usize] = built;
             }
             Op::Set { expr, into } => {
                 let value = expr
                     .eval(self.cx)
                     .map_err(|error| self.explain(*into, error))?;
+                self.charge_expression()?;
                 self.cx.registers[*into as usize] = value;
             }
             Op::Filter(expr, step) => {
                 let keeps = expr
                     .eval_bool(self.cx)
                     .map_err(|error| within(step, error))?;
+                self.charge_expression()?;
                 if !keeps {
                     return Ok(Goes::Filtered);
                 }
@@ -114,6 +119,9 @@ impl<'a> Machine<'_, 'a> {
                 let value = find(self.cx, source).map_err(|error| self.explain(*into, error))?;
                 let made = leaf.apply(self.cx, value);
                 let made = made.map_err(|error| self.explain(*into, error))?;
+                if let Leaf::Default(_) = leaf {
+                    self.charge_expression()?;
+                }
                 self.cx.registers[*into as usize] = made;
             }
             Op::Native(call) => call.run(self.cx, &mut self.buffers.works)?,
@@ -122,6 +130,18 @@ impl<'a> Machine<'_, 'a> {
                 self.cx.registers[each.into as usize] = match value {
                     Val::Avro(node, bytes) => self.each(each, node, bytes)?,
                     Val::Null => Val::Null,
+                    // What an expression made has no bytes yet.
+                    Val::List(_) | Val::Map(_) => {
+                        let node = peel(self.cx.schema, each.source.node).node;
+                        let mut out = Vec::new();
+                        let written = write(self.cx.schema, node, value, &mut out);
+                        written.map_err(|why| {
+                            let error = RecordError::new(Reason::TransformFailed, why);
+                            self.explain(each.into, error)
+                        })?;
+                        let bytes = self.cx.arena.alloc_slice_copy(&out);
+                        self.each(each, node, bytes)?
+                    }
                     _ => return Err(broken()),
                 };
             }
@@ -133,9 +153,15 @@ impl<'a> Machine<'_, 'a> {
     pub(super) fn build(&mut self, pieces: &[Piece], node: NodeId) -> Result<Val<'a>, RecordError> {
         let mut out = Vec::new();
         assemble(pieces, self.cx, self.origins, self.buffers, &mut out)?;
+        self.buffers.charge(self.cx, out.len())?;
         let bytes = self.cx.arena.alloc_slice_copy(&out);
-        let (value, _) = read(self.cx.schema, node, bytes, 0).map_err(|_| broken())?;
+        let (value, _) = read(self.cx.schema, node, bytes, 0)
+            .map_err(|why| RecordError::new(Reason::TransformFailed, why))?;
         Ok(value)
+    }
+
+    fn charge_expression(&mut self) -> Result<(), RecordError> {
+        self.buffers.charge_expression(self.cx)
     }
 
     fn explain(&self, register: u32, error: RecordError) -> RecordError {
@@ -146,61 +172,6 @@ impl<'a> Machine<'_, 'a> {
             false => error,
         }
     }
-
-    fn each(
-        &mut self,
-        each: &'a Each,
-        node: NodeId,
-        bytes: &'a [u8],
-    ) -> Result<Val<'a>, RecordError> {
-        let mut out = Vec::with_capacity(bytes.len() + 32);
-        let mut trail = Vec::new();
-        let mut walk = Walk {
-            machine: self,
-            each,
-            bytes,
-            out: &mut out,
-            trail: &mut trail,
-        };
-        let done = walk.at(&each.segments, node, 0);
-        if let Err(error) = done {
-            let (_, container) = &self.origins.0[each.into as usize];
-            let path = numbered(&of_event(&error.path, container), &trail);
-            return Err(error.at(path));
-        }
-        let retyped = crate::expr::path::peel(self.cx.schema, each.retyped).node;
-        Ok(Val::Avro(retyped, self.cx.arena.alloc_slice_copy(&out)))
-    }
-}
-
-/// What an expression inside of a collection calls `this.price`, as a path of the event: `items[].price`.
-fn of_event(path: &str, container: &str) -> String {
-    match path.strip_prefix("this") {
-        // A field that is called so is in the container's path already.
-        Some(rest)
-            if !path.starts_with(container)
-                && (rest.is_empty() || rest.starts_with(['.', '['])) =>
-        {
-            format!("{container}{rest}")
-        }
-        _ => path.to_owned(),
-    }
-}
-
-/// `items[].price` with the indices of the element that it is about.
-fn numbered(path: &str, trail: &[usize]) -> String {
-    let mut out = String::with_capacity(path.len() + 8);
-    let mut rest = path;
-    for index in trail {
-        let Some(at) = rest.find("[]").into_iter().chain(rest.find("{}")).min() else {
-            break;
-        };
-        out.push_str(&rest[..at]);
-        out.push_str(&format!("[{index}]"));
-        rest = &rest[at + 2..];
-    }
-    out.push_str(rest);
-    out
 }
 
 pub(super) fn within(step: &str, error: RecordError) -> RecordError {
@@ -259,133 +230,5 @@ fn shape_field(schema: &Schema, node: NodeId, position: usize) -> Option<NodeId>
     match &schema.node(node).kind {
         Kind::Record(record) => record.fields.get(position).map(|field| field.node),
         _ => None,
-    }
-}
-
-struct Walk<'w, 'm, 'a> {
-    machine: &'w mut Machine<'m, 'a>,
-    each: &'a Each,
-    bytes: &'a [u8],
-    out: &'w mut Vec<u8>,
-    /// The indices of the collections that the walk is inside of; left as it stood by an error.
-    trail: &'w mut Vec<usize>,
-}
-
-impl<'a> Walk<'_, '_, 'a> {
-    fn copy(&mut self, from: usize, to: usize) -> Result<(), RecordError> {
-        let run = self.bytes.get(from..to).ok_or_else(broken)?;
-        self.out.extend_from_slice(run);
-        Ok(())
-    }
-
-    /// Rewrites the value of `node` at `at`; the position after it.
-    fn at(
-        &mut self,
-        segments: &'a [Segment],
-        node: NodeId,
-        at: usize,
-    ) -> Result<usize, RecordError> {
-        let schema = self.machine.cx.schema;
-        let Some((segment, rest)) = segments.split_first() else {
-            if self.each.leaf {
-                return self.element(node, at);
-            }
-            return match &schema.node(node).kind {
-                Kind::Union(branches) => {
-                    let (branch, next) = view::index(self.bytes, at).map_err(|_| broken())?;
-                    let branch = *branches.get(branch).ok_or_else(broken)?;
-                    self.copy(at, next)?;
-                    match schema.node(branch).kind {
-                        Kind::Null => Ok(next),
-                        _ => self.element(branch, next),
-                    }
-                }
-                _ => self.element(node, at),
-            };
-        };
-        if let Kind::Union(branches) = &schema.node(node).kind {
-            let (branch, next) = view::index(self.bytes, at).map_err(|_| broken())?;
-            let branch = *branches.get(branch).ok_or_else(broken)?;
-            self.copy(at, next)?;
-            return match schema.node(branch).kind {
-                Kind::Null => Ok(next),
-                _ => self.at(segments, branch, next),
-            };
-        }
-        match (segment, &schema.node(node).kind) {
-            (Segment::Field(position, _), Kind::Record(record)) => {
-                let start =
-                    view::field(schema, node, *position, self.bytes, at).map_err(|_| broken())?;
-                self.copy(at, start)?;
-                let end = self.at(rest, record.fields[*position].node, start)?;
-                let mut last = end;
-                for field in &record.fields[position + 1..] {
-                    last =
-                        view::skip(schema, field.node, self.bytes, last).map_err(|_| broken())?;
-                }
-                self.copy(end, last)?;
-                Ok(last)
-            }
-            (Segment::Elements, Kind::Array(_)) | (Segment::Values, Kind::Map(_)) => {
-                self.elements(rest, node, at)
-            }
-            _ => Err(broken()),
-        }
-    }
-
-    /// The elements of a collection, as one block.
-    fn elements(
-        &mut self,
-        rest: &'a [Segment],
-        node: NodeId,
-        at: usize,
-    ) -> Result<usize, RecordError> {
-        let schema = self.machine.cx.schema;
-        let keyed = matches!(schema.node(node).kind, Kind::Map(_));
-        let mut elements =
-            view::Elements::new(schema, node, self.bytes, at).map_err(|_| broken())?;
-        // The count stands in front of what is not made yet.
-        let before = std::mem::take(self.out);
-        let mut count = 0usize;
-        let mut rewritten = Ok(());
-        while let Some(element) = elements.next().map_err(|_| broken())? {
-            if keyed {
-                put_long(
-                    i64::try_from(element.key.len()).unwrap_or(i64::MAX),
-                    self.out,
-                );
-                self.out.extend_from_slice(element.key);
-            }
-            self.trail.push(count);
-            rewritten = self.at(rest, elements.node(), element.start).map(|_| ());
-            if rewritten.is_err() {
-                break;
-            }
-            self.trail.pop();
-            count += 1;
-        }
-        let inside = std::mem::replace(self.out, before);
-        rewritten?;
-        if count > 0 {
-            put_long(i64::try_from(count).unwrap_or(i64::MAX), self.out);
-            self.out.extend_from_slice(&inside);
-        }
-        self.out.push(0);
-        Ok(elements.end())
-    }
-
-    fn element(&mut self, node: NodeId, at: usize) -> Result<usize, RecordError> {
-        let schema = self.machine.cx.schema;
-        let (value, next) = read(schema, node, self.bytes, at)
-            .map_err(|why| RecordError::new(Reason::TransformFailed, why))?;
-        self.machine.cx.registers[self.each.this as usize] = value;
-        self.machine.run(&self.each.ops)?;
-        let Machine {
-            cx,
-            origins,
-            buffers,
-        } = &mut *self.machine;
-        assemble(&self.each.pieces, cx, origins, buffers, self.out)?;
-        Ok(next)
     }
 }

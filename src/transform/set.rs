@@ -15,8 +15,7 @@ use crate::config::fault::Fault;
 use crate::config::model::Placed;
 use crate::contract::schema::{Kind, NodeId};
 use crate::expr::path::{Segment, peel, suggest};
-use crate::expression::scope::Variable;
-use crate::expression::{Base, Expr, Place, Type};
+use crate::expression::{Base, Expr, Type};
 
 /// A field to be set, or a new one.
 struct Entry<'e> {
@@ -59,7 +58,11 @@ pub(super) fn compile(
         .iter()
         .map(|(name, target)| (*name, target))
         .collect();
+    let before = faults.len();
     shape::overlap(&borrowed, faults);
+    if faults.len() > before {
+        return untyped;
+    }
     // One frame after another; what is computed in each is computed on the event as it was.
     let mut frames: Vec<Vec<Entry<'_>>> = Vec::new();
     for entry in found {
@@ -73,6 +76,7 @@ pub(super) fn compile(
             None => frames.push(vec![entry]),
         }
     }
+    flow.freeze();
     for entries in frames {
         let first = &entries[0];
         let container = (first.container.as_slice(), first.container_text.as_str());
@@ -80,6 +84,7 @@ pub(super) fn compile(
             untyped.extend(in_frame(&entries, flow, frame, faults));
         });
     }
+    flow.thaw();
     untyped
 }
 
@@ -100,7 +105,7 @@ fn target<'e>(flow: &Flow, name: &'e Placed<String>) -> Result<(Entry<'e>, Optio
     };
     match flow.target(name) {
         Ok(target) => {
-            if let Some(Segment::Field(..)) = target.container.last() {
+            if target.optional {
                 let message = format!("a record above `{}` may be null", name.value);
                 let fault = Fault::new(&name.place, name.value.clone(), message);
                 return Err(fault.hint(
@@ -136,7 +141,13 @@ fn target<'e>(flow: &Flow, name: &'e Placed<String>) -> Result<(Entry<'e>, Optio
             match (is_record, plain) {
                 (true, Ok(())) => {
                     let to = To::New(last.to_owned());
-                    Ok((entry(element.container, above, to), None))
+                    let target = Target {
+                        // Where no field is yet: only what the element lies in overlaps with it.
+                        inner: vec![usize::MAX],
+                        ..element
+                    };
+                    let container = target.container.clone();
+                    Ok((entry(container, above, to), Some(target)))
                 }
                 _ => Err(fault),
             }
@@ -151,17 +162,9 @@ fn in_frame(
     faults: &mut Vec<Fault>,
 ) -> Vec<String> {
     let mut untyped = Vec::new();
-    let before = frame.layout.clone();
-    let this: Vec<Variable> = frame
-        .this
-        .map(|register| Variable {
-            name: "this".to_owned(),
-            node: frame.node,
-            place: Place::Register(register),
-        })
-        .into_iter()
-        .collect();
+    let this = frame.element();
     for entry in entries {
+        let asked = flow.asked();
         let compiled = flow.with_scope(this.clone(), |scope| Expr::compile(entry.text, scope));
         let expr = match compiled {
             Ok(expr) => expr,
@@ -177,7 +180,7 @@ fn in_frame(
             To::Existing(positions, declared) => {
                 existing((entry, positions, *declared), expr, flow, frame)
             }
-            To::New(name) => new((entry, name), expr, flow, frame, &before),
+            To::New(name) => new((entry, name), expr, asked, flow, frame),
         };
         if let Err(fault) = done {
             faults.push(fault);
@@ -189,9 +192,9 @@ fn in_frame(
 fn new(
     (entry, name): (&Entry<'_>, &str),
     expr: Expr,
+    asked: usize,
     flow: &mut Flow,
     frame: &mut Frame,
-    before: &Layout,
 ) -> Result<(), Fault> {
     let text = entry.text;
     let fault = |message: String| Fault::new(&text.place, text.value.clone(), message);
@@ -208,9 +211,11 @@ fn new(
         });
     }
     // A plain copy of a field is its bytes.
+    let (seen, before) = flow.seen();
     let (layout, node) = match expr.plain_field() {
-        Some(positions) if frame.this.is_none() && flow.is_plain(frame.node, positions) => {
-            (before.below(positions), flow.node_at(frame.node, positions))
+        Some(positions) if frame.this.is_none() && flow.is_plain(seen, positions) => {
+            flow.forget(asked);
+            (before.below(positions), flow.node_at(seen, positions))
         }
         _ => {
             let node = expr.ty().intern(&mut flow.schema).map_err(fault)?;

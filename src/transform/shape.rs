@@ -193,6 +193,35 @@ pub(super) fn import(schema: &mut Schema, other: &Schema) -> NodeId {
     other.root + offset
 }
 
+/// What is reached from a node, as a schema of its own.
+pub(super) fn extract(schema: &Schema, root: NodeId) -> Schema {
+    let mut known = std::collections::BTreeMap::from([(root, 0)]);
+    let mut order = vec![root];
+    let mut next = 0;
+    let mut nodes: Vec<Node> = Vec::new();
+    while let Some(node) = order.get(next).copied() {
+        let mut node = schema.node(node).clone();
+        let mut place = |below: &mut NodeId| {
+            *below = *known.entry(*below).or_insert_with(|| {
+                order.push(*below);
+                order.len() - 1
+            });
+        };
+        match &mut node.kind {
+            Kind::Array(inner) | Kind::Map(inner) => place(inner),
+            Kind::Union(branches) => branches.iter_mut().for_each(place),
+            Kind::Record(record) => {
+                let fields = record.fields.iter_mut();
+                fields.for_each(|field| place(&mut field.node));
+            }
+            _ => {}
+        }
+        nodes.push(node);
+        next += 1;
+    }
+    Schema { nodes, root: 0 }
+}
+
 /// Whether a name can be that of an Avro field.
 pub(super) fn check_name(name: &Placed<String>) -> Result<(), Fault> {
     let mut chars = name.value.chars();
@@ -231,5 +260,7 @@ pub(super) fn overlap(targets: &[(&Placed<String>, &Target)], faults: &mut Vec<F
 fn overlaps(one: &Target, other: &Target) -> bool {
     let (one, other) = (one.segments(), other.segments());
     let shared = one.len().min(other.len());
-    one[..shared] == other[..shared]
+    // Two fields that do not exist yet have other names.
+    let is_new = one.last() == Some(&Segment::Field(usize::MAX, String::new()));
+    one[..shared] == other[..shared] && !(is_new && one == other)
 }

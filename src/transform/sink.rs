@@ -67,6 +67,10 @@ pub fn check_sink(
         Ok(resolution) => return Ok(resolution),
         Err(mismatches) => mismatches,
     };
+    let known: Vec<_> = builder
+        .types()
+        .map(|(step, schema)| (step.to_owned(), sink_resolution(&schema, sink).err()))
+        .collect();
     let faults = mismatches.iter().map(|mismatch| {
         let message = match mismatch.path.as_str() {
             "" => format!("the output does not fit the sink: {}", mismatch.message),
@@ -76,7 +80,7 @@ pub fn check_sink(
             ),
         };
         let fault = Fault::new(place, written, message);
-        match breaking_step(builder, sink, mismatch) {
+        match breaking_step(&known, mismatch) {
             Some(step) => fault.hint(format!("it did fit before {step}")),
             None => fault,
         }
@@ -85,16 +89,17 @@ pub fn check_sink(
 }
 
 /// The step after which a mismatch is there for good.
-fn breaking_step(builder: &Builder, sink: &Schema, mismatch: &Mismatch) -> Option<String> {
+fn breaking_step<'k>(
+    known: &'k [(String, Option<Vec<Mismatch>>)],
+    mismatch: &Mismatch,
+) -> Option<&'k str> {
     let mut broken_by = None;
     let mut fitted = false;
-    for (name, schema) in builder.types() {
-        let fits = match sink_resolution(&schema, sink) {
-            Ok(_) => true,
-            Err(found) => found.iter().all(|other| other.path != mismatch.path),
-        };
+    for (name, found) in known {
+        let mut found = found.iter().flatten();
+        let fits = found.all(|other| other.path != mismatch.path);
         if fitted && !fits {
-            broken_by = Some(name.to_owned());
+            broken_by = Some(name.as_str());
         }
         fitted = fits;
     }

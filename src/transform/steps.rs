@@ -17,7 +17,8 @@ use super::{
 use crate::config::fault::Fault;
 use crate::config::model::{Placed, Step};
 use crate::contract::resolve::Resolution;
-use crate::contract::schema::{NodeId, Schema};
+use crate::contract::schema::{Kind, NodeId, Schema};
+use crate::expr::path;
 use crate::expression::Expr;
 use crate::expression::scope::{Event, Scope, Secrets};
 
@@ -82,15 +83,26 @@ impl Builder {
         schemas: &dyn Fn(&Path) -> Result<Schema, String>,
     ) -> Result<(), Vec<Fault>> {
         let mut faults = Vec::new();
+        let top = &self.flow.schema.node(self.flow.root()).kind;
+        if !steps.is_empty() && !matches!(top, Kind::Record(_)) {
+            let found = self.flow.schema.describe(self.flow.root());
+            let message = format!("steps change fields, and the event has none: it is {found}");
+            return Err(vec![Fault::of_file("contract", message)]);
+        }
         for step in steps {
             self.steps += 1;
             let mut found = Vec::new();
             self.flow.label = format!("step {} ({})", self.steps, kind(step));
             let untyped = self.step(step, schemas, &mut found);
-            faults.extend(found.into_iter().filter(|fault| {
+            for fault in found {
                 let root = fault.text.split(['.', '[']).next().unwrap_or_default();
-                !self.untyped.contains(root)
-            }));
+                if !self.untyped.contains(root) {
+                    faults.push(match self.gone(&fault) {
+                        Some(step) => fault.hint(format!("{step} took it away")),
+                        None => fault,
+                    });
+                }
+            }
             self.untyped.extend(untyped);
             let label = std::mem::take(&mut self.flow.label);
             self.types.push((label, self.flow.root()));
@@ -99,6 +111,21 @@ impl Builder {
             true => Ok(()),
             false => Err(faults),
         }
+    }
+
+    /// The step since which the field is no more that a fault is about, if it was there before.
+    fn gone(&self, fault: &Fault) -> Option<String> {
+        let text = Placed {
+            value: fault.text.clone(),
+            place: fault.place.clone(),
+        };
+        let schema = &self.flow.schema;
+        let there = |root: NodeId| path::Path::resolve_from(schema, root, &text).is_ok();
+        if there(self.flow.root()) {
+            return None;
+        }
+        let last = self.types.iter().rposition(|(_, root)| there(*root))?;
+        self.types.get(last + 1).map(|(step, _)| step.clone())
     }
 
     fn step(
@@ -230,33 +257,24 @@ impl Builder {
         result
     }
 
-    /// The type that the rules see.
-    pub fn rules_type(&self) -> Schema {
-        let mut schema = self.flow.output();
-        if let Some((node, _)) = &self.at_rules {
-            schema.root = *node;
-        }
-        schema
-    }
-
     /// The type after the last step.
     pub fn output(&self) -> Schema {
-        self.flow.output()
+        shape::extract(&self.flow.schema, self.flow.root())
     }
 
     /// The type before the first step and after each: "contract", "step 1 (set)", …
     pub fn types(&self) -> impl Iterator<Item = (&str, Schema)> {
-        self.types.iter().map(|(label, root)| {
-            let mut schema = self.flow.schema.clone();
-            schema.root = *root;
-            (label.as_str(), schema)
-        })
+        self.types
+            .iter()
+            .map(|(label, root)| (label.as_str(), shape::extract(&self.flow.schema, *root)))
     }
 
     /// Checks the condition of an arm of `route`.
     pub fn check_condition(&self, text: &Placed<String>) -> Result<(), Vec<Fault>> {
-        let compiled = self.flow.with_scope(Vec::new(), |scope: &Scope<'_>| {
-            Expr::compile_condition(text, scope)
+        let compiled = self.flow.only_looking(|flow| {
+            flow.with_scope(Vec::new(), |scope: &Scope<'_>| {
+                Expr::compile_condition(text, scope)
+            })
         });
         compiled.map(|_| ())
     }

@@ -108,31 +108,9 @@ impl Trial {
     }
 
     fn run_with(&self, event: Value, answers: &Answers) -> Result<Progress, RecordError> {
-        let transform = &self.transform;
         let mut bytes = Vec::new();
         encode(&self.contract, &event, &mut bytes).expect("an event of the contract");
-        let plan = Plan::compile(&self.contract, &self.contract, transform.wanted())
-            .expect("a schema reads itself");
-        let mut scratch = Scratch::default();
-        let view = plan.run(&bytes, &Limits::default(), &mut scratch)?;
-        let arena = Bump::new();
-        let registers = arena.alloc_slice_fill_copy(transform.registers(), Val::Null);
-        registers[0] = Val::Avro(self.contract.root, view.bytes);
-        let mut cx = Cx {
-            schema: transform.schema(),
-            arena: &arena,
-            bytes: view.bytes,
-            marks: view.marks,
-            registers,
-            record: None,
-            steps: STEPS,
-        };
-        let mut buffers = Buffers::default();
-        assert!(
-            transform.prepare(&mut cx, &mut buffers)?,
-            "nothing is prepared"
-        );
-        let progress = transform.run(&mut cx, answers, &[Vec::new()], &mut buffers)?;
+        let progress = run(&self.transform, &self.contract, &bytes, answers)?;
         let read = |bytes: &[u8]| {
             decode(&self.output, bytes, &Limits::default()).expect("the bytes of its type")
         };
@@ -152,4 +130,36 @@ impl Trial {
             },
         })
     }
+}
+
+/// Runs an event in the contract's bytes, without frames.
+pub(crate) fn run(
+    transform: &Transform,
+    contract: &Schema,
+    bytes: &[u8],
+    answers: &Answers,
+) -> Result<super::Progress, RecordError> {
+    let plan =
+        Plan::compile(contract, contract, transform.wanted()).expect("a schema reads itself");
+    let mut scratch = Scratch::default();
+    let view = plan.run(bytes, &Limits::default(), &mut scratch)?;
+    let arena = Bump::new();
+    let registers = arena.alloc_slice_fill_copy(transform.registers(), Val::Null);
+    registers[0] = Val::Avro(contract.root, view.bytes);
+    let mut cx = Cx {
+        schema: transform.schema(),
+        arena: &arena,
+        bytes: view.bytes,
+        marks: view.marks,
+        registers,
+        record: None,
+        steps: STEPS,
+    };
+    let mut buffers = Buffers::default();
+    assert!(
+        transform.prepare(&mut cx, &mut buffers)?,
+        "no filter stands before the rules"
+    );
+    let frames = vec![Vec::new(); 4];
+    transform.run(&mut cx, answers, &frames, &mut buffers)
 }
