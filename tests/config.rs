@@ -322,7 +322,7 @@ fn faults_of_lookups() {
         (
             "url: 'http://a/', headers: { 'x y': CANARY }",
             "",
-            "not the name of a header",
+            "not a header's name and value",
         ),
         (
             "url: 'http://a/', headers: { Host: CANARY }",
@@ -1017,12 +1017,12 @@ pipelines:
     }
 
     // Every line of the file broken in turn, in every way that a slip of the pen breaks a line.
-    let flow = text.replace(
-        "secrets:\n      mail: CANARY-B\n      other: \"${file:secret}\"\n",
-        "secrets: { mail: CANARY-B, other: \"${file:secret}\" }\n",
+    let block = text.replace(
+        "secrets: { mail: CANARY-D, other: \"${file:secret}\" }\n",
+        "secrets:\n      mail: CANARY-D\n      other: \"${file:secret}\"\n",
     );
-    assert_ne!(flow, text);
-    for text in [text, &flow] {
+    assert_ne!(block, text);
+    for text in [text, &block] {
         no_slip_prints_a_secret(text, folder.path(), &vars);
     }
 }

@@ -100,7 +100,7 @@ pub(crate) const WALLS: &[Wall] = &[
     },
     Wall {
         what: "cel",
-        only: &["expr", "expression"],
+        only: &["expression"],
         why: "the syntax of expressions is known to their module alone",
     },
     Wall {
@@ -169,12 +169,10 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         &["config", "error", "health", "metrics", "native", "record"],
     ),
     ("contract", &["config", "error", "record"]),
-    // Rules are expressions over a contract's fields. So expr and contract know each other, by these two doors.
-    ("contract::rules", &["expr"]),
-    (
-        "expr",
-        &["config", "contract::schema", "contract::value", "error"],
-    ),
+    // Rules are expressions over a contract's fields. So expressions and contract know each other, by these two doors.
+    ("contract::rules", &["expr", "expression"]),
+    // Paths to fields and numbers exact to the digit: they see schemas and no values.
+    ("expr", &["config", "contract::schema"]),
     // Knows schemas and the bytes of values, and the record around them.
     (
         "expression",
@@ -189,7 +187,11 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "record",
         ],
     ),
-    ("transform", &["config", "contract", "error", "expr"]),
+    // Steps hold expressions, and hand each what it sees: the contract's bytes, registers and the record around them.
+    (
+        "transform",
+        &["config", "contract", "error", "expr", "expression"],
+    ),
     // Asks what transforms want to know: what a batch's records share stands here, and no event comes in.
     (
         "lookup",
@@ -214,6 +216,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "config",
             "contract",
             "error",
+            // What rules and steps see of a record is put together here.
+            "expression",
             "failure",
             "lookup",
             "metrics",
@@ -239,13 +243,19 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "record",
         ],
     ),
-    // A record for people: schemas, values and the configuration of rules and steps, no topics.
-    ("explain", &["config", "contract", "error", "expr"]),
+    // A record for people: schemas, values and the configuration of rules and steps, with the fields that their expressions
+    // read, no topics.
+    (
+        "explain",
+        &["config", "contract", "error", "expression"],
+    ),
     (
         "build",
         &[
             "config",
             "contract",
+            // Secrets and plain values that expressions may name, and the event that rules on keys see.
+            "expression::scope",
             "failure",
             "pipeline",
             "review",
@@ -341,11 +351,6 @@ pub(crate) const PURE: &[&str] = &[
 
 /// What a pure module may do all the same.
 pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[
-    (
-        "expr::source",
-        "std::thread",
-        "cel's parser needs a deep stack, which only a thread of its own can have; it is waited for at once",
-    ),
     (
         "expression::source",
         "std::thread",
