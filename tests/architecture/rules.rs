@@ -245,10 +245,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     // A record for people: schemas, values and the configuration of rules and steps, with the fields that their expressions
     // read, no topics.
-    (
-        "explain",
-        &["config", "contract", "error", "expression"],
-    ),
+    ("explain", &["config", "contract", "error", "expression"]),
     (
         "build",
         &[
@@ -350,13 +347,11 @@ pub(crate) const PURE: &[&str] = &[
 ];
 
 /// What a pure module may do all the same.
-pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[
-    (
-        "expression::source",
-        "std::thread",
-        "cel's parser needs a deep stack, which only a thread of its own can have; it is waited for at once",
-    ),
-];
+pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[(
+    "expression::source",
+    "std::thread",
+    "cel's parser needs a deep stack, which only a thread of its own can have; it is waited for at once",
+)];
 
 /// What makes a module impure.
 pub(crate) const IMPURE: &[&str] = &[
