@@ -974,7 +974,9 @@ pipelines:
     transform:
       - mask: { field: email, with: hmac, secret: CANARY-8 }
       - lookup: { into: c, url: "http://crm/{id}?api_key=CANARY-9", type: a.avsc, headers: { Authorization: "Bearer CANARY-B", X-Key: CANARY-C } }
-    secrets: { mail: CANARY-D, other: "${file:secret}" }
+    secrets:
+      mail: CANARY-D
+      other: "${file:secret}"
     sink: { topic: b, schema: a.avsc }
 "#;
     let loaded = config::load_text(text, "driftgate.yaml", folder.path(), &vars)

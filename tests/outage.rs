@@ -85,7 +85,10 @@ fn known_ids_and_versions_outlive_a_restart_and_unknown_ones_do_not() {
         let subject = format!("{}-value", unique("outage"));
         // Schemas that no other test registers: under which subjects an id is known would change meanwhile.
         let own = unique("Payment").replace('-', "_");
-        let (schema, next) = (SCHEMA.replace("Payment", &own), NEXT.replace("Payment", &own));
+        let (schema, next) = (
+            SCHEMA.replace("Payment", &own),
+            NEXT.replace("Payment", &own),
+        );
         let plain = RegistryClient::new(&registry(&url, Some(folder.path()))).expect("a client");
         let register = |text: &str| {
             let registered = runtime.block_on(plain.register(&subject, text, &[]));

@@ -1,7 +1,7 @@
 //! Turns the result of an expression into a value of a field's type, where nothing can be lost by it: `set` keeps a
 //! field's type then. Constants are converted at compile time, fields only where every value has a counterpart.
 
-use super::ir::{Choose, Const, Ir};
+use super::ir::{Choose, Const, Ir, OrValue};
 use super::types::{Base, Class, same_node};
 use crate::contract::schema::{Kind, Logical, NodeId, Schema};
 use crate::expr::number::{Decimal, digits, to_avro};
@@ -29,6 +29,17 @@ pub(super) fn to(
             }))
         }));
     }
+    if let Ir::OrValue(parts) = ir {
+        let value = to(&parts.value, &parts.bases.0, schema, target)?;
+        let default = to(&parts.default, &parts.bases.1, schema, target)?;
+        return Ok(value.zip(default).map(|(value, default)| {
+            Ir::OrValue(Box::new(OrValue {
+                value,
+                default,
+                bases: parts.bases.clone(),
+            }))
+        }));
+    }
     Ok(match (ir, &wanted) {
         (Ir::Const(Const::Null), _) => Some(ir.clone()),
         (Ir::Const(Const::Text(text)), Base::Node(node)) => match &schema.node(*node).kind {
@@ -48,6 +59,8 @@ pub(super) fn to(
             let exact = Decimal::from_avro(bytes, *scale as usize);
             number_to(&exact, wanted, schema).map(Ir::Const)
         }
+        // What was computed stays in the size that it is set to; what does not fit is an error, as a long's overflow is.
+        (Ir::Arith(_) | Ir::Negate(_), Base::Int) if *base == Base::Long => Some(ir.clone()),
         (_, wanted) if fits(base, wanted, schema) => Some(ir.clone()),
         _ => None,
     })
@@ -68,8 +81,7 @@ fn fits(base: &Base, wanted: &Base, schema: &Schema) -> bool {
         (Base::TimestampMillis, Base::TimestampMicros) | (Base::TimeMillis, Base::TimeMicros) => {
             true
         }
-        // What was computed takes the size that it is set to; a result that does not fit is an error, as the overflow of
-        // a long is. Digits after the point are never cut off.
+        // The same for decimals. Digits after the point are never cut off.
         (
             Base::Decimal {
                 scale: Some(scale), ..

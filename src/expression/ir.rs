@@ -95,7 +95,7 @@ pub(super) enum Ir {
     /// `in` any other list, or the keys of a map.
     Within(Box<(Ir, Ir)>),
     /// The first, or the second where that is null.
-    OrValue(Box<(Ir, Ir)>),
+    OrValue(Box<OrValue>),
     Arith(Box<Arith>),
     /// Two lists as one.
     Join(Box<(Ir, Ir)>),
@@ -163,6 +163,15 @@ pub(super) struct Choose {
     pub(super) yes: Ir,
     pub(super) no: Ir,
     /// What either side is by itself.
+    pub(super) bases: (Base, Base),
+}
+
+/// What may be null, and what stands for null then.
+#[derive(Debug, Clone)]
+pub(super) struct OrValue {
+    pub(super) value: Ir,
+    pub(super) default: Ir,
+    /// What either is by itself.
     pub(super) bases: (Base, Base),
 }
 

@@ -131,8 +131,9 @@ impl Expr {
     }
 
     /// The same expression with its result as a value of `target` (a node of the same schema, no union), if every
-    /// value it can have has an exact counterpart there. A text that is no symbol of an enum is an error. A decimal that
-    /// is computed takes the precision of `target`; what has more digits is an error when it is written.
+    /// value it can have has an exact counterpart there. A text that is no symbol of an enum is an error. What is
+    /// computed takes the size of `target`, an int's or a decimal's precision; what does not fit is an error when it is
+    /// written.
     pub fn coerced(&self, schema: &Schema, target: NodeId) -> Result<Option<Expr>, NoSymbol> {
         let ir = coerce::to(&self.ir, &self.ty.base, schema, target)?;
         Ok(ir.map(|ir| Expr {
@@ -154,13 +155,8 @@ impl Expr {
 
     /// Evaluates a condition.
     pub fn eval_bool(&self, cx: &mut Cx<'_>) -> Result<bool, RecordError> {
-        match self.eval(cx)? {
-            Val::Bool(answer) => Ok(answer),
-            _ => Err(RecordError::new(
-                Reason::TransformFailed,
-                format!("`{}` is neither true nor false", self.text),
-            )),
-        }
+        cx.steps = STEPS;
+        Run::new(cx).truth(&self.ir).map_err(|stop| error(*stop))
     }
 }
 

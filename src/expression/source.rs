@@ -4,7 +4,7 @@
 use crate::config::fault::Fault;
 use crate::config::model::{Place, Placed};
 use cel::Program;
-use cel::common::ast::{Expr as Cel, LiteralValue};
+use cel::common::ast::{EntryExpr, Expr as Cel, LiteralValue};
 use cel::parser::{Expression, ParseErrors};
 
 /// A parsed expression, its text and where it stands.
@@ -23,7 +23,15 @@ impl<'a> Source<'a> {
         }
         match parse(&text.value) {
             Some(Ok(program)) => Ok(Source { text, program }),
-            Some(Err(errors)) => Err(syntax_faults(text, &errors)),
+            Some(Err(Refused::Syntax(errors))) => Err(syntax_faults(text, &errors)),
+            Some(Err(Refused::TooDeep)) => {
+                let message = format!("nests deeper than {MAX_OPERATORS} operators");
+                Err(vec![Fault::new(
+                    &text.place,
+                    one_line(&text.value),
+                    message,
+                )])
+            }
             None => {
                 let message = "the parser gave up on this expression";
                 Err(vec![Fault::new(
@@ -147,9 +155,12 @@ impl<'a> Source<'a> {
 
 /// The parser descends through some twenty functions for every bracket, and overflows two megabytes of stack, which
 /// ends the process, before its own limit. So what it is given is bounded, and it runs on a stack that is enough.
-const MAX_BRACKETS: usize = 24;
+const MAX_BRACKETS: usize = 32;
 const MAX_CHARS: usize = 4_096;
 const STACK: usize = 128 * 1024 * 1024;
+/// Operators inside one another: `a + b + c` is two. The checker takes fewer, but even a fault about a part is found by
+/// descending to it, and to let go of a tree is to descend it too, on the stack of whoever asked.
+const MAX_OPERATORS: usize = 256;
 
 fn too_much(text: &Placed<String>) -> Option<Fault> {
     let fault = |offset: usize, message: String| {
@@ -176,15 +187,56 @@ fn too_much(text: &Placed<String>) -> Option<Fault> {
 }
 
 /// `None` when the parser panicked, or the thread could not be had.
-fn parse(text: &str) -> Option<Result<Program, Syntax>> {
+fn parse(text: &str) -> Option<Result<Program, Refused>> {
     std::thread::scope(|scope| {
         let parser = std::thread::Builder::new().name("expression".to_owned());
         let handle = parser.stack_size(STACK).spawn_scoped(scope, || {
             // Errors hold what cannot leave the thread; what is kept of them can.
-            Program::compile(text).map_err(|errors| Syntax::first(&errors))
+            let program = Program::compile(text);
+            let program = program.map_err(|errors| Refused::Syntax(Syntax::first(&errors)))?;
+            match deeper(program.expression(), MAX_OPERATORS) {
+                true => Err(Refused::TooDeep),
+                false => Ok(program),
+            }
         });
         handle.ok()?.join().ok()
     })
+}
+
+/// Whether it has more than so many parts inside one another.
+fn deeper(expr: &Expression, left: usize) -> bool {
+    let Some(left) = left.checked_sub(1) else {
+        return true;
+    };
+    let deeper = |part: &Expression| deeper(part, left);
+    match &expr.expr {
+        Cel::Call(call) => call
+            .target
+            .iter()
+            .map(AsRef::as_ref)
+            .chain(&call.args)
+            .any(deeper),
+        Cel::Select(select) => deeper(&select.operand),
+        Cel::List(list) => list.elements.iter().any(deeper),
+        Cel::Map(map) => map.entries.iter().any(|entry| match &entry.expr {
+            EntryExpr::MapEntry(entry) => deeper(&entry.key) || deeper(&entry.value),
+            EntryExpr::StructField(field) => deeper(&field.value),
+        }),
+        Cel::Struct(made) => made.entries.iter().any(|entry| match &entry.expr {
+            EntryExpr::MapEntry(entry) => deeper(&entry.key) || deeper(&entry.value),
+            EntryExpr::StructField(field) => deeper(&field.value),
+        }),
+        Cel::Comprehension(each) => {
+            deeper(&each.iter_range) || deeper(&each.loop_step) || deeper(&each.result)
+        }
+        Cel::Ident(_) | Cel::Literal(_) | Cel::Unspecified => false,
+    }
+}
+
+/// Why there is no tree.
+enum Refused {
+    Syntax(Syntax),
+    TooDeep,
 }
 
 fn one_line(text: &str) -> String {

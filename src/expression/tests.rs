@@ -1,8 +1,10 @@
 //! What expressions accept, refuse and answer.
 
 mod bounds;
+mod cost;
 mod functions;
 mod language;
+mod page;
 mod profile;
 mod support;
 
@@ -441,11 +443,12 @@ fn deep_and_long_expressions_end() {
     let bed = Bed::new(schema(ORDER), &order());
     let nested = |n: usize| format!("{}paid{}", "(".repeat(n), ")".repeat(n));
     for (text, message) in [
-        (nested(25), "brackets"),
+        (nested(33), "brackets"),
         (nested(4_000), "brackets"),
-        ("[".repeat(25), "brackets"),
+        ("[".repeat(33), "brackets"),
         ("x".repeat(5_000), "longer than"),
         (vec!["paid"; 100].join(" == "), "nests deeper than"),
+        (vec!["1"; 2_000].join("+"), "nests deeper than"),
         (
             format!("{}paid", "paid ? paid : ".repeat(60)),
             "nests deeper than",
@@ -457,7 +460,7 @@ fn deep_and_long_expressions_end() {
     }
     let many = vec!["1"; 500].join(", ");
     for text in [
-        nested(24),
+        nested(32),
         vec!["paid"; 500].join(" && "),
         format!("{}paid", "paid ? paid : ".repeat(40)),
         format!("{}paid", "!".repeat(500)),

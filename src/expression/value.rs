@@ -434,6 +434,9 @@ fn write_logical(
 /// The order of two decimals by value.
 pub fn compare_decimals((left, scale): (&[u8], u32), (right, other): (&[u8], u32)) -> Ordering {
     if let (Some(left), Some(right)) = (small(left), small(right)) {
+        if scale == other {
+            return left.cmp(&right);
+        }
         let common = scale.max(other);
         let lift = |number: i128, own: u32| {
             10i128

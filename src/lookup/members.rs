@@ -11,6 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio_util::sync::CancellationToken;
 
 use super::Around;
+use super::beside::Beside;
 use super::limit::Limit;
 use super::share::{Part, Share};
 use crate::error::FatalError;
@@ -18,7 +19,7 @@ use crate::error::FatalError;
 const EVERY: Duration = Duration::from_secs(1);
 /// Longer than another instance takes to see a new member: its interval, and an answer that is slow.
 const SETTLE: Duration = Duration::from_secs(3);
-const ASK: Duration = Duration::from_secs(5);
+const ASK: Duration = Duration::from_secs(3);
 /// Rebalances that are not looked at yet: more than an instance has workers.
 const EVENTS: usize = 4096;
 
@@ -30,7 +31,7 @@ impl Members {
     pub(super) fn watch(
         around: &Around,
         limits: Vec<Arc<Limit>>,
-        end: CancellationToken,
+        beside: &mut Beside,
     ) -> Result<Members, FatalError> {
         let start =
             |what: String| FatalError::Start(format!("members of {}: {what}", around.group));
@@ -49,10 +50,8 @@ impl Members {
             limits,
             is_failing: false,
         };
-        std::thread::Builder::new()
-            .name(format!("{}-members", around.pipeline))
-            .spawn(move || watch.run(&events, &end))
-            .map_err(|error| start(error.to_string()))?;
+        let name = format!("{}-members", around.pipeline);
+        beside.spawn(name, move |end| watch.run(&events, end))?;
         Ok(Members { rebalanced })
     }
 

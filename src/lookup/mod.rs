@@ -10,6 +10,7 @@
 //! | the table is not loaded | `lookup_not_loaded` |
 //! | nothing is found | what `on_missing` says |
 
+mod beside;
 mod http;
 mod limit;
 mod members;
@@ -23,8 +24,9 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use tokio::runtime::Handle;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
+use self::beside::Beside;
 use self::http::Http;
 use self::limit::Limit;
 use self::members::Members;
@@ -111,8 +113,8 @@ pub struct Lookups {
     members: Option<Members>,
     runtime: Handle,
     patience: Duration,
-    /// Ends the threads beside the workers.
-    _end: DropGuard,
+    /// The threads beside the workers, which end with this.
+    _beside: Beside,
 }
 
 enum Lookup {
@@ -129,19 +131,19 @@ impl Lookups {
             members: None,
             runtime,
             patience: PATIENCE,
-            _end: CancellationToken::new().drop_guard(),
+            _beside: Beside::new(CancellationToken::new()),
         }
     }
 
     /// Makes what asks, and begins to load the tables.
     pub fn start(specs: &[Arc<LookupSpec>], around: &Around) -> Result<Lookups, FatalError> {
-        let end = around.shutdown.child_token();
+        let mut beside = Beside::new(around.shutdown.child_token());
         let mut limits = Vec::new();
         let mut each = Vec::with_capacity(specs.len());
         for spec in specs {
             each.push(match &spec.from {
                 LookupSource::Topic(config) => {
-                    Lookup::Table(Table::start(Arc::clone(spec), config, around, end.clone())?)
+                    Lookup::Table(Table::start(Arc::clone(spec), config, around, &mut beside)?)
                 }
                 LookupSource::Http(config) => {
                     let metrics = around.metrics.lookup(&around.pipeline, &spec.into);
@@ -169,7 +171,7 @@ impl Lookups {
                 limits.iter().for_each(|limit| limit.set(1, 1));
                 None
             }
-            (false, false) => Some(Members::watch(around, limits, end.clone())?),
+            (false, false) => Some(Members::watch(around, limits, &mut beside)?),
         };
         Ok(Lookups {
             each,
@@ -177,7 +179,7 @@ impl Lookups {
             members,
             runtime: around.runtime.clone(),
             patience: patience(around.kafka.get("max.poll.interval.ms")),
-            _end: end.drop_guard(),
+            _beside: beside,
         })
     }
 

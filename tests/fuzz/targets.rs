@@ -9,11 +9,21 @@ use driftgate::contract::plan::{ABSENT, Plan, Scratch};
 use driftgate::contract::schema::Schema;
 use driftgate::contract::wire;
 
-/// A target and its name.
-pub(crate) type Target = (&'static str, fn(&[u8]));
+#[path = "expressions.rs"]
+mod expressions;
+pub(crate) use expressions::{expression, soup};
+
+/// A target, its name, and how many inputs are tried without more time: parsing an expression takes half a millisecond.
+pub(crate) type Target = (&'static str, fn(&[u8]), usize);
 
 /// All targets; `fuzz/fuzz_targets/` has a program for each.
-pub(crate) const TARGETS: [Target; 3] = [("wire", framing), ("compile", compile), ("run", run)];
+pub(crate) const TARGETS: [Target; 5] = [
+    ("wire", framing, 20_000),
+    ("compile", compile, 20_000),
+    ("run", run, 20_000),
+    ("expression", expression, 4_000),
+    ("soup", soup, 4_000),
+];
 
 /// Smaller than in production, so that a bomb shows in a test's memory.
 const LIMITS: Limits = Limits {

@@ -340,7 +340,7 @@ impl Runner {
         assert_eq!(
             status.and_then(|status| status.code()),
             Some(0),
-            "SIGTERM drains and ends with 0"
+            "SIGTERM drains and ends with 0: {status:?}"
         );
         self.server = None;
     }

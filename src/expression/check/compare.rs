@@ -7,6 +7,7 @@ use cel::parser::Expression;
 use super::unify::{is_text, to_decimal};
 use super::{Checker, Facts, Known, Typed};
 use crate::contract::schema::{Kind, NodeId};
+use crate::expr::number::Decimal;
 use crate::expr::path::suggest;
 use crate::expression::ir::{Const, Ir, Op};
 use crate::expression::types::{Base, Class, Type};
@@ -154,10 +155,18 @@ impl Checker<'_> {
                 } else if b.ty.base.class(self.schema) == Class::Decimal {
                     to_decimal(a);
                 }
+                self.align(a, b);
+                self.align(b, a);
                 return Some(());
             }
-            (Class::Decimal, Class::Floating) if to_decimal(b) => return Some(()),
-            (Class::Floating, Class::Decimal) if to_decimal(a) => return Some(()),
+            (Class::Decimal, Class::Floating) if to_decimal(b) => {
+                self.align(b, a);
+                return Some(());
+            }
+            (Class::Floating, Class::Decimal) if to_decimal(a) => {
+                self.align(a, b);
+                return Some(());
+            }
             (Class::Enum(_), Class::Enum(_))
                 if equality && a.ty.base.same(&b.ty.base, self.schema) =>
             {
@@ -223,6 +232,21 @@ impl Checker<'_> {
             _ => fault,
         };
         self.refuse(fault)
+    }
+
+    /// Gives a constant decimal as many digits after the point as the other side has, so that nothing has to be scaled
+    /// when they are compared.
+    fn align(&self, constant: &mut Typed, other: &Typed) {
+        let Ir::Const(Const::Decimal(bytes, scale)) = &constant.ir else {
+            return;
+        };
+        let exact = Decimal::from_avro(bytes, *scale as usize);
+        if let (_, Some(scale)) = other.ty.base.digits(self.schema)
+            && (exact.scale + 1..=100).contains(&scale)
+            && let Some(unscaled) = exact.at_scale(scale)
+        {
+            constant.ir = Ir::Const(Const::decimal(&Decimal { unscaled, scale }));
+        }
     }
 
     /// What CEL has no meaning for.

@@ -120,7 +120,11 @@ impl Checker<'_> {
         ))
     }
 
+    /// The event's type, where its fields are named bare.
     fn event(&self) -> Option<&crate::contract::schema::RecordType> {
+        if self.run_time {
+            return None;
+        }
         match &self.schema.node(self.scope.root?).kind {
             Kind::Record(record) => Some(record),
             _ => None,

@@ -5,7 +5,7 @@ use cel::parser::Expression;
 
 use super::{Checker, Facts, Known, Typed};
 use crate::config::fault::Fault;
-use crate::expression::ir::{Choose, Ir};
+use crate::expression::ir::{Choose, Ir, OrValue};
 use crate::expression::types::{Base, Type};
 
 impl Checker<'_> {
@@ -142,13 +142,18 @@ impl Checker<'_> {
         let other = self.check(default, known);
         let (mut value, mut other) = (value?, other?);
         let nullable = other.ty.nullable;
+        let bases = (value.ty.base.clone(), other.ty.base.clone());
         let ty = self.unify(
             expr,
             &mut [(target, &mut value), (default, &mut other)],
             "values",
         )?;
         let ir = match value.ty.nullable {
-            true => Ir::OrValue(Box::new((value.ir, other.ir))),
+            true => Ir::OrValue(Box::new(OrValue {
+                value: value.ir,
+                default: other.ir,
+                bases,
+            })),
             false => value.ir,
         };
         Some(Typed::new(ir, Type { nullable, ..ty }))

@@ -4,12 +4,13 @@
 mod compare;
 mod each;
 mod number;
+mod truth;
 
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::cx::{Cx, TooLong};
 use super::functions::CallError;
-use super::ir::{Called, Field, Index, Ir, Start, TextTest};
+use super::ir::{Called, Field, Index, Ir, Start};
 use super::value::{self, Val};
 use crate::contract::plan::ABSENT;
 use crate::contract::schema::{Kind, NodeId, Schema};
@@ -94,41 +95,22 @@ impl<'c, 'a> Run<'c, 'a> {
         }
     }
 
-    pub(super) fn truth(&mut self, ir: &Ir) -> Evaluated<bool> {
-        match self.look(ir)? {
-            Val::Bool(answer) => Ok(answer),
-            _ => Err(mismatch()),
-        }
-    }
-
     /// A value that lives as long as the record.
     pub(super) fn eval(&mut self, ir: &Ir) -> Evaluated<Val<'a>> {
         self.cx.spend(1)?;
         Ok(match ir {
-            Ir::Const(value) | Ir::Number(value, _) => self.keep(value.val()),
+            Ir::Const(value) | Ir::Number(value, _) => return self.keep(value.val()),
             Ir::Field(at) => return self.field(at),
-            Ir::Compare(op, sides) => {
-                let left = self.look(&sides.0)?;
-                let right = self.look(&sides.1)?;
-                Val::Bool(compare::holds(self.cx, *op, left, right)?)
-            }
-            Ir::And(sides) => Val::Bool(self.truth(&sides.0)? && self.truth(&sides.1)?),
-            Ir::Or(sides) => Val::Bool(self.truth(&sides.0)? || self.truth(&sides.1)?),
-            Ir::Not(operand) => Val::Bool(!self.truth(operand)?),
-            Ir::IsNull(operand) => Val::Bool(self.look(operand)?.is_null()),
-            Ir::TextTest(test, sides) => {
-                let text = self.look(&sides.0)?;
-                let part = self.look(&sides.1)?;
-                let (Val::Text(text), Val::Text(part)) = (text, part) else {
-                    return Err(mismatch());
-                };
-                self.cx.spend_bytes(text.len())?;
-                Val::Bool(match test {
-                    TextTest::Contains => text.contains(part),
-                    TextTest::StartsWith => text.starts_with(part),
-                    TextTest::EndsWith => text.ends_with(part),
-                })
-            }
+            Ir::IsNull(_)
+            | Ir::Not(_)
+            | Ir::And(_)
+            | Ir::Or(_)
+            | Ir::Absorbing(..)
+            | Ir::Compare(..)
+            | Ir::In(..)
+            | Ir::AnyEqual(_)
+            | Ir::Within(_)
+            | Ir::TextTest(..) => return self.truth(ir).map(Val::Bool),
             Ir::Choose(parts) => {
                 let side = match self.truth(&parts.test)? {
                     true => &parts.yes,
@@ -136,37 +118,8 @@ impl<'c, 'a> Run<'c, 'a> {
                 };
                 return self.eval(side);
             }
-            Ir::In(needle, choices) => {
-                let needle = self.look(needle)?;
-                let mut found = false;
-                for choice in choices {
-                    let choice = self.look(choice)?;
-                    if compare::equal(self.cx, needle, choice)? {
-                        found = true;
-                        break;
-                    }
-                }
-                Val::Bool(found)
-            }
-            Ir::AnyEqual(pairs) => {
-                let mut found = false;
-                for (needle, choice) in pairs {
-                    let needle = self.look(needle)?;
-                    let choice = self.look(choice)?;
-                    if compare::equal(self.cx, needle, choice)? {
-                        found = true;
-                        break;
-                    }
-                }
-                Val::Bool(found)
-            }
-            Ir::Within(sides) => {
-                let needle = self.look(&sides.0)?;
-                let list = self.eval(&sides.1)?;
-                Val::Bool(each::within(self.cx, needle, list)?)
-            }
-            Ir::OrValue(sides) => match self.eval(&sides.0)? {
-                Val::Null => return self.eval(&sides.1),
+            Ir::OrValue(parts) => match self.eval(&parts.value)? {
+                Val::Null => return self.eval(&parts.default),
                 value => value,
             },
             Ir::Arith(parts) => {
@@ -227,22 +180,18 @@ impl<'c, 'a> Run<'c, 'a> {
                 Val::Null => return Err(stop(&parts.2)),
                 _ => return self.eval(&parts.1),
             },
-            Ir::Absorbing(and, sides) => Val::Bool(match self.truth(&sides.0) {
-                Ok(left) if left != *and => left,
-                Ok(_) => self.truth(&sides.1)?,
-                Err(error) if error.too_long => return Err(error),
-                Err(error) => match self.truth(&sides.1) {
-                    Ok(right) if right != *and => right,
-                    Err(other) if other.too_long => return Err(other),
-                    _ => return Err(error),
-                },
-            }),
         })
     }
 
     /// A constant, copied to where the record's values are.
-    fn keep(&self, value: Val<'_>) -> Val<'a> {
-        match value {
+    fn keep(&mut self, value: Val<'_>) -> Evaluated<Val<'a>> {
+        let size = match value {
+            Val::Text(text) => text.len(),
+            Val::Bytes(bytes) | Val::Decimal(bytes, _) => bytes.len(),
+            _ => 0,
+        };
+        self.cx.spend_bytes(size)?;
+        Ok(match value {
             Val::Text(text) => self.cx.text(text),
             Val::Bytes(bytes) => self.cx.bytes(bytes),
             Val::Decimal(bytes, scale) => {
@@ -258,7 +207,7 @@ impl<'c, 'a> Run<'c, 'a> {
             Val::Enum(index) => Val::Enum(index),
             // No constant is one of these.
             Val::Null | Val::Avro(..) | Val::List(_) | Val::Map(_) => Val::Null,
-        }
+        })
     }
 
     fn field(&mut self, at: &Field) -> Evaluated<Val<'a>> {

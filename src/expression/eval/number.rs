@@ -1,6 +1,7 @@
 //! Arithmetic, and what else `+` and `-` join: texts, bytes, lists, timestamps, durations.
 
 use bumpalo::collections::Vec as ArenaVec;
+use jiff::{SignedDuration, Timestamp};
 use num_bigint::BigInt;
 
 use super::{Evaluated, each, mismatch, stop};
@@ -55,13 +56,13 @@ pub(super) fn arithmetic<'a>(
         | (Val::Duration(length), Val::Timestamp(at))
             if op == Sum::Add =>
         {
-            Val::Timestamp(at.checked_add(length).map_err(|_| out_of_calendar())?)
+            timestamp(at.checked_add(length).ok())?
         }
         (Val::Timestamp(at), Val::Duration(length)) if op == Sum::Subtract => {
-            Val::Timestamp(at.checked_sub(length).map_err(|_| out_of_calendar())?)
+            timestamp(at.checked_sub(length).ok())?
         }
         (Val::Timestamp(a), Val::Timestamp(b)) if op == Sum::Subtract => {
-            Val::Duration(a.duration_since(b))
+            duration(Some(a.duration_since(b)))?
         }
         (Val::Duration(a), Val::Duration(b)) => {
             let length = match op {
@@ -69,7 +70,7 @@ pub(super) fn arithmetic<'a>(
                 Sum::Subtract => a.checked_sub(b),
                 _ => return Err(mismatch()),
             };
-            Val::Duration(length.ok_or_else(|| stop("the duration is out of range"))?)
+            duration(length)?
         }
         _ => return Err(mismatch()),
     })
@@ -110,8 +111,21 @@ fn integers(op: Sum, a: i64, b: i64) -> Evaluated<i64> {
     })
 }
 
-fn out_of_calendar() -> Box<super::Stop> {
-    stop("the timestamp is outside of the years -9999 to 9999")
+/// CEL's timestamps begin with the year 1.
+const YEAR_1: i64 = -62_135_596_800;
+
+fn timestamp<'v>(at: Option<Timestamp>) -> Evaluated<Val<'v>> {
+    let at = at.filter(|at| at.as_nanosecond() >= i128::from(YEAR_1) * 1_000_000_000);
+    at.map(Val::Timestamp)
+        .ok_or_else(|| stop("the timestamp is outside of the years 1 to 9999"))
+}
+
+/// CEL's durations are nanoseconds in 64 bits, some 292 years.
+fn duration<'v>(length: Option<SignedDuration>) -> Evaluated<Val<'v>> {
+    let length = length.filter(|length| i64::try_from(length.as_nanos()).is_ok());
+    length
+        .map(Val::Duration)
+        .ok_or_else(|| stop("the duration is longer than 292 years"))
 }
 
 type Parts<'v> = (&'v [u8], u32);
@@ -184,10 +198,7 @@ pub(super) fn negate<'a>(cx: &mut Cx<'a>, value: Val<'_>) -> Evaluated<Val<'a>> 
         Val::Decimal(bytes, scale) => {
             return decimals(cx, Sum::Subtract, (&[], scale), (bytes, scale));
         }
-        Val::Duration(length) => {
-            let negative = length.checked_neg();
-            Val::Duration(negative.ok_or_else(|| stop("the duration is out of range"))?)
-        }
+        Val::Duration(length) => duration(length.checked_neg())?,
         _ => return Err(mismatch()),
     })
 }

@@ -40,7 +40,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         name: "indexOf",
         group: "text",
         doc: "The position of the first occurrence of `part`, or of the first at `from` or later; -1 if there is none.",
-        errors: "`from` is negative.",
+        errors: "`from` is negative, or not inside of the text.",
         forms: &[
             method(&[("text", Ty::Text), ("part", Ty::Text)], Ty::Int, |_| {
                 call(index_of)
@@ -75,7 +75,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         group: "text",
         doc: "The position of the last occurrence of `part`, or of the last at `from` or earlier; -1 if there is none, \
               and if `from` is behind the last character.",
-        errors: "`from` is negative.",
+        errors: "`from` is negative, or not inside of the text.",
         forms: &[
             method(&[("text", Ty::Text), ("part", Ty::Text)], Ty::Int, |_| {
                 call(last_index_of)
@@ -340,16 +340,22 @@ fn char_at<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> 
     Ok(Val::Text(rest.get(..width).unwrap_or("")))
 }
 
+/// Where a search that begins at a position begins, in bytes. CEL's own library has it at the end for an empty part, and
+/// nothing to search there for any other.
+fn search_from(whole: &str, part: &str, position: i64) -> Result<usize, CallError> {
+    match byte_at(whole, position) {
+        Ok(start) if start < whole.len() || part.is_empty() => Ok(start),
+        Err(_) if position > 0 && part.is_empty() => Ok(whole.len()),
+        _ => Err(OUTSIDE.into()),
+    }
+}
+
 fn index_of<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {
     let (whole, part) = (text(args, 0)?, text(args, 1)?);
     cx.spend_bytes(whole.len().saturating_add(part.len()))?;
     let start = match args.len() {
         2 => 0,
-        _ => match (int(args, 2)?, byte_at(whole, int(args, 2)?)) {
-            (_, Ok(start)) => start,
-            (0.., Err(_)) => return Ok(Val::Int(-1)),
-            (_, Err(error)) => return Err(error),
-        },
+        _ => search_from(whole, part, int(args, 2)?)?,
     };
     match whole.get(start..).and_then(|rest| rest.find(part)) {
         Some(found) => Ok(Val::Int(position_of(whole, start + found)?)),
@@ -362,14 +368,10 @@ fn last_index_of<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallE
     cx.spend_bytes(whole.len().saturating_add(part.len()))?;
     let end = match args.len() {
         2 => whole.len(),
-        _ => match (int(args, 2)?, byte_at(whole, int(args, 2)?)) {
-            (_, Ok(start)) if start < whole.len() || part.is_empty() => {
-                start.saturating_add(part.len()).min(whole.len())
-            }
-            (0.., _) => return Ok(Val::Int(-1)),
-            (_, Err(error)) => return Err(error),
-            (_, Ok(_)) => return Err(OUTSIDE.into()),
-        },
+        _ => {
+            let start = search_from(whole, part, int(args, 2)?)?;
+            start.saturating_add(part.len()).min(whole.len())
+        }
     };
     // An occurrence that begins at `from` or earlier ends here or earlier. Cut between characters: what is cut off
     // was not part of one.

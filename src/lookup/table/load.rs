@@ -16,11 +16,12 @@ use crate::config::model::TopicLookup;
 use crate::error::FatalError;
 use crate::health::{Dependency, Health};
 use crate::lookup::Around;
+use crate::lookup::beside::Beside;
 use crate::metrics::TableMetrics;
 use crate::transform::lookup::LookupSpec;
 
 /// How long the broker is asked for one thing.
-const ASK: Duration = Duration::from_secs(5);
+const ASK: Duration = Duration::from_secs(3);
 /// How long to wait before what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often lag is measured.
@@ -35,7 +36,7 @@ pub(super) fn start(
     config: &TopicLookup,
     around: &Around,
     shared: Arc<Shared>,
-    end: CancellationToken,
+    beside: &mut Beside,
 ) -> Result<(), FatalError> {
     let fatal = |what: String| FatalError::Start(format!("lookup into {}: {what}", spec.into));
     let mut client = ClientConfig::new();
@@ -47,7 +48,7 @@ pub(super) fn start(
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "true");
     let consumer: BaseConsumer = client.create().map_err(|error| fatal(error.to_string()))?;
-    let loader = Loader {
+    let mut loader = Loader {
         name: format!("{}.{}", around.pipeline, spec.into),
         topic: config.topic.clone(),
         consumer,
@@ -57,14 +58,13 @@ pub(super) fn start(
         metrics: around.metrics.table(&around.pipeline, &spec.into),
         health: Arc::clone(&around.health),
         told: None,
-        end,
+        end: CancellationToken::new(),
     };
     loader.tell_unready("it has not begun yet");
-    std::thread::Builder::new()
-        .name(format!("{}-table", spec.into))
-        .spawn(move || loader.run())
-        .map(drop)
-        .map_err(|error| fatal(error.to_string()))
+    beside.spawn(format!("{}-table", spec.into), move |end| {
+        loader.end = end.clone();
+        loader.run();
+    })
 }
 
 struct Loader {

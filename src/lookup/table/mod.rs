@@ -10,8 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio_util::sync::CancellationToken;
-
+use super::beside::Beside;
 use super::{Answer, Around};
 use crate::config::model::TopicLookup;
 use crate::error::{FatalError, Reason, RecordError};
@@ -165,13 +164,13 @@ impl Table {
         spec: Arc<LookupSpec>,
         config: &TopicLookup,
         around: &Around,
-        end: CancellationToken,
+        beside: &mut Beside,
     ) -> Result<Table, FatalError> {
         let shared = Arc::new(Shared {
             rows: RwLock::new(Rows::new(usize::try_from(config.max).unwrap_or(usize::MAX))),
             loaded: (Mutex::new(false), Condvar::new()),
         });
-        load::start(&spec, config, around, Arc::clone(&shared), end)?;
+        load::start(&spec, config, around, Arc::clone(&shared), beside)?;
         Ok(Table { spec, shared })
     }
 

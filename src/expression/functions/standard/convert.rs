@@ -190,7 +190,7 @@ pub(crate) static FUNCTIONS: &[Function] = &[
         group: "conversions",
         doc: "A length of time: numbers with units one after another, `h`, `m`, `s`, `ms`, `us`, `ns`. There are no days, \
               which are not all of one length.",
-        errors: "A text of another form, a length of more than 10,000 years.",
+        errors: "A text of another form, a length of more than 292 years.",
         forms: &[
             function(&[("text", Ty::Text)], Ty::Duration, |_| call(duration)),
             function(&[("duration", Ty::Duration)], Ty::Duration, |_| {
@@ -415,14 +415,9 @@ fn duration<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError>
     let text = text(args, 0)?;
     cx.spend_bytes(text.len())?;
     let nanos = nanos_of(text).ok_or("expected a duration such as 1h30m, 90s or 250ms")?;
-    // What CEL takes at most: 10,000 years.
-    const SECONDS: i128 = 315_576_000_000;
-    if nanos.abs() > SECONDS * 1_000_000_000 {
-        return Err("the duration is longer than 10,000 years".into());
-    }
-    let seconds = i64::try_from(nanos / 1_000_000_000).map_err(|_| wrong())?;
-    let rest = i32::try_from(nanos % 1_000_000_000).map_err(|_| wrong())?;
-    Ok(Val::Duration(SignedDuration::new(seconds, rest)))
+    // What CEL takes at most.
+    let nanos = i64::try_from(nanos).map_err(|_| "the duration is longer than 292 years")?;
+    Ok(Val::Duration(SignedDuration::from_nanos(nanos)))
 }
 
 /// Nanoseconds of `-1h2.5m`.
