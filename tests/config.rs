@@ -1019,12 +1019,12 @@ pipelines:
     }
 
     // Every line of the file broken in turn, in every way that a slip of the pen breaks a line.
-    let block = text.replace(
-        "secrets: { mail: CANARY-D, other: \"${file:secret}\" }\n",
+    let flow = text.replace(
         "secrets:\n      mail: CANARY-D\n      other: \"${file:secret}\"\n",
+        "secrets: { mail: CANARY-D, other: \"${file:secret}\" }\n",
     );
-    assert_ne!(block, text);
-    for text in [text, &block] {
+    assert_ne!(flow, text);
+    for text in [text, &flow] {
         no_slip_prints_a_secret(text, folder.path(), &vars);
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn timestamp(
         let fault = Fault::new(&text.place, text.value.clone(), message);
         faults
             .push(fault.hint(
-                "say what it is then: `at != null ? at : timestamp('2026-01-01T00:00:00Z')`",
+                "`….orValue(timestamp('2026-01-01T00:00:00Z'))` says what it is then",
             ));
         return None;
     }
