@@ -455,6 +455,33 @@ fn check_names_the_arm_whose_schema_does_not_fit() {
     });
 }
 
+/// More outputs of one record than the producer's queue holds at once.
+#[test]
+fn a_record_with_more_outputs_than_the_queue_holds_arrives_whole() {
+    const ELEMENTS: usize = 150_000;
+    let Some(bed) = live::real() else { return };
+    let steps = r#"
+      - explode: { field: items, into: item }
+      - set: { item.quantity: "'1'", pieces: 1 }
+      - cast: { item.quantity: int }"#;
+    let lab = Lab::new(&bed, None, &FILES[..1], steps, "rules: []\n");
+    let order = |id: i64, elements: usize| {
+        let items = vec![json!({"sku": "", "quantity": ""}); elements];
+        let address = json!({"country": "", "zip": null});
+        let order =
+            json!({"id": id, "placed": "2024-01-01T00:00:00Z", "address": address, "items": items});
+        Write::new("key", lab.framed(&order)).to(0)
+    };
+    let writes = [order(0, ELEMENTS), order(1, 1)];
+    topics::produce(&lab.client, &lab.source, &writes);
+    lab.run(None, 2);
+    let read = topics::consume_all(&lab.client, &lab.sink);
+    let indices: BTreeSet<(usize, usize)> = read.iter().map(part).collect();
+    assert_eq!(indices.len(), ELEMENTS + 1, "every one is there");
+    assert_eq!(read.len(), ELEMENTS + 1, "none of them twice");
+    assert_eq!(job::count(&lab.client, &lab.dlq), 0);
+}
+
 // ---- lookups and retries
 
 /// A lookup on each side of `explode`. Each question of a record is asked once, what was counted before the answers is not
