@@ -6,6 +6,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 
 use driftgate::config;
 use driftgate::config::model::Config;
@@ -592,7 +593,6 @@ fn lookups_in_front_of_and_behind_explode_ask_once_and_retry_as_a_whole() {
 /// none of a record below what was committed.
 #[test]
 fn a_kill_amid_exploded_records_loses_nothing_and_repeats_only_what_was_not_committed() {
-    const RECORDS: usize = 20_000;
     const PARTS: usize = 3;
     let Some(bed) = live::real() else { return };
     let client = bed.client();
@@ -607,29 +607,46 @@ fn a_kill_amid_exploded_records_loses_nothing_and_repeats_only_what_was_not_comm
     let job = job::Job::new(&bed.bootstrap, &bed.registry_url, &shape);
     topics::create(&client, &job.source, PARTITIONS, &[]);
     let schema = job::register(&bed, &job.source);
-    let writes =
-        (0..RECORDS as i64).map(|id| Write::new(format!("{id}"), payment(schema, id, "EUR")));
-    topics::produce(&client, &job.source, &writes.collect::<Vec<_>>());
     let committed = || {
         let offsets = topics::committed(&client, &job.group, &job.source).into_iter();
         offsets
             .map(|found| found.map_or(0, |(offset, _)| offset))
             .collect::<Vec<i64>>()
     };
+    // Records are written for as long as it takes, some thousands ahead of the outputs, so that the kill is amid them.
+    let (written, enough) = (AtomicI64::new(0), AtomicBool::new(false));
     let mut first = job.start("first");
-    job::wait_for_count(&client, &job.sink, 3_000);
-    support::eventually(LIMIT, "a commit", || committed().iter().sum::<i64>() > 0);
-    first.kill();
-    let below = committed();
-    let before = job::count(&client, &job.sink);
-    assert!(
-        before < (RECORDS * PARTS) as i64,
-        "killed too late: {before} outputs were there"
-    );
+    let below = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            while !enough.load(Relaxed) {
+                let next = written.load(Relaxed);
+                let writes = (next..next + 500)
+                    .map(|id| Write::new(format!("{id}"), payment(schema, id, "EUR")));
+                topics::produce(&client, &job.source, &writes.collect::<Vec<_>>());
+                written.store(next + 500, Relaxed);
+                let ahead = wait::within(LIMIT, || {
+                    let emitted = job::count(&client, &job.sink) / PARTS as i64;
+                    enough.load(Relaxed) || emitted + 4_000 > next
+                });
+                assert!(ahead.is_some(), "no outputs come");
+            }
+        });
+        support::eventually(LIMIT, "outputs of records that are not committed", || {
+            let committed: i64 = committed().iter().sum();
+            committed > 0 && job::count(&client, &job.sink) > committed * PARTS as i64
+        });
+        first.kill();
+        enough.store(true, Relaxed);
+        let below = committed();
+        writer.join().expect("all is written");
+        below
+    });
+    let records = written.load(Relaxed);
+    assert!(below.iter().sum::<i64>() < records, "killed too late");
 
     let mut second = job.start("second");
     let outcomes = job.settled(&client, &job.source);
-    assert_eq!(outcomes["emitted"], RECORDS as i64);
+    assert_eq!(outcomes["emitted"], records);
     second.stop();
     // Where each record was, and how often each of its parts is there.
     let mut found: BTreeMap<(i32, i64), BTreeMap<String, usize>> = BTreeMap::new();
@@ -650,7 +667,7 @@ fn a_kill_amid_exploded_records_loses_nothing_and_repeats_only_what_was_not_comm
             .entry(number)
             .or_default() += 1;
     }
-    assert_eq!(found.len(), RECORDS);
+    assert_eq!(found.len() as i64, records);
     let mut repeats = 0;
     for ((partition, offset), parts) in &found {
         assert_eq!(parts.len(), PARTS, "{partition}@{offset}");
@@ -663,6 +680,6 @@ fn a_kill_amid_exploded_records_loses_nothing_and_repeats_only_what_was_not_comm
         repeats += parts.values().sum::<usize>() - PARTS;
     }
     let total = job::count(&client, &job.sink);
-    assert_eq!(total, (RECORDS * PARTS + repeats) as i64);
+    assert_eq!(total, records * PARTS as i64 + repeats as i64);
     assert_eq!(job::count(&client, &job.dlq()), 0);
 }
