@@ -322,7 +322,7 @@ fn faults_of_lookups() {
         (
             "url: 'http://a/', headers: { 'x y': CANARY }",
             "",
-            "not a secret's name and value",
+            "not a header's name and value",
         ),
         (
             "url: 'http://a/', headers: { Host: CANARY }",

@@ -83,17 +83,23 @@ fn known_ids_and_versions_outlive_a_restart_and_unknown_ones_do_not() {
         let (proxy, folder) = (Proxy::start(), tempfile::tempdir().expect("a folder"));
         let (url, runtime) = (behind(&proxy, url), runtime());
         let subject = format!("{}-value", unique("outage"));
+        // Schemas that no other test registers: under which subjects an id is known would change meanwhile.
+        let own = unique("Payment").replace('-', "_");
+        let (schema, next) = (
+            SCHEMA.replace("Payment", &own),
+            NEXT.replace("Payment", &own),
+        );
         let plain = RegistryClient::new(&registry(&url, Some(folder.path()))).expect("a client");
         let register = |text: &str| {
             let registered = runtime.block_on(plain.register(&subject, text, &[]));
             registered.expect("registers")
         };
-        let known = register(SCHEMA);
+        let known = register(&schema);
         let version = {
             let client = lasting(&url, folder.path());
-            let schema = settled(&cache(&client, &runtime), known);
-            assert!(matches!(schema, Answer::Ready(_)), "{schema:?}");
-            let found = runtime.block_on(client.find(&subject, SCHEMA, &[]));
+            let answer = settled(&cache(&client, &runtime), known);
+            assert!(matches!(answer, Answer::Ready(_)), "{answer:?}");
+            let found = runtime.block_on(client.find(&subject, &schema, &[]));
             assert!(
                 matches!(&found, Ok(Some(version)) if version.id == known),
                 "{found:?}"
@@ -102,16 +108,16 @@ fn known_ids_and_versions_outlive_a_restart_and_unknown_ones_do_not() {
                 .block_on(client.version(&subject, None))
                 .expect("the latest")
         };
-        let later = register(NEXT);
+        let later = register(&next);
 
         proxy.refuse();
         let client = lasting(&url, folder.path());
         let restarted = cache(&client, &runtime);
-        let Answer::Ready(schema) = settled(&restarted, known) else {
+        let Answer::Ready(kept) = settled(&restarted, known) else {
             panic!("known before the restart");
         };
-        assert_eq!(schema.text, version.fetched.text);
-        let subjects = schema.subjects.as_deref().unwrap_or_default();
+        assert_eq!(kept.text, version.fetched.text);
+        let subjects = kept.subjects.as_deref().unwrap_or_default();
         assert!(subjects.contains(&subject), "{subjects:?}");
         let unknown = settled(&restarted, later);
         assert!(matches!(unknown, Answer::Unavailable { .. }), "{unknown:?}");
@@ -121,12 +127,12 @@ fn known_ids_and_versions_outlive_a_restart_and_unknown_ones_do_not() {
         ));
         let again = runtime.block_on(client.version(&subject, None));
         assert_eq!(again.as_ref(), Ok(&version), "the last known latest");
-        let found = runtime.block_on(client.find(&subject, SCHEMA, &[]));
+        let found = runtime.block_on(client.find(&subject, &schema, &[]));
         assert!(
             matches!(&found, Ok(Some(found)) if found.id == known),
             "{found:?}"
         );
-        let never = runtime.block_on(client.find(&subject, NEXT, &[]));
+        let never = runtime.block_on(client.find(&subject, &next, &[]));
         assert!(
             matches!(never, Err(RegistryError::Unavailable { .. })),
             "{never:?}"

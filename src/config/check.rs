@@ -309,7 +309,8 @@ impl<'a> Checker<'a> {
                 self.masks.push(entry.key.span.clone());
                 self.mask_leaves(&entry.value, &|_, _| true, name);
                 let hint = "`name: value`; names have letters, digits, `.`, `_` and `-`";
-                let fault = Fault::new(&entry.key.place, "", "not a secret's name and value");
+                let message = format!("not a {what}'s name and value");
+                let fault = Fault::new(&entry.key.place, "", message);
                 self.faults.push(fault.hint(hint));
                 continue;
             }

@@ -184,6 +184,10 @@ impl Lookups {
                 }
             });
         }
+        let servers = each
+            .iter()
+            .filter(|lookup| matches!(lookup, Lookup::Http(_)));
+        let servers = servers.count();
         let members = match (limits.is_empty(), around.is_alone) {
             (true, _) => None,
             (false, true) => {
@@ -197,7 +201,7 @@ impl Lookups {
             specs: specs.to_vec(),
             members,
             runtime: around.runtime.clone(),
-            patience: patience(around.kafka.get("max.poll.interval.ms")),
+            patience: patience(around.kafka.get("max.poll.interval.ms"), servers),
             _beside: beside,
         })
     }
@@ -287,10 +291,13 @@ impl Lookups {
     }
 }
 
-fn patience(poll_interval: Option<&String>) -> Duration {
+/// Lookups that are asked one after the other, since one may need the answer of another, share what a batch has: the last
+/// one is to have its part too.
+fn patience(poll_interval: Option<&String>, servers: usize) -> Duration {
     let written = poll_interval.and_then(|millis| millis.parse().ok());
     let interval = written.map_or(POLL_INTERVAL, Duration::from_millis);
-    PATIENCE.min(interval / 4)
+    let servers = u32::try_from(servers.max(1)).unwrap_or(u32::MAX);
+    PATIENCE.min(interval / 4) / servers
 }
 
 #[cfg(test)]
@@ -299,13 +306,14 @@ mod tests {
 
     #[test]
     fn patience_stays_far_below_the_poll_interval() {
-        assert_eq!(patience(None), Duration::from_secs(10));
+        assert_eq!(patience(None, 0), Duration::from_secs(10));
+        assert_eq!(patience(None, 4), Duration::from_millis(2500));
         assert_eq!(
-            patience(Some(&"6000".to_owned())),
+            patience(Some(&"6000".to_owned()), 1),
             Duration::from_millis(1500)
         );
         assert_eq!(
-            patience(Some(&"86400000".to_owned())),
+            patience(Some(&"86400000".to_owned()), 1),
             Duration::from_secs(10)
         );
     }

@@ -169,11 +169,7 @@ pub struct Stages {
     buffers: Buffers,
     /// The frame of each sink.
     frames: Vec<Vec<u8>>,
-    last_word: Option<LastWord>,
 }
-
-/// See [`Stages::with_last_word`].
-type LastWord = Box<dyn FnMut(&Record<'_>, Verdict) -> Verdict + Send>;
 
 impl Stages {
     /// Stages over a compiled pipeline.
@@ -202,19 +198,7 @@ impl Stages {
             arena: Bump::new(),
             buffers: Buffers::default(),
             frames,
-            last_word: None,
         }
-    }
-
-    /// The same, where `last_word` may change each verdict: outputs that a program makes itself, in a pipeline that it
-    /// runs itself. It is called on the worker's thread, once for each record without a lookup, and holds it up.
-    #[must_use]
-    pub fn with_last_word(
-        mut self,
-        last_word: impl FnMut(&Record<'_>, Verdict) -> Verdict + Send + 'static,
-    ) -> Self {
-        self.last_word = Some(Box::new(last_word));
-        self
     }
 
     /// Where outputs go.
@@ -246,11 +230,7 @@ impl Stages {
         metrics: Option<&PartitionMetrics>,
     ) -> Verdict {
         self.forget_replaced();
-        let verdict = self.run(source, record, metrics, None);
-        match &mut self.last_word {
-            Some(last_word) => last_word(record, verdict),
-            None => verdict,
-        }
+        self.run(source, record, metrics, None)
     }
 
     /// The same for a record that came to questions, with their answers. What was counted then is not counted again.

@@ -115,7 +115,9 @@ pub(super) fn timestamp(
     if expr.ty().nullable {
         let message = "the record's timestamp cannot be null";
         let fault = Fault::new(&text.place, text.value.clone(), message);
-        faults.push(fault.hint("`… .orValue(recordTime())` keeps the source's"));
+        faults.push(
+            fault.hint("`….orValue(timestamp('2026-01-01T00:00:00Z'))` says what it is then"),
+        );
         return None;
     }
     Some(Assign {

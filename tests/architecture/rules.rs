@@ -169,8 +169,9 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         &["config", "error", "health", "metrics", "native", "record"],
     ),
     ("contract", &["config", "error", "record"]),
-    // Rules are expressions over a contract's fields. So expr and contract know each other, by these two doors.
+    // Rules are expressions over a contract's fields. So expressions and contract know each other, by these two doors.
     ("contract::rules", &["expr", "expression"]),
+    // Paths to fields and numbers exact to the digit: they see schemas and no values.
     ("expr", &["config", "contract::schema"]),
     // Knows schemas and the bytes of values, and the record around them.
     (
@@ -186,6 +187,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "record",
         ],
     ),
+    // Steps hold expressions, and hand each what it sees: the contract's bytes, registers and the record around them.
     (
         "transform",
         &["config", "contract", "error", "expr", "expression"],
@@ -214,6 +216,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "config",
             "contract",
             "error",
+            // What rules and steps see of a record is put together here.
             "expression",
             "failure",
             "headers",
@@ -238,7 +241,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "record",
         ],
     ),
-    // A record for people: schemas, values and the configuration of rules and steps, no topics.
+    // A record for people: schemas, values and the configuration of rules and steps, with the fields that their expressions
+    // read, no topics.
     ("explain", &["config", "contract", "error", "expression"]),
     // One record through the pipeline, beside the record path.
     (
@@ -278,7 +282,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "config",
             "contract",
-            "expression",
+            // Secrets and plain values that expressions may name, and the event that rules on keys see.
+            "expression::scope",
             "failure",
             "pipeline",
             "review",

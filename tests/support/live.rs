@@ -34,6 +34,8 @@ pub struct Shape {
     pub retry: &'static str,
     /// A URL to look up at, by `{id}`.
     pub lookup: Option<String>,
+    /// Steps as lines of YAML, in the place of `lookup`.
+    pub steps: Option<String>,
     /// Entries of `kafka.properties`, in YAML.
     pub properties: &'static str,
     /// `create_topics`.
@@ -50,6 +52,7 @@ impl Default for Shape {
             partitions: 4,
             retry: "{ tiers: [] }",
             lookup: None,
+            steps: None,
             properties: "",
             create_topics: true,
             grace: "10s",
@@ -107,13 +110,14 @@ impl Job {
             workers,
             ..
         } = &shape;
-        let steps = match &shape.lookup {
-            Some(url) => format!(
+        let steps = match (&shape.steps, &shape.lookup) {
+            (Some(steps), _) => format!("\n{steps}"),
+            (None, Some(url)) => format!(
                 r#"
       - lookup: {{ into: found, url: "{url}/{{id}}", type: found.avsc, timeout: 1s }}
       - drop: [found]"#
             ),
-            None => " []".to_owned(),
+            (None, None) => " []".to_owned(),
         };
         let text = format!(
             r##"
