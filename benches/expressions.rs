@@ -12,8 +12,8 @@ use driftgate::contract::encode::encode;
 use driftgate::contract::schema::Schema;
 use driftgate::contract::value::Value;
 use driftgate::contract::view;
-use driftgate::expression::scope::{Located, Profile, Secrets};
-use driftgate::expression::{Cx, Expr, Place, Scope, Val, cx};
+use driftgate::expr::scope::{Located, Profile, Secrets};
+use driftgate::expr::{Cx, Expr, Place, Scope, Val, cx};
 
 const CONTRACT: &str = include_str!("schemas/order-contract.avsc");
 const DECIMAL: &str =

@@ -15,9 +15,9 @@ use driftgate::contract::plan::{Plan, Scratch};
 use driftgate::contract::resolve::Resolution;
 use driftgate::contract::rules::Rules;
 use driftgate::contract::schema::Schema;
-use driftgate::expression::cx::STEPS;
-use driftgate::expression::scope::Secrets;
-use driftgate::expression::{Cx, Val};
+use driftgate::expr::cx::STEPS;
+use driftgate::expr::scope::Secrets;
+use driftgate::expr::{Cx, Val};
 use driftgate::transform::{Answers, Arm, Buffers, Builder, Progress, Transform};
 
 #[path = "order/mod.rs"]
@@ -106,7 +106,7 @@ impl Job {
         let json = to_json(&output, output.root, &value);
         assert_eq!(
             json["customer"]["email"],
-            "8c87b489ce35cf2e2f39f80e282cb2e804932a56a213983eeeb428407d43b52d"
+            "86e0b9e56c17cc4d12387e1949b85053fbe73bc3ce5a1188713a9d300cc6133d"
         );
         assert_eq!(json["customer"]["phone"], "+49309018200");
         assert_eq!(json["currency"], "EUR");

@@ -12,7 +12,7 @@ use crate::config::model::{self, Pipeline, Place, RulesFile, SchemaSource, Step}
 use crate::contract::registry::{RegistryClient, RegistryError, Version};
 use crate::contract::rules::{Listed, Rules, Side, Subject, Tags};
 use crate::contract::schema::Schema;
-use crate::expression::scope::{Event, Plain, Secrets};
+use crate::expr::scope::{Event, Plain, Secrets};
 use crate::failure::envelope::Stamp;
 use crate::pipeline::{Checked, Compiled, Key, Sink};
 use crate::review::files;

@@ -81,7 +81,6 @@ pub mod emit;
 pub mod error;
 pub mod explain;
 pub mod expr;
-pub mod expression;
 pub mod failure;
 pub mod failure_log;
 pub mod headers;

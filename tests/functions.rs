@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use driftgate::expression::functions::reference;
+use driftgate::expr::functions::reference;
 
 fn functions(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_driftgate"));

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::{Output, USAGE, complain, print};
-use crate::expression::functions::reference::{by_group, formats, title};
-use crate::expression::functions::{Function, all, named};
+use crate::expr::functions::reference::{by_group, formats, title};
+use crate::expr::functions::{Function, all, named};
 
 /// Arguments of `functions`.
 #[derive(Debug, clap::Args)]

@@ -25,9 +25,9 @@ use crate::config::fault::Fault;
 use crate::config::model::{OnFail, Placed, RulesFile};
 use crate::error::{Reason, RecordError};
 use crate::expr::path::Path;
-use crate::expression::scope::{Constant, Event, Profile, Variable, with_scope};
-use crate::expression::value::compare_decimals;
-use crate::expression::{Cx, Expr, Scope, Val};
+use crate::expr::scope::{Constant, Event, Profile, Variable, with_scope};
+use crate::expr::value::compare_decimals;
+use crate::expr::{Cx, Expr, Scope, Val};
 use regex::Regex;
 use std::fmt;
 

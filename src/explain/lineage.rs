@@ -4,8 +4,8 @@
 
 use crate::config::model::{Check, Placed, RulesFile, Step};
 use crate::contract::schema::{Kind, NodeId, Schema};
-use crate::expression::Expr;
-use crate::expression::scope::{Plain, with_scope};
+use crate::expr::Expr;
+use crate::expr::scope::{Plain, with_scope};
 
 /// A field path in its parts: names, `[]` for items, `{}` for a map's values.
 pub type Parts = Vec<String>;

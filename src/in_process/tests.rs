@@ -101,7 +101,7 @@ fn a_native_step_reads_and_writes_values_of_every_kind() {
                 .iter()
                 .filter_map(|line| line.field("n")?.int())
                 .sum();
-            output.set(0, crate::expression::Val::Int(total));
+            output.set(0, crate::expr::Val::Int(total));
             let (status, amount) = (input.get(1).text(), input.get(2).decimal());
             output.set_text(
                 1,
@@ -121,7 +121,7 @@ fn a_native_step_reads_and_writes_values_of_every_kind() {
             let list = output.list(&[input.get(4).val(), output.text("ż")]);
             output.set(4, list);
             output.set_text(5, "PAID");
-            output.set(6, crate::expression::Val::Null);
+            output.set(6, crate::expr::Val::Null);
             Ok(())
         });
         Ok(bound
@@ -196,7 +196,7 @@ fn what_does_not_fit_the_declared_type_is_a_dead_letter_with_its_path() {
         (
             "int",
             |_, output| {
-                output.set(0, crate::expression::Val::Int(1 << 40));
+                output.set(0, crate::expr::Val::Int(1 << 40));
                 Ok(())
             },
             "out of the range of an int",
@@ -205,7 +205,7 @@ fn what_does_not_fit_the_declared_type_is_a_dead_letter_with_its_path() {
         (
             "string",
             |_, output| {
-                output.set(0, crate::expression::Val::Null);
+                output.set(0, crate::expr::Val::Null);
                 Ok(())
             },
             "expected string, found null",
@@ -222,10 +222,10 @@ fn what_does_not_fit_the_declared_type_is_a_dead_letter_with_its_path() {
         (
             r#"{"type":"record","name":"Home","namespace":"shop","fields":[{"name":"city","type":"string"},{"name":"zip","type":"string"}]}"#,
             |input, output| {
-                let crate::expression::Val::Avro(node, _) = input.get(0).val() else {
+                let crate::expr::Val::Avro(node, _) = input.get(0).val() else {
                     return Err(NativeError::record("no record"));
                 };
-                output.set(0, crate::expression::Val::Avro(node, &[2, 0xff, 0]));
+                output.set(0, crate::expr::Val::Avro(node, &[2, 0xff, 0]));
                 Ok(())
             },
             "no value of its type",
@@ -284,10 +284,7 @@ impl Work for Third {
             "the third: {}",
             input.get(0).text().unwrap_or_default()
         );
-        output.set(
-            0,
-            crate::expression::Val::Int(i64::try_from(self.0).unwrap_or(0)),
-        );
+        output.set(0, crate::expr::Val::Int(i64::try_from(self.0).unwrap_or(0)));
         Ok(())
     }
 }

@@ -8,9 +8,9 @@ use crate::contract::plan::{ABSENT, Scratch};
 use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::contract::view;
 use crate::error::{Reason, RecordError};
-use crate::expression::cx::{BYTES_A_STEP, STEPS};
-use crate::expression::value::write;
-use crate::expression::{Cx, Val};
+use crate::expr::cx::{BYTES_A_STEP, STEPS};
+use crate::expr::value::write;
+use crate::expr::{Cx, Val};
 
 /// Buffers of an assembly, reused from one record to the next.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub struct Buffers {
 /// Steps that all expressions and walks of one record may take. An expression has its own bound ([`STEPS`]), but an array
 /// of a million elements evaluates it a million times.
 ///
-/// [`STEPS`]: crate::expression::cx::STEPS
+/// [`STEPS`]: crate::expr::cx::STEPS
 const WORK: u64 = 20_000_000;
 
 /// Bytes that a record may take in memory beyond its own.

@@ -7,7 +7,7 @@ use crate::config::fault::Fault;
 use crate::config::model::Placed;
 use crate::contract::schema::Kind;
 use crate::error::{Reason, RecordError};
-use crate::expression::{Base, Cx, Expr, Val};
+use crate::expr::{Base, Cx, Expr, Val};
 
 /// What the emitted record has otherwise than the source's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use crate::config::model::Placed;
 use crate::contract::schema::{Kind, Logical, Node, NodeId, Schema};
 use crate::error::{Reason, RecordError};
 use crate::expr::path::{peel, suggest, type_name};
-use crate::expression::{Base, Cx, Val};
+use crate::expr::{Base, Cx, Val};
 
 #[derive(Debug)]
 pub(super) struct Cast {

@@ -4,9 +4,9 @@
 use super::cast::Target;
 use crate::contract::schema::{Kind, Logical, Node};
 use crate::contract::value::Value;
-use crate::expr::functions::{date_of, days};
+use crate::expr::days::{date_of, days};
 use crate::expr::number::{Decimal, digits, to_avro};
-use crate::expression::{Cx, Val};
+use crate::expr::{Cx, Val};
 use jiff::Timestamp;
 use jiff::civil::Date;
 

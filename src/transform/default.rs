@@ -9,8 +9,8 @@ use super::shape;
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
 use crate::contract::schema::NodeId;
+use crate::expr::Expr;
 use crate::expr::path::{peel, type_name};
-use crate::expression::Expr;
 
 pub(super) fn compile(
     entries: &[(Placed<String>, Placed<String>)],

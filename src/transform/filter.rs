@@ -4,7 +4,7 @@ use super::flow::Flow;
 use super::run::Op;
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
-use crate::expression::Expr;
+use crate::expr::Expr;
 
 pub(super) fn compile(text: &Placed<String>, flow: &mut Flow, faults: &mut Vec<Fault>) {
     match flow.with_scope(Vec::new(), |scope| Expr::compile_condition(text, scope)) {

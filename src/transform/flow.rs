@@ -14,8 +14,8 @@ use crate::config::fault::Fault;
 use crate::config::model::Placed;
 use crate::contract::schema::{Kind, NodeId, RecordType, Schema};
 use crate::expr::path::{Path, Segment, peel};
-use crate::expression::scope::{self, Event, Located, Secrets, Variable};
-use crate::expression::{Place, Scope};
+use crate::expr::scope::{self, Event, Located, Secrets, Variable};
+use crate::expr::{Place, Scope};
 
 /// A record that steps change.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use super::cast::Cast;
 use super::map_values::Table;
 use super::mask::Masking;
 use crate::error::RecordError;
-use crate::expression::{Cx, Expr, Val};
+use crate::expr::{Cx, Expr, Val};
 
 #[derive(Debug)]
 pub(super) enum Leaf {

@@ -22,7 +22,7 @@ use crate::contract::json::{FromJson, Unknown};
 use crate::contract::schema::Schema;
 use crate::contract::value::Value;
 use crate::error::{Reason, RecordError};
-use crate::expression::Val;
+use crate::expr::Val;
 use std::path::Path;
 use std::sync::Arc;
 use template::Template;

@@ -13,9 +13,9 @@ use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::contract::view;
 use crate::error::{Reason, RecordError};
 use crate::expr::path::{peel, type_name};
-use crate::expression::types::nullable;
-use crate::expression::value::read;
-use crate::expression::{Base, Cx, Val};
+use crate::expr::types::nullable;
+use crate::expr::value::read;
+use crate::expr::{Base, Cx, Val};
 
 #[derive(Debug)]
 pub(super) struct Table {

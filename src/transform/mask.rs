@@ -13,7 +13,7 @@ use crate::config::fault::Fault;
 use crate::config::model::{Mask, Placed};
 use crate::contract::schema::Kind;
 use crate::expr::path::{peel, type_name};
-use crate::expression::{Base, Cx, Val};
+use crate::expr::{Base, Cx, Val};
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use std::fmt;

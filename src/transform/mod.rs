@@ -57,8 +57,8 @@ use crate::config::model::Step;
 use crate::contract::resolve::Resolution;
 use crate::contract::schema::{NodeId, Schema};
 use crate::error::RecordError;
-use crate::expression::scope::Secrets;
-use crate::expression::{Cx, Expr};
+use crate::expr::scope::Secrets;
+use crate::expr::{Cx, Expr};
 
 /// The compiled steps of a pipeline.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use super::run::{Goes, Machine, find, within};
 use super::{Answers, Ask, Attributes, Emitted, Progress, Question, Stage, Transform, lookup};
 use crate::contract::view;
 use crate::error::{Reason, RecordError};
-use crate::expression::value::read;
-use crate::expression::{Cx, Val};
+use crate::expr::value::read;
+use crate::expr::{Cx, Val};
 
 /// What one record may explode into, in bytes of output: an array of a thousand elements repeats the rest of its record a
 /// thousand times.

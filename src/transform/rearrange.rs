@@ -10,7 +10,7 @@ use crate::config::fault::Fault;
 use crate::config::model::Placed;
 use crate::contract::schema::{Kind, Name, NodeId, RecordType};
 use crate::expr::path::{Segment, type_name};
-use crate::expression::types::nullable;
+use crate::expr::types::nullable;
 
 /// The names of records that steps make begin with this: they take the name that the sink's schema has for them.
 pub(super) const MADE: char = '(';

@@ -9,8 +9,8 @@ use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::contract::view;
 use crate::error::{Reason, RecordError};
 use crate::expr::path::{Segment, peel};
-use crate::expression::value::{read, write};
-use crate::expression::{Cx, Expr, Place, Val};
+use crate::expr::value::{read, write};
+use crate::expr::{Cx, Expr, Place, Val};
 
 /// Where an operation finds a value.
 #[derive(Debug, Clone)]

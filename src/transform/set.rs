@@ -15,7 +15,7 @@ use crate::config::fault::Fault;
 use crate::config::model::Placed;
 use crate::contract::schema::{Kind, NodeId};
 use crate::expr::path::{Segment, peel, suggest};
-use crate::expression::{Base, Expr, Type};
+use crate::expr::{Base, Expr, Type};
 
 /// A field to be set, or a new one.
 struct Entry<'e> {
@@ -260,7 +260,7 @@ fn existing(
         // The type fits and only null does not: the field becomes nullable around its own type.
         Some(expr) => (
             expr,
-            crate::expression::types::nullable(&mut flow.schema, declared),
+            crate::expr::types::nullable(&mut flow.schema, declared),
         ),
         None => {
             let node = own_type(expr.ty(), flow).map_err(fault)?;

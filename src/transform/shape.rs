@@ -5,8 +5,8 @@ use super::flow::Target;
 use crate::config::fault::Fault;
 use crate::config::model::Placed;
 use crate::contract::schema::{Field, Kind, Node, NodeId, RecordType, Schema};
+use crate::expr::Base;
 use crate::expr::path::{Segment, peel};
-use crate::expression::Base;
 
 /// The record type that holds a path's last field, changed: the node that takes the place of `node`. `parents` leads to it
 /// from `node`, through nullable records too.

@@ -18,9 +18,9 @@ use crate::config::fault::Fault;
 use crate::config::model::{Placed, Step};
 use crate::contract::resolve::Resolution;
 use crate::contract::schema::{Kind, NodeId, Schema};
+use crate::expr::Expr;
 use crate::expr::path;
-use crate::expression::Expr;
-use crate::expression::scope::{Event, Scope, Secrets};
+use crate::expr::scope::{Event, Scope, Secrets};
 
 /// Steps on their way to a [`Transform`].
 #[derive(Debug)]
@@ -200,7 +200,7 @@ impl Builder {
         });
         let node = shape::import(&mut flow.schema, &spec.answer);
         let declared = match spec.missing == lookup::Missing::Null {
-            true => crate::expression::types::nullable(&mut flow.schema, node),
+            true => crate::expr::types::nullable(&mut flow.schema, node),
             false => node,
         };
         let into = flow.register(&spec.into);

@@ -15,9 +15,9 @@ use crate::contract::resolve::Resolution;
 use crate::contract::schema::Schema;
 use crate::contract::value::Value;
 use crate::error::RecordError;
-use crate::expression::cx::STEPS;
-use crate::expression::scope::Secrets;
-use crate::expression::{Cx, Val};
+use crate::expr::cx::STEPS;
+use crate::expr::scope::Secrets;
+use crate::expr::{Cx, Val};
 
 /// Compiled steps whose sink has exactly the type that they leave.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use super::run::{Each, Machine};
 use crate::contract::schema::{Kind, NodeId};
 use crate::contract::view;
 use crate::error::{Reason, RecordError};
+use crate::expr::Val;
 use crate::expr::path::{Segment, peel};
-use crate::expression::Val;
-use crate::expression::value::{put_long, read};
+use crate::expr::value::{put_long, read};
 
 impl<'a> Machine<'_, 'a> {
     pub(super) fn each(

@@ -19,10 +19,10 @@ use crate::contract::resolve::Resolution;
 use crate::contract::schema::{Kind, Schema};
 use crate::contract::{decimal, wire};
 use crate::error::RecordError;
-use crate::expression::cx::STEPS;
-use crate::expression::scope::{Scope, Secrets, with_scope};
-use crate::expression::value::{self, Val};
-use crate::expression::{Base, Cx, Expr, Type};
+use crate::expr::cx::STEPS;
+use crate::expr::scope::{Scope, Secrets, with_scope};
+use crate::expr::value::{self, Val};
+use crate::expr::{Base, Cx, Expr, Type};
 use crate::record::Record;
 use crate::transform::{Answers, Arm, Buffers, Builder, Progress};
 

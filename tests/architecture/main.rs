@@ -169,7 +169,7 @@ fn every_source_file_is_read() {
         .filter(|path| !tree.read.contains(*path) && !tree.is_test(path))
         .collect();
     assert!(missed.is_empty(), "not read: {missed:?}");
-    assert!(tree.is_test(Path::new("src/expression/tests.rs")));
+    assert!(tree.is_test(Path::new("src/expr/tests.rs")));
 }
 
 /// What a tree of small files breaks: the place of each, and what is named there.

@@ -100,12 +100,12 @@ pub(crate) const WALLS: &[Wall] = &[
     },
     Wall {
         what: "cel",
-        only: &["expression"],
+        only: &["expr"],
         why: "the syntax of expressions is known to their module alone",
     },
     Wall {
         what: "phonenumber",
-        only: &["expression::functions::phones"],
+        only: &["expr::functions::phones"],
         why: "its parser takes what is no number; only its numbering plans are used",
     },
     Wall {
@@ -170,12 +170,10 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("contract", &["config", "error", "record"]),
     // Rules are expressions over a contract's fields. So expressions and contract know each other, by these two doors.
-    ("contract::rules", &["expr", "expression"]),
-    // Paths to fields and numbers exact to the digit: they see schemas and no values.
-    ("expr", &["config", "contract::schema"]),
+    ("contract::rules", &["expr"]),
     // Knows schemas and the bytes of values, and the record around them.
     (
-        "expression",
+        "expr",
         &[
             "config",
             "contract::decimal",
@@ -183,15 +181,11 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "contract::schema",
             "contract::view",
             "error",
-            "expr",
             "record",
         ],
     ),
     // Steps hold expressions, and hand each what it sees: the contract's bytes, registers and the record around them.
-    (
-        "transform",
-        &["config", "contract", "error", "expr", "expression"],
-    ),
+    ("transform", &["config", "contract", "error", "expr"]),
     // Asks what transforms want to know: what a batch's records share stands here, and no event comes in.
     (
         "lookup",
@@ -217,7 +211,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "contract",
             "error",
             // What rules and steps see of a record is put together here.
-            "expression",
+            "expr",
             "failure",
             "headers",
             "lookup",
@@ -243,7 +237,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     // A record for people: schemas, values and the configuration of rules and steps, with the fields that their expressions
     // read, no topics.
-    ("explain", &["config", "contract", "error", "expression"]),
+    ("explain", &["config", "contract", "error", "expr"]),
     // One record through the pipeline, beside the record path.
     (
         "trial",
@@ -252,7 +246,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "config",
             "contract",
             "error",
-            "expression",
+            "expr",
             "failure",
             "lookup",
             "pipeline",
@@ -283,7 +277,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "config",
             "contract",
             // Secrets and plain values that expressions may name, and the event that rules on keys see.
-            "expression::scope",
+            "expr::scope",
             "failure",
             "pipeline",
             "review",
@@ -334,7 +328,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "demo",
             "embedded",
             "error",
-            "expression::functions",
+            "expr::functions",
             "ingest",
             "instance",
             "produce",
@@ -376,7 +370,6 @@ pub(crate) const PURE: &[&str] = &[
     "emit",
     "explain",
     "expr",
-    "expression",
     "failure",
     "ingest::assignment",
     "record",
@@ -385,7 +378,7 @@ pub(crate) const PURE: &[&str] = &[
 
 /// What a pure module may do all the same.
 pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[(
-    "expression::source",
+    "expr::source",
     "std::thread",
     "cel's parser needs a deep stack, which only a thread of its own can have; it is waited for at once",
 )];

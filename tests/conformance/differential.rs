@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bumpalo::Bump;
 use cel::Env;
-use driftgate::expression::scope::Profile;
+use driftgate::expr::scope::Profile;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 

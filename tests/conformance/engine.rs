@@ -5,8 +5,8 @@ use driftgate::config::model::{Place as Written, Placed};
 use driftgate::contract::encode::encode;
 use driftgate::contract::schema::{Kind, NodeId, Schema};
 use driftgate::contract::view::{self, Elements};
-use driftgate::expression::scope::{Located, Profile, Secrets, Variable};
-use driftgate::expression::{Cx, Expr, Place, Scope, Val, cx, value};
+use driftgate::expr::scope::{Located, Profile, Secrets, Variable};
+use driftgate::expr::{Cx, Expr, Place, Scope, Val, cx, value};
 
 use super::data::{Data, Shape};
 

@@ -28,7 +28,7 @@ use apart::{Reason, assign, reasons};
 use bumpalo::Bump;
 use cases::{Case, Expect};
 use data::{Data, Shape};
-use driftgate::expression::scope::Profile;
+use driftgate::expr::scope::Profile;
 use engine::{Outcome, Subject};
 
 /// Parts of what is said of something that is not there at all. That such a case "is an error" says nothing of it.

@@ -7,8 +7,8 @@ use driftgate::config::model::{Place as Written, Placed};
 use driftgate::contract::decode::{Limits, decode};
 use driftgate::contract::plan::{Plan, Scratch};
 use driftgate::contract::schema::Schema;
-use driftgate::expression::scope::{Located, Profile, Secrets, Variable};
-use driftgate::expression::{Cx, Expr, Place, Scope, cx};
+use driftgate::expr::scope::{Located, Profile, Secrets, Variable};
+use driftgate::expr::{Cx, Expr, Place, Scope, cx};
 
 /// Every kind of type, and one record of it.
 const SCHEMA: &str = r#"{"type":"record","name":"t.R","fields":[

@@ -6,10 +6,10 @@ use super::{Allowed, Compiled, FieldTest, Test, bounds};
 use crate::config::fault::Fault;
 use crate::config::model::{Check, Constraint, Placed, Rule};
 use crate::contract::schema::{EnumType, Kind, Logical, NodeId, Schema};
+use crate::expr::Expr;
 use crate::expr::number::Decimal;
 use crate::expr::path::{Path, peel, suggest, type_name};
-use crate::expression::Expr;
-use crate::expression::scope::{Event, with_scope};
+use crate::expr::scope::{Event, with_scope};
 use regex::Regex;
 
 pub(super) fn compile(rule: &Rule, event: &dyn Event) -> Result<Compiled, Vec<Fault>> {

@@ -13,8 +13,8 @@ use crate::config::fault::Fault;
 use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::error::RecordError;
 use crate::expr::path::{peel, type_name};
-use crate::expression::scope::{Constant, Event, Profile, Variable, with_scope};
-use crate::expression::{Cx, Expr, Place, Scope};
+use crate::expr::scope::{Constant, Event, Profile, Variable, with_scope};
+use crate::expr::{Cx, Expr, Place, Scope};
 
 /// A field that a rule is about, with the rule compiled for its type and names.
 #[derive(Debug)]

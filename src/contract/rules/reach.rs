@@ -6,9 +6,9 @@ use crate::contract::plan::ABSENT;
 use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::contract::view::{self, Elements};
 use crate::expr::path::{Segment, peel};
-use crate::expression::scope::Event;
-use crate::expression::value::read;
-use crate::expression::{Cx, Place, Val};
+use crate::expr::scope::Event;
+use crate::expr::value::read;
+use crate::expr::{Cx, Place, Val};
 
 /// One step of the way.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use super::*;
 use crate::config::model::{Check, Constraint, Rule};
 use crate::contract::schema::Schema;
 use crate::contract::value::Value;
+use crate::expr::testing::Marked;
 use crate::expr::testing::{place, placed, schema};
-use crate::expression::testing::Marked;
 
 const ORDER: &str = r#"{"type":"record","name":"shop.Order","fields":[
     {"name":"id","type":"string"},

@@ -4,10 +4,10 @@ use bumpalo::Bump;
 
 use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::contract::view::Elements;
+use crate::expr::Val;
 use crate::expr::number::Decimal;
 use crate::expr::path::peel;
-use crate::expression::Val;
-use crate::expression::value::read;
+use crate::expr::value::read;
 
 /// The values of the fields that a step reads.
 #[derive(Debug)]

@@ -1,0 +1,157 @@
+//! Making texts unreadable: digests, keyed digests, parts.
+
+use bumpalo::collections::String as BumpString;
+use hmac::{Hmac, Mac};
+use sha2::{Digest, Sha256};
+
+use super::args::{Made, call, declared, function, octets, of_text, text};
+use super::{CallError, Constants, Example, Function, Ty};
+use crate::expr::cx::Cx;
+use crate::expr::value::Val;
+
+/// The functions of this file.
+pub(super) static FUNCTIONS: &[Function] = &[
+    Function {
+        name: "sha256",
+        group: "privacy",
+        doc: "The SHA-256 digest of a text (its UTF-8 bytes) or of bytes, as 64 lower-case hexadecimal digits. \
+              **Pseudonymous, not anonymous**: the same text gives the same digest everywhere, and whoever has a list of \
+              e-mail addresses or phone numbers computes their digests in seconds and knows who is who. For personal data \
+              use `hmac`; a digest without a key still counts as personal data.",
+        errors: "",
+        forms: &[
+            function(&[("text", Ty::Text)], Ty::Text, |_| call(sha256)),
+            function(&[("bytes", Ty::Bytes)], Ty::Text, |_| call(sha256)),
+        ],
+        examples: &[
+            Example {
+                expr: "sha256('abc')",
+                result: "'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'",
+            },
+            Example {
+                expr: "sha256(b'')",
+                result: "'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'",
+            },
+        ],
+    },
+    Function {
+        name: "hmac",
+        group: "privacy",
+        doc: "The HMAC-SHA-256 of a text or of bytes under a secret, as 64 lower-case hexadecimal digits: **the recommended \
+              way** to replace an identifier. The same text gives the same result, so it can still be joined and counted; \
+              without the secret nobody can try out who it was. `secret` is a constant, the name of a secret, never the \
+              secret itself. Still pseudonymous for whoever holds the secret; with another secret nothing joins any more.",
+        errors: "A name that is no secret's is an error at `check`.",
+        forms: &[
+            function(&[("text", Ty::Text), ("secret", Ty::Text)], Ty::Text, hmac),
+            function(
+                &[("bytes", Ty::Bytes), ("secret", Ty::Text)],
+                Ty::Text,
+                hmac,
+            ),
+        ],
+        examples: &[
+            // The secret `example` of the examples is the text `key`.
+            Example {
+                expr: "hmac('The quick brown fox jumps over the lazy dog', 'example')",
+                result: "'f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8'",
+            },
+            Example {
+                expr: "hmac('a', 'exmaple')",
+                result: "error: there is no secret `exmaple`",
+            },
+        ],
+    },
+    Function {
+        name: "last4",
+        group: "privacy",
+        doc: "A `*` for each character but the last four; a text of four or fewer is all `*`. Its length stays visible, and \
+              four digits are often enough to tell a person among a few: for people who must recognise their own card or \
+              phone, not for data sets that are handed on.",
+        errors: "",
+        forms: &[function(&[("text", Ty::Text)], Ty::Text, |_| {
+            of_text(last4)
+        })],
+        examples: &[
+            Example {
+                expr: "last4('4111111111111111')",
+                result: "'************1111'",
+            },
+            Example {
+                expr: "last4('123')",
+                result: "'***'",
+            },
+        ],
+    },
+    Function {
+        name: "redact",
+        group: "privacy",
+        doc: "`'***'`, whatever the text is: nothing of it is left, not even its length or whether two were the same. What \
+              is nullable stays visible as null or not.",
+        errors: "",
+        forms: &[function(&[("text", Ty::Text)], Ty::Text, |_| {
+            call(|_, args| text(args, 0).map(|_| Val::Text("***")))
+        })],
+        examples: &[
+            Example {
+                expr: "redact('Jane Doe')",
+                result: "'***'",
+            },
+            Example {
+                expr: "redact('')",
+                result: "'***'",
+            },
+        ],
+    },
+];
+
+const HEX: [u8; 16] = *b"0123456789abcdef";
+
+/// Without the formatting machinery, which takes longer than the digest of a short text.
+fn hex<'a>(cx: &Cx<'a>, digest: &[u8]) -> Val<'a> {
+    let out = cx.arena.alloc_slice_fill_copy(digest.len() * 2, 0u8);
+    for (pair, byte) in out.chunks_exact_mut(2).zip(digest) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 15)];
+    }
+    Val::Text(std::str::from_utf8(out).expect("hexadecimal digits are ASCII"))
+}
+
+fn sha256<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {
+    let bytes = octets(args, 0)?;
+    cx.spend_bytes(bytes.len())?;
+    Ok(hex(cx, &Sha256::digest(bytes)))
+}
+
+fn hmac(constants: &Constants<'_>) -> Made {
+    let name = declared(constants, 1, "the name of a secret")?;
+    let Some(secret) = constants.secrets.get(name) else {
+        let known: Vec<&str> = constants.secrets.names().collect();
+        let known = match known.is_empty() {
+            true => "none is configured".to_owned(),
+            false => format!("there are {}", known.join(", ")),
+        };
+        return Err((1, format!("there is no secret `{name}`; {known}")));
+    };
+    // The key is worked in once.
+    let keyed = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
+    call(move |cx, args| {
+        let bytes = octets(args, 0)?;
+        cx.spend_bytes(bytes.len())?;
+        let mut mac = keyed.clone();
+        mac.update(bytes);
+        Ok(hex(cx, &mac.finalize().into_bytes()))
+    })
+}
+
+fn last4<'a>(cx: &mut Cx<'a>, text: &'a str) -> Result<Val<'a>, CallError> {
+    let characters = text.chars().count();
+    let hidden = match characters {
+        0..=4 => characters,
+        _ => characters - 4,
+    };
+    let mut out = BumpString::with_capacity_in(text.len(), cx.arena);
+    out.extend(std::iter::repeat_n('*', hidden));
+    out.extend(text.chars().skip(hidden));
+    Ok(Val::Text(out.into_bump_str()))
+}
