@@ -1,4 +1,10 @@
-//! A good record on its way through a plan allocates nothing, once the buffers have grown.
+//! A good record on its way through a plan allocates nothing, once the buffers have grown; through rules and steps, its
+//! output alone.
+
+#[path = "../benches/order/job.rs"]
+mod job;
+#[path = "../benches/order/mod.rs"]
+mod order;
 
 use driftgate::contract::decode::Limits;
 use driftgate::contract::encode::encode;
@@ -58,4 +64,25 @@ fn a_plan_allocates_nothing_per_record() {
     // The counter does count.
     let one = allocation_counter::measure(|| drop(std::hint::black_box(vec![0_u8; 10])));
     assert_eq!(one.count_total, 1);
+}
+
+#[test]
+fn rules_and_steps_allocate_the_output_and_nothing_else() {
+    let job = job::Job::new();
+    let bytes = order::bytes(&Schema::parse(job::WRITER, &[]).expect("a schema"));
+    let mut worker = job::Worker::default();
+    assert!(worker.run(&job, &bytes, true).is_some());
+    let rules = allocation_counter::measure(|| {
+        for _ in 0..1000 {
+            assert!(worker.run(&job, &bytes, false).is_none());
+        }
+    });
+    // The bench gives frames for the sinks with each record; a worker has them once.
+    assert_eq!(rules.count_total, 0, "{rules:?}");
+    let all = allocation_counter::measure(|| {
+        for _ in 0..1000 {
+            assert!(worker.run(&job, &bytes, true).is_some());
+        }
+    });
+    assert!(all.count_total <= 3 * 1000, "{all:?}");
 }

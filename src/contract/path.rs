@@ -39,6 +39,11 @@ impl<'s> Trail<'s> {
         self.steps.pop();
     }
 
+    /// Goes on as another trail does.
+    pub fn append(&mut self, other: &Trail<'s>) {
+        self.steps.extend(&other.steps);
+    }
+
     /// Runs `inside` one field deeper.
     pub fn field<R>(&mut self, name: &'s str, inside: impl FnOnce(&mut Self) -> R) -> R {
         self.push_field(name);

@@ -20,6 +20,7 @@ pub use self::set::{Side, Subject};
 pub use self::tags::Tags;
 
 use self::reach::{Found, Reach};
+use super::path::Trail;
 use super::view;
 use crate::config::fault::Fault;
 use crate::config::model::{OnFail, Placed, RulesFile};
@@ -373,15 +374,15 @@ impl Compiled {
             }
             Test::Field { reach, test } => {
                 let required = matches!(test, FieldTest::Required);
-                let mut trail = reach.trail();
+                let mut trail = Trail::default();
                 let failed = reach.visit(cx, &mut trail, &mut |cx, found| match found {
                     Found::Value(value) => test.fails(cx, value).then(String::new),
                     // Nothing to check, unless a field that is required is missing with it.
                     Found::Missing => required.then(String::new),
                 });
                 failed.map(|why| match why.as_str() {
-                    "" => fail(&format!("{} fails {test}", reach.text), &trail.render()),
-                    why => fail(why, &trail.render()),
+                    "" => fail(&format!("{} fails {test}", reach.text), &reach.path(&trail)),
+                    why => fail(why, &reach.path(&trail)),
                 })
             }
         }

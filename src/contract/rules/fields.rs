@@ -10,6 +10,7 @@ use super::reach::{Found, Reach, Step};
 use super::set::{SetRule, Subject};
 use super::tags::Tags;
 use crate::config::fault::Fault;
+use crate::contract::path::Trail;
 use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::error::RecordError;
 use crate::expr::path::{peel, type_name};
@@ -289,7 +290,7 @@ impl Target {
     }
 
     pub(super) fn violation(&self, cx: &mut Cx<'_>) -> Option<Violation> {
-        let mut trail = self.reach.trail();
+        let mut trail = Trail::default();
         let wrong = self
             .reach
             .visit(cx, &mut trail, &mut |cx, found| match found {
@@ -301,7 +302,7 @@ impl Target {
                 Found::Missing => None,
             });
         wrong.map(|message| Violation {
-            path: trail.render(),
+            path: self.reach.path(&trail),
             message,
         })
     }

@@ -88,11 +88,13 @@ impl Reach {
         }
     }
 
-    /// The trail to where the way begins.
-    pub(super) fn trail(&self) -> Trail<'_> {
+    /// The path to where a walk has ended, from the event's top. The trail of a walk begins where the way does, so that a
+    /// field that lies at a mark needs none.
+    pub(super) fn path<'s>(&'s self, walked: &Trail<'s>) -> String {
         let mut trail = Trail::default();
         self.above.iter().for_each(|name| trail.push_field(name));
-        trail
+        trail.append(walked);
+        trail.render()
     }
 
     /// Shows each value to `look`, until something is wrong: the trail then leads there.
