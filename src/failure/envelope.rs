@@ -96,6 +96,30 @@ pub fn own_headers<'r>(record: &Record<'r>) -> Vec<(std::borrow::Cow<'r, str>, O
         .collect()
 }
 
+/// Shows a record of one of our retry topics as it was at its source, so that a step which reads the record's place, time
+/// or headers comes to the same each time. A record of a source is shown as it is.
+pub fn at_source<R>(
+    record: &Record<'_>,
+    origin: &Origin,
+    is_retry: bool,
+    show: impl FnOnce(&Record<'_>) -> R,
+) -> R {
+    if !is_retry {
+        return show(record);
+    }
+    let own = own_headers(record);
+    let headers = own.iter().map(|(name, value)| (name.as_ref(), *value));
+    show(&Record {
+        topic: &origin.topic,
+        partition: origin.partition,
+        offset: origin.offset,
+        timestamp: origin.timestamp,
+        key: record.key,
+        value: record.value,
+        headers: headers.collect(),
+    })
+}
+
 /// What is the same in every record of a pipeline.
 #[derive(Debug, Clone, Default)]
 pub struct Stamp {
@@ -221,6 +245,37 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_deref()))
             .collect()
+    }
+
+    #[test]
+    fn a_retry_is_shown_as_it_was_at_its_source() {
+        let origin = Origin::of_source(&source());
+        let retry = Record {
+            topic: "orders.g.retry.1",
+            partition: 3,
+            offset: 7,
+            timestamp: Some(1),
+            headers: vec![
+                ("driftgate.reason", Some(b"lookup_unavailable")),
+                ("driftgate.prior.reason", Some(b"not ours")),
+                ("binary", Some(&[0xff])),
+            ],
+            ..source()
+        };
+        for is_retry in [true, false] {
+            at_source(&retry, &origin, is_retry, |record| {
+                let place = (record.topic, record.offset, record.timestamp);
+                let reason = record.header("driftgate.reason");
+                match is_retry {
+                    true => {
+                        assert_eq!(place, ("orders", 42, Some(1_700_000_000_000)));
+                        assert_eq!(reason, Some(&b"not ours"[..]));
+                        assert_eq!(record.headers.len(), 2);
+                    }
+                    false => assert_eq!(place, ("orders.g.retry.1", 7, Some(1))),
+                }
+            });
+        }
     }
 
     #[test]

@@ -133,10 +133,18 @@ impl Trial {
             Arc::clone(&self.lookups),
             Arc::new(gate),
         );
-        let verdict = stages.process(source, record, None);
+        // Steps see the record's place and time at its source, as a worker shows them.
+        let shown = Record {
+            topic: &origin.topic,
+            partition: origin.partition,
+            offset: origin.offset,
+            timestamp: origin.timestamp,
+            ..record.clone()
+        };
+        let verdict = stages.process(source, &shown, None);
         let mut work = [Work { tag: (), verdict }];
         if ask {
-            stages.look_up(&mut work, &mut |(), again| again(source, record, None));
+            stages.look_up(&mut work, &mut |(), again| again(source, &shown, None));
         }
         let [Work { verdict, .. }] = work;
         let outputs = match verdict {

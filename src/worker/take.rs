@@ -43,7 +43,10 @@ impl Engine {
                 if let (Item::Record(record), Some(partition)) =
                     (batch.get(*index), assignment.get(taken.slot))
                 {
-                    again(partition.source(), &record, Some(&partition.metrics));
+                    let is_retry = matches!(partition.role, Role::Retry { .. });
+                    envelope::at_source(&record, &taken.origin, is_retry, |record| {
+                        again(partition.source(), record, Some(&partition.metrics));
+                    });
                 }
             });
         for Work {
@@ -129,8 +132,11 @@ impl Engine {
             unreachable!("a record that was begun has a partition");
         };
         // Not the origin that a retry's headers tell: whoever may write there could choose how schemas are judged.
-        self.stages
-            .process(partition.source(), record, Some(&partition.metrics))
+        let is_retry = matches!(partition.role, Role::Retry { .. });
+        envelope::at_source(record, &taken.origin, is_retry, |record| {
+            self.stages
+                .process(partition.source(), record, Some(&partition.metrics))
+        })
     }
 
     fn finish(&mut self, taken: &Taken, record: &Record<'_>, verdict: Verdict, clock: Clock) {
