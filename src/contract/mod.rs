@@ -17,6 +17,7 @@ mod render;
 pub mod resolve;
 pub mod rules;
 pub mod schema;
+pub(crate) mod utc;
 pub mod value;
 pub mod view;
 pub mod wire;

@@ -2,22 +2,18 @@
 
 use jiff::civil::Date;
 
-const EPOCH: Date = jiff::civil::date(1970, 1, 1);
+use crate::contract::utc;
 
 /// Days since the epoch.
 pub(crate) fn days(date: Date) -> i32 {
-    date.duration_since(EPOCH)
-        .as_hours()
-        .div_euclid(24)
+    utc::days(date)
         .try_into()
         .expect("years -9999 to 9999 fit an int of days")
 }
 
 /// The date so many days after the epoch, if it is in the years -9999 to 9999.
 pub(crate) fn date_of(days: i32) -> Option<Date> {
-    EPOCH
-        .checked_add(jiff::SignedDuration::from_hours(i64::from(days) * 24))
-        .ok()
+    utc::date(i64::from(days))
 }
 
 #[cfg(test)]

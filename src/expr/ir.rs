@@ -3,9 +3,10 @@
 
 use std::fmt;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::functions::Call;
+use super::instant::Instant;
 use super::types::Base;
 use super::value::Val;
 use crate::contract::schema::NodeId;
@@ -21,7 +22,7 @@ pub(super) enum Const {
     Text(Box<str>),
     Bytes(Box<[u8]>),
     Decimal(Box<[u8]>, u32),
-    Timestamp(Timestamp),
+    Timestamp(Instant),
     Duration(SignedDuration),
     Date(i32),
     Time(i64),

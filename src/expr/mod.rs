@@ -28,6 +28,7 @@ pub mod cx;
 pub mod days;
 mod eval;
 pub mod functions;
+pub mod instant;
 mod ir;
 pub mod number;
 pub mod path;

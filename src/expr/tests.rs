@@ -3,6 +3,7 @@
 mod bounds;
 mod cost;
 mod functions;
+mod instants;
 mod language;
 mod page;
 mod profile;

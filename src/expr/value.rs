@@ -5,11 +5,12 @@
 
 use std::cmp::Ordering;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::contract::decimal;
 use crate::contract::schema::{Kind, Logical, NodeId, Schema};
 use crate::contract::view::{self, Broken};
+use crate::expr::instant::Instant;
 use crate::expr::types::same_node;
 
 /// A value.
@@ -30,7 +31,7 @@ pub enum Val<'a> {
     /// `decimal`: the unscaled number as Avro has it (two's complement, big-endian, no bytes are 0), and its scale.
     Decimal(&'a [u8], u32),
     /// `timestamp-millis`, `-micros` and `-nanos`.
-    Timestamp(Timestamp),
+    Timestamp(Instant),
     /// A length of time, which no field has.
     Duration(SignedDuration),
     /// `date`: days since the epoch.
@@ -167,7 +168,7 @@ fn read_logical<'a>(
     bytes: &'a [u8],
     at: usize,
 ) -> Result<(Val<'a>, usize), Failure> {
-    let range = |_| "the timestamp is outside of the years -9999 to 9999".to_owned();
+    let range = || "the timestamp is outside of the years -9999 to 9999".to_owned();
     let long = || view::long(bytes, at).map_err(broken);
     Ok(match logical {
         Logical::Decimal { scale, .. } => {
@@ -203,17 +204,17 @@ fn read_logical<'a>(
         }
         Logical::TimestampMillis => {
             let (millis, next) = long()?;
-            let instant = Timestamp::from_millisecond(millis).map_err(range)?;
+            let instant = Instant::from_millisecond(millis).ok_or_else(range)?;
             (Val::Timestamp(instant), next)
         }
         Logical::TimestampMicros => {
             let (micros, next) = long()?;
-            let instant = Timestamp::from_microsecond(micros).map_err(range)?;
+            let instant = Instant::from_microsecond(micros).ok_or_else(range)?;
             (Val::Timestamp(instant), next)
         }
         Logical::TimestampNanos => {
             let (nanos, next) = long()?;
-            let instant = Timestamp::from_nanosecond(i128::from(nanos)).map_err(range)?;
+            let instant = Instant::from_nanosecond(i128::from(nanos)).ok_or_else(range)?;
             (Val::Timestamp(instant), next)
         }
         Logical::LocalTimestampMillis

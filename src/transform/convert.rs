@@ -5,9 +5,9 @@ use super::cast::Target;
 use crate::contract::schema::{Kind, Logical, Node};
 use crate::contract::value::Value;
 use crate::expr::days::{date_of, days};
+use crate::expr::instant::Instant;
 use crate::expr::number::{Decimal, digits, to_avro};
 use crate::expr::{Cx, Val};
-use jiff::Timestamp;
 use jiff::civil::Date;
 
 /// How a value gets from one type to another.
@@ -122,13 +122,13 @@ impl Conversion {
 
     /// And back, as a value of the target.
     fn made<'a>(&self, cx: &Cx<'a>, value: Value) -> Result<Val<'a>, Why> {
-        let micros = |micros| Timestamp::from_microsecond(micros).map(Val::Timestamp);
+        let micros = |micros| Instant::from_microsecond(micros).map(Val::Timestamp);
         Ok(match (value, self.to) {
             (Value::Int(days), Target::Date) => Val::Date(days),
             (Value::Long(millis), Target::TimestampMillis) => {
-                Val::Timestamp(Timestamp::from_millisecond(millis).map_err(|_| RANGE)?)
+                Val::Timestamp(Instant::from_millisecond(millis).ok_or(RANGE)?)
             }
-            (Value::Long(number), Target::TimestampMicros) => micros(number).map_err(|_| RANGE)?,
+            (Value::Long(number), Target::TimestampMicros) => micros(number).ok_or(RANGE)?,
             (Value::Bytes(bytes), Target::Decimal { scale, .. }) => {
                 let scale = u32::try_from(scale).map_err(|_| RANGE)?;
                 Val::Decimal(cx.arena.alloc_slice_copy(&bytes), scale)
@@ -207,8 +207,8 @@ impl Conversion {
 
     fn text(&self, value: Value) -> Result<String, Why> {
         // RFC 3339 has no years before 0.
-        let moment = |instant: Result<Timestamp, jiff::Error>| {
-            let text = instant.map_err(|_| RANGE)?.to_string();
+        let moment = |instant: Option<Instant>| {
+            let text = instant.ok_or(RANGE)?.to_string();
             (!text.starts_with('-')).then_some(text).ok_or(RANGE)
         };
         match (value, &self.from) {
@@ -217,8 +217,8 @@ impl Conversion {
                 .filter(|date| date.year() >= 0)
                 .map(|date| date.to_string())
                 .ok_or(RANGE),
-            (Value::Long(millis), From::Millis) => moment(Timestamp::from_millisecond(millis)),
-            (Value::Long(micros), From::Micros) => moment(Timestamp::from_microsecond(micros)),
+            (Value::Long(millis), From::Millis) => moment(Instant::from_millisecond(millis)),
+            (Value::Long(micros), From::Micros) => moment(Instant::from_microsecond(micros)),
             (Value::Int(int), _) => Ok(int.to_string()),
             (Value::Long(long), _) => Ok(long.to_string()),
             (Value::Float(float), _) if float.is_finite() => Ok(plain_float(float)),
@@ -405,7 +405,7 @@ fn date(text: &str) -> Result<i32, Why> {
 }
 
 /// RFC 3339: date, `T`, time with seconds, and `Z` or an offset.
-fn instant(text: &str) -> Result<Timestamp, Why> {
+fn instant(text: &str) -> Result<Instant, Why> {
     let none = "not a timestamp as in RFC 3339, with its offset";
     let bytes = text.as_bytes();
     let digits = |range: std::ops::Range<usize>| {
@@ -439,7 +439,7 @@ fn instant(text: &str) -> Result<Timestamp, Why> {
     if !offset || bytes[17..19] == *b"60" {
         return Err(none);
     }
-    text.parse().map_err(|_| none)
+    Instant::parse(text).ok_or(none)
 }
 
 #[cfg(test)]

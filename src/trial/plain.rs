@@ -8,6 +8,7 @@ use crate::contract::decode::{Limits, decode};
 use crate::contract::json::{FromJson, to_json};
 use crate::contract::schema::Schema;
 use crate::contract::wire;
+use crate::expr::instant::Instant;
 
 /// Data as the JSON writer has it, or where it does not fit the schema, and why.
 pub(super) fn plain(datum: &Datum, schema: &Schema) -> Result<Json, (String, String)> {
@@ -53,7 +54,7 @@ pub(super) fn shown(bytes: Option<&[u8]>) -> Json {
 }
 
 pub(super) fn moment(millis: Option<i64>) -> Json {
-    let instant = millis.and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+    let instant = millis.and_then(Instant::from_millisecond);
     match instant {
         Some(instant) => instant.to_string().into(),
         None => millis.into(),

@@ -182,6 +182,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "contract::view",
             "error",
             "record",
+            "contract::utc",
         ],
     ),
     // Steps hold expressions, and hand each what it sees: the contract's bytes, registers and the record around them.
@@ -365,6 +366,7 @@ pub(crate) const PURE: &[&str] = &[
     "contract::resolve",
     "contract::rules",
     "contract::schema",
+    "contract::utc",
     "contract::value",
     "contract::wire",
     "emit",

@@ -126,7 +126,7 @@ impl Maker<'_> {
                     "timestamp('1970-01-01T00:00:00Z')",
                     "timestamp('1969-12-31T23:59:59.999Z')",
                     "timestamp('2024-02-29T23:30:00.5+02:00')",
-                    "timestamp('9999-12-30T12:00:00Z')",
+                    "timestamp('9999-12-31T23:59:59Z')",
                 ])
                 .to_owned(),
             Ty::Duration => self

@@ -1,10 +1,9 @@
 //! Dates and times as text ↔ the integers of their logical types. Exact: text finer than the unit is refused.
 
-use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
-use jiff::tz::TimeZone;
 
 use crate::contract::schema::Logical;
+use crate::contract::utc;
 
 const SECOND: i64 = 1_000_000_000;
 const DAY: i128 = 86_400 * SECOND as i128;
@@ -26,23 +25,22 @@ const fn unit(logical: Logical) -> Option<(i64, usize)> {
 /// The text of a date, time or timestamp. None for other logical types and outside the years ±9999.
 pub(super) fn to_text(logical: Logical, number: i64) -> Option<String> {
     if logical == Logical::Date {
-        let at = Timestamp::from_second(number.checked_mul(86_400)?).ok()?;
-        return Some(at.to_zoned(TimeZone::UTC).date().to_string());
+        return Some(utc::date(number)?.to_string());
     }
     let (nanos, digits) = unit(logical)?;
     let since = i128::from(number) * i128::from(nanos);
-    let at = Timestamp::from_nanosecond(since).ok()?;
+    let at = utc::datetime(since)?;
     Some(match logical {
         Logical::TimeMillis | Logical::TimeMicros => {
             if !(0..DAY).contains(&since) {
                 return None;
             }
-            format!("{:.digits$}", at.to_zoned(TimeZone::UTC).time())
+            format!("{:.digits$}", at.time())
         }
         Logical::TimestampMillis | Logical::TimestampMicros | Logical::TimestampNanos => {
-            format!("{at:.digits$}")
+            format!("{at:.digits$}Z")
         }
-        _ => format!("{:.digits$}", at.to_zoned(TimeZone::UTC).datetime()),
+        _ => format!("{at:.digits$}"),
     })
 }
 
@@ -54,8 +52,7 @@ pub(super) fn from_text(logical: Logical, text: &str) -> Option<Result<i64, Stri
     };
     if logical == Logical::Date {
         let date = text.parse::<Date>().ok().filter(|_| only("-+"));
-        let days = date.and_then(|d| d.to_zoned(TimeZone::UTC).ok());
-        let days = days.map(|at| at.timestamp().as_second().div_euclid(86_400));
+        let days = date.map(utc::days);
         return Some(days.ok_or_else(|| "expected a date such as 2024-05-01".to_owned()));
     }
     let (nanos, digits) = unit(logical)?;
@@ -70,20 +67,15 @@ pub(super) fn from_text(logical: Logical, text: &str) -> Option<Result<i64, Stri
             (since, "a time such as 08:15:00")
         }
         Logical::TimestampMillis | Logical::TimestampMicros | Logical::TimestampNanos => {
-            let at = text.parse::<Timestamp>().ok();
-            (
-                at.map(Timestamp::as_nanosecond),
-                "a timestamp such as 2024-05-01T08:15:00Z",
-            )
+            (utc::parse(text), "a timestamp such as 2024-05-01T08:15:00Z")
         }
         _ => {
             // A zone would be dropped without a word otherwise.
             let (_, time) = text.split_once(['T', 't', ' ']).unwrap_or_default();
             let zoneless = !time.is_empty() && !time.contains(['Z', 'z', '+', '-', '[']);
             let at = text.parse::<DateTime>().ok().filter(|_| zoneless);
-            let at = at.and_then(|d| d.to_zoned(TimeZone::UTC).ok());
             (
-                at.map(|at| at.timestamp().as_nanosecond()),
+                at.map(utc::nanos),
                 "a local timestamp without a zone, such as 2024-05-01T08:15:00",
             )
         }

@@ -318,7 +318,22 @@ fn dates_and_times_are_text_or_integers() {
         "\"2924-05-01T08:15:00Z\"",
         Err(("", "fits 64 bits")),
     );
+    check(
+        &millis,
+        "\"9999-12-31T23:59:59.999Z\"",
+        Ok(Value::Long(253_402_300_799_999)),
+    );
+    check(
+        &logical("int", "date"),
+        "\"9999-12-31\"",
+        Ok(Value::Int(2_932_896)),
+    );
     let local = logical("long", "local-timestamp-millis");
+    check(
+        &local,
+        "\"9999-12-31T23:59:59\"",
+        Ok(Value::Long(253_402_300_799_000)),
+    );
     check(
         &local,
         "\"2024-05-01T08:15:00\"",
@@ -405,6 +420,26 @@ fn values_are_written_readably() {
     assert_eq!(
         write(&logical("long", "local-timestamp-millis"), at),
         json!("2024-05-01T08:15:00.123")
+    );
+    let end = 253_402_300_799_999;
+    for (word, last, beyond) in [
+        (
+            "timestamp-millis",
+            json!("9999-12-31T23:59:59.999Z"),
+            json!(end + 1),
+        ),
+        (
+            "local-timestamp-millis",
+            json!("9999-12-31T23:59:59.999"),
+            json!(end + 1),
+        ),
+    ] {
+        assert_eq!(write(&logical("long", word), Value::Long(end)), last);
+        assert_eq!(write(&logical("long", word), Value::Long(end + 1)), beyond);
+    }
+    assert_eq!(
+        write(&logical("int", "date"), Value::Int(2_932_896)),
+        json!("9999-12-31")
     );
     assert_eq!(write("\"float\"", Value::Float(0.1)), json!(0.1));
     assert_eq!(write("\"double\"", Value::Double(f64::NAN)), json!("NaN"));

@@ -1,11 +1,12 @@
 //! Arithmetic, and what else `+` and `-` join: texts, bytes, lists, timestamps, durations.
 
 use bumpalo::collections::Vec as ArenaVec;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use num_bigint::BigInt;
 
 use super::{Evaluated, each, mismatch, stop};
 use crate::expr::cx::Cx;
+use crate::expr::instant::Instant;
 use crate::expr::ir::Sum;
 use crate::expr::number::Decimal;
 use crate::expr::value::{Val, small};
@@ -56,13 +57,13 @@ pub(super) fn arithmetic<'a>(
         | (Val::Duration(length), Val::Timestamp(at))
             if op == Sum::Add =>
         {
-            timestamp(at.checked_add(length).ok())?
+            timestamp(at.plus(length))?
         }
         (Val::Timestamp(at), Val::Duration(length)) if op == Sum::Subtract => {
-            timestamp(at.checked_sub(length).ok())?
+            timestamp(length.checked_neg().and_then(|back| at.plus(back)))?
         }
         (Val::Timestamp(a), Val::Timestamp(b)) if op == Sum::Subtract => {
-            duration(Some(a.duration_since(b)))?
+            duration(Some(a.since(b)))?
         }
         (Val::Duration(a), Val::Duration(b)) => {
             let length = match op {
@@ -111,11 +112,7 @@ fn integers(op: Sum, a: i64, b: i64) -> Evaluated<i64> {
     })
 }
 
-/// CEL's timestamps begin with the year 1.
-const YEAR_1: i64 = -62_135_596_800;
-
-fn timestamp<'v>(at: Option<Timestamp>) -> Evaluated<Val<'v>> {
-    let at = at.filter(|at| at.as_nanosecond() >= i128::from(YEAR_1) * 1_000_000_000);
+fn timestamp<'v>(at: Option<Instant>) -> Evaluated<Val<'v>> {
     at.map(Val::Timestamp)
         .ok_or_else(|| stop("the timestamp is outside of the years 1 to 9999"))
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::{Call, CallError, Constants, Form, Ty};
 use crate::expr::cx::Cx;
 use crate::expr::days::date_of;
+use crate::expr::instant::Instant;
 use crate::expr::number::Decimal;
 use crate::expr::value::Val;
 
@@ -117,7 +117,7 @@ pub(super) fn decimal(args: &[Val<'_>], at: usize) -> Result<Decimal, CallError>
     }
 }
 
-pub(super) fn timestamp(args: &[Val<'_>], at: usize) -> Result<Timestamp, CallError> {
+pub(super) fn timestamp(args: &[Val<'_>], at: usize) -> Result<Instant, CallError> {
     match args.get(at) {
         Some(Val::Timestamp(instant)) => Ok(*instant),
         _ => Err(wrong()),

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use jiff::civil::DateTime;
+use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
 use super::args::{Made, blamed, call, choice, date, declared, function, int, text, timestamp};
@@ -11,6 +11,7 @@ use super::format::{self, Reading, Wanted};
 use super::{CallError, Constants, Example, Function, Ty};
 use crate::expr::cx::Cx;
 use crate::expr::days::days;
+use crate::expr::instant::Instant;
 use crate::expr::value::Val;
 
 const NO_ZONE: &str = "there is no such time zone";
@@ -213,10 +214,10 @@ pub(super) static FUNCTIONS: &[Function] = &[
             |constants| {
                 let unit = choice(constants, 1, "unit", &UNITS)?;
                 call(move |_, args| {
-                    let instant = Timestamp::from_nanosecond(i128::from(int(args, 0)?) * unit);
+                    let instant = Instant::from_nanosecond(i128::from(int(args, 0)?) * unit);
                     instant
                         .map(Val::Timestamp)
-                        .map_err(|_| "the time is outside of the years -9999 to 9999".into())
+                        .ok_or_else(|| "the time is outside of the years -9999 to 9999".into())
                 })
             },
         )],
@@ -266,9 +267,7 @@ fn parse_instant(constants: &Constants<'_>) -> Made {
         cx.spend_bytes(text.len())?;
         let (time, offset) = reading.time(text)?;
         let offset = offset.ok_or("the text has no offset")?;
-        let instant = offset
-            .to_timestamp(time)
-            .map_err(|_| "the time is out of range")?;
+        let instant = Instant::at(time, offset).ok_or("the time is out of range")?;
         Ok(Val::Timestamp(instant))
     })
 }
@@ -301,9 +300,9 @@ fn parse_local(constants: &Constants<'_>) -> Made {
     })
 }
 
-fn instant(time: DateTime, zone: &TimeZone, which: Which) -> Result<Timestamp, CallError> {
+fn instant(time: DateTime, zone: &TimeZone, which: Which) -> Result<Instant, CallError> {
     let ambiguous = zone.to_ambiguous_timestamp(time);
-    let instant = match (ambiguous.offset(), which) {
+    let offset = match (ambiguous.offset(), which) {
         (AmbiguousOffset::Gap { .. }, _) => {
             return Err("the zone skips this time: its clocks go forward".into());
         }
@@ -312,10 +311,11 @@ fn instant(time: DateTime, zone: &TimeZone, which: Which) -> Result<Timestamp, C
                 "this time occurs twice, since the clocks go back: 'earlier' or 'later' as the fourth argument says which".into(),
             );
         }
-        (_, Which::Later) => ambiguous.later(),
-        (_, Which::Unsaid | Which::Earlier) => ambiguous.earlier(),
+        (AmbiguousOffset::Unambiguous { offset }, _) => offset,
+        (AmbiguousOffset::Fold { before, .. }, Which::Earlier) => before,
+        (AmbiguousOffset::Fold { after, .. }, Which::Later) => after,
     };
-    instant.map_err(|_| "the time is out of range".into())
+    Instant::at(time, offset).ok_or_else(|| "the time is out of range".into())
 }
 
 /// A time zone: looked up once if it is a constant.
@@ -356,10 +356,8 @@ fn writing(constants: &Constants<'_>, time: bool) -> Result<Arc<str>, (usize, St
 fn format_date(constants: &Constants<'_>) -> Made {
     let format = writing(constants, false)?;
     call(move |cx, args| {
-        let midnight = date(args, 0)?
-            .to_zoned(TimeZone::UTC)
-            .map_err(|_| "the date is out of range")?;
-        let out = format::write(&format, &midnight)?;
+        let midnight = date(args, 0)?.at(0, 0, 0, 0);
+        let out = format::write(&format, midnight)?;
         written(cx, &out)
     })
 }
@@ -371,8 +369,18 @@ fn format_time(constants: &Constants<'_>) -> Made {
         _ => Zone::of(constants, 2)?,
     };
     call(move |cx, args| {
-        let local = timestamp(args, 0)?.to_zoned(zone.get(args)?);
-        let out = format::write(&format, &local)?;
+        let (instant, zone) = (timestamp(args, 0)?, zone.get(args)?);
+        let out = match instant.timestamp() {
+            Some(known) => format::write(&format, &known.to_zoned(zone))?,
+            // Without the zone's name and abbreviation, which are only known with what lies in the calendar's range.
+            None => {
+                let local = instant.local(&zone);
+                let local = local.ok_or("the clocks of the zone show no year that can be told")?;
+                let mut parts = BrokenDownTime::from(local);
+                parts.set_offset(Some(instant.offset(&zone)));
+                format::write(&format, parts)?
+            }
+        };
         written(cx, &out)
     })
 }

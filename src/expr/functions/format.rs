@@ -2,7 +2,6 @@
 //! directives exist, that none leaves a guess (a year of two digits, an hour without AM or PM), and that they give
 //! what the function needs.
 
-use jiff::Zoned;
 use jiff::civil::{Date, DateTime};
 use jiff::fmt::strtime::{self, BrokenDownTime};
 use jiff::tz::Offset;
@@ -422,7 +421,7 @@ pub(super) fn writing(format: &str, time: bool) -> Result<(), String> {
 }
 
 /// A point in time by a format that was checked.
-pub(super) fn write(format: &str, time: &Zoned) -> Result<String, String> {
+pub(super) fn write(format: &str, time: impl Into<BrokenDownTime>) -> Result<String, String> {
     strtime::format(format, time)
         .map_err(|_| "the time cannot be written by this format".to_owned())
 }

@@ -3,9 +3,9 @@
 use super::args::{call, function, text};
 use super::{CallError, Example, Function, Ty};
 use crate::expr::cx::Cx;
+use crate::expr::instant::Instant;
 use crate::expr::value::Val;
 use crate::record::Record;
-use jiff::Timestamp;
 
 /// The functions of this file.
 pub(super) static FUNCTIONS: &[Function] = &[
@@ -107,9 +107,9 @@ pub(super) static FUNCTIONS: &[Function] = &[
         forms: &[function(&[], Ty::NullableTimestamp, |_| {
             call(|cx, _| match around(cx)?.timestamp {
                 None => Ok(Val::Null),
-                Some(millis) => Timestamp::from_millisecond(millis)
+                Some(millis) => Instant::from_millisecond(millis)
                     .map(Val::Timestamp)
-                    .map_err(|_| {
+                    .ok_or_else(|| {
                         "the record's timestamp is outside of the years -9999 to 9999".into()
                     }),
             })

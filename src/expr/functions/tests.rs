@@ -1,10 +1,11 @@
 use bumpalo::Bump;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
 use crate::contract::schema::Schema;
 use crate::expr::cx::STEPS;
+use crate::expr::instant::Instant;
 use crate::record::Record;
 
 /// A text of such a type as a value, made from one text and one number so that every kind of argument is arbitrary.
@@ -20,7 +21,9 @@ fn argument<'a>(ty: Ty, text: &'a str, number: i64, arena: &'a Bump) -> Val<'a> 
             number.to_le_bytes()[..4].try_into().expect("4"),
         )),
         Ty::Timestamp | Ty::TimestampMillis | Ty::NullableTimestamp => {
-            Val::Timestamp(Timestamp::from_microsecond(number).unwrap_or(Timestamp::MAX))
+            let last = Instant::from_nanosecond(253_402_300_799_999_999_999);
+            let instant = Instant::from_microsecond(number).or(last);
+            Val::Timestamp(instant.expect("the last is one"))
         }
         Ty::Duration => Val::Duration(SignedDuration::from_nanos(number)),
         Ty::Time => Val::Time(number),

@@ -147,6 +147,18 @@ fn exact_values_are_cast() {
             json!(-1000),
             json!("1969-12-31T23:59:59.999Z"),
         ),
+        (
+            STRING,
+            "timestamp-millis",
+            json!("9999-12-31T23:59:59.999Z"),
+            json!("9999-12-31T23:59:59.999Z"),
+        ),
+        (
+            MILLIS,
+            "string",
+            json!("9999-12-31T23:59:59Z"),
+            json!("9999-12-31T23:59:59Z"),
+        ),
         (STRING, "timestamp-millis", Json::Null, Json::Null),
     ] {
         let said = format!("{from} {value} to {to}");

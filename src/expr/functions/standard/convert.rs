@@ -1,6 +1,6 @@
 //! Conversions between types, as CEL names them: by the type that comes out.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::super::args::{call, function, text};
 use super::super::{CallError, Example, Function, Ty};
@@ -8,6 +8,7 @@ use super::wrong;
 use crate::contract::decimal;
 use crate::expr::cx::Cx;
 use crate::expr::days::date_of;
+use crate::expr::instant::Instant;
 use crate::expr::number::Decimal;
 use crate::expr::value::Val;
 
@@ -240,7 +241,7 @@ fn int<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {
             text.parse()
                 .map_err(|_| "the text is no whole number that a long can hold")?
         }
-        [Val::Timestamp(instant)] => instant.as_nanosecond().div_euclid(1_000_000_000) as i64,
+        [Val::Timestamp(instant)] => instant.as_second(),
         _ => return Err(wrong()),
     }))
 }
@@ -365,7 +366,7 @@ fn timestamp<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError
     let outside = || CallError::from("the timestamp is outside of the years 1 to 9999");
     let instant = match args {
         [Val::Timestamp(instant)] => return Ok(Val::Timestamp(*instant)),
-        [Val::Int(seconds)] => Timestamp::from_second(*seconds).map_err(|_| outside())?,
+        [Val::Int(seconds)] => Instant::from_second(*seconds).ok_or_else(outside)?,
         _ => {
             let text = text(args, 0)?;
             cx.spend_bytes(text.len())?;
@@ -373,15 +374,14 @@ fn timestamp<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError
         }
     };
     // The years that CEL knows.
-    let (first, last) = (-62_135_596_800, 253_402_300_799);
-    if !(first..=last).contains(&instant.as_nanosecond().div_euclid(1_000_000_000)) {
-        return Err(outside());
+    match instant.is_cel() {
+        true => Ok(Val::Timestamp(instant)),
+        false => Err(outside()),
     }
-    Ok(Val::Timestamp(instant))
 }
 
 /// The parser takes more than RFC 3339: a blank for the `T`, a time without seconds, a zone in brackets.
-fn rfc3339(text: &str) -> Option<Timestamp> {
+fn rfc3339(text: &str) -> Option<Instant> {
     let bytes = text.as_bytes();
     let digits = |from: usize, to: usize| {
         bytes
@@ -405,7 +405,7 @@ fn rfc3339(text: &str) -> Option<Timestamp> {
     if !shape {
         return None;
     }
-    text.parse().ok()
+    Instant::parse(text)
 }
 
 fn duration<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {

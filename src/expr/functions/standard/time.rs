@@ -7,6 +7,7 @@ use super::super::args::{Made, call, date, function, int, method, text, timestam
 use super::super::{CallError, Constants, Example, Function, Ty};
 use super::wrong;
 use crate::expr::days::days;
+use crate::expr::instant::Instant;
 use crate::expr::value::Val;
 
 /// A function that tells a part of a date or of an instant in UTC, or in the zone that is named.
@@ -287,7 +288,7 @@ fn local_date(constants: &Constants<'_>) -> Made {
     let known = constant_zone(constants, 1)?;
     call(move |_, args| {
         let instant = timestamp(args, 0)?;
-        let local = zone_of(known.as_ref(), args, 1)?.to_datetime(instant);
+        let local = clocks(instant, &zone_of(known.as_ref(), args, 1)?)?;
         Ok(Val::Date(days(local.date())))
     })
 }
@@ -299,9 +300,14 @@ fn of_instant(constants: Option<&Constants<'_>>, get: fn(DateTime) -> i64) -> Ma
     };
     call(move |_, args| {
         let instant = timestamp(args, 0)?;
-        let local = zone_of(known.as_ref(), args, 1)?.to_datetime(instant);
+        let local = clocks(instant, &zone_of(known.as_ref(), args, 1)?)?;
         Ok(Val::Int(get(local)))
     })
+}
+
+fn clocks(instant: Instant, zone: &TimeZone) -> Result<DateTime, CallError> {
+    let local = instant.local(zone);
+    local.ok_or_else(|| "the clocks of the zone show no year that can be told".into())
 }
 
 /// The zone that a constant names; nothing if the argument is none.
@@ -365,11 +371,16 @@ fn local_time(constants: &Constants<'_>) -> Made {
         }
         let zone = zone_of(known.as_ref(), args, 2)?;
         let ambiguous = zone.to_ambiguous_timestamp(date.at(hour % 24, minute, 0, 0));
-        if let AmbiguousOffset::Gap { .. } = ambiguous.offset() {
-            let why = "the zone skips this time: its clocks go forward";
-            return Err(CallError::Argument(1, why.to_owned()));
-        }
-        Ok(Val::Timestamp(ambiguous.earlier().map_err(|_| range())?))
+        let offset = match ambiguous.offset() {
+            AmbiguousOffset::Gap { .. } => {
+                let why = "the zone skips this time: its clocks go forward";
+                return Err(CallError::Argument(1, why.to_owned()));
+            }
+            AmbiguousOffset::Unambiguous { offset } => offset,
+            AmbiguousOffset::Fold { before, .. } => before,
+        };
+        let instant = Instant::at(ambiguous.datetime(), offset).ok_or_else(range)?;
+        Ok(Val::Timestamp(instant))
     })
 }
 
