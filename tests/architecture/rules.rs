@@ -179,10 +179,10 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "contract::decimal",
             "contract::plan",
             "contract::schema",
+            "contract::utc",
             "contract::view",
             "error",
             "record",
-            "contract::utc",
         ],
     ),
     // Steps hold expressions, and hand each what it sees: the contract's bytes, registers and the record around them.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cel::common::ast::CallExpr;
+use cel::common::ast::{CallExpr, Expr as Cel};
 use cel::parser::Expression;
 
 use super::unify::{to_decimal, to_double};
@@ -20,7 +20,8 @@ impl Checker<'_> {
         call: &CallExpr,
         known: &Known,
     ) -> Option<Typed> {
-        let name = call.func_name.as_str();
+        let qualified = qualified(call);
+        let name = qualified.as_deref().unwrap_or(&call.func_name);
         let Some(function) = functions::named(name) else {
             return self.no_function(expr, name);
         };
@@ -30,10 +31,10 @@ impl Checker<'_> {
             let fault = self.source.fault(expr, message);
             return self.refuse(fault);
         }
-        let method = call.target.is_some();
-        let at: Vec<&Expression> = call
-            .target
-            .iter()
+        let target = call.target.as_ref().filter(|_| qualified.is_none());
+        let method = target.is_some();
+        let at: Vec<&Expression> = target
+            .into_iter()
             .map(AsRef::as_ref)
             .chain(&call.args)
             .collect();
@@ -173,6 +174,7 @@ impl Checker<'_> {
             "type" => "the types are known when the expression is checked; `driftgate check --explain` prints them".to_owned(),
             "dyn" => "every value has one type; make the one that is needed: `string(…)`, `int(…)`, `double(…)`".to_owned(),
             "uint" => "Avro has no unsigned numbers; `int(…)` makes a long".to_owned(),
+            "quote" => "there is `strings.quote(text)`".to_owned(),
             "has" => "it takes one field: `has(customer.email)`".to_owned(),
             "orValue" => "it is called on what may be null, with one argument: `note.orValue('none')`".to_owned(),
             "all" | "exists" | "exists_one" | "existsOne" | "filter" => {
@@ -250,6 +252,15 @@ impl Checker<'_> {
         let fault = self.source.fault(expr, message);
         self.refuse(fault.hint(format!("there is {}", signatures(function))))
     }
+}
+
+/// The name of a function that has a namespace, as `strings.quote` has: what stands before the point is no value then.
+fn qualified(call: &CallExpr) -> Option<String> {
+    let Cel::Ident(space) = &call.target.as_ref()?.expr else {
+        return None;
+    };
+    let name = format!("{space}.{}", call.func_name);
+    functions::named(&name).map(|_| name)
 }
 
 fn taken(ir: &mut Ir) -> Ir {

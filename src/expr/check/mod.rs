@@ -7,6 +7,7 @@ mod collect;
 mod compare;
 mod each;
 mod field;
+mod format;
 mod logic;
 mod unify;
 
@@ -259,6 +260,9 @@ impl Checker<'_> {
             }
             ("orValue", [default]) if let Some(target) = &call.target => {
                 self.or_value(expr, target, default, known)
+            }
+            ("format", [values]) if let Some(target) = &call.target => {
+                self.format(target, values, known)
             }
             _ => self.function(expr, call, known),
         }

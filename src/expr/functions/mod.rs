@@ -12,6 +12,7 @@ mod format;
 mod money;
 mod numbers;
 mod phones;
+pub(in crate::expr) mod printf;
 mod privacy;
 mod record;
 pub mod reference;
@@ -35,6 +36,7 @@ static ALL: &[&[Function]] = &[
     standard::convert::FUNCTIONS,
     standard::time::FUNCTIONS,
     strings::FUNCTIONS,
+    printf::FUNCTIONS,
     text::FUNCTIONS,
     numbers::FUNCTIONS,
     dates::FUNCTIONS,

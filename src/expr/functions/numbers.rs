@@ -348,6 +348,18 @@ fn rounding(constants: &Constants<'_>, at: usize) -> Result<(usize, Mode), (usiz
     Ok((usize::try_from(scale).unwrap_or(0), mode))
 }
 
+/// The unscaled number at a scale, from the middle to the even digit.
+pub(super) fn half_even(number: &Decimal, scale: usize) -> BigInt {
+    number.at_scale(scale).unwrap_or_else(|| {
+        let rounded = quotient(
+            &number.unscaled,
+            &power(number.scale - scale),
+            Mode::HalfEven,
+        );
+        rounded.expect("only `exact` refuses to round")
+    })
+}
+
 fn round(constants: &Constants<'_>) -> Made {
     let (scale, mode) = rounding(constants, 1)?;
     call(move |cx, args| {

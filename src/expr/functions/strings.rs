@@ -2,7 +2,7 @@
 
 use bumpalo::collections::Vec as BumpVec;
 
-use super::args::{call, int, list, method, of_text, text};
+use super::args::{call, function, int, list, method, of_text, text};
 use super::{CallError, Example, Function, Ty};
 use crate::expr::cx::Cx;
 use crate::expr::value::Val;
@@ -219,6 +219,26 @@ pub(super) static FUNCTIONS: &[Function] = &[
             Example {
                 expr: "'abc'.substring(2, 1)",
                 result: "error: outside of the text",
+            },
+        ],
+    },
+    Function {
+        name: "strings.quote",
+        group: "text",
+        doc: "The text in double quotes, as it is written in an expression: with `\\` before quotes and backslashes, and line \
+              breaks, tabs and the like as `\\n`, `\\t`.",
+        errors: "",
+        forms: &[function(&[("text", Ty::Text)], Ty::Text, |_| {
+            of_text(quote)
+        })],
+        examples: &[
+            Example {
+                expr: r#"strings.quote('a "b"')"#,
+                result: r#"'"a \\"b\\""'"#,
+            },
+            Example {
+                expr: r"strings.quote('a\tb')",
+                result: r#"'"a\\tb"'"#,
             },
         ],
     },
@@ -462,6 +482,32 @@ fn replace<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> 
         return Ok(args[0]);
     }
     out.push_str(whole.get(copied..).unwrap_or(""));
+    Ok(Val::Text(out.into_bump_str()))
+}
+
+fn quote<'a>(cx: &mut Cx<'a>, text: &'a str) -> Result<Val<'a>, CallError> {
+    let mut out = bumpalo::collections::String::with_capacity_in(text.len() + 2, cx.arena);
+    out.push('"');
+    for c in text.chars() {
+        let escape = match c {
+            '\u{7}' => 'a',
+            '\u{8}' => 'b',
+            '\u{b}' => 'v',
+            '\u{c}' => 'f',
+            '\n' => 'n',
+            '\r' => 'r',
+            '\t' => 't',
+            '\\' | '"' => c,
+            _ => {
+                out.push(c);
+                continue;
+            }
+        };
+        out.push('\\');
+        out.push(escape);
+    }
+    out.push('"');
+    cx.spend_bytes(out.len())?;
     Ok(Val::Text(out.into_bump_str()))
 }
 

@@ -152,6 +152,25 @@ fn expressions_answer() {
         ("price * 0.1 == 1.25", "true"),
         ("round(price * 0.19, 2)", "2.38"),
         ("divide(price, 3, 2)", "4.17"),
+        // Values in a format.
+        (
+            "'%s %s: %d x %.2f (%.1f), %s'.format([name, class, n, price, rate, day])",
+            "'Łódź BUSINESS: 3 x 12.50 (0.5), 2013-01-01'",
+        ),
+        (
+            "'%s %s %s %s'.format([tags, scores, props, counts])",
+            "'[a, b, a] [1, null, 3] {k: v, l: w} {none: null, one: 1}'",
+        ),
+        (
+            "'%x %X %o %b %b %.0f %.3e'.format([raw, big, n + 5, -n, n > 3, price, n])",
+            "'6162 20000000000001 10 -11 0 12 3.000e+00'",
+        ),
+        (
+            "'%s|%s'.format([note.orValue('-'), at])",
+            "'hi|2013-01-01T10:17:00Z'",
+        ),
+        ("'100%%'.format([])", "'100%'"),
+        ("strings.quote(name + '\\n')", r#"'"Łódź\n"'"#),
         // Texts and bytes.
         ("name + '!' + note.orValue('')", "'Łódź!hi'"),
         ("raw + b'c'", "b'abc'"),
@@ -398,6 +417,77 @@ fn results_have_types() {
 fn what_makes_no_sense_is_refused_at_its_spot() {
     let bed = trip();
     for (text, spot, message, hint) in [
+        (
+            "'%d'.format([name])",
+            "name",
+            "`%d` takes a number; this is string",
+            "",
+        ),
+        (
+            "'%e'.format([price])",
+            "price",
+            "`%e` takes an integer or a double",
+            "",
+        ),
+        (
+            "'%s'.format([legs])",
+            "legs",
+            "`%s` takes what can be written",
+            "",
+        ),
+        (
+            "'%s'.format([classes])",
+            "classes",
+            "`%s` takes what can be",
+            "",
+        ),
+        (
+            "'%s'.format([note])",
+            "note",
+            "`note` may be null",
+            "orValue",
+        ),
+        (
+            "'%s %s'.format([n])",
+            "[n]",
+            "2 places, and the list 1 value",
+            "",
+        ),
+        (
+            "'%s'.format([n, n])",
+            "[n, n]",
+            "1 place, and the list 2 values",
+            "",
+        ),
+        ("'%s'.format(tags)", "tags", "are written out as a list", ""),
+        (
+            "name.format([n])",
+            "name",
+            "expected a constant: a format",
+            "",
+        ),
+        (
+            "n.format([n])",
+            "n",
+            "a format must be a string; this is int",
+            "",
+        ),
+        ("'%q'.format([n])", "'%q'", "there is no clause `%q`", ""),
+        (
+            "'%.2s'.format([n])",
+            "'%.2s'",
+            "there is no clause `%.2s`",
+            "",
+        ),
+        ("'%.101f'.format([n])", "'%.101f'", "from 0 to 100", ""),
+        ("'%5d'.format([n])", "'%5d'", "there is no clause `%5d`", ""),
+        ("'50%'.format([])", "'50%'", "`%` is no clause", ""),
+        (
+            "name.quote()",
+            "name.quote()",
+            "no function `quote`",
+            "strings.quote(text)",
+        ),
         (
             "n + 'a'",
             "n + 'a'",

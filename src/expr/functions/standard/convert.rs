@@ -275,7 +275,10 @@ fn double<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {
     }))
 }
 
-fn string<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {
+pub(in crate::expr::functions) fn string<'a>(
+    cx: &mut Cx<'a>,
+    args: &[Val<'a>],
+) -> Result<Val<'a>, CallError> {
     let made = match args {
         [Val::Text(text)] => {
             cx.spend_bytes(text.len())?;
