@@ -15,47 +15,23 @@ use driftgate::contract::view;
 use driftgate::expr::scope::{Located, Profile, Secrets};
 use driftgate::expr::{Cx, Expr, Place, Scope, Val, cx};
 
+#[path = "order/mod.rs"]
+mod order;
+
 const CONTRACT: &str = include_str!("schemas/order-contract.avsc");
 const DECIMAL: &str =
     r#""amount", "type": {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}"#;
 
-fn text(text: &str) -> Value {
-    Value::String(text.to_owned())
-}
-
+/// The order in the contract's schema, with its amount as a decimal and its currency in lower case.
 fn order() -> Value {
-    let item = |sku: &str, quantity, price| {
-        Value::Record(vec![text(sku), Value::Int(quantity), Value::Double(price)])
+    let Value::Record(mut fields) = order::order() else {
+        unreachable!("an order is a record")
     };
-    let some = |value| Value::Union(1, Box::new(value));
-    Value::Record(vec![
-        text("ord-2026-00418331"),
-        Value::Record(vec![
-            Value::Long(7_340_912),
-            text("jane.doe@example.com"),
-            some(text("+49 30 9018200")),
-            text("DE"),
-        ]),
-        Value::Enum(1),
-        text("eur"),
-        Value::Bytes(vec![0x0f, 0x42, 0x40]),
-        Value::Long(1_789_992_000_000),
-        Value::Array(vec![
-            item("SKU-10442", 2, 19.99),
-            item("SKU-99120", 1, 249.0),
-            item("SKU-00017", 12, 0.35),
-        ]),
-        Value::Map(vec![
-            ("campaign".to_owned(), text("autumn")),
-            ("device".to_owned(), text("mobile")),
-        ]),
-        some(text("leave at the door")),
-        Value::Double(3.25),
-        Value::Boolean(false),
-        text("web"),
-        text("main"),
-        Value::Int(3),
-    ])
+    fields[3] = order::text("eur");
+    fields[4] = Value::Bytes(vec![0x0f, 0x42, 0x40]);
+    fields[9] = Value::Double(3.25);
+    fields.insert(12, order::text("main"));
+    Value::Record(fields)
 }
 
 /// The expressions, and how their values print.

@@ -37,15 +37,15 @@ pub(crate) fn sized_blocks(schema: &Schema, node: NodeId, value: &Value, out: &m
         let (first, rest) = elements.split_at(elements.len().div_ceil(2));
         for block in [first, rest].into_iter().filter(|block| !block.is_empty()) {
             let bytes = block.concat();
-            long(-i64::try_from(block.len()).expect("few"), out);
-            long(i64::try_from(bytes.len()).expect("few"), out);
+            super::varint::write(-i64::try_from(block.len()).expect("few"), out);
+            super::varint::write(i64::try_from(bytes.len()).expect("few"), out);
             out.extend(bytes);
         }
         out.push(0);
     };
     match (&schema.node(node).kind, value) {
         (Kind::Union(branches), Value::Union(branch, inner)) => {
-            long(i64::try_from(*branch).expect("few"), out);
+            super::varint::write(i64::try_from(*branch).expect("few"), out);
             sized_blocks(schema, branches[*branch], inner, out);
         }
         (Kind::Record(record), Value::Record(values)) => {
@@ -64,7 +64,7 @@ pub(crate) fn sized_blocks(schema: &Schema, node: NodeId, value: &Value, out: &m
         (Kind::Map(of), Value::Map(entries)) => {
             let element = |(key, value): &(String, Value)| {
                 let mut bytes = Vec::new();
-                long(i64::try_from(key.len()).expect("few"), &mut bytes);
+                super::varint::write(i64::try_from(key.len()).expect("few"), &mut bytes);
                 bytes.extend(key.as_bytes());
                 sized_blocks(schema, *of, value, &mut bytes);
                 bytes
@@ -73,15 +73,6 @@ pub(crate) fn sized_blocks(schema: &Schema, node: NodeId, value: &Value, out: &m
         }
         _ => encode_node(schema, node, value, out).expect("fits"),
     }
-}
-
-fn long(value: i64, out: &mut Vec<u8>) {
-    let mut number = ((value << 1) ^ (value >> 63)).cast_unsigned();
-    while number >= 0x80 {
-        out.push(number.to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    out.push(number.to_le_bytes()[0]);
 }
 
 /// Random changes to a schema, from writer to reader.

@@ -5,6 +5,7 @@ use super::decimal;
 use super::path::Trail;
 use super::schema::{Kind, Logical, NodeId, Schema};
 use super::value::Value;
+use super::varint;
 use crate::error::{Reason, RecordError};
 
 /// Appends `value` as the root of `schema`. On an error `out` is as it was.
@@ -136,12 +137,7 @@ impl<'s> Encoder<'s, '_> {
     }
 
     fn long(&mut self, value: i64) {
-        let mut number = (value.cast_unsigned() << 1) ^ (value >> 63).cast_unsigned();
-        while number >= 0x80 {
-            self.out.push(number.to_le_bytes()[0] | 0x80);
-            number >>= 7;
-        }
-        self.out.push(number.to_le_bytes()[0]);
+        varint::write(value, self.out);
     }
 
     fn count(&mut self, count: usize) {

@@ -19,6 +19,7 @@ pub mod rules;
 pub mod schema;
 pub(crate) mod utc;
 pub mod value;
+pub mod varint;
 pub mod view;
 pub mod wire;
 

@@ -93,6 +93,14 @@ pub fn count(schema: &Schema, node: NodeId, bytes: &[u8]) -> Result<usize, Broke
     Ok(count)
 }
 
+/// The type of a record's field, as declared.
+pub fn field_type(schema: &Schema, record: NodeId, position: usize) -> Result<NodeId, Broken> {
+    match &schema.node(record).kind {
+        Kind::Record(record) => Ok(record.fields.get(position).ok_or(Broken)?.node),
+        _ => Err(Broken),
+    }
+}
+
 /// Where the field begins of a record (no union) that begins at `at`.
 pub fn field(
     schema: &Schema,
@@ -109,6 +117,29 @@ pub fn field(
         at = skip(schema, field.node, bytes, at)?;
     }
     Ok(at)
+}
+
+/// The way from a record down through fields, past the index of a union where a record may be null: the type of the last
+/// field as declared and where it begins, nothing where a record on the way is null.
+pub fn descend(
+    schema: &Schema,
+    (mut node, mut at): (NodeId, usize),
+    positions: &[usize],
+    bytes: &[u8],
+) -> Result<Option<(NodeId, usize)>, Broken> {
+    for position in positions {
+        if let Kind::Union(branches) = &schema.node(node).kind {
+            let (branch, next) = index(bytes, at)?;
+            node = *branches.get(branch).ok_or(Broken)?;
+            at = next;
+        }
+        if schema.node(node).kind == Kind::Null {
+            return Ok(None);
+        }
+        at = field(schema, node, *position, bytes, at)?;
+        node = field_type(schema, node, *position)?;
+    }
+    Ok(Some((node, at)))
 }
 
 /// The elements of an array, or the entries of a map, one after another.

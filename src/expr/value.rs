@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 
 use crate::contract::decimal;
 use crate::contract::schema::{Kind, Logical, NodeId, Schema};
+use crate::contract::varint;
 use crate::contract::view::{self, Broken};
 use crate::expr::instant::Instant;
 use crate::expr::types::same_node;
@@ -224,18 +225,8 @@ fn read_logical<'a>(
     })
 }
 
-/// Appends a varint.
-pub fn put_long(value: i64, out: &mut Vec<u8>) {
-    let mut number = (value.cast_unsigned() << 1) ^ (value >> 63).cast_unsigned();
-    while number >= 0x80 {
-        out.push(number.to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    out.push(number.to_le_bytes()[0]);
-}
-
 fn put_index(index: usize, out: &mut Vec<u8>) {
-    put_long(i64::try_from(index).unwrap_or(i64::MAX), out);
+    varint::write(i64::try_from(index).unwrap_or(i64::MAX), out);
 }
 
 fn put_sized(bytes: &[u8], out: &mut Vec<u8>) {
@@ -270,9 +261,9 @@ pub fn write(
         (Kind::Boolean, Val::Bool(value)) => out.push(u8::from(value)),
         (Kind::Int, Val::Int(value)) => {
             let value = i32::try_from(value).map_err(|_| "out of the range of an int")?;
-            put_long(i64::from(value), out);
+            varint::write(i64::from(value), out);
         }
-        (Kind::Long, Val::Int(value)) => put_long(value, out),
+        (Kind::Long, Val::Int(value)) => varint::write(value, out),
         (Kind::Float, Val::Double(value)) => {
             #[expect(clippy::cast_possible_truncation, reason = "compared right after")]
             let narrow = value as f32;
@@ -298,7 +289,7 @@ pub fn write(
             if index as usize >= named.symbols.len() {
                 return Err(broken(Broken));
             }
-            put_long(i64::from(index), out);
+            varint::write(i64::from(index), out);
         }
         (Kind::Enum(named), Val::Text(text)) => {
             let symbol = named.symbols.iter().position(|symbol| symbol == text);
@@ -448,24 +439,24 @@ fn write_logical(
             put_sized(text.as_bytes(), out);
         }
         (Logical::Uuid, Val::Bytes(bytes)) if bytes.len() == 16 => out.extend_from_slice(bytes),
-        (Logical::Date, Val::Date(days)) => put_long(i64::from(days), out),
+        (Logical::Date, Val::Date(days)) => varint::write(i64::from(days), out),
         (Logical::TimeMillis, Val::Time(nanos)) => {
-            put_long(whole(i128::from(nanos), 1_000_000, "milliseconds")?, out);
+            varint::write(whole(i128::from(nanos), 1_000_000, "milliseconds")?, out);
         }
         (Logical::TimeMicros, Val::Time(nanos)) => {
-            put_long(whole(i128::from(nanos), 1_000, "microseconds")?, out);
+            varint::write(whole(i128::from(nanos), 1_000, "microseconds")?, out);
         }
         (Logical::TimestampMillis, Val::Timestamp(instant)) => {
-            put_long(
+            varint::write(
                 whole(instant.as_nanosecond(), 1_000_000, "milliseconds")?,
                 out,
             );
         }
         (Logical::TimestampMicros, Val::Timestamp(instant)) => {
-            put_long(whole(instant.as_nanosecond(), 1_000, "microseconds")?, out);
+            varint::write(whole(instant.as_nanosecond(), 1_000, "microseconds")?, out);
         }
         (Logical::TimestampNanos, Val::Timestamp(instant)) => {
-            put_long(whole(instant.as_nanosecond(), 1, "nanoseconds")?, out);
+            varint::write(whole(instant.as_nanosecond(), 1, "nanoseconds")?, out);
         }
         (_, Val::Avro(own, bytes)) if schema.node(own).logical == Some(logical) => {
             out.extend_from_slice(bytes);

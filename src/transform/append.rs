@@ -5,7 +5,6 @@ use super::assemble::{Bound, Origins, Piece};
 use super::native::Works;
 use crate::contract::decode::Limits;
 use crate::contract::plan::{ABSENT, Scratch};
-use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::contract::view;
 use crate::error::{Reason, RecordError};
 use crate::expr::cx::{BYTES_A_STEP, STEPS};
@@ -150,25 +149,14 @@ fn fields<'a>(
     let Val::Avro(node, bytes) = cx.registers[register as usize] else {
         return None;
     };
-    let (mut node, mut at) = (node, 0);
-    for position in positions {
-        at = view::field(cx.schema, node, *position, bytes, at).ok()?;
-        node = field_node(cx.schema, node, *position)?;
-    }
+    let (node, at) = view::descend(cx.schema, (node, 0), positions, bytes).ok()??;
     let start = view::field(cx.schema, node, from, bytes, at).ok()?;
     let mut end = start;
     for position in from..to {
-        let field = field_node(cx.schema, node, position)?;
+        let field = view::field_type(cx.schema, node, position).ok()?;
         end = view::skip(cx.schema, field, bytes, end).ok()?;
     }
     bytes.get(start..end)
-}
-
-fn field_node(schema: &Schema, node: NodeId, position: usize) -> Option<NodeId> {
-    match &schema.node(node).kind {
-        Kind::Record(record) => record.fields.get(position).map(|field| field.node),
-        _ => None,
-    }
 }
 
 pub(super) fn broken() -> RecordError {

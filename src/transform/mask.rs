@@ -12,6 +12,7 @@ use super::shape;
 use crate::config::fault::Fault;
 use crate::config::model::{Mask, Placed};
 use crate::contract::schema::Kind;
+use crate::expr::functions::privacy::{all_but_four, hex};
 use crate::expr::path::{peel, type_name};
 use crate::expr::{Base, Cx, Val};
 use hmac::{Hmac, Mac};
@@ -96,7 +97,7 @@ impl Masking {
         };
         match (self, value) {
             (Masking::Fixed(constant), _) => Val::Text(constant),
-            (Masking::Last4, Val::Text(text)) => cx.text(&last4(text)),
+            (Masking::Last4, Val::Text(text)) => all_but_four(cx, text),
             (Masking::Last4, _) => Val::Text(""),
             (Masking::Sha256, _) => hex(cx, &Sha256::digest(bytes)),
             (Masking::Hmac(keyed), _) => {
@@ -106,23 +107,4 @@ impl Masking {
             }
         }
     }
-}
-
-fn hex<'a>(cx: &Cx<'a>, bytes: &[u8]) -> Val<'a> {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let text = cx.arena.alloc_slice_fill_with(2 * bytes.len(), |at| {
-        let byte = bytes[at / 2];
-        DIGITS[usize::from(if at % 2 == 0 { byte >> 4 } else { byte & 15 })]
-    });
-    Val::Text(std::str::from_utf8(text).expect("hexadecimal digits"))
-}
-
-fn last4(text: &str) -> String {
-    let characters = text.chars().count();
-    let hidden = match characters {
-        0..=4 => characters,
-        _ => characters - 4,
-    };
-    let shown = text.chars().skip(hidden);
-    std::iter::repeat_n('*', hidden).chain(shown).collect()
 }

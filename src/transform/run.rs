@@ -5,7 +5,7 @@ use super::append::{Buffers, assemble, broken};
 use super::assemble::{Origins, Piece};
 use super::leaf::Leaf;
 use super::native::Call;
-use crate::contract::schema::{Kind, NodeId, Schema};
+use crate::contract::schema::NodeId;
 use crate::contract::view;
 use crate::error::{Reason, RecordError};
 use crate::expr::path::{Segment, peel};
@@ -198,37 +198,20 @@ pub(super) fn find<'a>(cx: &Cx<'a>, source: &Source) -> Result<Val<'a>, RecordEr
         },
         Place::Register(register) => {
             let value = cx.registers[register as usize];
-            let Some((last, above)) = source.rest.split_last() else {
+            if source.rest.is_empty() {
                 return Ok(value);
-            };
-            let Val::Avro(mut node, bytes) = value else {
+            }
+            let Val::Avro(node, bytes) = value else {
                 return match value {
                     Val::Null => Ok(Val::Null),
                     _ => Err(broken()),
                 };
             };
-            let mut at = 0;
-            for position in above.iter().chain([last]) {
-                // A record that may be null, and is not.
-                if let Kind::Union(branches) = &cx.schema.node(node).kind {
-                    let (branch, next) = view::index(bytes, at).map_err(|_| broken())?;
-                    node = *branches.get(branch).ok_or_else(broken)?;
-                    at = next;
-                    if cx.schema.node(node).kind == Kind::Null {
-                        return Ok(Val::Null);
-                    }
-                }
-                at = view::field(cx.schema, node, *position, bytes, at).map_err(|_| broken())?;
-                node = shape_field(cx.schema, node, *position).ok_or_else(broken)?;
-            }
+            let found = view::descend(cx.schema, (node, 0), &source.rest, bytes);
+            let Some((node, at)) = found.map_err(|_| broken())? else {
+                return Ok(Val::Null);
+            };
             Ok(read(cx.schema, node, bytes, at).map_err(failed)?.0)
         }
-    }
-}
-
-fn shape_field(schema: &Schema, node: NodeId, position: usize) -> Option<NodeId> {
-    match &schema.node(node).kind {
-        Kind::Record(record) => record.fields.get(position).map(|field| field.node),
-        _ => None,
     }
 }

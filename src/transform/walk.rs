@@ -4,11 +4,12 @@
 use super::append::{assemble, broken};
 use super::run::{Each, Machine};
 use crate::contract::schema::{Kind, NodeId};
+use crate::contract::varint;
 use crate::contract::view;
 use crate::error::{Reason, RecordError};
 use crate::expr::Val;
 use crate::expr::path::{Segment, peel};
-use crate::expr::value::{put_long, read};
+use crate::expr::value::read;
 
 impl<'a> Machine<'_, 'a> {
     pub(super) fn each(
@@ -156,7 +157,7 @@ impl<'a> Walk<'_, '_, 'a> {
         let mut rewritten = Ok(());
         while let Some(element) = elements.next().map_err(|_| broken())? {
             if keyed {
-                put_long(
+                varint::write(
                     i64::try_from(element.key.len()).unwrap_or(i64::MAX),
                     self.out,
                 );
@@ -173,7 +174,7 @@ impl<'a> Walk<'_, '_, 'a> {
         let inside = std::mem::replace(self.out, before);
         rewritten?;
         if count > 0 {
-            put_long(i64::try_from(count).unwrap_or(i64::MAX), self.out);
+            varint::write(i64::try_from(count).unwrap_or(i64::MAX), self.out);
             self.out.extend_from_slice(&inside);
         }
         self.out.push(0);

@@ -22,6 +22,22 @@ struct Shared {
     asked: AtomicUsize,
 }
 
+/// Serves on a free port, on a thread of its own.
+fn serve(name: &str, routes: axum::Router) -> (SocketAddr, Runtime) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let listener = runtime
+        .block_on(TcpListener::bind("127.0.0.1:0"))
+        .expect("a free port");
+    let address = listener.local_addr().expect("its address");
+    runtime.spawn(async move { axum::serve(listener, routes).await });
+    (address, runtime)
+}
+
 /// A server on a free port. Dropping it cuts everything.
 pub struct LookupServer {
     address: SocketAddr,
@@ -32,16 +48,6 @@ pub struct LookupServer {
 impl LookupServer {
     /// Answers `GET /<id>` with a customer where `script` says so, and with 503 where it does not.
     pub fn start(script: impl Fn(i64) -> bool + Send + Sync + 'static) -> LookupServer {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("lookup")
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let listener = runtime
-            .block_on(TcpListener::bind("127.0.0.1:0"))
-            .expect("a free port");
-        let address = listener.local_addr().expect("its address");
         let shared = Arc::new(Shared {
             script: Box::new(script),
             asked: AtomicUsize::new(0),
@@ -49,7 +55,7 @@ impl LookupServer {
         let routes = axum::Router::new()
             .route("/{id}", get(answer))
             .with_state(Arc::clone(&shared));
-        runtime.spawn(async move { axum::serve(listener, routes).await });
+        let (address, runtime) = serve("lookup", routes);
         LookupServer {
             address,
             shared,
@@ -168,16 +174,6 @@ pub struct ScriptedServer {
 impl ScriptedServer {
     /// Starts it. `answers` is asked once for each request.
     pub fn start(answers: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> ScriptedServer {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("scripted")
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let listener = runtime
-            .block_on(TcpListener::bind("127.0.0.1:0"))
-            .expect("a free port");
-        let address = listener.local_addr().expect("its address");
         let script = Arc::new(Scripted {
             answers: Box::new(answers),
             asked: Mutex::default(),
@@ -187,7 +183,7 @@ impl ScriptedServer {
         let routes = axum::Router::new()
             .fallback(scripted)
             .with_state(Arc::clone(&script));
-        runtime.spawn(async move { axum::serve(listener, routes).await });
+        let (address, runtime) = serve("scripted", routes);
         ScriptedServer {
             address,
             script,

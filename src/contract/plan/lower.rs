@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::program::{NO_SYMBOL, Op, Order, Program};
-use super::walk::write_long;
 use crate::contract::encode::encode_node;
 use crate::contract::resolve::{Action, ActionId, Promotion, Resolution};
 use crate::contract::schema::{Kind, Logical, NodeId, RecordType, Schema};
 use crate::contract::value::Value;
+use crate::contract::varint;
 
 /// Past so many instructions a record that is met again becomes a procedure, so that types used in many places do not
 /// multiply.
@@ -168,7 +168,7 @@ impl Lowering<'_> {
                     reader: branches[*branch],
                 };
                 let mut index = Vec::new();
-                write_long(signed(*branch), &mut index);
+                varint::write(signed(*branch), &mut index);
                 self.constant(&index);
                 self.value(node, Some(inner), wanted);
             }
@@ -545,7 +545,7 @@ impl Lowering<'_> {
         marks.extend(wanted.marks.iter().map(|mark| (*mark, here)));
         match (&self.reader.node(node).kind, value) {
             (Kind::Union(branches), Value::Union(branch, inner)) if !wanted.below.is_empty() => {
-                write_long(signed(*branch), bytes);
+                varint::write(signed(*branch), bytes);
                 let inside = Wanted {
                     marks: Vec::new(),
                     below: wanted.below.clone(),

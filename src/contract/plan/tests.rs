@@ -501,7 +501,7 @@ fn defaults_of_many_items_have_a_bound() {
     };
     let mut scratch = Scratch::default();
     let mut items = Vec::new();
-    walk::write_long(900_000, &mut items);
+    crate::contract::varint::write(900_000, &mut items);
     items.push(0);
     let error = plan
         .run(&items, &limits, &mut scratch)

@@ -5,6 +5,7 @@
 use super::program::{NO_SYMBOL, Op, Program};
 use crate::contract::decimal;
 use crate::contract::decode::Limits;
+use crate::contract::varint;
 
 /// The position of a mark that was not met: the field lies in a record that is null.
 pub const ABSENT: u32 = u32::MAX;
@@ -222,7 +223,7 @@ impl Walk<'_> {
                         return Err(Bad);
                     }
                     self.flush(at);
-                    write_long(i64::from(symbol), &mut self.scratch.out);
+                    varint::write(i64::from(symbol), &mut self.scratch.out);
                     self.run = next;
                     at = next;
                 }
@@ -306,7 +307,7 @@ impl Walk<'_> {
             if !same && end.is_some() {
                 // Its size will be another: the block goes on without one.
                 self.flush(start);
-                write_long(count.cast_signed(), &mut self.scratch.out);
+                varint::write(count.cast_signed(), &mut self.scratch.out);
                 self.run = at;
             }
             for _ in 0..count {
@@ -439,14 +440,4 @@ fn text(bytes: &[u8], at: usize) -> Result<usize, Bad> {
         return Err(Bad);
     }
     Ok(end)
-}
-
-/// Appends a varint.
-pub(super) fn write_long(value: i64, out: &mut Vec<u8>) {
-    let mut number = (value.cast_unsigned() << 1) ^ (value >> 63).cast_unsigned();
-    while number >= 0x80 {
-        out.push(number.to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    out.push(number.to_le_bytes()[0]);
 }

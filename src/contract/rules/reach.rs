@@ -217,9 +217,8 @@ fn field<'a>(
     position: usize,
     bytes: &'a [u8],
 ) -> Result<Val<'a>, String> {
-    let at = view::field(schema, node, position, bytes, 0).map_err(|error| error.to_string())?;
-    let Kind::Record(record) = &schema.node(node).kind else {
-        return Err(view::Broken.to_string());
-    };
-    read(schema, record.fields[position].node, bytes, at).map(|(value, _)| value)
+    let broken = |error: view::Broken| error.to_string();
+    let at = view::field(schema, node, position, bytes, 0).map_err(broken)?;
+    let declared = view::field_type(schema, node, position).map_err(broken)?;
+    read(schema, declared, bytes, at).map(|(value, _)| value)
 }

@@ -244,27 +244,15 @@ impl<'c, 'a> Run<'c, 'a> {
 
     fn walk(
         &mut self,
-        mut node: NodeId,
+        node: NodeId,
         bytes: &'a [u8],
         start: usize,
         positions: &[usize],
     ) -> Evaluated<Val<'a>> {
         let schema: &'a Schema = self.cx.schema;
-        let mut at = start;
-        for position in positions {
-            if let Kind::Union(branches) = &schema.node(node).kind {
-                let (branch, next) = view::index(bytes, at)?;
-                node = *branches.get(branch).ok_or_else(mismatch)?;
-                at = next;
-            }
-            let record = match &schema.node(node).kind {
-                Kind::Null => return Ok(Val::Null),
-                Kind::Record(record) => record,
-                _ => return Err(mismatch()),
-            };
-            at = view::field(schema, node, *position, bytes, at)?;
-            node = record.fields.get(*position).ok_or_else(mismatch)?.node;
-        }
+        let Some((node, at)) = view::descend(schema, (node, start), positions, bytes)? else {
+            return Ok(Val::Null);
+        };
         let (value, end) = value::read(schema, node, bytes, at).map_err(stop)?;
         self.cx.spend_bytes(end - start)?;
         Ok(value)

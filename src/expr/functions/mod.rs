@@ -13,7 +13,7 @@ mod money;
 mod numbers;
 mod phones;
 pub(in crate::expr) mod printf;
-mod privacy;
+pub(crate) mod privacy;
 mod record;
 pub mod reference;
 mod standard;

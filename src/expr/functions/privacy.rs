@@ -107,8 +107,9 @@ pub(super) static FUNCTIONS: &[Function] = &[
 
 const HEX: [u8; 16] = *b"0123456789abcdef";
 
-/// Without the formatting machinery, which takes longer than the digest of a short text.
-fn hex<'a>(cx: &Cx<'a>, digest: &[u8]) -> Val<'a> {
+/// Bytes as lower-case hexadecimal digits, without the formatting machinery, which takes longer than the digest of a short
+/// text.
+pub(crate) fn hex<'a>(cx: &Cx<'a>, digest: &[u8]) -> Val<'a> {
     let out = cx.arena.alloc_slice_fill_copy(digest.len() * 2, 0u8);
     for (pair, byte) in out.chunks_exact_mut(2).zip(digest) {
         pair[0] = HEX[usize::from(byte >> 4)];
@@ -145,6 +146,11 @@ fn hmac(constants: &Constants<'_>) -> Made {
 }
 
 fn last4<'a>(cx: &mut Cx<'a>, text: &'a str) -> Result<Val<'a>, CallError> {
+    Ok(all_but_four(cx, text))
+}
+
+/// A `*` for each character but the last four; for each of them where there are no more.
+pub(crate) fn all_but_four<'a>(cx: &Cx<'a>, text: &str) -> Val<'a> {
     let characters = text.chars().count();
     let hidden = match characters {
         0..=4 => characters,
@@ -153,5 +159,5 @@ fn last4<'a>(cx: &mut Cx<'a>, text: &'a str) -> Result<Val<'a>, CallError> {
     let mut out = BumpString::with_capacity_in(text.len(), cx.arena);
     out.extend(std::iter::repeat_n('*', hidden));
     out.extend(text.chars().skip(hidden));
-    Ok(Val::Text(out.into_bump_str()))
+    Val::Text(out.into_bump_str())
 }

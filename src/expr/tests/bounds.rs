@@ -94,7 +94,7 @@ fn elements_without_bytes_take_steps() {
     };
     // A block of 2^40 elements.
     let mut block = Vec::new();
-    crate::expr::value::put_long(1 << 40, &mut block);
+    crate::contract::varint::write(1 << 40, &mut block);
     block.push(0);
     bed.bytes.splice(at..=at, block);
     for text in [

@@ -10,9 +10,9 @@ use crate::expr::days::days;
 use crate::expr::instant::Instant;
 use crate::expr::value::Val;
 
-/// A function that tells a part of a date or of an instant in UTC, or in the zone that is named.
-macro_rules! part_of_day {
-    ($name:literal, $doc:literal, $get:expr, $examples:expr) => {
+/// A function that tells a part of an instant in UTC, or in the zone that is named, and of what else its further forms take.
+macro_rules! part_of {
+    ($name:literal, $doc:literal, $get:expr, [$($form:expr),+], $examples:expr) => {
         Function {
             name: $name,
             group: "dates",
@@ -27,32 +27,36 @@ macro_rules! part_of_day {
                     Ty::Int,
                     |constants| of_instant(Some(constants), $get),
                 ),
-                method(&[("date", Ty::Date)], Ty::Int, |_| {
-                    call(|_, args| Ok(Val::Int($get(date(args, 0)?.at(0, 0, 0, 0)))))
-                }),
+                $($form),+
             ],
             examples: $examples,
         }
     };
 }
 
-/// The same of a time; `$total` is the part of a duration.
+/// The same of a date.
+macro_rules! part_of_day {
+    ($name:literal, $doc:literal, $get:expr, $examples:expr) => {
+        part_of!(
+            $name,
+            $doc,
+            $get,
+            [method(&[("date", Ty::Date)], Ty::Int, |_| {
+                call(|_, args| Ok(Val::Int($get(date(args, 0)?.at(0, 0, 0, 0)))))
+            })],
+            $examples
+        )
+    };
+}
+
+/// The same of a time of day; `$total` is the part of a duration.
 macro_rules! part_of_time {
     ($name:literal, $doc:literal, $get:expr, $total:expr, $examples:expr) => {
-        Function {
-            name: $name,
-            group: "dates",
-            doc: $doc,
-            errors: "A zone that does not exist (at `check`, if it is a constant).",
-            forms: &[
-                method(&[("instant", Ty::Timestamp)], Ty::Int, |_| {
-                    of_instant(None, $get)
-                }),
-                method(
-                    &[("instant", Ty::Timestamp), ("zone", Ty::Text)],
-                    Ty::Int,
-                    |constants| of_instant(Some(constants), $get),
-                ),
+        part_of!(
+            $name,
+            $doc,
+            $get,
+            [
                 method(&[("time", Ty::Time)], Ty::Int, |_| {
                     call(|_, args| match args {
                         [Val::Time(nanos)] => {
@@ -73,10 +77,10 @@ macro_rules! part_of_time {
                         }
                         _ => Err(wrong()),
                     })
-                }),
+                })
             ],
-            examples: $examples,
-        }
+            $examples
+        )
     };
 }
 
