@@ -395,7 +395,7 @@ impl Instance {
 }
 
 /// What people know this instance by: its static membership, or the machine's name and the process's number.
-fn name(config: &Config, vars: &dyn Fn(&str) -> Option<String>) -> String {
+pub fn name(config: &Config, vars: &dyn Fn(&str) -> Option<String>) -> String {
     if let Some(id) = &config.kafka.group_instance_id {
         return id.clone();
     }
@@ -404,6 +404,11 @@ fn name(config: &Config, vars: &dyn Fn(&str) -> Option<String>) -> String {
     let host = host.or_else(|| std::fs::read_to_string("/etc/hostname").ok());
     let host = host.map(|name| name.trim().to_owned()).unwrap_or_default();
     format!("{host}/{}", std::process::id())
+}
+
+/// The wall clock: milliseconds since the epoch.
+pub fn now() -> i64 {
+    wall_clock()
 }
 
 /// Partitions of each topic on the embedded broker.

@@ -48,6 +48,8 @@ enum Told {
 #[derive(Debug)]
 struct Incident {
     sign: Sign,
+    /// Every partition that it has been about.
+    all: BTreeSet<Place>,
     first_seen: i64,
     last_seen: i64,
     /// When it began, and when it was seen last.
@@ -264,6 +266,7 @@ impl Incident {
             count: sign.happened.unwrap_or(places.len().max(1) as u64),
             told: Told::No,
             over: None,
+            all: places.keys().cloned().collect(),
             sign,
         }
     }
@@ -275,6 +278,11 @@ impl Incident {
         let new = new.count() as u64;
         let is_back = !self.was_present;
         self.count += sign.happened.unwrap_or(new.max(u64::from(is_back)));
+        let more = sign
+            .places
+            .keys()
+            .filter(|place| !before.contains_key(place));
+        self.all.extend(more.cloned());
         self.last_seen = now.wall;
         self.seen = now.at;
         self.is_present = true;
@@ -305,14 +313,19 @@ impl Incident {
             places,
             ..
         } = &self.sign;
-        let topics: BTreeSet<&String> = places.keys().map(|place| &place.topic).collect();
+        // They come out of it one by one: its end is told of all of them.
+        let places: Vec<&Place> = match state {
+            State::Resolved | State::Released => self.all.iter().collect(),
+            _ => places.keys().collect(),
+        };
+        let topics: BTreeSet<&String> = places.iter().map(|place| &place.topic).collect();
         let mut topics = topics.into_iter();
         let topic = topics.next().filter(|_| topics.next().is_none());
         let mut notice = Notice {
             state,
             detail: detail.clone(),
             topic: topic.cloned(),
-            partitions: places.keys().take(NAMED).cloned().collect(),
+            partitions: places.iter().take(NAMED).copied().cloned().collect(),
             partitions_in_all: places.len(),
             first_seen: self.first_seen,
             count: self.count,

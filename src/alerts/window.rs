@@ -16,7 +16,7 @@ const NAMED: usize = 3;
 pub(super) struct TooMany {
     /// In the window.
     pub(super) count: u64,
-    /// The most frequent, the first one most: `83 rule_failed on orders`.
+    /// The most frequent, the first one most: `83 rule_violation on orders`.
     pub(super) most: Vec<String>,
     /// Since the look before, or all in the window where it had not been too many then.
     pub(super) new: u64,
@@ -90,7 +90,7 @@ mod tests {
 
     fn counts(rule: u64, wire: u64) -> DeadLetters {
         let key = |reason: &str| ("orders".to_owned(), reason.to_owned());
-        DeadLetters::from([(key("rule_failed"), rule), (key("framing"), wire)])
+        DeadLetters::from([(key("rule_violation"), rule), (key("framing"), wire)])
     }
 
     fn rate(count: u32, secs: u64) -> Rate {
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!((found.count, found.new), (12, 12));
         assert_eq!(
             found.most,
-            ["7 rule_failed on orders", "5 framing on orders"]
+            ["7 rule_violation on orders", "5 framing on orders"]
         );
         let found = look(30, 520, 5).expect("25");
         assert_eq!((found.count, found.new), (25, 13), "13 since the last look");

@@ -61,6 +61,8 @@ enum Output {
 struct Report {
     faults: Vec<Fault>,
     warnings: Vec<Fault>,
+    /// What is legal, and leaves somebody in the dark.
+    advice: Vec<String>,
     findings: Vec<String>,
     notes: Vec<String>,
     unreachable: Vec<String>,
@@ -113,6 +115,9 @@ fn conclude(report: &Report) -> ExitCode {
         complain_of(&report.faults);
     }
     warn_of(&report.warnings);
+    for advice in &report.advice {
+        complain(&format!("warning: {advice}"));
+    }
     for note in &report.notes {
         complain(&format!("note: {note}"));
     }
@@ -141,6 +146,12 @@ async fn examine(config: &Config, args: &CheckArgs, report: &mut Report) -> anyh
     };
     let mut explained = String::new();
     for pipeline in &config.pipelines {
+        if pipeline.alerts.is_empty() {
+            report.advice.push(format!(
+                "pipeline {}: no `alerts`: the log and the metrics alone tell what goes wrong (docs/alerts.md)",
+                pipeline.name
+            ));
+        }
         let compiled =
             build::compile_with(pipeline, registry.as_ref(), &environment, natives()).await;
         match compiled {

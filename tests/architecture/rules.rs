@@ -331,6 +331,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "alerts",
             "build",
             "config",
             "contract",

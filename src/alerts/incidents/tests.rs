@@ -274,6 +274,18 @@ fn a_notice_names_few_partitions_and_counts_all() {
     assert_eq!(notice.topic.as_deref(), Some("orders"));
 }
 
+#[test]
+fn partitions_that_come_out_of_it_one_by_one_are_all_in_its_end() {
+    let mut incidents = Incidents::new(Duration::ZERO, None);
+    incidents.look(now(0), vec![sign("a", &[0, 1, 2])], &|_| true);
+    let (ticket, _) = incidents.next(now(0)).expect("open");
+    incidents.told(&ticket, Delivery::Taken, now(0));
+    incidents.look(now(1), vec![sign("a", &[2, 3])], &|_| true);
+    incidents.look(now(2), vec![], &|_| true);
+    let (_, notice) = incidents.next(now(2)).expect("its end");
+    assert_eq!((notice.partitions_in_all, notice.count), (4, 4));
+}
+
 /// What happens in a second: which causes are seen, and how the receiver behaves.
 #[derive(Debug, Clone)]
 struct Second {

@@ -163,7 +163,7 @@ fn stuck_partitions_and_dead_letters_have_signs() {
     check(faults, &[(AlertKind::Stuck, "", "stuck", 2)]);
     let found = TooMany {
         count: 12,
-        most: vec!["12 rule_failed on orders".to_owned()],
+        most: vec!["12 rule_violation on orders".to_owned()],
         new: 7,
     };
     let rate = Rate {
@@ -172,7 +172,7 @@ fn stuck_partitions_and_dead_letters_have_signs() {
     };
     let signs = signs(&concern(), &Faults::default(), Some((rate, found)), NOW);
     assert_eq!(signs[0].text, "12 dead letters, more than 10/m");
-    assert_eq!(signs[0].detail, "most of them: 12 rule_failed on orders");
+    assert_eq!(signs[0].detail, "most of them: 12 rule_violation on orders");
     assert_eq!(signs[0].happened, Some(7));
 }
 
