@@ -61,8 +61,6 @@ enum Output {
 struct Report {
     faults: Vec<Fault>,
     warnings: Vec<Fault>,
-    /// What is legal, and leaves somebody in the dark.
-    advice: Vec<String>,
     findings: Vec<String>,
     notes: Vec<String>,
     unreachable: Vec<String>,
@@ -83,7 +81,11 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let mut report = Report {
-        warnings: std::mem::take(&mut loaded.warnings),
+        warnings: [
+            std::mem::take(&mut loaded.warnings),
+            std::mem::take(&mut loaded.advice),
+        ]
+        .concat(),
         ..Report::default()
     };
     let explained = super::runtime()?.block_on(examine(&loaded.config, &args, &mut report))?;
@@ -115,9 +117,6 @@ fn conclude(report: &Report) -> ExitCode {
         complain_of(&report.faults);
     }
     warn_of(&report.warnings);
-    for advice in &report.advice {
-        complain(&format!("warning: {advice}"));
-    }
     for note in &report.notes {
         complain(&format!("note: {note}"));
     }
@@ -146,12 +145,6 @@ async fn examine(config: &Config, args: &CheckArgs, report: &mut Report) -> anyh
     };
     let mut explained = String::new();
     for pipeline in &config.pipelines {
-        if pipeline.alerts.is_empty() {
-            report.advice.push(format!(
-                "pipeline {}: no `alerts`: the log and the metrics alone tell what goes wrong (docs/alerts.md)",
-                pipeline.name
-            ));
-        }
         let compiled =
             build::compile_with(pipeline, registry.as_ref(), &environment, natives()).await;
         match compiled {

@@ -21,6 +21,8 @@ pub(crate) struct Lowering<'a> {
     pub(crate) complete: bool,
     pub(crate) faults: Vec<Fault>,
     pub(crate) warnings: Vec<Fault>,
+    /// Warnings that `check` alone tells.
+    pub(crate) advice: Vec<Fault>,
 }
 
 /// Reads the whole tree.
@@ -271,6 +273,13 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
                 format!("the pipeline `{name}` has no owner"),
             )
             .hint("owner: { team: …, contact: … }, so that a dead letter belongs to somebody"),
+        );
+    }
+    if view.entry("alerts").is_none() {
+        let message = format!("the pipeline `{name}` has no alerts");
+        cx.advice.push(
+            Fault::new(view.at(), name, message)
+                .hint("alerts: [ { webhook: …, format: … } ], or alerts: [] where the metrics alone are to tell"),
         );
     }
     let source = view.map("source");

@@ -73,7 +73,7 @@ pub(crate) const PIPELINE: &[Key] = &[
 pub(crate) const ALERT: &[Key] = &[
     key(
         "webhook",
-        Kind::Url { base: false },
+        Kind::SecretUrl,
         "Takes a POST for each alert. Asked again, with growing waits, until it answers with 2xx; it never holds up a record. The \
          URL is a secret and is not printed.",
     )
