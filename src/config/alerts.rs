@@ -149,7 +149,7 @@ mod tests {
             ),
             (
                 "{ webhook: http://CANARY, dead_letters_above: 100 }",
-                "100/m",
+                "not a rate",
             ),
             (
                 "{ webhook: http://CANARY, dead_letters_above: 100/1m }",

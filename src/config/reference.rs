@@ -81,8 +81,8 @@ fn one(out: &mut String, key: &Key, path: &str, level: usize) -> std::fmt::Resul
     }
     writeln!(out, "*{}*", facts.join(" · "))?;
     match key.kind {
-        Kind::Choice(words)
-        | Kind::List {
+        Kind::Choice(words) => choices(out, words),
+        Kind::List {
             item: Kind::Choice(words),
             ..
         } => choices(out, words),
