@@ -11,7 +11,8 @@ use support::job::{PARTITIONS, payment};
 use support::live::{Embedded, Job, LIMIT, Live, Shape};
 use support::topics::{self, Write};
 use support::{
-    Hook, LookupServer, Options, Proxy, RealKafka, Registry, Reply, eventually, hook, http, wait,
+    Bed, Hook, LookupServer, Options, Proxy, RealKafka, Registry, Reply, eventually, hook, http,
+    wait,
 };
 
 /// A schema that no instance has met before.
@@ -500,6 +501,62 @@ fn outages_of_a_real_registry_and_a_real_broker_are_told_and_resolved() {
     );
 }
 
+/// Each tells of its own partitions. One that leaves does not call its incident over: the other has the partitions then.
+#[test]
+fn two_instances_tell_each_of_its_own_and_one_that_leaves_lets_go() {
+    let Some(bed) = Bed::real().into_iter().next() else {
+        return;
+    };
+    let hook = Hook::start();
+    let client = bed.client();
+    let address = bed.registry_url.replace("http://", "");
+    let proxy = Proxy::to(&address);
+    let url = format!("http://{}", proxy.address());
+    let job = support::Job::new(&bed.bootstrap, &url, &support::Shape::quick());
+    with_alerts(
+        &job,
+        &format!("{{ webhook: \"{}\", after: 1s }}", hook.url()),
+    );
+    topics::create(&client, &job.source, PARTITIONS, &[]);
+    let schema = support::job::register(&bed, &job.source);
+    let mut runners = [job.start("first"), job.start("second")];
+    eventually(support::job::LIMIT, "each has partitions", || {
+        let owned = runners.each_mut().map(|runner| runner.owned(&job.source));
+        let all: usize = owned.iter().map(|owned| owned.len()).sum();
+        all == 4 && owned.iter().all(|owned| !owned.is_empty())
+    });
+    proxy.refuse();
+    let writes: Vec<Write> = (0..PARTITIONS)
+        .map(|number| Write::new("key", payment(schema, i64::from(number), "EUR")).to(number))
+        .collect();
+    topics::produce(&client, &job.source, &writes);
+    let of = |state: &str| -> Vec<Json> {
+        let taken = hook.taken().into_iter();
+        taken.filter(|told| told["state"] == state).collect()
+    };
+    let instances = || -> std::collections::BTreeSet<String> {
+        let open = of("open").into_iter();
+        open.map(|told| told["instance"].to_string()).collect()
+    };
+    eventually(LIMIT, "both tell of it", || instances().len() == 2);
+    runners[0].stop();
+    let released = eventually(LIMIT, "one lets go", || of("released").first().cloned());
+    assert!(
+        released["partitions_in_all"].as_u64() < Some(4),
+        "{released:#}"
+    );
+    runners[1].wait_ready(503, &["registry_unavailable", "1 more"]);
+    proxy.pass();
+    let resolved = eventually(LIMIT, "its end", || of("resolved").first().cloned());
+    assert_ne!(resolved["instance"], released["instance"]);
+    assert_eq!(
+        resolved["partitions_in_all"], 4,
+        "it took the other's over: {resolved:#}"
+    );
+    job.wait_for_all(&client, writes.len());
+    runners[1].stop();
+}
+
 // ---- trying it out
 
 #[test]
@@ -534,7 +591,7 @@ fn webhooks_are_tried_out_before_something_goes_wrong() {
     let expected = json!([
         { "pipeline": "payments", "webhook": 1, "format": "json", "taken": true, "why": null },
     ]);
-    assert_eq!(run(&[one.clone()]), (Some(0), expected));
+    assert_eq!(run(std::slice::from_ref(&one)), (Some(0), expected));
     assert_eq!(hooks[0].states(), ["test test"]);
     hooks[1].answers(Reply::status(404));
     let two = entry(&hooks[1], "slack");
