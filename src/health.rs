@@ -193,6 +193,8 @@ struct State {
     pauses: BTreeMap<(String, String, i32), PauseEntry>,
     /// Pipeline, topic and partition of those that have lag and make no progress, for no reason that they know.
     stuck: BTreeSet<(String, String, i32)>,
+    /// By pipeline, topic and partition: when the head of a retry partition failed first.
+    retries: BTreeMap<(String, String, i32), i64>,
     /// `None`: up. `Some`: what went wrong last.
     dependencies: BTreeMap<Dependency, Option<String>>,
 }
@@ -212,6 +214,7 @@ impl Health {
                 workers: BTreeMap::new(),
                 pauses: BTreeMap::new(),
                 stuck: BTreeSet::new(),
+                retries: BTreeMap::new(),
                 dependencies: BTreeMap::new(),
             }),
         })
@@ -268,10 +271,17 @@ impl Health {
         }
     }
 
-    /// A partition was paused, or is paused for another reason than before.
-    pub fn pause(&self, entry: PauseEntry) {
+    /// A partition was paused, is paused for another reason than before, or was tried again in vain: then its pause goes
+    /// on, and began when it did.
+    pub fn pause(&self, mut entry: PauseEntry) {
         let key = (entry.pipeline.clone(), entry.topic.clone(), entry.partition);
-        self.lock().pauses.insert(key, entry);
+        let mut state = self.lock();
+        if let Some(before) = state.pauses.get(&key)
+            && before.reason == entry.reason
+        {
+            entry.since = before.since;
+        }
+        state.pauses.insert(key, entry);
     }
 
     /// The partition is read again.
@@ -285,6 +295,7 @@ impl Health {
     pub fn release(&self, pipeline: &str, topic: &str, partition: i32) {
         self.resume(pipeline, topic, partition);
         self.unstuck(pipeline, topic, partition);
+        self.retry_waits(pipeline, topic, partition, None);
     }
 
     /// The partition has lag and has made no progress for longer than the watchdog allows.
@@ -532,6 +543,9 @@ fn timestamp(millis: i64) -> String {
         Err(_) => millis.to_string(),
     }
 }
+
+mod faults;
+pub use faults::Faults;
 
 #[cfg(test)]
 mod tests;

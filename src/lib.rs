@@ -16,7 +16,8 @@
 //! - [`worker`]: the poll loop.
 //! - [`build`], [`instance`]: from the configuration to compiled pipelines, and to a running instance.
 //! - [`native`]: librdkafka's C interface, the only unsafe code.
-//! - [`metrics`], [`health`], [`admin`], [`telemetry`], [`failure_log`], [`status`]: what is seen from outside.
+//! - [`metrics`], [`health`], [`admin`], [`telemetry`], [`failure_log`], [`status`], [`alerts`]: what is seen from
+//!   outside.
 //! - [`embedded`]: an in-process broker and registry for the demo and the tests.
 //! - [`demo`], [`produce`]: the demo's story, and rows of CSV or JSON lines as records.
 //! - [`explain`]: a record's bytes, value by value.
@@ -70,7 +71,7 @@
 //! With Kafka, [`instance::Instance::with_natives`] runs what `driftgate run` runs; `examples/native-step` is such a program.
 
 pub mod admin;
-pub mod alert;
+pub mod alerts;
 pub mod build;
 pub mod cli;
 pub mod config;

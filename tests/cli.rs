@@ -61,7 +61,7 @@ fn check_edited(file: &str, old: &str, new: &str, line: &str, exit: i32, says: &
     check(folder.path(), line, exit, says);
 }
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "",
     "run",
     "check",
@@ -74,6 +74,7 @@ const COMMANDS: [&str; 15] = [
     "schema check",
     "schema diff",
     "produce",
+    "alert test",
     "functions",
     "completions",
     "version",
@@ -130,6 +131,7 @@ fn every_command_is_in_the_list() {
             "explain",
             "schema",
             "produce",
+            "alert",
             "functions",
             "completions",
             "version",

@@ -455,7 +455,7 @@ fn faults_of_kinds_at_their_places() {
             "failure: { dead_letter: { headers: [spring] } }",
             (7, 31, "headers", "not available yet"),
         ),
-        ("alerts: [ { webhook: x } ]", (7, 26, "x", "not a URL")),
+        ("alerts: [ { webhook: x } ]", (7, 26, "", "not a URL")),
         ("dedup: { key: a }", (7, 5, "dedup", "not available yet")),
         ("stale: { key: a }", (7, 5, "stale", "not available yet")),
         (

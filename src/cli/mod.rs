@@ -1,6 +1,7 @@
 //! The commands, one file each. Exit codes: 0 ok, 1 findings, 2 usage or a configuration that `run` refuses, 3 could
 //! not run. Results go to stdout, logs and messages to stderr.
 
+pub mod alert;
 pub mod check;
 pub mod completions;
 pub mod demo;
@@ -89,6 +90,9 @@ enum Command {
     Schema(schema::SchemaCommand),
     /// Publish rows of CSV or JSON lines as Avro records.
     Produce(Box<produce::ProduceArgs>),
+    /// Try out the webhooks that alerts go to.
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
     /// List the functions that expressions can call, or explain one.
     Functions(functions::FunctionsArgs),
     /// Print a completion script for a shell.
@@ -124,6 +128,7 @@ pub fn main_with(natives: Natives) -> ExitCode {
         Command::Explain(args) => explain::run(*args, load_config),
         Command::Schema(command) => schema::run(command, load_config),
         Command::Produce(args) => produce::run(*args, load_config),
+        Command::Alert(command) => alert::run(command),
         Command::Functions(args) => functions::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Version => version(),

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::alerts;
 use super::fault::Fault;
 use super::keys::{Key, main, pipeline};
 use super::model::*;
@@ -20,6 +21,8 @@ pub(crate) struct Lowering<'a> {
     pub(crate) complete: bool,
     pub(crate) faults: Vec<Fault>,
     pub(crate) warnings: Vec<Fault>,
+    /// Warnings that `check` alone tells.
+    pub(crate) advice: Vec<Fault>,
 }
 
 /// Reads the whole tree.
@@ -245,7 +248,12 @@ fn admin(view: View<'_>, cx: &mut Lowering<'_>) -> Admin {
                 .hint("token: ${file:/run/secrets/driftgate-admin}, or listen on 127.0.0.1"),
         );
     }
-    Admin { listen, token }
+    let public_url = view.text("public_url");
+    Admin {
+        listen,
+        token,
+        public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
+    }
 }
 
 pub(crate) fn owner(view: View<'_>) -> Owner {
@@ -265,6 +273,13 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
                 format!("the pipeline `{name}` has no owner"),
             )
             .hint("owner: { team: …, contact: … }, so that a dead letter belongs to somebody"),
+        );
+    }
+    if view.entry("alerts").is_none() {
+        let message = format!("the pipeline `{name}` has no alerts");
+        cx.advice.push(
+            Fault::new(view.at(), name, message)
+                .hint("alerts: [ { webhook: …, format: … } ], or alerts: [] where the metrics alone are to tell"),
         );
     }
     let source = view.map("source");
@@ -303,7 +318,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         sink,
         failure: failure(view.map("failure"), cx),
         secrets: secrets(view.node("secrets")),
-        alerts: alerts(view.items("alerts")),
+        alerts: alerts::lower(view.items("alerts"), cx),
         create_topics: view.bool("create_topics"),
     }
 }
@@ -366,11 +381,6 @@ fn secrets(node: Option<&Node>) -> Vec<(String, Secret)> {
             Some((name, Secret::new(entry.value.text()?)))
         })
         .collect()
-}
-
-fn alerts(items: &[Node]) -> Vec<Secret> {
-    let hook = |item: &Node| item.get("webhook")?.text().map(Secret::new);
-    items.iter().filter_map(hook).collect()
 }
 
 fn drift(view: View<'_>) -> Drift {

@@ -82,6 +82,11 @@ pub fn due_at(record: &Record<'_>) -> i64 {
     number(record, headers::DUE_AT).unwrap_or(0)
 }
 
+/// When a record in retry failed first, without the rest of its origin.
+pub fn first_failed_at(record: &Record<'_>) -> Option<i64> {
+    number(record, headers::FIRST_FAILED_AT)
+}
+
 /// The headers that the source record had, from a record of one of our retry topics: ours removed, and what the source
 /// itself carried under our prefix under its own name again.
 pub fn own_headers<'r>(record: &Record<'r>) -> Vec<(std::borrow::Cow<'r, str>, Option<&'r [u8]>)> {

@@ -89,6 +89,9 @@ pub struct Partition {
     pub gone: bool,
     /// Retry only: the last due time written to this partition, milliseconds since the epoch.
     pub latest_due: i64,
+    /// Retry only: the first unfinished record that has been read, by its offset, and when it failed first, in
+    /// milliseconds since the epoch.
+    pub head: Option<(i64, i64)>,
     /// The committable offset at the watchdog's last look.
     pub seen: i64,
     /// When it last moved, or there was nothing to do.
@@ -132,11 +135,26 @@ impl Partition {
             committed_at: now,
             gone: false,
             latest_due: 0,
+            head: None,
             seen: start,
             progressed_at: now,
             stuck: false,
             metrics,
         }
+    }
+
+    /// Whether the record at that offset stands before every unfinished one that is known.
+    pub fn is_head(&self, offset: i64) -> bool {
+        self.head
+            .is_none_or(|(head, _)| offset < head || head < self.tracker.committable())
+    }
+
+    /// When the first unfinished record of a retry partition failed first, if one has been read.
+    pub fn waits_since(&self) -> Option<i64> {
+        let head = self
+            .head
+            .filter(|(offset, _)| *offset >= self.tracker.committable());
+        head.map(|(_, since)| since)
     }
 
     /// The source topic: its own, or the one that its retries come from.

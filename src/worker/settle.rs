@@ -286,7 +286,12 @@ impl Engine {
             let lag = high.map_or(0, |high| (high - committable.max(0)).max(0));
             match partition.role {
                 Role::Source => partition.metrics.set_lag(lag),
-                Role::Retry { .. } => partition.metrics.set_retries_pending(lag),
+                Role::Retry { .. } => {
+                    partition.metrics.set_retries_pending(lag);
+                    let since = partition.waits_since().filter(|_| lag > 0);
+                    let (topic, number) = (&partition.topic, partition.number);
+                    self.shared.health.retry_waits(&name, topic, number, since);
+                }
             }
             partition.metrics.set_in_flight(partition.tracker.open());
             let moved = partition.seen != committable || lag == 0;

@@ -87,6 +87,10 @@ impl Engine {
             partition.metrics.discarded(1);
             return None;
         }
+        if matches!(partition.role, Role::Retry { .. }) && partition.is_head(record.offset) {
+            let since = envelope::first_failed_at(record);
+            partition.head = since.map(|since| (record.offset, since));
+        }
         if not_due {
             let wait = backoff::retry_sleep(std::time::Duration::from_millis(
                 u64::try_from(due_at - clock.wall).unwrap_or(0),

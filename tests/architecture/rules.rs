@@ -59,7 +59,12 @@ pub(crate) const WALLS: &[Wall] = &[
     },
     Wall {
         what: "reqwest",
-        only: &["alert", "contract::registry", "transform::lookup::client"],
+        only: &[
+            "alerts::deliver",
+            "alerts::hook",
+            "contract::registry",
+            "transform::lookup::client",
+        ],
         why: "HTTP is asked by the registry client and by lookups, whose failures are classified there, and by alerts, \
               whose failures change nothing",
     },
@@ -161,7 +166,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("failure_log", &["config", "error"]),
     ("status", &["health", "metrics", "telemetry"]),
     ("admin", &["config", "error", "health", "metrics"]),
-    ("alert", &["config", "error"]),
+    ("alerts", &["config", "error", "health", "metrics"]),
     // The stages. None knows the one beside it, nor who calls it.
     ("native", &["error", "record"]),
     (
@@ -208,7 +213,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "pipeline",
         &[
-            "alert",
+            "alerts",
             "config",
             "contract",
             "error",
@@ -293,7 +298,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "admin",
             "build",
-            "alert",
+            "alerts",
             "config",
             "contract",
             "embedded::broker",
@@ -326,6 +331,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "alerts",
             "build",
             "config",
             "contract",
@@ -357,6 +363,11 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// Modules that compute and nothing else: no clock (`now` is an argument), no input or output, no chance.
 pub(crate) const PURE: &[&str] = &[
+    "alerts::incidents",
+    "alerts::notice",
+    "alerts::render",
+    "alerts::signs",
+    "alerts::window",
     "contract::decimal",
     "contract::decode",
     "contract::default",

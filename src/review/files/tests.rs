@@ -217,6 +217,7 @@ fn a_configuration_names_contracts_by_file_and_sinks_by_subject() {
         admin: Admin {
             listen: None,
             token: None,
+            public_url: None,
         },
         memory_limit: 0,
         shutdown_grace: Duration::ZERO,
