@@ -1,8 +1,9 @@
 //! The headers around a failed record: what a retry or a dead letter carries, and what is read back from a retry.
 //! The record's own headers go through byte for byte; ours are replaced at each hop and never pile up.
 
+use super::dialect::{self, Dialect};
 use crate::error::RecordError;
-use crate::headers;
+use crate::headers::{self, bounded};
 use crate::record::{Header, Record};
 
 /// Where a record came from first, and how often it has failed.
@@ -82,18 +83,32 @@ pub fn due_at(record: &Record<'_>) -> i64 {
     number(record, headers::DUE_AT).unwrap_or(0)
 }
 
-/// The headers that the source record had, from a record of one of our retry topics: ours removed, and what the source
-/// itself carried under our prefix under its own name again.
+/// The headers that the source record had, from a record of one of our retry or dead-letter topics: ours removed, those
+/// of other dialects that we added behind ours removed too, and what the source itself carried under our prefix under its
+/// own name again.
 pub fn own_headers<'r>(record: &Record<'r>) -> Vec<(std::borrow::Cow<'r, str>, Option<&'r [u8]>)> {
+    let ours = first_of_ours(&record.headers);
     record
         .headers
         .iter()
-        .filter_map(|(name, value)| match name.strip_prefix(headers::PRIOR) {
-            Some(rest) => Some((format!("{}{rest}", headers::PREFIX).into(), *value)),
-            None if name.starts_with(headers::PREFIX) => None,
-            None => Some(((*name).into(), *value)),
-        })
+        .enumerate()
+        .filter_map(
+            |(index, (name, value))| match name.strip_prefix(headers::PRIOR) {
+                Some(rest) => Some((format!("{}{rest}", headers::PREFIX).into(), *value)),
+                None if name.starts_with(headers::PREFIX) => None,
+                None if index > ours && dialect::is_foreign(name) => None,
+                None => Some(((*name).into(), *value)),
+            },
+        )
         .collect()
+}
+
+/// Where the headers that an envelope added begin: the record's own come first.
+pub fn first_of_ours(headers: &[Header<'_>]) -> usize {
+    let ours = |(name, _): &Header<'_>| {
+        name.starts_with(headers::PREFIX) && !name.starts_with(headers::PRIOR)
+    };
+    headers.iter().position(ours).unwrap_or(headers.len())
 }
 
 /// Shows a record of one of our retry topics as it was at its source, so that a step which reads the record's place, time
@@ -131,6 +146,8 @@ pub struct Stamp {
     pub owner: String,
     /// The contract: `subject@version` or `file#fingerprint`.
     pub contract: String,
+    /// Dialects that dead letters speak besides ours.
+    pub dialects: Vec<Dialect>,
 }
 
 /// Headers of a retry or dead letter, ready to be produced.
@@ -197,6 +214,12 @@ impl Envelope {
         if origin.redriven > 0 {
             add(headers::REDRIVEN, origin.redriven.to_string());
         }
+        if due_at.is_none() {
+            for dialect in &stamp.dialects {
+                let added = dialect.headers(stamp, origin, error).into_iter();
+                own.extend(added.map(|(name, value)| (name, Some(value))));
+            }
+        }
         Envelope { own }
     }
 
@@ -207,14 +230,6 @@ impl Envelope {
             .map(|(name, value)| (name.as_str(), value.as_deref()))
             .collect()
     }
-}
-
-/// Cuts at a character boundary, so that the header stays UTF-8.
-fn bounded(mut text: String, limit: usize) -> String {
-    if text.len() > limit {
-        text.truncate(text.floor_char_boundary(limit));
-    }
-    text
 }
 
 #[cfg(test)]
@@ -285,6 +300,7 @@ mod tests {
             group: "g".into(),
             owner: "team <#chan>".into(),
             contract: "orders-value@3".into(),
+            dialects: Vec::new(),
         };
         let error = RecordError::new(Reason::LookupUnavailable, "time-out after 2s")
             .at("customer")
