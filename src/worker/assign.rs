@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use super::Clock;
 use super::engine::Engine;
+use super::ports::Positions;
 use crate::error::{FatalError, Reason};
 use crate::failure::backoff;
 use crate::failure::classify::{Disposition, classify};
 use crate::ingest::assignment::{Partition, Role};
-use crate::ingest::offsets::{self, Counts};
+use crate::ingest::offsets::Counts;
 use crate::native::consumer::{Client, Entry, OFFSET_BEGINNING, OFFSET_INVALID, Rebalance};
 
 /// How long one question for committed offsets may take, how long it is asked again, and after which wait. A broker that
@@ -21,7 +21,7 @@ const COMMITTED_PAUSE: Duration = Duration::from_millis(250);
 impl Engine {
     /// The retry topics of a source topic, with their tier.
     fn retry_topics(&self, source: &str) -> Vec<(usize, String)> {
-        let config = self.stages.config();
+        let config = self.judge.config();
         (0..config.failure.tiers.len())
             .map(|tier| (tier, config.retry_topic(source, tier + 1)))
             .collect()
@@ -39,7 +39,7 @@ impl Engine {
 
     /// Retry and dead-letter topics must have every partition of their source, or a record would have nowhere to go.
     fn missing_partition(&self, topic: &str, number: i32) -> Option<FatalError> {
-        let dead_letter = self.stages.config().dead_letter_topic(topic);
+        let dead_letter = self.judge.config().dead_letter_topic(topic);
         let companions = self
             .retry_topics(topic)
             .into_iter()
@@ -60,20 +60,22 @@ impl Engine {
 
     fn committed_offsets(
         &mut self,
-        client: &Client<'_>,
+        client: &dyn Positions,
         partitions: &[(String, i32)],
     ) -> Result<Vec<Entry>, FatalError> {
-        let until = Clock::read().now + COMMITTED_LIMIT;
+        let until = self.time.read().now + COMMITTED_LIMIT;
         let mut told = false;
         loop {
             match client.committed(partitions, COMMITTED_TIMEOUT) {
                 Ok(entries) => return Ok(entries),
-                Err(code) if Clock::read().now < until && !self.shared.shutdown.is_cancelled() => {
+                Err(code)
+                    if self.time.read().now < until && !self.shared.shutdown.is_cancelled() =>
+                {
                     if !std::mem::replace(&mut told, true) {
                         tracing::warn!(%code, "committed offsets could not be read; asked again");
                     }
                     // A wait that goes on taking acknowledgements.
-                    self.producer.poll(COMMITTED_PAUSE, &mut self.deliveries);
+                    self.outlet.poll(COMMITTED_PAUSE, &mut self.deliveries);
                 }
                 Err(code) => {
                     return Err(FatalError::Kafka(format!(
@@ -87,9 +89,20 @@ impl Engine {
 
 impl Rebalance for Engine {
     fn assign(&mut self, client: &Client<'_>, partitions: &[Entry]) -> Vec<Entry> {
+        self.assigned(client, partitions)
+    }
+
+    fn revoke(&mut self, client: &Client<'_>, partitions: &[Entry], lost: bool) -> Vec<Entry> {
+        self.revoked(client, partitions, lost)
+    }
+}
+
+impl Engine {
+    /// Takes partitions with their retry partitions. Returns what to read, and from where.
+    pub(super) fn assigned(&mut self, client: &dyn Positions, partitions: &[Entry]) -> Vec<Entry> {
         self.metrics.rebalance();
-        self.stages.lookups().rebalanced(self.settings.slot);
-        let name = self.stages.config().name.clone();
+        self.judge.rebalanced(self.settings.slot);
+        let name = self.judge.config().name.clone();
         let families: Vec<_> = partitions
             .iter()
             .flat_map(|entry| self.family(&entry.topic, entry.partition))
@@ -115,8 +128,8 @@ impl Rebalance for Engine {
                 return Vec::new();
             }
         };
-        let clock = Clock::read();
-        let jitter = self.stages.config().failure.jitter;
+        let clock = self.time.read();
+        let jitter = self.judge.config().failure.jitter;
         let mut answer = Vec::with_capacity(families.len());
         for (topic, number, role) in families {
             let found = committed
@@ -145,7 +158,7 @@ impl Rebalance for Engine {
                 Role::Source => found.map_or(OFFSET_INVALID, |(offset, _)| offset),
                 // A retry partition without one starts at its beginning, whatever that property says.
                 Role::Retry { tier, .. } => {
-                    let delay = self.stages.config().failure.tiers[tier];
+                    let delay = self.judge.config().failure.tiers[tier];
                     partition.latest_due = backoff::latest_due(clock.wall, delay, jitter);
                     found.map_or(OFFSET_BEGINNING, |(offset, _)| offset)
                 }
@@ -159,7 +172,13 @@ impl Rebalance for Engine {
         answer
     }
 
-    fn revoke(&mut self, client: &Client<'_>, partitions: &[Entry], lost: bool) -> Vec<Entry> {
+    /// Gives partitions up with their retry partitions. Returns what is no longer to be read.
+    pub(super) fn revoked(
+        &mut self,
+        client: &dyn Positions,
+        partitions: &[Entry],
+        lost: bool,
+    ) -> Vec<Entry> {
         self.metrics.rebalance();
         let families: Vec<_> = partitions
             .iter()
@@ -167,7 +186,7 @@ impl Rebalance for Engine {
             .collect();
         if lost {
             tracing::warn!(
-                pipeline = self.stages.config().name,
+                pipeline = self.judge.config().name,
                 worker = self.settings.slot,
                 partitions = %listed(partitions),
                 "lost: nothing more is committed for them; what was in flight may be repeated by their new owner"
@@ -180,11 +199,11 @@ impl Rebalance for Engine {
                 .filter_map(|slot| {
                     self.assignment
                         .get(slot)?
-                        .commit(Clock::read().now, Duration::MAX)
+                        .commit(self.time.read().now, Duration::MAX)
                 })
                 .collect();
             // Bounded, because the group waits for us: a coordinator that is away must not hold up everybody.
-            let result = offsets::commit(client, &commits, Some(self.commit_patience()));
+            let result = client.commit(&commits, Some(self.commit_patience()));
             if !commits.is_empty() {
                 self.metrics.commit(result.is_ok());
             }
@@ -192,7 +211,7 @@ impl Rebalance for Engine {
                 tracing::warn!(%code, "the commit before a revoke failed; the new owner repeats what it did not see");
             }
             tracing::info!(
-                pipeline = self.stages.config().name,
+                pipeline = self.judge.config().name,
                 worker = self.settings.slot,
                 partitions = %listed(partitions),
                 "revoked"
@@ -205,7 +224,7 @@ impl Rebalance for Engine {
                 self.shared.metrics.forget_partition(&partition.metrics);
                 self.shared
                     .health
-                    .release(&self.stages.config().name, &topic, number);
+                    .release(&self.judge.config().name, &topic, number);
                 answer.push(partition.entry(OFFSET_INVALID));
             }
         }

@@ -184,7 +184,7 @@ impl Engine {
     }
 
     fn topic(&self, output: &Output) -> &str {
-        &self.stages.sinks()[output.sink].topic
+        &self.judge.sinks()[output.sink].topic
     }
 
     fn produce(
@@ -197,7 +197,7 @@ impl Engine {
         alone: bool,
     ) -> Result<(), RDKafkaErrorCode> {
         let position = || taken.origin.position();
-        let added = Added::new(self.stages.config().provenance, position, part);
+        let added = Added::new(self.judge.config().provenance, position, part);
         let headers = output.merged(own, &added);
         let topic = self.topic(output).to_owned();
         let produce = Produce {

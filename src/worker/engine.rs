@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use rand::Rng;
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
 use rdkafka::types::RDKafkaErrorCode;
 
+use super::ports::{Judge, Outlet, Time};
 use super::{Clock, Shared};
 use crate::emit::in_flight::{InFlight, InFlights};
 use crate::error::{FatalError, Reason, RecordError};
@@ -17,8 +18,7 @@ use crate::health::{PauseEntry, PauseReason};
 use crate::ingest::assignment::{Assignment, Flow, Role};
 use crate::ingest::offsets::Sequence;
 use crate::metrics::PipelineMetrics;
-use crate::native::producer::{Delivery, Produce, Producer};
-use crate::pipeline::Stages;
+use crate::native::producer::{Delivery, Produce};
 use crate::record::{Header, Outcome, Record};
 
 /// How a worker runs.
@@ -51,11 +51,21 @@ pub(super) const ALONE_WAIT: Duration = Duration::from_secs(5);
 /// How long a full producer queue is waited for before partitions pause.
 const QUEUE_FULL_WAIT: Duration = Duration::from_secs(5);
 
+/// What a worker is given of the outside.
+pub(super) struct Outside {
+    pub(super) judge: Box<dyn Judge>,
+    pub(super) outlet: Box<dyn Outlet>,
+    pub(super) time: Box<dyn Time>,
+    /// For jitter.
+    pub(super) random: SmallRng,
+}
+
 /// The state of a worker.
 pub(super) struct Engine {
     pub(super) settings: Settings,
-    pub(super) stages: Stages,
-    pub(super) producer: Producer,
+    pub(super) judge: Box<dyn Judge>,
+    pub(super) outlet: Box<dyn Outlet>,
+    pub(super) time: Box<dyn Time>,
     pub(super) shared: Shared,
     pub(super) metrics: PipelineMetrics,
     pub(super) assignment: Assignment,
@@ -96,28 +106,30 @@ pub(super) struct Fate {
 }
 
 impl Engine {
-    pub(super) fn new(
-        settings: Settings,
-        stages: Stages,
-        producer: Producer,
-        shared: Shared,
-    ) -> Engine {
-        let metrics = shared.metrics.pipeline(&stages.config().name);
-        let clock = Clock::read();
+    pub(super) fn new(settings: Settings, outside: Outside, shared: Shared) -> Engine {
+        let Outside {
+            judge,
+            outlet,
+            time,
+            random,
+        } = outside;
+        let metrics = shared.metrics.pipeline(&judge.config().name);
+        let clock = time.read();
         shared
             .health
-            .worker_alive(&stages.config().name, settings.slot);
+            .worker_alive(&judge.config().name, settings.slot);
         Engine {
             settings,
-            stages,
-            producer,
+            judge,
+            outlet,
+            time,
             shared,
             metrics,
             assignment: Assignment::default(),
             in_flights: InFlights::default(),
             deliveries: Vec::new(),
             fatal: None,
-            random: SmallRng::from_os_rng(),
+            random,
             next_commit: clock.now,
             next_look: clock.now,
             leave_by: None,
@@ -141,7 +153,7 @@ impl Engine {
         clock: Clock,
     ) {
         let disposition = classify(error.reason);
-        let failure = &self.stages.config().failure;
+        let failure = &self.judge.config().failure;
         let next = classify::next(
             disposition,
             &failure.tiers,
@@ -181,7 +193,7 @@ impl Engine {
         let Some(partition) = self.assignment.get(taken.slot) else {
             return;
         };
-        let (config, number) = (self.stages.config(), partition.number);
+        let (config, number) = (self.judge.config(), partition.number);
         let topic = config.retry_topic(partition.source(), tier + 1);
         let (delay, jitter) = (config.failure.tiers[tier], config.failure.jitter);
         let unit: f64 = self.random.random();
@@ -194,7 +206,7 @@ impl Engine {
             home.latest_due = due;
         }
         let envelope = Envelope::new(
-            self.stages.stamp(),
+            self.judge.stamp(),
             &taken.origin,
             error,
             own,
@@ -236,10 +248,10 @@ impl Engine {
         let Some(partition) = self.assignment.get(taken.slot) else {
             return;
         };
-        let topic = self.stages.config().dead_letter_topic(partition.source());
+        let topic = self.judge.config().dead_letter_topic(partition.source());
         let number = partition.number;
         let envelope = Envelope::new(
-            self.stages.stamp(),
+            self.judge.stamp(),
             &taken.origin,
             error,
             own,
@@ -306,7 +318,7 @@ impl Engine {
         });
         let mut waited = Duration::ZERO;
         loop {
-            match self.producer.send(produce, token) {
+            match self.outlet.send(produce, token) {
                 Ok(()) => {
                     if suspect {
                         self.drain(ALONE_WAIT);
@@ -315,7 +327,7 @@ impl Engine {
                 }
                 Err(RDKafkaErrorCode::QueueFull) if !self.blocked && waited < QUEUE_FULL_WAIT => {
                     let step = Duration::from_millis(20);
-                    self.producer.poll(step, &mut self.deliveries);
+                    self.outlet.poll(step, &mut self.deliveries);
                     waited += step;
                 }
                 Err(code) => {
@@ -386,7 +398,7 @@ impl Engine {
         };
         partition.metrics.set_paused(Some(&reason));
         partition.faulted |= reason.is_fault();
-        let config = self.stages.config();
+        let config = self.judge.config();
         if first && reason.is_fault() {
             tracing::warn!(
                 pipeline = config.name,
@@ -409,7 +421,7 @@ impl Engine {
     }
 
     fn log_failure(&mut self, taken: &Taken, error: &RecordError, next: Next, clock: Clock) {
-        let config = self.stages.config();
+        let config = self.judge.config();
         let failed = FailedRecord {
             pipeline: &config.name,
             topic: &taken.origin.topic,
@@ -454,14 +466,14 @@ impl Engine {
 
     /// How long leaving the group may take at a shutdown, its revoke included.
     pub(super) fn leave_patience(&self) -> Duration {
-        let now = Clock::read().now;
+        let now = self.time.read().now;
         let by = self.leave_by.unwrap_or(now) + LAST_WORDS;
         by.saturating_duration_since(now)
     }
 
     /// How long a revoke waits for acknowledgements. During a shutdown it has only what is left of that.
     pub(super) fn revoke_patience(&self) -> Duration {
-        let left = |by: Instant| by.saturating_duration_since(Clock::read().now);
+        let left = |by: Instant| by.saturating_duration_since(self.time.read().now);
         self.leave_by
             .map_or(self.settings.revoke_grace, left)
             .min(self.settings.revoke_grace)

@@ -4,17 +4,21 @@
 mod assign;
 mod emit;
 mod engine;
+mod ports;
 mod settle;
 mod take;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use rdkafka::types::RDKafkaErrorCode;
 use tokio_util::sync::CancellationToken;
 
-use self::engine::Engine;
 pub use self::engine::Settings;
+use self::engine::{Engine, Outside};
+use self::ports::{Intake, System};
 use crate::error::FatalError;
 use crate::failure_log::FailureLog;
 use crate::health::{Dependency, Health};
@@ -91,7 +95,13 @@ impl Worker {
         let topics = stages.config().source_topics.clone();
         let batch = settings.batch;
         let shutdown = shared.shutdown.clone();
-        let engine = Engine::new(settings, stages, Producer::new(producer)?, shared);
+        let outside = Outside {
+            judge: Box::new(stages),
+            outlet: Box::new(Producer::new(producer)?),
+            time: Box::new(System),
+            random: SmallRng::from_os_rng(),
+        };
+        let engine = Engine::new(settings, outside, shared);
         Ok(Worker {
             consumer: Consumer::subscribe(consumer, &topics, batch)?,
             engine,
@@ -102,12 +112,12 @@ impl Worker {
     /// The life of the worker. Returns once everything that can be is acknowledged, committed and left.
     pub fn run(mut self) -> Result<(), FatalError> {
         let result = self.turn_until_shutdown();
-        let clock = Clock::read();
+        let clock = self.engine.time.read();
         self.engine.stop_taking(clock);
         self.engine.drain(self.engine.settings.shutdown_grace);
         if result.is_ok() {
             let patience = self.engine.commit_patience();
-            self.engine.commit(&self.consumer.client(), Some(patience));
+            self.engine.commit(&self.consumer, Some(patience));
         }
         let patience = self.engine.leave_patience();
         let Worker {
@@ -119,7 +129,7 @@ impl Worker {
         let left = engine.in_flight();
         if left > 0 {
             tracing::warn!(
-                pipeline = engine.stages.config().name,
+                pipeline = engine.judge.config().name,
                 in_flight = left,
                 "not everything was acknowledged in time; these records will be read again"
             );
@@ -137,17 +147,17 @@ impl Worker {
 
 impl Engine {
     /// One round: timers, a batch, the acknowledgements that have come in.
-    fn turn(&mut self, consumer: &mut Consumer) -> Result<(), FatalError> {
-        let clock = Clock::read();
-        self.timers(&consumer.client(), clock);
+    fn turn(&mut self, consumer: &mut dyn Intake) -> Result<(), FatalError> {
+        let clock = self.time.read();
+        self.timers(consumer, clock);
         let timeout = self.wait(clock);
-        {
-            let batch = consumer.poll(timeout, self);
-            if !batch.is_empty() {
-                self.take(&batch, Clock::read());
+        consumer.poll(timeout, self, &mut |engine, batch, positions| {
+            if batch.len() > 0 {
+                let clock = engine.time.read();
+                engine.take(batch, clock);
             }
-            self.settle(&batch.client);
-        }
+            engine.settle(positions);
+        });
         self.after_poll();
         for error in consumer.take_errors() {
             self.client_error(error.code, &error.message)?;
@@ -155,10 +165,10 @@ impl Engine {
         for (error, entries) in consumer.take_commits() {
             self.committed(error, &entries);
         }
-        for error in self.producer.take_errors() {
+        for error in self.outlet.take_errors() {
             self.client_error(error.code, &error.message)?;
         }
-        if let Some(error) = self.producer.fatal_error() {
+        if let Some(error) = self.outlet.fatal_error() {
             return Err(FatalError::Kafka(format!(
                 "the producer was given up: {}",
                 error.message
@@ -192,7 +202,7 @@ impl Engine {
                     .dependency(Dependency::Broker, Err(message.to_owned()));
                 if !std::mem::replace(&mut self.unreachable, true) {
                     tracing::warn!(
-                        pipeline = self.stages.config().name,
+                        pipeline = self.judge.config().name,
                         worker = self.settings.slot,
                         "no broker could be reached: {message}"
                     );
@@ -207,7 +217,7 @@ impl Engine {
             | RDKafkaErrorCode::ClusterAuthorizationFailed => {
                 return Err(FatalError::Kafka(message.to_owned()));
             }
-            _ => tracing::debug!(pipeline = self.stages.config().name, %code, "{message}"),
+            _ => tracing::debug!(pipeline = self.judge.config().name, %code, "{message}"),
         }
         Ok(())
     }

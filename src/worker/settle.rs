@@ -6,11 +6,11 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::Clock;
 use super::engine::{Engine, too_large};
+use super::ports::Positions;
 use crate::failure::backoff;
 use crate::health::{Dependency, Health, PauseReason};
 use crate::ingest::assignment::{Flow, Partition, Rewind, Role};
-use crate::ingest::offsets;
-use crate::native::consumer::{Client, Entry};
+use crate::native::consumer::Entry;
 use crate::record::Outcome;
 
 /// Unchanged offsets are committed this often: brokers forget the offsets of topics that no member subscribes to, which
@@ -24,9 +24,9 @@ const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Serves the producer and acts on what it reports.
-    pub(super) fn settle(&mut self, client: &Client<'_>) {
-        self.producer.poll(Duration::ZERO, &mut self.deliveries);
-        let clock = Clock::read();
+    pub(super) fn settle(&mut self, client: &dyn Positions) {
+        self.outlet.poll(Duration::ZERO, &mut self.deliveries);
+        let clock = self.time.read();
         self.acknowledge(clock);
         self.rewind(clock);
         self.hold(client, clock);
@@ -48,14 +48,14 @@ impl Engine {
             };
             let Some(code) = delivery.error else {
                 if sent.outcome == Outcome::Emitted {
-                    let topic = &self.stages.sinks()[sent.sink].topic;
+                    let topic = &self.judge.sinks()[sent.sink].topic;
                     partition.metrics.output(sent.sink, topic);
                 }
                 // One of several, or of a record that has been stopped meanwhile: no outcome yet.
                 if !partition.tracker.complete(sent.sequence, sent.outcome) {
                     continue;
                 }
-                got_through(&self.shared.health, &self.stages.config().name, partition);
+                got_through(&self.shared.health, &self.judge.config().name, partition);
                 match (sent.outcome, sent.reason) {
                     (Outcome::Retried, Some(reason)) => partition.metrics.retried(reason),
                     (Outcome::DeadLettered, Some(reason)) => {
@@ -79,7 +79,7 @@ impl Engine {
                 code,
                 RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize
             );
-            let config = self.stages.config();
+            let config = self.judge.config();
             let (reason, topic) = match sent.outcome {
                 Outcome::DeadLettered => (
                     PauseReason::DeadLetterRefused,
@@ -90,7 +90,7 @@ impl Engine {
                     config.retry_topic(partition.source(), sent.tier + 1),
                 ),
                 _ => {
-                    let topic = self.stages.sinks()[sent.sink].topic.clone();
+                    let topic = self.judge.sinks()[sent.sink].topic.clone();
                     (PauseReason::BrokerRefused, topic)
                 }
             };
@@ -142,7 +142,7 @@ impl Engine {
     }
 
     /// Makes librdkafka pause and seek what has to be, and go on with what may.
-    fn hold(&mut self, client: &Client<'_>, clock: Clock) {
+    fn hold(&mut self, client: &dyn Positions, clock: Clock) {
         for slot in self.slots() {
             let Some(partition) = self
                 .assignment
@@ -159,7 +159,7 @@ impl Engine {
                 // A fault stays told while its record is tried again, until something gets through: else whoever asks
                 // in between would see a pause that comes and goes.
                 if !partition.faulted {
-                    told_open(&self.shared.health, &self.stages.config().name, partition);
+                    told_open(&self.shared.health, &self.judge.config().name, partition);
                 }
             }
             let Some(partition) = self.assignment.get_mut(slot) else {
@@ -192,7 +192,7 @@ impl Engine {
     }
 
     /// Pauses that end, commits, lag and the watchdog.
-    pub(super) fn timers(&mut self, client: &Client<'_>, clock: Clock) {
+    pub(super) fn timers(&mut self, client: &dyn Positions, clock: Clock) {
         self.hold(client, clock);
         if clock.now >= self.next_commit {
             self.next_commit = clock.now + self.settings.commit_interval;
@@ -205,8 +205,8 @@ impl Engine {
     }
 
     /// Commits what may be committed. The result of one that does not wait comes to [`Self::committed`].
-    pub(super) fn commit(&mut self, client: &Client<'_>, wait: Option<Duration>) {
-        let now = Clock::read().now;
+    pub(super) fn commit(&mut self, client: &dyn Positions, wait: Option<Duration>) {
+        let now = self.time.read().now;
         let entries: Vec<Entry> = self
             .assignment
             .iter()
@@ -215,7 +215,7 @@ impl Engine {
         if entries.is_empty() {
             return;
         }
-        let result = offsets::commit(client, &entries, wait);
+        let result = client.commit(&entries, wait);
         if wait.is_some() {
             self.metrics.commit(result.is_ok());
         }
@@ -257,7 +257,7 @@ impl Engine {
     pub(super) fn answered(&mut self) {
         if std::mem::take(&mut self.unreachable) {
             tracing::info!(
-                pipeline = self.stages.config().name,
+                pipeline = self.judge.config().name,
                 worker = self.settings.slot,
                 "the broker answers again"
             );
@@ -265,10 +265,10 @@ impl Engine {
         self.shared.health.dependency(Dependency::Broker, Ok(()));
     }
 
-    fn look(&mut self, client: &Client<'_>, clock: Clock) {
-        let name = self.stages.config().name.clone();
+    fn look(&mut self, client: &dyn Positions, clock: Clock) {
+        let name = self.judge.config().name.clone();
         self.shared.health.worker_alive(&name, self.settings.slot);
-        if !client.member_id().is_empty() {
+        if client.joined() {
             self.shared.health.worker_joined(&name, self.settings.slot);
         }
         // A cluster that was away has to be asked: with nothing to read or commit, nothing else would tell.
@@ -319,7 +319,7 @@ impl Engine {
                 health.stuck(&name, &partition.topic, partition.number);
                 tracing::warn!(
                     pipeline = name,
-                    owner = %self.stages.config().owner,
+                    owner = %self.judge.config().owner,
                     topic = partition.topic,
                     partition = partition.number,
                     lag,
@@ -331,15 +331,15 @@ impl Engine {
 
     /// Waits for acknowledgements, at most `grace`.
     pub(super) fn drain(&mut self, grace: Duration) {
-        let until = Clock::read().now + grace;
+        let until = self.time.read().now + grace;
         while !self.in_flights.is_empty() {
-            let left = until.saturating_duration_since(Clock::read().now);
-            if left.is_zero() || self.producer.fatal_error().is_some() {
+            let left = until.saturating_duration_since(self.time.read().now);
+            if left.is_zero() || self.outlet.fatal_error().is_some() {
                 break;
             }
-            self.producer
+            self.outlet
                 .flush(left.min(Duration::from_millis(100)), &mut self.deliveries);
-            self.acknowledge(Clock::read());
+            self.acknowledge(self.time.read());
         }
     }
 }
@@ -359,7 +359,7 @@ fn told_open(health: &Health, pipeline: &str, partition: &mut Partition) {
 }
 
 /// Brings librdkafka's state in line with the partition's.
-fn hold_one(client: &Client<'_>, partition: &mut Partition) -> Result<(), String> {
+fn hold_one(client: &dyn Positions, partition: &mut Partition) -> Result<(), String> {
     let paused = matches!(partition.flow, Flow::Paused { .. });
     if (paused || partition.seek.is_some()) && !partition.held {
         client

@@ -2,19 +2,20 @@
 
 use super::Clock;
 use super::engine::{Engine, Taken};
+use super::ports::Records;
 use super::settle::got_through;
 use crate::failure::backoff;
 use crate::failure::envelope::{self, Origin};
 use crate::health::{Dependency, PauseReason};
 use crate::ingest::assignment::{Flow, Role};
-use crate::native::consumer::{Batch, Item};
+use crate::native::consumer::Item;
 use crate::pipeline::{Verdict, Work};
 use crate::record::{Outcome, Record};
 
 impl Engine {
     /// Takes every record of the batch whose partition is ours and open. The others are dropped, which loses nothing:
     /// their partition is paused behind a seek, or somebody else's.
-    pub(super) fn take(&mut self, batch: &Batch<'_>, clock: Clock) {
+    pub(super) fn take(&mut self, batch: &dyn Records, clock: Clock) {
         self.blocked = false;
         let mut work: Vec<Work<(usize, Taken)>> = Vec::with_capacity(batch.len());
         for index in 0..batch.len() {
@@ -38,17 +39,16 @@ impl Engine {
             }
         }
         let assignment = &self.assignment;
-        self.stages
-            .look_up(&mut work, &mut |(index, taken), again| {
-                if let (Item::Record(record), Some(partition)) =
-                    (batch.get(*index), assignment.get(taken.slot))
-                {
-                    let is_retry = matches!(partition.role, Role::Retry { .. });
-                    envelope::at_source(&record, &taken.origin, is_retry, |record| {
-                        again(partition.source(), record, Some(&partition.metrics));
-                    });
-                }
-            });
+        self.judge.look_up(&mut work, &mut |(index, taken), again| {
+            if let (Item::Record(record), Some(partition)) =
+                (batch.get(*index), assignment.get(taken.slot))
+            {
+                let is_retry = matches!(partition.role, Role::Retry { .. });
+                envelope::at_source(&record, &taken.origin, is_retry, |record| {
+                    again(partition.source(), record, Some(&partition.metrics));
+                });
+            }
+        });
         for Work {
             tag: (index, taken),
             verdict,
@@ -58,7 +58,7 @@ impl Engine {
                 self.finish(&taken, &record, verdict, clock);
             }
         }
-        let elapsed = Clock::read().now.saturating_duration_since(clock.now);
+        let elapsed = self.time.read().now.saturating_duration_since(clock.now);
         self.metrics.batch(elapsed.as_secs_f64(), batch.len());
     }
 
@@ -134,7 +134,7 @@ impl Engine {
         // Not the origin that a retry's headers tell: whoever may write there could choose how schemas are judged.
         let is_retry = matches!(partition.role, Role::Retry { .. });
         envelope::at_source(record, &taken.origin, is_retry, |record| {
-            self.stages
+            self.judge
                 .process(partition.source(), record, Some(&partition.metrics))
         })
     }
@@ -170,7 +170,7 @@ impl Engine {
                 partition
                     .tracker
                     .complete(taken.sequence, Outcome::Filtered);
-                got_through(&self.shared.health, &self.stages.config().name, partition);
+                got_through(&self.shared.health, &self.judge.config().name, partition);
             }
             Verdict::Failed(error) => self.fail(taken, record, own, &error, clock),
             Verdict::LookUp(_) => unreachable!("look_up resolves every lookup"),
@@ -192,7 +192,7 @@ impl Engine {
                 )));
             }
             Code::PollExceeded => tracing::warn!(
-                pipeline = self.stages.config().name,
+                pipeline = self.judge.config().name,
                 "a batch took longer than max.poll.interval.ms: {message}"
             ),
             _ => {
@@ -200,7 +200,7 @@ impl Engine {
                 self.shared
                     .health
                     .dependency(Dependency::Broker, Err(message.to_owned()));
-                tracing::warn!(pipeline = self.stages.config().name, topic, partition, %code, "consumer: {message}");
+                tracing::warn!(pipeline = self.judge.config().name, topic, partition, %code, "consumer: {message}");
             }
         }
     }

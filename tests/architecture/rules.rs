@@ -240,6 +240,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "record",
         ],
     ),
+    // Judges tell their pipeline's configuration.
+    ("worker::ports", &["config::model"]),
     // A record for people: schemas, values and the configuration of rules and steps, with the fields that their expressions
     // read, no topics.
     ("explain", &["config", "contract", "error", "expr"]),

@@ -1,0 +1,279 @@
+//! What a worker needs from outside, as traits: the group's consumer, a producer, the pipeline's stages and the time. In an
+//! instance they are librdkafka's handles, [`Stages`] and the system's clocks; a simulation puts a log in memory and a
+//! virtual clock in their place. Nothing else of the outside reaches the worker's logic.
+
+use std::time::Duration;
+
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::Clock;
+use super::engine::{Engine, Taken};
+use crate::config::model;
+use crate::failure::envelope::Stamp;
+use crate::ingest::offsets;
+use crate::metrics::PartitionMetrics;
+use crate::native::ClientError;
+use crate::native::consumer::{Batch, Client, Consumer, Entry, Item};
+use crate::native::producer::{Delivery, Produce, Producer};
+use crate::pipeline::{Again, Sink, Stages, Verdict, Work};
+use crate::record::Record;
+
+/// A record that waits for the answers to its questions: its index in the batch and its place in the books.
+pub(super) type Waiting = Work<(usize, Taken)>;
+
+/// The calls on a consumer that may be made at any time, within a rebalance too.
+pub(super) trait Positions {
+    /// Committed offsets, with their metadata; `OFFSET_INVALID` where there is none.
+    fn committed(
+        &self,
+        partitions: &[(String, i32)],
+        timeout: Duration,
+    ) -> Result<Vec<Entry>, RDKafkaErrorCode>;
+    /// Commits. With `wait` the answer is waited for that long; without it comes to [`Intake::take_commits`].
+    fn commit(&self, entries: &[Entry], wait: Option<Duration>) -> Result<(), RDKafkaErrorCode>;
+    /// Whether a broker answers within `timeout`.
+    fn reachable(&self, timeout: Duration) -> bool;
+    /// Stops fetching the partitions; what was fetched and not returned is thrown away.
+    fn pause(&self, partitions: &[Entry]) -> Result<(), RDKafkaErrorCode>;
+    /// Fetches the partitions again.
+    fn resume(&self, partitions: &[Entry]) -> Result<(), RDKafkaErrorCode>;
+    /// Moves the position of the partitions to the entries' offsets.
+    fn seek(&self, partitions: &[Entry], timeout: Duration) -> Result<(), ClientError>;
+    /// Low and high watermark as last seen in a fetch; `None` before the first one.
+    fn watermarks(&self, topic: &str, partition: i32) -> Option<(i64, i64)>;
+    /// Whether it is a member of its group.
+    fn joined(&self) -> bool;
+}
+
+/// The records of one poll, borrowed from whoever fetched them.
+pub(super) trait Records {
+    /// How many entries there are.
+    fn len(&self) -> usize;
+    /// The entry at `index`.
+    fn get(&self, index: usize) -> Item<'_>;
+}
+
+/// What a worker does with the records of a poll.
+pub(super) type Act<'a> = dyn FnMut(&mut Engine, &dyn Records, &dyn Positions) + 'a;
+
+/// A consumer that hands out batches. Rebalances are told to the engine inside [`Self::poll`].
+pub(super) trait Intake: Positions {
+    /// Waits up to `timeout` for a first record, and hands what is there to `act`, which is called once, also with nothing.
+    fn poll(&mut self, timeout: Duration, engine: &mut Engine, act: &mut Act<'_>);
+    /// Errors of the client since the last call.
+    fn take_errors(&mut self) -> Vec<ClientError>;
+    /// Answers to commits since the last call.
+    fn take_commits(&mut self) -> Vec<(Option<RDKafkaErrorCode>, Vec<Entry>)>;
+}
+
+/// A producer.
+pub(super) trait Outlet: Send {
+    /// Queues a record. Its [`Delivery`] carries `token`.
+    fn send(&mut self, record: &Produce<'_>, token: usize) -> Result<(), RDKafkaErrorCode>;
+    /// Serves callbacks for up to `timeout` and moves the delivery reports into `out`.
+    fn poll(&mut self, timeout: Duration, out: &mut Vec<Delivery>);
+    /// The same, and what waits for its linger time is sent now.
+    fn flush(&mut self, timeout: Duration, out: &mut Vec<Delivery>);
+    /// The error that ended the producer, if one did.
+    fn fatal_error(&self) -> Option<ClientError>;
+    /// Errors of the client since the last call.
+    fn take_errors(&mut self) -> Vec<ClientError>;
+}
+
+/// What says what becomes of a record.
+pub(super) trait Judge: Send {
+    /// The pipeline's configuration.
+    fn config(&self) -> &model::Pipeline;
+    /// What every failed record of the pipeline carries.
+    fn stamp(&self) -> &Stamp;
+    /// Where outputs go.
+    fn sinks(&self) -> &[Sink];
+    /// Runs a record of the source topic `source`, or a retry of one, up to its verdict or to questions.
+    fn process(
+        &mut self,
+        source: &str,
+        record: &Record<'_>,
+        metrics: Option<&PartitionMetrics>,
+    ) -> Verdict;
+    /// Asks the questions, and runs their records on to a verdict.
+    fn look_up(
+        &mut self,
+        work: &mut [Waiting],
+        record: &mut dyn FnMut(&(usize, Taken), &mut Again<'_>),
+    );
+    /// The group has changed.
+    fn rebalanced(&self, slot: usize);
+}
+
+/// The time.
+pub(super) trait Time: Send {
+    /// Now.
+    fn read(&self) -> Clock;
+}
+
+/// The system's clocks.
+pub(super) struct System;
+
+impl Time for System {
+    fn read(&self) -> Clock {
+        Clock::read()
+    }
+}
+
+impl Positions for Client<'_> {
+    fn committed(
+        &self,
+        partitions: &[(String, i32)],
+        timeout: Duration,
+    ) -> Result<Vec<Entry>, RDKafkaErrorCode> {
+        Client::committed(self, partitions, timeout)
+    }
+
+    fn commit(&self, entries: &[Entry], wait: Option<Duration>) -> Result<(), RDKafkaErrorCode> {
+        offsets::commit(self, entries, wait)
+    }
+
+    fn reachable(&self, timeout: Duration) -> bool {
+        Client::reachable(self, timeout)
+    }
+
+    fn pause(&self, partitions: &[Entry]) -> Result<(), RDKafkaErrorCode> {
+        Client::pause(self, partitions)
+    }
+
+    fn resume(&self, partitions: &[Entry]) -> Result<(), RDKafkaErrorCode> {
+        Client::resume(self, partitions)
+    }
+
+    fn seek(&self, partitions: &[Entry], timeout: Duration) -> Result<(), ClientError> {
+        Client::seek(self, partitions, timeout)
+    }
+
+    fn watermarks(&self, topic: &str, partition: i32) -> Option<(i64, i64)> {
+        Client::watermarks(self, topic, partition)
+    }
+
+    fn joined(&self) -> bool {
+        !self.member_id().is_empty()
+    }
+}
+
+impl Positions for Consumer {
+    fn committed(
+        &self,
+        partitions: &[(String, i32)],
+        timeout: Duration,
+    ) -> Result<Vec<Entry>, RDKafkaErrorCode> {
+        self.client().committed(partitions, timeout)
+    }
+
+    fn commit(&self, entries: &[Entry], wait: Option<Duration>) -> Result<(), RDKafkaErrorCode> {
+        offsets::commit(&self.client(), entries, wait)
+    }
+
+    fn reachable(&self, timeout: Duration) -> bool {
+        self.client().reachable(timeout)
+    }
+
+    fn pause(&self, partitions: &[Entry]) -> Result<(), RDKafkaErrorCode> {
+        self.client().pause(partitions)
+    }
+
+    fn resume(&self, partitions: &[Entry]) -> Result<(), RDKafkaErrorCode> {
+        self.client().resume(partitions)
+    }
+
+    fn seek(&self, partitions: &[Entry], timeout: Duration) -> Result<(), ClientError> {
+        self.client().seek(partitions, timeout)
+    }
+
+    fn watermarks(&self, topic: &str, partition: i32) -> Option<(i64, i64)> {
+        self.client().watermarks(topic, partition)
+    }
+
+    fn joined(&self) -> bool {
+        self.client().joined()
+    }
+}
+
+impl Records for Batch<'_> {
+    fn len(&self) -> usize {
+        Batch::len(self)
+    }
+
+    fn get(&self, index: usize) -> Item<'_> {
+        Batch::get(self, index)
+    }
+}
+
+impl Intake for Consumer {
+    fn poll(&mut self, timeout: Duration, engine: &mut Engine, act: &mut Act<'_>) {
+        let batch = Consumer::poll(self, timeout, engine);
+        act(engine, &batch, &batch.client);
+    }
+
+    fn take_errors(&mut self) -> Vec<ClientError> {
+        Consumer::take_errors(self)
+    }
+
+    fn take_commits(&mut self) -> Vec<(Option<RDKafkaErrorCode>, Vec<Entry>)> {
+        Consumer::take_commits(self)
+    }
+}
+
+impl Outlet for Producer {
+    fn send(&mut self, record: &Produce<'_>, token: usize) -> Result<(), RDKafkaErrorCode> {
+        Producer::send(self, record, token)
+    }
+
+    fn poll(&mut self, timeout: Duration, out: &mut Vec<Delivery>) {
+        Producer::poll(self, timeout, out);
+    }
+
+    fn flush(&mut self, timeout: Duration, out: &mut Vec<Delivery>) {
+        Producer::flush(self, timeout, out);
+    }
+
+    fn fatal_error(&self) -> Option<ClientError> {
+        Producer::fatal_error(self)
+    }
+
+    fn take_errors(&mut self) -> Vec<ClientError> {
+        Producer::take_errors(self)
+    }
+}
+
+impl Judge for Stages {
+    fn config(&self) -> &model::Pipeline {
+        Stages::config(self)
+    }
+
+    fn stamp(&self) -> &Stamp {
+        Stages::stamp(self)
+    }
+
+    fn sinks(&self) -> &[Sink] {
+        Stages::sinks(self)
+    }
+
+    fn process(
+        &mut self,
+        source: &str,
+        record: &Record<'_>,
+        metrics: Option<&PartitionMetrics>,
+    ) -> Verdict {
+        Stages::process(self, source, record, metrics)
+    }
+
+    fn look_up(
+        &mut self,
+        work: &mut [Waiting],
+        record: &mut dyn FnMut(&(usize, Taken), &mut Again<'_>),
+    ) {
+        Stages::look_up(self, work, record);
+    }
+
+    fn rebalanced(&self, slot: usize) {
+        self.lookups().rebalanced(slot);
+    }
+}
