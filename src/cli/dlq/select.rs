@@ -20,7 +20,7 @@ const TAGS: Duration = Duration::from_secs(5);
 
 /// What `list`, `stats` and `redrive` have in common.
 #[derive(Debug, clap::Args)]
-pub struct Which {
+pub(super) struct Which {
     /// The configuration file
     #[arg(short, long, default_value = "driftgate.yaml")]
     pub(super) config: PathBuf,
