@@ -61,7 +61,7 @@ fn check_edited(file: &str, old: &str, new: &str, line: &str, exit: i32, says: &
     check(folder.path(), line, exit, says);
 }
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 19] = [
     "",
     "run",
     "check",
@@ -70,6 +70,10 @@ const COMMANDS: [&str; 15] = [
     "try",
     "init",
     "explain",
+    "dlq list",
+    "dlq stats",
+    "dlq show",
+    "dlq redrive",
     "schema register",
     "schema check",
     "schema diff",
@@ -128,6 +132,7 @@ fn every_command_is_in_the_list() {
             "try",
             "init",
             "explain",
+            "dlq",
             "schema",
             "produce",
             "functions",

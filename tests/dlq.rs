@@ -547,6 +547,12 @@ fn filters_limits_and_refusals_add_up() {
         assert_eq!(sent(&job).len(), 10);
         let told = dlq(&job, "redrive", &[]);
         assert_eq!(told.code, 1, "{}", told.log);
+        if broker.is_none() {
+            let warned = told
+                .log
+                .contains("redrives with other filters have gone before");
+            assert!(warned, "{}", told.log);
+        }
         for words in [
             "no header says which consumer group",
             "does not read",

@@ -371,6 +371,17 @@ impl Reader {
         )))
     }
 
+    /// Groups whose names begin so, as far as the broker tells.
+    pub fn groups(&self, prefix: &str) -> Vec<String> {
+        let Ok(list) = self.consumer.fetch_group_list(None, ASK) else {
+            return Vec::new();
+        };
+        let names = list.groups().iter().map(|group| group.name().to_owned());
+        let mut names: Vec<String> = names.filter(|name| name.starts_with(prefix)).collect();
+        names.sort();
+        names
+    }
+
     /// Commits progress for the group that it was opened with.
     pub fn commit(&self, offsets: &[(Place, i64)]) -> Result<(), Failure> {
         let mut list = TopicPartitionList::new();

@@ -38,6 +38,8 @@ pub struct Job {
     pub retries: BTreeMap<String, String>,
     /// The group that progress is kept in.
     pub group: String,
+    /// What the names of such groups begin with, whatever the filter.
+    pub family: String,
     /// Begin anew, whatever an earlier run has done.
     pub from_start: bool,
     /// At most so many.
@@ -118,6 +120,8 @@ pub trait Watch {
     fn interrupted(&self) -> bool;
     /// Whether to stop without waiting for answers.
     fn abandoned(&self) -> bool;
+    /// These groups have progress of other filters: what they have sent may be sent again.
+    fn others(&mut self, groups: &[String]);
     /// Now, in milliseconds since the epoch.
     fn now(&self) -> i64;
 }
@@ -131,6 +135,13 @@ pub fn redrive(job: &Job, watch: &mut dyn Watch) -> Result<Report, Failure> {
         Some(&job.group),
         job.from_start,
     )?;
+    if !reader.resumed() {
+        let mut others = reader.groups(&job.family);
+        others.retain(|group| *group != job.group);
+        if !others.is_empty() {
+            watch.others(&others);
+        }
+    }
     let sender = Sender::new(&job.producer, job.rate)
         .map_err(|error| Failure::Unreachable(error.to_string()))?;
     let run = Run {

@@ -29,7 +29,7 @@ const MOST: u64 = 1_000_000;
 
 Keys are masked where fields of the pipeline are tagged as PII, unless --unmask is given.
 
-Exit codes: 0 listed, 2 arguments, topic or configuration are wrong, 3 the broker could not be reached.")]
+Exit codes: 0 listed, 2 arguments, topic or configuration are wrong, 3 the broker failed.")]
 pub struct ListArgs {
     #[command(flatten)]
     pub(super) which: Which,

@@ -37,13 +37,15 @@ const MAX_REDRIVEN: u32 = 5;
   driftgate dlq redrive --partition 3 --offsets 100..200
   driftgate dlq redrive --from-start --max-redriven 10
 
-Correct first what they failed for (the contract, a rule, a table), and restart the instances; `driftgate dlq show` tells
-what would become of one now. Each filter has its own progress, and another filter begins at the start: what it shares
-with an earlier one is sent again. The configuration must be the one that the pipeline runs with. Besides its own topics, it
-needs Read on groups that begin with `<group>.redrive`.
+Correct first what they failed for (the contract, a rule, a table), and restart the instances;
+`driftgate dlq show` tells what would become of one now. Each filter has its own progress: another
+filter begins at the start, and sends again what it shares with an earlier one.
+The configuration must be the one that the pipeline runs with. Besides rights on the pipeline's
+topics, this needs Read on groups that begin with `<group>.redrive`.
 
-Exit codes: 0 all that the filter takes are sent back, 1 some have gone back as often as they may or cannot go back,
-2 arguments, topics or configuration are wrong, 3 the broker failed, or it was interrupted: the next run goes on there.")]
+Exit codes: 0 all that the filter takes are sent back, 1 some have gone back as often as they may,
+or cannot go back, 2 arguments, topics or configuration are wrong, 3 the broker failed, or it was
+interrupted: the next run goes on from there.")]
 pub struct RedriveArgs {
     #[command(flatten)]
     pub(super) which: Which,
@@ -83,6 +85,7 @@ pub(super) fn redrive(args: &RedriveArgs, config: &Config) -> Result<ExitCode, F
         target,
         retries,
         group,
+        family: family(pipeline),
         from_start: args.from_start,
         limit: args.limit,
         rate: args.rate,
@@ -142,11 +145,16 @@ fn group(args: &RedriveArgs, pipeline: &Pipeline, filter: &Filter) -> Result<Str
     if args.max_redriven != MAX_REDRIVEN {
         more.push(("max_redriven", args.max_redriven.to_string()));
     }
-    let group = format!("{}.redrive", pipeline.group);
+    let group = family(pipeline);
     Ok(match filter.fingerprint(&more) {
         Some(fingerprint) => format!("{group}.{fingerprint}"),
         None => group,
     })
+}
+
+/// What the names of a pipeline's groups for progress begin with.
+fn family(pipeline: &Pipeline) -> String {
+    format!("{}.redrive", pipeline.group)
 }
 
 fn known(
@@ -251,6 +259,14 @@ impl Watch for Terminal {
 
     fn abandoned(&self) -> bool {
         self.interrupts.load(Ordering::Relaxed) > 1
+    }
+
+    fn others(&mut self, groups: &[String]) {
+        complain(&format!(
+            "redrives with other filters have gone before ({}): what they have sent is sent again where this filter takes \
+             it too",
+            groups.join(", ")
+        ));
     }
 
     fn now(&self) -> i64 {

@@ -20,8 +20,8 @@ use crate::dlq::Failure;
 
 Fields that the rules file tags as PII are masked, in values, bytes, headers and the key.
 
-Exit codes: 0 shown, 1 there is no record at this position, 2 arguments, topic or configuration are wrong,
-3 the broker or the registry failed.")]
+Exit codes: 0 shown, 1 there is no record at this position, 2 arguments, topic or configuration
+are wrong, 3 the broker or the registry failed.")]
 pub struct ShowArgs {
     /// Where it is, as `driftgate dlq list` tells it; without the topic, in the pipeline's
     #[arg(value_name = "[TOPIC-]PARTITION@OFFSET")]

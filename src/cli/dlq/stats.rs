@@ -29,7 +29,7 @@ const BAR: u64 = 30;
   driftgate dlq stats --pipeline clean-orders --since 2026-11-21
   driftgate dlq stats --topic connect-errors --output json
 
-Exit codes: 0 counted, 2 arguments, topic or configuration are wrong, 3 the broker could not be reached.")]
+Exit codes: 0 counted, 2 arguments, topic or configuration are wrong, 3 the broker failed.")]
 pub struct StatsArgs {
     #[command(flatten)]
     pub(super) which: Which,
