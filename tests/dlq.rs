@@ -536,6 +536,27 @@ fn filters_limits_and_refusals_add_up() {
         );
         assert_eq!(job.count(&job.retry_topic(1)), 0);
 
+        let told = dlq(&job, "list", &["--limit", "2"]);
+        let lines: Vec<&str> = told.out.lines().collect();
+        assert_eq!(lines.len(), 3, "{}", told.out);
+        assert!(lines[0].starts_with("AT "), "{}", told.out);
+        // The newest two, the newest last.
+        let place = |line: &str, offset: i64| {
+            let at = format!("{}-2@{offset}", job.dlq);
+            line.starts_with(&at) && line.contains(&format!("k{}", 20 + offset))
+        };
+        assert!(place(lines[1], 4) && place(lines[2], 5), "{}", told.out);
+        assert!(lines[1].contains("5×"), "{}", told.out);
+        assert!(told.log.contains("the newest 2 of 26"), "{}", told.log);
+        let told = dlq(&job, "stats", &[]);
+        assert!(told.out.starts_with("26 dead letters in "), "{}", told.out);
+        for words in [
+            "by reason\n  rule_violation  25  ▇",
+            "by age\n  over 30 d  26",
+        ] {
+            assert!(told.out.contains(words), "{words}: {}", told.out);
+        }
+
         // A limit is for one run: the next goes on behind it, and a filter of its own has a progress of its own.
         let part =
             |more: &[&str]| ends(&job, "redrive", &[&["--partition", "0"], more].concat(), 0);

@@ -22,6 +22,9 @@ const LINES: usize = 20;
 /// Characters of the longest bar.
 const BAR: u64 = 30;
 
+/// What most dead letters are like; a kind of which nothing else is to be said is left out.
+const USUAL: [(&str, &str); 3] = [("path", "-"), ("dialect", "driftgate"), ("redriven", "0")];
+
 /// Arguments of `dlq stats`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -109,22 +112,26 @@ pub(super) fn histogram(tally: &Tally) -> String {
         return text;
     }
     for (name, counts) in tally.counts() {
-        if counts.len() == 1
-            && ["dialect", "redriven", "path"].contains(&name)
-            && counts[0].value.len() <= 9
-            && ["-", "0", "driftgate"].contains(&counts[0].value.as_str())
-        {
+        let [first, rest @ ..] = counts.as_slice() else {
+            continue;
+        };
+        if rest.is_empty() && USUAL.contains(&(name, first.value.as_str())) {
             continue;
         }
         let shown = &counts[..counts.len().min(LINES)];
         let width = shown.iter().map(|count| count.value.chars().count()).max();
         let width = width.unwrap_or(0);
+        let digits = tally.total().to_string().len();
         writeln!(text, "\nby {}", name.replace('_', " ")).expect("a String takes all text");
         for count in shown {
             let bar = (count.count * BAR).div_ceil(tally.total());
             let bar = "▇".repeat(usize::try_from(bar).unwrap_or(0));
-            writeln!(text, "  {:<width$}  {:>8}  {bar}", count.value, count.count)
-                .expect("a String takes all text");
+            writeln!(
+                text,
+                "  {:<width$}  {:>digits$}  {bar}",
+                count.value, count.count
+            )
+            .expect("a String takes all text");
         }
         if counts.len() > LINES {
             writeln!(text, "  … {} more", counts.len() - LINES).expect("a String takes all text");

@@ -227,9 +227,14 @@ impl Judge {
 
     /// Runs the record as a worker would; nothing is written and nobody is told.
     pub(super) fn outcome(&self, record: &Record<'_>, origin: &Origin, mask: bool) -> Outcome {
+        let mut origin = origin.clone();
+        if self.is_dead_letter {
+            // As a redrive would send it: with all its tries before it.
+            (origin.attempt, origin.first_failed_at) = (0, None);
+        }
         let fate = self
             .trial
-            .run(&self.source, record, origin, self.with_lookups);
+            .run(&self.source, record, &origin, self.with_lookups);
         let mut outcome = match fate {
             Fate::Emitted(outputs) => match outputs.as_slice() {
                 [output] => self.emit(output, mask),
