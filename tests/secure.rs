@@ -145,10 +145,51 @@ fn the_least_rights_are_enough(place: &Place) {
     let reason = |value: &[u8]| find(&dead, value).header("driftgate.reason");
     assert_eq!(reason(&poison), Some("unframed"));
     assert_eq!(reason(&unknown), Some("unknown_schema"));
+    the_dead_letters_go_back(place, &job);
     for (topic, partitions) in [(job.sink.clone(), PARTITIONS), (job.dlq(), PARTITIONS)] {
         assert_eq!(topics::partitions(&place.admin, &topic), partitions);
     }
     place.no_secret_in(&runner, &[]);
+}
+
+/// With the rights that docs/dead-letters.md lists for it, on top of the pipeline's.
+fn the_dead_letters_go_back(place: &Place, job: &Job) {
+    let app = format!("User:{}", place.kafka.app.username);
+    let dlq = |command: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_driftgate"))
+            .args(["--log-level", "error", "dlq"])
+            .args(command)
+            .args(["--output", "json", "-c"])
+            .arg(job.folder.path().join("driftgate.yaml"))
+            .output()
+            .expect("the program runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code(), json, told)
+    };
+    let (code, _, told) = dlq(&["list"]);
+    assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains("authorization failed"), "{told}");
+    place.kafka.allow_topic(&job.dlq(), false, &["Read"]);
+    let (code, list, told) = dlq(&["list"]);
+    assert_eq!((code, &list["matched"]), (Some(0), &2.into()), "{told}");
+    let (code, _, told) = dlq(&["redrive"]);
+    assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains("authorization failed"), "{told}");
+    place.kafka.allow(&[
+        "--allow-principal",
+        &app,
+        "--operation",
+        "Read",
+        "--group",
+        &format!("{}.redrive", job.group),
+        "--resource-pattern-type",
+        "prefixed",
+    ]);
+    let before = count(&place.admin, &job.retry(1));
+    let (code, summary, told) = dlq(&["redrive"]);
+    assert_eq!((code, &summary["redriven"]), (Some(0), &2.into()), "{told}");
+    assert_eq!(count(&place.admin, &job.retry(1)), before + 2);
 }
 
 fn a_missing_right_on_the_sink_pauses(place: &Place) {

@@ -127,7 +127,8 @@ pub fn headers(letter: &Letter, record: &Record<'_>, now: i64) -> Vec<OwnHeader>
             let ours = first_of_ours(&record.headers);
             for (index, (name, value)) in record.headers.iter().enumerate() {
                 // Dialects that we added stand behind ours; one that stands before came with the record.
-                if !ANEW.contains(name) && !(index > ours && is_foreign(name)) {
+                let added = index > ours && is_foreign(name);
+                if !added && !ANEW.contains(name) {
                     headers.push(((*name).to_owned(), own(value)));
                 }
             }
