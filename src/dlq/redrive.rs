@@ -106,6 +106,8 @@ pub struct Report {
     pub refusals: BTreeMap<Refusal, u64>,
     /// How many went to which topic.
     pub topics: BTreeMap<String, u64>,
+    /// Dead-letter topics that are not there.
+    pub missing: Vec<String>,
     /// Whether it went on where an earlier run had stopped.
     pub resumed: bool,
     /// Why it ended early, if it did.
@@ -151,6 +153,7 @@ pub fn redrive(job: &Job, watch: &mut dyn Watch) -> Result<Report, Failure> {
             tally: Tally::default(),
             refusals: BTreeMap::new(),
             topics: BTreeMap::new(),
+            missing: reader.missing().to_vec(),
             resumed: reader.resumed(),
             stopped: None,
         },

@@ -92,7 +92,7 @@ pub(super) fn list(args: &ListArgs, config: &Config) -> Result<ExitCode, Failure
     let mask = !args.unmask && may_be_tagged(&pipelines, config, runtime.handle());
     runtime.shutdown_background();
     let mut reader = Reader::open(&config.kafka, &topics, &filter, None, false)?;
-    tell_missing(&reader);
+    tell_missing(reader.missing());
     let bar = bar(reader.total());
     let mut rows = BinaryHeap::new();
     let (mut read, mut matched) = (0_u64, 0_u64);
@@ -160,8 +160,8 @@ pub(super) fn list(args: &ListArgs, config: &Config) -> Result<ExitCode, Failure
 }
 
 /// A topic of several may not be there yet.
-pub(super) fn tell_missing(reader: &Reader) {
-    for topic in reader.missing() {
+pub(super) fn tell_missing(topics: &[String]) {
+    for topic in topics {
         complain(&format!("there is no topic {topic}"));
     }
 }

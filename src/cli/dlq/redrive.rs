@@ -9,6 +9,7 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use serde_json::json;
 
+use super::list::tell_missing;
 use super::select::{Which, moves, names};
 use super::stats::{counts, histogram};
 use super::{bar, here, now};
@@ -281,6 +282,7 @@ fn conclude(
     report: &Report,
 ) -> Result<ExitCode, Failure> {
     let counts = report.counts;
+    tell_missing(&report.missing);
     if report.resumed {
         complain(&format!(
             "went on where an earlier run had stopped ({}); --from-start begins anew",

@@ -46,7 +46,7 @@ pub(super) fn stats(args: &StatsArgs, config: &Config) -> Result<ExitCode, Failu
     let filter = args.which.filter(now)?;
     let topics = args.which.topics(&args.which.pipelines(config)?);
     let mut reader = Reader::open(&config.kafka, &topics, &filter, None, false)?;
-    tell_missing(&reader);
+    tell_missing(reader.missing());
     let bar = bar(reader.total());
     let mut tally = Tally::default();
     let mut read = 0_u64;
