@@ -21,6 +21,7 @@
 //! - [`embedded`]: an in-process broker and registry for the demo and the tests.
 //! - [`demo`], [`produce`]: the demo's story, and rows of CSV or JSON lines as records.
 //! - [`explain`]: a record's bytes, value by value.
+//! - [`dlq`]: dead letters, read, counted and sent back.
 //! - [`trial`]: one record through a pipeline without a broker, held against what a case expects.
 //! - [`review`]: registration and review of schemas.
 //! - [`cli`]: one file per command.
@@ -77,6 +78,7 @@ pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod demo;
+pub mod dlq;
 pub mod embedded;
 pub mod emit;
 pub mod error;

@@ -452,8 +452,12 @@ fn faults_of_kinds_at_their_places() {
             (7, 31, "pause_above", "not available yet"),
         ),
         (
-            "failure: { dead_letter: { headers: [spring] } }",
-            (7, 31, "headers", "not available yet"),
+            "failure: { dead_letter: { headers: [sprin] } }",
+            (7, 41, "sprin", "expected connect, spring or streams"),
+        ),
+        (
+            "failure: { dead_letter: { headers: [spring, spring] } }",
+            (7, 49, "spring", "stands there twice"),
         ),
         ("alerts: [ { webhook: x } ]", (7, 26, "", "not a URL")),
         ("dedup: { key: a }", (7, 5, "dedup", "not available yet")),

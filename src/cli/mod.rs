@@ -5,6 +5,7 @@ pub mod alert;
 pub mod check;
 pub mod completions;
 pub mod demo;
+pub mod dlq;
 pub mod evaluate;
 pub mod explain;
 pub mod flow;
@@ -85,6 +86,9 @@ enum Command {
     Init(init::InitArgs),
     /// Explain one record: its bytes value by value, writer against contract, and what becomes of it.
     Explain(Box<explain::ExplainArgs>),
+    /// Triage of dead letters: list, count and show them, and send them back.
+    #[command(subcommand)]
+    Dlq(dlq::DlqCommand),
     /// Register and review schemas.
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
@@ -126,6 +130,7 @@ pub fn main_with(natives: Natives) -> ExitCode {
         Command::Try(args) => evaluate::run(args),
         Command::Init(args) => init::run(args),
         Command::Explain(args) => explain::run(*args, load_config),
+        Command::Dlq(command) => dlq::run(command, load_config),
         Command::Schema(command) => schema::run(command, load_config),
         Command::Produce(args) => produce::run(*args, load_config),
         Command::Alert(command) => alert::run(command),

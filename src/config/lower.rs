@@ -488,8 +488,32 @@ fn failure(view: View<'_>, cx: &mut Lowering<'_>) -> Failure {
         dead_letter: DeadLetter {
             topic: dead_letter.text("topic"),
             retention: dead_letter.optional_duration("retention"),
+            headers: dialects(dead_letter, cx),
         },
     }
+}
+
+/// Words that are none have been reported.
+fn dialects(view: View<'_>, cx: &mut Lowering<'_>) -> Vec<HeaderDialect> {
+    let mut dialects = Vec::new();
+    for item in view.items("headers") {
+        let all = [
+            HeaderDialect::Connect,
+            HeaderDialect::Spring,
+            HeaderDialect::Streams,
+        ];
+        let word = item.text().unwrap_or_default();
+        let Some(dialect) = all.into_iter().find(|dialect| dialect.as_str() == word) else {
+            continue;
+        };
+        if dialects.contains(&dialect) {
+            let fault = Fault::new(&item.place, &item.raw, "the dialect stands there twice");
+            cx.faults.push(fault.hint("take one out"));
+            continue;
+        }
+        dialects.push(dialect);
+    }
+    dialects
 }
 
 /// The mapping of one entry of a list or of one step.

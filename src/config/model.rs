@@ -475,6 +475,30 @@ pub struct DeadLetter {
     /// `retention` of a dead-letter topic that we create; `None` is for ever. Brokers delete by the record's timestamp,
     /// which dead letters keep, so any retention deletes dead letters of old events sooner than they were written.
     pub retention: Option<Duration>,
+    /// `headers`: dialects of other tools that dead letters speak besides ours, each once.
+    pub headers: Vec<HeaderDialect>,
+}
+
+/// A word of `failure.dead_letter.headers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderDialect {
+    /// `connect`: Kafka Connect's `__connect.errors.*`.
+    Connect,
+    /// `spring`: Spring's `kafka_dlt-*`.
+    Spring,
+    /// `streams`: Kafka Streams' `__streams.errors.*`.
+    Streams,
+}
+
+impl HeaderDialect {
+    /// Its word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            HeaderDialect::Connect => "connect",
+            HeaderDialect::Spring => "spring",
+            HeaderDialect::Streams => "streams",
+        }
+    }
 }
 
 /// A piece of the configuration file, for messages: where an expression or a path stands.

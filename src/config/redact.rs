@@ -138,6 +138,12 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
             .retention
             .map_or("for ever".to_owned(), format_duration),
     );
+    let dialects = failure.dead_letter.headers.iter();
+    let dialects: Vec<&str> = dialects.map(|dialect| dialect.as_str()).collect();
+    line(
+        "failure.dead_letter.headers",
+        &format!("[{}]", dialects.join(", ")),
+    );
 }
 
 fn alert_text(alert: &Alert) -> String {

@@ -2,4 +2,5 @@
 
 pub mod backoff;
 pub mod classify;
+pub mod dialect;
 pub mod envelope;

@@ -76,6 +76,9 @@ pub struct Partition {
     /// Records that were in a batch which a broker refused for its size, by offset. Which of the batch was too large
     /// nobody says, so each is produced in a batch of its own when it is read again.
     pub suspects: BTreeSet<i64>,
+    /// How often the headers of a record's dead letter have been shortened, by its offset: its topic does not take it with
+    /// longer ones.
+    pub shortened: BTreeMap<i64, u8>,
     /// Sinks that an output of a record with several could not be written to, by its offset: when it is read again,
     /// those go first, so that the others are not written once more for nothing.
     pub doubted: BTreeMap<i64, BTreeSet<usize>>,
@@ -129,6 +132,7 @@ impl Partition {
             rewind: None,
             refused: BTreeMap::new(),
             suspects: BTreeSet::new(),
+            shortened: BTreeMap::new(),
             doubted: BTreeMap::new(),
             faulted: false,
             committed: committed.map(|(offset, _)| offset),

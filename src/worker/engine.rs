@@ -13,7 +13,7 @@ use crate::emit::in_flight::{InFlight, InFlights};
 use crate::error::{FatalError, Reason, RecordError};
 use crate::failure::backoff;
 use crate::failure::classify::{self, Next, classify};
-use crate::failure::envelope::{Envelope, Origin};
+use crate::failure::envelope::{Envelope, Origin, SHORTEST};
 use crate::failure_log::FailedRecord;
 use crate::health::{PauseEntry, PauseReason};
 use crate::ingest::assignment::{Assignment, Flow, Role};
@@ -259,30 +259,33 @@ impl Engine {
         };
         let topic = self.judge.config().dead_letter_topic(partition.source());
         let number = partition.number;
-        let envelope = Envelope::new(
-            self.judge.stamp(),
-            &taken.origin,
-            error,
-            own,
-            clock.wall,
-            None,
-        );
-        let produce = Produce {
-            topic: &topic,
-            partition: Some(number),
-            timestamp: taken.origin.timestamp,
-            key: record.key,
-            value: record.value,
-            headers: &envelope.headers(),
-        };
         let fate = Fate {
             outcome: Outcome::DeadLettered,
             sink: 0,
             tier: 0,
             reason: Some(error.reason),
         };
-        if let Err(code) = self.send(&produce, taken, fate, false) {
-            self.not_sent(taken, &topic, code, PauseReason::DeadLetterRefused, clock);
+        let mut steps = partition.shortened.get(&taken.offset).copied().unwrap_or(0);
+        loop {
+            let (stamp, origin) = (self.judge.stamp(), &taken.origin);
+            let envelope =
+                Envelope::new(stamp, origin, error, own, clock.wall, None).shortened(steps);
+            let produce = Produce {
+                topic: &topic,
+                partition: Some(number),
+                timestamp: taken.origin.timestamp,
+                key: record.key,
+                value: record.value,
+                headers: &envelope.headers(),
+            };
+            match self.send(&produce, taken, fate, false) {
+                Ok(()) => return,
+                Err(RDKafkaErrorCode::MessageSizeTooLarge) if steps < SHORTEST => steps += 1,
+                Err(code) => {
+                    let reason = PauseReason::DeadLetterRefused;
+                    return self.not_sent(taken, &topic, code, reason, clock);
+                }
+            }
         }
     }
 
@@ -495,6 +498,17 @@ pub(super) fn too_large(topic: &str) -> RecordError {
         Reason::RecordTooLarge,
         format!("larger than {topic} accepts"),
     )
+}
+
+/// The error of a record that was to be retried, and that the retry topic does not take for its size.
+pub(super) fn too_large_to_retry(topic: &str, reason: Option<Reason>) -> RecordError {
+    let mut error = too_large(topic);
+    if let Some(reason) = reason {
+        error
+            .message
+            .push_str(&format!(", where it was to wait for another try: {reason}"));
+    }
+    error
 }
 
 /// The pause that belongs to a reason whose disposition is to pause.

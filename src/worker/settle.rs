@@ -5,9 +5,10 @@ use std::time::Duration;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::Clock;
-use super::engine::{Engine, too_large};
+use super::engine::{Engine, too_large, too_large_to_retry};
 use super::ports::Positions;
 use crate::failure::backoff;
+use crate::failure::envelope::SHORTEST;
 use crate::health::{Dependency, Health, PauseReason};
 use crate::ingest::assignment::{Flow, Partition, Rewind, Role};
 use crate::native::consumer::Entry;
@@ -106,6 +107,14 @@ impl Engine {
             } else if own_fault && sent.outcome == Outcome::Emitted {
                 // The record's own fault: it becomes a dead letter when it is read again.
                 partition.refused.insert(sent.offset, too_large(&topic));
+                None
+            } else if own_fault && sent.outcome == Outcome::Retried {
+                // Nobody will make the retry topic larger for one record: it becomes a dead letter when it is read again.
+                let error = too_large_to_retry(&topic, sent.reason);
+                partition.refused.insert(sent.offset, error);
+                None
+            } else if own_fault && shorten(partition, sent.offset) {
+                // Once more with shorter headers, before the partition waits for a larger topic.
                 None
             } else {
                 Some((reason, format!("{topic}: not acknowledged: {code}")))
@@ -349,6 +358,17 @@ impl Engine {
             self.acknowledge(self.time.read());
         }
     }
+}
+
+/// Notes that the dead letter of a record is to have shorter headers. False once they are as short as they may be; then it
+/// begins anew, since somebody may have made the topic larger meanwhile.
+fn shorten(partition: &mut Partition, offset: i64) -> bool {
+    let steps = partition.shortened.remove(&offset).unwrap_or(0);
+    let shorter = steps < SHORTEST;
+    if shorter {
+        partition.shortened.insert(offset, steps + 1);
+    }
+    shorter
 }
 
 /// Something of the partition got through: pauses begin short again, and a fault that was told is over.

@@ -222,6 +222,7 @@ impl Engine {
                 && partition.tracker.in_flight() == 0
                 && partition.refused.is_empty()
                 && partition.suspects.is_empty()
+                && partition.shortened.is_empty()
                 && partition.doubted.is_empty()
             {
                 continue;
@@ -229,6 +230,9 @@ impl Engine {
             let committable = partition.tracker.committable();
             partition.refused.retain(|offset, _| *offset >= committable);
             partition.suspects.retain(|offset| *offset >= committable);
+            partition
+                .shortened
+                .retain(|offset, _| *offset >= committable);
             partition.doubted.retain(|offset, _| *offset >= committable);
         }
     }

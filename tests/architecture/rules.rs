@@ -34,6 +34,8 @@ pub(crate) const WALLS: &[Wall] = &[
             "cli::version",
             // Reads one record of a topic.
             "cli::explain::fetch",
+            // Reads dead letters, and keeps how far a redrive has come.
+            "dlq::read",
             // Ask for the members of a group and read a table's topic, on threads beside the record path.
             "lookup::members",
             "lookup::table::load",
@@ -49,6 +51,7 @@ pub(crate) const WALLS: &[Wall] = &[
             "ingest",
             "worker",
             "produce",
+            "dlq::send",
         ],
         why: "error codes are the words in which a broker refuses; they end where a reason has been made of them",
     },
@@ -322,6 +325,21 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         "produce",
         &["config", "contract", "error", "ingest", "native", "review"],
     ),
+    // Reads what failure wrote, and writes what ingest reads: knows the words of both, and none of the stages.
+    (
+        "dlq",
+        &[
+            "config",
+            "contract::wire",
+            "error",
+            "failure",
+            "headers",
+            "ingest::properties",
+            "native",
+            "produce::send",
+            "record",
+        ],
+    ),
     (
         "demo",
         &[
@@ -353,9 +371,10 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "cli::explain",
         &[
-            "explain", "failure", "headers", "lookup", "pipeline", "record", "trial",
+            "dlq", "explain", "failure", "headers", "lookup", "pipeline", "record", "trial",
         ],
     ),
+    ("cli::dlq", &["dlq", "explain"]),
     ("cli::test", &["trial"]),
     ("cli::evaluate", &["record", "trial"]),
     ("main", &["cli"]),
@@ -384,6 +403,11 @@ pub(crate) const PURE: &[&str] = &[
     "contract::varint",
     "contract::value",
     "contract::wire",
+    "dlq::decide",
+    "dlq::dialect",
+    "dlq::filter",
+    "dlq::progress",
+    "dlq::tally",
     "emit",
     "explain",
     "expr",

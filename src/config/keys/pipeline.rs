@@ -389,5 +389,20 @@ const DEAD_LETTER: &[Key] = &[
     .default_note("for ever")
     .kafka("retention.ms"),
     later("pause_above", "Pauses a partition when more than this part of its records are dead letters, as `20%/1m`."),
-    later("headers", "Further header dialects for dead letters: `[connect, spring, streams]`."),
+    key(
+        "headers",
+        Kind::List { item: &Kind::Choice(DIALECTS), max: 3 },
+        "Header dialects of other tools that dead letters speak besides `driftgate.*`, for what already reads theirs. A reason \
+         stands where they name an exception's class. They are taken off again when a dead letter is sent back.",
+    )
+    .default("[]"),
+];
+
+const DIALECTS: &[Word] = &[
+    word("connect", "Kafka Connect's `__connect.errors.*`"),
+    word(
+        "spring",
+        "Spring's `kafka_dlt-*`, with its binary partition, offset and timestamp",
+    ),
+    word("streams", "Kafka Streams' `__streams.errors.*`"),
 ];

@@ -191,6 +191,7 @@ fn a_configuration_names_contracts_by_file_and_sinks_by_subject() {
             dead_letter: DeadLetter {
                 topic: None,
                 retention: None,
+                headers: Vec::new(),
             },
         },
         secrets: Vec::new(),
