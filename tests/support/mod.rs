@@ -13,6 +13,7 @@
 
 pub mod bed;
 pub mod certificates;
+pub mod cluster;
 pub mod hook;
 pub mod http;
 pub mod job;
@@ -28,6 +29,7 @@ pub mod topics;
 pub mod wait;
 
 pub use bed::{Bed, Environment};
+pub use cluster::Cluster;
 pub use hook::Hook;
 pub use job::{Job, Runner, Shape};
 pub use kafka::{Login, Options, RealKafka, SecureKafka};
