@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::notice::{Place, bounded};
 use super::window::TooMany;
-use crate::config::model::{AlertKind, LookupSource, Pipeline, Step};
+use crate::config::model::{AlertKind, Lookup, LookupSource, Pipeline, Step};
 use crate::config::units::{Rate, format_duration};
 use crate::health::{Dependency, Faults, PauseReason};
 
@@ -44,7 +44,8 @@ impl Sign {
 /// What of an instance's state concerns a pipeline.
 #[derive(Debug, Clone)]
 pub(super) struct Concern {
-    lookups: BTreeSet<Dependency>,
+    /// Servers and tables of its lookups, and the topics that it reads.
+    uses: BTreeSet<Dependency>,
     budget: Duration,
     /// Beyond the budget: a record that is over it becomes a dead letter when its wait in a tier ends, and not before.
     grace: Duration,
@@ -56,18 +57,24 @@ impl Concern {
         let longest = failure.tiers.iter().max().copied().unwrap_or_default();
         let steps = pipeline.prepare.iter().chain(&pipeline.transform);
         let lookups = steps.filter_map(|step| match step {
-            Step::Lookup(lookup) => Some(lookup),
+            Step::Lookup(lookup) => Some(&**lookup),
             _ => None,
         });
-        let dependency = |lookup: &crate::config::model::Lookup| match &lookup.from {
+        let dependency = |lookup: &Lookup| match &lookup.from {
             LookupSource::Topic(_) => {
                 let table = format!("{}.{}", pipeline.name, lookup.into.value);
                 Some(Dependency::Table(table))
             }
             LookupSource::Http(http) => host(&http.url.value).map(Dependency::Lookup),
         };
+        let sources = pipeline.source_topics.iter();
+        let topics = sources.flat_map(|source| {
+            let tiers = 1..=failure.tiers.len();
+            let retries = tiers.map(|tier| pipeline.retry_topic(source, tier));
+            retries.chain([source.clone()]).map(Dependency::Topic)
+        });
         Concern {
-            lookups: lookups.filter_map(|lookup| dependency(lookup)).collect(),
+            uses: lookups.filter_map(dependency).chain(topics).collect(),
             budget: failure.budget,
             grace: longest.mul_f64(1.0 + failure.jitter) + Duration::from_secs(60),
         }
@@ -160,15 +167,19 @@ fn down(concern: &Concern, dependency: &Dependency, fault: &str) -> Option<Sign>
             Sign::new(AlertKind::Broker, "", "broker_unavailable", text, fault)
         }
         Dependency::Registry => registry(fault),
-        Dependency::Lookup(host) if concern.lookups.contains(dependency) => {
+        Dependency::Lookup(host) if concern.uses.contains(dependency) => {
             let text = format!("the server {host} of a lookup fails");
             Sign::new(AlertKind::Lookup, host, "lookup_unavailable", &text, fault)
         }
-        Dependency::Table(name) if concern.lookups.contains(dependency) => {
+        Dependency::Table(name) if concern.uses.contains(dependency) => {
             let text = format!("the table of lookup {name} is not loaded");
             Sign::new(AlertKind::Lookup, name, "lookup_not_loaded", &text, fault)
         }
-        Dependency::Lookup(_) | Dependency::Table(_) => return None,
+        Dependency::Topic(name) if concern.uses.contains(dependency) => {
+            let text = format!("topic {name} does not exist any more");
+            Sign::new(AlertKind::Broker, name, "topic_gone", &text, fault)
+        }
+        Dependency::Lookup(_) | Dependency::Table(_) | Dependency::Topic(_) => return None,
     };
     Some(sign)
 }

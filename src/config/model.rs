@@ -254,7 +254,7 @@ pub enum AlertKind {
     Stopped,
     /// A breaker has tripped.
     Breaker,
-    /// No broker can be reached.
+    /// No broker can be reached, or a topic is gone.
     Broker,
     /// The registry cannot be asked.
     Registry,

@@ -9,9 +9,10 @@ fn concern() -> Concern {
     let dependencies = [
         Dependency::Lookup("crm:8080".to_owned()),
         Dependency::Table("orders.country".to_owned()),
+        Dependency::Topic("orders".to_owned()),
     ];
     Concern {
-        lookups: dependencies.into(),
+        uses: dependencies.into(),
         budget: Duration::from_secs(3600),
         grace: Duration::from_secs(600),
     }
@@ -125,6 +126,8 @@ fn a_dependency_concerns_the_pipelines_that_use_it() {
         Dependency::Lookup("another:8080".to_owned()),
         Dependency::Table("orders.country".to_owned()),
         Dependency::Table("another.country".to_owned()),
+        Dependency::Topic("orders".to_owned()),
+        Dependency::Topic("another".to_owned()),
     ];
     let faults = Faults {
         down: down.map(|name| (name, "refused".to_owned())).into(),
@@ -134,6 +137,7 @@ fn a_dependency_concerns_the_pipelines_that_use_it() {
         faults,
         &[
             (AlertKind::Broker, "", "broker_unavailable", 0),
+            (AlertKind::Broker, "orders", "topic_gone", 0),
             (AlertKind::Registry, "", "registry_unavailable", 0),
             (AlertKind::Lookup, "crm:8080", "lookup_unavailable", 0),
             (AlertKind::Lookup, "orders.country", "lookup_not_loaded", 0),
@@ -197,13 +201,16 @@ pipelines:
     let loaded = config::load_text(text, "driftgate.yaml", folder.path(), &|_| None);
     let config = loaded.expect("a configuration").config;
     let concern = Concern::of(&config.pipelines[0]);
-    let names: Vec<_> = concern.lookups.iter().map(Dependency::to_string).collect();
+    let names: Vec<_> = concern.uses.iter().map(Dependency::to_string).collect();
     assert_eq!(
         names,
         [
             "lookup:crm:8080",
             "lookup:tax.example",
-            "table:orders.country"
+            "table:orders.country",
+            "topic:orders",
+            "topic:orders.orders.retry.1",
+            "topic:orders.orders.retry.2"
         ]
     );
     assert_eq!(concern.budget, Duration::from_secs(7200));

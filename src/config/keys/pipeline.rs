@@ -149,7 +149,10 @@ const KINDS: &[Word] = &[
         "lookup",
         "a server that a lookup asks fails, or a lookup's table is not loaded",
     ),
-    word("broker", "no broker can be reached"),
+    word(
+        "broker",
+        "no broker can be reached, or a topic that is read does not exist any more",
+    ),
     word(
         "stuck",
         "partitions have records to read and make no progress",
