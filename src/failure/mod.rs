@@ -1,5 +1,6 @@
 //! What becomes of a record that failed. Pure: `now` is an argument, nothing is read or written here.
 
 pub mod backoff;
+pub mod breaker;
 pub mod classify;
 pub mod envelope;

@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio_util::sync::CancellationToken;
 
 use super::Around;
-use super::beside::Beside;
+use crate::beside::Beside;
 use super::limit::Limit;
 use super::share::{Part, Share};
 use crate::error::FatalError;

@@ -10,7 +10,6 @@
 //! | the table is not loaded | `lookup_not_loaded` |
 //! | nothing is found | what `on_missing` says |
 
-mod beside;
 mod http;
 mod limit;
 mod members;
@@ -27,7 +26,7 @@ use futures::StreamExt as _;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use self::beside::Beside;
+use crate::beside::Beside;
 use self::http::Http;
 use self::limit::Limit;
 use self::members::Members;

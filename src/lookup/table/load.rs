@@ -16,7 +16,7 @@ use crate::config::model::TopicLookup;
 use crate::error::FatalError;
 use crate::health::{Dependency, Health};
 use crate::lookup::Around;
-use crate::lookup::beside::Beside;
+use crate::beside::Beside;
 use crate::metrics::TableMetrics;
 use crate::transform::lookup::LookupSpec;
 

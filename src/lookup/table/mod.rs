@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::beside::Beside;
+use crate::beside::Beside;
 use super::{Answer, Around};
 use crate::config::model::TopicLookup;
 use crate::error::{FatalError, Reason, RecordError};
