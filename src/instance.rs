@@ -92,8 +92,15 @@ impl Instance {
             Some(listen) => {
                 let token = config.admin.token.clone();
                 let (metrics, health) = (Arc::clone(&self.metrics), Arc::clone(&self.health));
-                let (address, task) =
-                    admin::serve(listen, token, metrics, health, Desk::new(config), self.shutdown.clone()).await?;
+                let (address, task) = admin::serve(
+                    listen,
+                    token,
+                    metrics,
+                    health,
+                    Desk::new(config),
+                    self.shutdown.clone(),
+                )
+                .await?;
                 tracing::info!(%address, "admin: /metrics /healthz /readyz");
                 Some(task)
             }

@@ -502,7 +502,9 @@ fn ratio_limit(view: &View<'_>, name: &str) -> Option<RatioLimit> {
     Some(RatioLimit {
         ratio,
         window,
-        at_least: View::new(None, RATIO_LIMIT, view.at()).int("at_least").unwrap_or(1),
+        at_least: View::new(None, RATIO_LIMIT, view.at())
+            .int("at_least")
+            .unwrap_or(1),
     })
 }
 

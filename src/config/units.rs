@@ -359,7 +359,17 @@ mod tests {
             let expect = (ratio, Duration::from_secs(secs));
             assert_eq!(parse_ratio_in(text), Ok(expect), "{text}");
         }
-        for text in ["20%", "20%/", "/1m", "20/1m", "120%/1m", "20%/60", "20%/0s", "20%/2d", "20%/1m/1m"] {
+        for text in [
+            "20%",
+            "20%/",
+            "/1m",
+            "20/1m",
+            "120%/1m",
+            "20%/60",
+            "20%/0s",
+            "20%/2d",
+            "20%/1m/1m",
+        ] {
             assert!(parse_ratio_in(text).is_err(), "{text}");
         }
     }

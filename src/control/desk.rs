@@ -131,8 +131,8 @@ impl Desk {
             if target.topic.as_ref().is_some_and(|topic| topic != source) {
                 continue;
             }
-            let retries = (1..=pipeline.failure.tiers.len())
-                .map(|tier| pipeline.retry_topic(source, tier));
+            let retries =
+                (1..=pipeline.failure.tiers.len()).map(|tier| pipeline.retry_topic(source, tier));
             for topic in std::iter::once(source.clone()).chain(retries) {
                 let count = counts.iter().find(|(name, _)| *name == topic);
                 for number in 0..count.map_or(0, |(_, count)| *count) {
@@ -172,7 +172,11 @@ impl Desk {
             }));
         }
         pauses.paused.sort_by(|one, other| {
-            (&one.topic, one.partition, one.since).cmp(&(&other.topic, other.partition, other.since))
+            (&one.topic, one.partition, one.since).cmp(&(
+                &other.topic,
+                other.partition,
+                other.since,
+            ))
         });
         Ok(pauses)
     }
@@ -235,8 +239,7 @@ impl Desk {
         let failed = |error: String| DeskError::Broker(format!("{topic}: {error}"));
         let properties =
             properties::plain_producer(&self.kafka, "driftgate-control", 1 << 20, 1 << 20);
-        let mut producer =
-            Producer::new(&properties).map_err(|error| failed(error.to_string()))?;
+        let mut producer = Producer::new(&properties).map_err(|error| failed(error.to_string()))?;
         for (token, (subject, order)) in orders.iter().enumerate() {
             let (key, value) = (subject.to_key(), order.to_value());
             let produce = Produce {
@@ -289,9 +292,9 @@ fn order(target: &Target, action: Action, answers: Option<i64>) -> Order {
 
 /// Every topic of the cluster with its partitions: asked for by name, a topic can be created where brokers do that.
 fn partitions(consumer: &BaseConsumer) -> Result<Vec<(String, i32)>, DeskError> {
-    let metadata = consumer.fetch_metadata(None, ASK).map_err(|error| {
-        DeskError::Broker(format!("the broker could not be reached: {error}"))
-    })?;
+    let metadata = consumer
+        .fetch_metadata(None, ASK)
+        .map_err(|error| DeskError::Broker(format!("the broker could not be reached: {error}")))?;
     let topics = metadata.topics().iter();
     let topics = topics.filter(|topic| topic.error().is_none());
     let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use tokio::sync::oneshot;
@@ -45,8 +46,8 @@ pub(crate) fn start(
         .set("client.id", format!("driftgate-{}-control", pipeline.name))
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "true");
-    let consumer: BaseConsumer = config
-        .create()
+    let consumer: BaseConsumer<Quiet> = config
+        .create_with_context(Quiet)
         .map_err(|error| FatalError::Start(format!("control topic {topic}: {error}")))?;
     let name = format!("{}-control", pipeline.name);
     let mut reader = Reader {
@@ -60,9 +61,20 @@ pub(crate) fn start(
     Ok(loaded)
 }
 
+/// What the client as a whole is told comes out of its polls as well, and is told from there, once.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, "{reason}");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
 struct Reader {
     topic: String,
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Quiet>,
     controls: Arc<Controls>,
     loaded: Option<oneshot::Sender<Result<(), FatalError>>>,
     /// What the log was told last.

@@ -144,7 +144,14 @@ mod tests {
             assert_eq!(subject.to_key(), key);
             assert_eq!(Subject::of_key(key), Some(subject));
         }
-        for key in ["", "flow", "flow/a/b", "flow/a/b/c", "accept/a/b/-1", "flow/a/b/1/2"] {
+        for key in [
+            "",
+            "flow",
+            "flow/a/b",
+            "flow/a/b/c",
+            "accept/a/b/-1",
+            "flow/a/b/1/2",
+        ] {
             assert_eq!(Subject::of_key(key), None, "{key}");
         }
     }

@@ -150,7 +150,10 @@ mod tests {
         controls.begin_anew();
         assert!(controls.paused("p", "t", 0).is_some());
         controls.apply(0, narrow(0), order(Action::Resume, None));
-        assert!(controls.paused("p", "t", 0).is_none(), "newer than all from before");
+        assert!(
+            controls.paused("p", "t", 0).is_none(),
+            "newer than all from before"
+        );
         assert!(controls.paused("p", "t", 1).is_some());
     }
 }

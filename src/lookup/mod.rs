@@ -26,7 +26,6 @@ use futures::StreamExt as _;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::beside::Beside;
 use self::http::Http;
 use self::limit::Limit;
 use self::members::Members;
@@ -34,6 +33,7 @@ pub use self::origin::Origins;
 use self::scripted::Played;
 pub use self::scripted::{Script, Scripted};
 use self::table::Table;
+use crate::beside::Beside;
 use crate::config::model::LookupSource;
 use crate::contract::cache::SchemaCache;
 use crate::error::{FatalError, RecordError};

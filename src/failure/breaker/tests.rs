@@ -37,7 +37,11 @@ fn one_dead_letter_more_is_too_many_or_is_not() {
             in_a_row,
         };
         let found = trips(&limits(), &seen, decided, careful);
-        assert_eq!(found.is_some(), expect, "{seen:?} {decided:?} {careful}: {found:?}");
+        assert_eq!(
+            found.is_some(),
+            expect,
+            "{seen:?} {decided:?} {careful}: {found:?}"
+        );
     };
     use Decided::{Dead, Passed, Quarantined};
     // 20% is the limit, and more than it is too many; with the record itself.
@@ -72,7 +76,11 @@ fn one_dead_letter_more_is_too_many_or_is_not() {
         quarantined: tally(0, 0, 1 << 40),
     };
     for decided in [Dead, Quarantined] {
-        assert_eq!(trips(&Limits::default(), &seen, decided, true), None, "no limits");
+        assert_eq!(
+            trips(&Limits::default(), &seen, decided, true),
+            None,
+            "no limits"
+        );
     }
 }
 
@@ -120,7 +128,11 @@ fn what_is_old_says_nothing_even_where_nothing_came_after_it() {
     decisions.settle(19);
     assert_eq!(decisions.seen(now + MINUTE / 2).dead_letters.dead, 19);
     assert_eq!(decisions.seen(now + MINUTE).dead_letters.dead, 0);
-    assert_eq!(decisions.seen(now + MINUTE).in_a_row, 19, "a row has no age");
+    assert_eq!(
+        decisions.seen(now + MINUTE).in_a_row,
+        19,
+        "a row has no age"
+    );
 }
 
 #[derive(Debug, Clone)]
