@@ -87,6 +87,8 @@ impl Place {
         allow(&["Read"], &["--topic", &job.source, "--group", &job.group]);
         allow(&["Read", "Write", "Create"], &["--topic", &retry]);
         allow(&["Write", "Create"], &["--topic", &dlq]);
+        let control = format!("{}.control", job.group);
+        allow(&["Read", "Create"], &["--topic", &control]);
     }
 
     fn no_secret_in(&self, runner: &Runner, others: &[&str]) {

@@ -285,9 +285,17 @@ fn order(target: &Target, action: Action, answers: Option<i64>) -> Order {
         action,
         answers,
         by: target.by.clone(),
-        at: jiff::Timestamp::now().as_millisecond(),
+        at: now(),
         reason: target.reason.clone(),
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an order says when it was given; it is made by hand, and no record's fate hangs on it"
+)]
+fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }
 
 /// Every topic of the cluster with its partitions: asked for by name, a topic can be created where brokers do that.
