@@ -319,8 +319,8 @@ const DEAD_LETTER: &[Key] = &[
         "Pauses a partition instead of writing one dead letter more, when more than this part of its records would be dead \
          letters, as `20%/1m`: a flood of bad records has one cause, which somebody should see before the topic has \
          gone to the dead-letter topic. The pause outlasts restarts, until `driftgate resume`. A record counts once, when its \
-         fate is final, retries with the partition that they came from. Records in quarantine are left out. See \
-         [breakers](breakers.md).",
+         fate is final, retries with the partition that they came from. Records in quarantine are left out. docs/breakers.md says \
+         more.",
     )
     .default_note("never"),
     key(
