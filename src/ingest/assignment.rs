@@ -9,7 +9,7 @@ use crate::error::RecordError;
 use crate::failure::breaker::Decisions;
 use crate::health::PauseReason;
 use crate::metrics::PartitionMetrics;
-use crate::native::consumer::Entry;
+use crate::native::consumer::{Entry, OFFSET_BEGINNING};
 
 /// What a partition is to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +102,8 @@ pub struct Partition {
     pub decisions: Option<Decisions>,
     /// Until when the breaker looks more closely, after a resume.
     pub careful_until: Option<Instant>,
+    /// Whether its topic does not exist: nothing is committed, or the offset would outlive the log that it is of.
+    pub gone: bool,
     /// Retry only: the last due time written to this partition, milliseconds since the epoch.
     pub latest_due: i64,
     /// The committable offset at the watchdog's last look.
@@ -152,6 +154,7 @@ impl Partition {
             asked: String::new(),
             decisions: None,
             careful_until: None,
+            gone: false,
             latest_due: 0,
             seen: start,
             progressed_at: now,
@@ -200,6 +203,23 @@ impl Partition {
             .retain(|one| !matches!(one.cause, Cause::Drift { .. }));
     }
 
+    /// The log is another one than before: begins anew at its beginning, with nothing counted.
+    pub fn begin_anew(&mut self, epoch: u64) {
+        self.metrics.discarded(self.tracker.open() as u64);
+        self.tracker = OffsetTracker::new(0, Counts::default());
+        self.epoch = epoch;
+        self.positioned = false;
+        self.rewind = None;
+        self.refused.clear();
+        self.suspects.clear();
+        self.doubted.clear();
+        if let Some(decisions) = &mut self.decisions {
+            decisions.rewind_to(i64::MIN);
+        }
+        self.committed = None;
+        self.seek = Some(OFFSET_BEGINNING);
+    }
+
     /// An entry of it for librdkafka's calls.
     pub fn entry(&self, offset: i64) -> Entry {
         Entry {
@@ -216,8 +236,10 @@ impl Partition {
         let mut offset = self.tracker.committable();
         let stale = now.saturating_duration_since(self.committed_at) >= age;
         let news = self.standing != self.said;
-        let due =
-            self.positioned && offset >= 0 && (self.committed != Some(offset) || stale || news);
+        let due = self.positioned
+            && !self.gone
+            && offset >= 0
+            && (self.committed != Some(offset) || stale || news);
         // Before the first record of a partition without a commit there is nothing to say.
         if self.committed.is_none() && offset == 0 {
             if self.standing.is_empty() {
