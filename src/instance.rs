@@ -560,6 +560,7 @@ async fn observe(
             () = shutdown.cancelled() => return,
         }
         metrics.set_schema_cache(&cache.stats());
+        cache.probe();
         match cache.registry_state() {
             RegistryState::Up => health.dependency(Dependency::Registry, Ok(())),
             RegistryState::Down { message, .. } => {

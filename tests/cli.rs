@@ -61,7 +61,7 @@ fn check_edited(file: &str, old: &str, new: &str, line: &str, exit: i32, says: &
     check(folder.path(), line, exit, says);
 }
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 17] = [
     "",
     "run",
     "check",
@@ -75,6 +75,8 @@ const COMMANDS: [&str; 15] = [
     "schema diff",
     "produce",
     "functions",
+    "pause",
+    "resume",
     "completions",
     "version",
 ];
@@ -131,6 +133,8 @@ fn every_command_is_in_the_list() {
             "schema",
             "produce",
             "functions",
+            "pause",
+            "resume",
             "completions",
             "version",
             "help"

@@ -382,3 +382,6 @@ impl Partition {
         standing.find(|one| one.cause == Cause::Operator).copied()
     }
 }
+
+#[cfg(test)]
+mod tests;
