@@ -22,12 +22,12 @@ const LOOK: Duration = Duration::from_millis(500);
   driftgate pause clean-orders --reason 'the CRM is being moved'
   driftgate pause clean-orders --topic orders --partition 3
 
-The order stays in the topic <group>.control, so it holds across restarts and rebalances, until `driftgate resume`. What
-was taken before is finished; nothing more is taken.
+The order stays in the topic <group>.control, so it holds across restarts and rebalances, until
+`driftgate resume`. What was taken before is finished; nothing more is taken.
 
-Exit codes: 0 every partition that has commits is paused, 1 some are not paused yet when the time is over (the order
-stands: an instance that owns them takes it up), 2 wrong usage or a configuration that `run` refuses, 3 the broker could
-not be reached.")]
+Exit codes: 0 every partition that has commits is paused, 1 some are not paused yet when the time
+is over (the order stands: an instance that owns them takes it up), 2 wrong usage or a
+configuration that `run` refuses, 3 the broker could not be reached.")]
 pub struct PauseArgs {
     #[command(flatten)]
     order: OrderArgs,
@@ -39,12 +39,13 @@ pub struct PauseArgs {
   driftgate resume clean-orders --reason 'the producer is fixed'
   driftgate resume clean-orders --topic orders --partition 3
 
-Lifts the pauses that stand now: those of breakers, those of `driftgate pause`, and those for a writer schema that
-drifted, which is accepted by it from now on, on its topic. A breaker that trips again later is another pause.
+Lifts the pauses that stand now: those of breakers, those of `driftgate pause`, and those for a
+writer schema that drifted, which is accepted by it from now on, on its topic. A breaker that
+trips again later is another pause.
 
-Exit codes: 0 nothing is paused any more, 1 something is still paused, or paused again, when the time is over (the order
-stands: an instance that owns the partition takes it up), 2 wrong usage or a configuration that `run` refuses, 3 the broker
-could not be reached.")]
+Exit codes: 0 nothing is paused any more, 1 something is still paused, or paused again, when the
+time is over (the order stands: an instance that owns the partition takes it up), 2 wrong usage or
+a configuration that `run` refuses, 3 the broker could not be reached.")]
 pub struct ResumeArgs {
     #[command(flatten)]
     order: OrderArgs,

@@ -306,6 +306,7 @@ impl Scene {
             revoke_grace: Duration::from_secs(1),
             shutdown_grace: Duration::from_secs(1),
             stuck_after: Duration::from_secs(60),
+            start: OFFSET_BEGINNING,
             partitions: Default::default(),
             sizes: Default::default(),
         };
