@@ -80,6 +80,8 @@ const COMMANDS: &[&str] = &[
     "produce",
     "alert test",
     "functions",
+    "pause",
+    "resume",
     "completions",
     "version",
 ];
@@ -138,6 +140,8 @@ fn every_command_is_in_the_list() {
             "produce",
             "alert",
             "functions",
+            "pause",
+            "resume",
             "completions",
             "version",
             "help"

@@ -448,8 +448,24 @@ fn faults_of_kinds_at_their_places() {
             (7, 35, "per_key", "not available yet"),
         ),
         (
-            "failure: { dead_letter: { pause_above: 20%/1m } }",
-            (7, 31, "pause_above", "not available yet"),
+            "failure: { dead_letter: { pause_above: 20% } }",
+            (7, 44, "20%", "write both: 20%/1m"),
+        ),
+        (
+            "failure: { dead_letter: { pause_above: 20%/1 } }",
+            (7, 44, "20%/1", "1s, if seconds are meant"),
+        ),
+        (
+            "failure: { dead_letter: { pause_above: { window: 1m } } }",
+            (7, 31, "pause_above", "`ratio` is missing"),
+        ),
+        (
+            "failure: { dead_letter: { pause_above: { ratio: 20%, at_least: 0 } } }",
+            (7, 68, "0", "from 1 to 1000000"),
+        ),
+        (
+            "failure: { dead_letter: { pause_after: 0 } }",
+            (7, 44, "0", "from 1 to 1000000"),
         ),
         (
             "failure: { dead_letter: { headers: [sprin] } }",
@@ -1108,6 +1124,30 @@ fn init_writes_what_loads_without_a_word() {
     assert_ne!(std::fs::read_to_string(&path).unwrap(), "mine");
 }
 
+#[test]
+fn limits_are_written_short_or_long() {
+    let check = |lines: &str, above: Option<(f64, u64, u64)>, after: Option<u64>| {
+        let config = loaded(&format!("{MINIMAL}    {lines}\n")).config;
+        let dead_letter = &config.pipelines[0].failure.dead_letter;
+        let limit = dead_letter.pause_above.map(|limit| {
+            let window = limit.window.as_secs();
+            (limit.ratio, window, limit.at_least)
+        });
+        assert_eq!((limit, dead_letter.pause_after), (above, after), "{lines}");
+        // Quarantine's is there without a word.
+        let quarantine = config.pipelines[0].contract.quarantine_above;
+        let quarantine = (quarantine.ratio, quarantine.window.as_secs());
+        assert_eq!(quarantine, (0.5, 60), "{lines}");
+    };
+    check("workers: 1", None, None);
+    let short = "failure: { dead_letter: { pause_above: 20%/5m, pause_after: 100 } }";
+    check(short, Some((0.2, 300, 20)), Some(100));
+    let long = "failure: { dead_letter: { pause_above: { ratio: 1%, at_least: 500 } } }";
+    check(long, Some((0.01, 60, 500)), None);
+    let all = "failure: { dead_letter: { pause_above: { ratio: 5%, window: 1h, at_least: 1 } } }";
+    check(all, Some((0.05, 3600, 1)), None);
+}
+
 /// The example of the design page: every key is known, and what is not there yet is refused by that phrase alone.
 #[test]
 fn every_key_of_the_full_example_is_known() {
@@ -1137,11 +1177,7 @@ fn every_key_of_the_full_example_is_known() {
             .all(|fault| fault.message.contains("not available yet")),
         "{rendered}"
     );
-    assert_eq!(
-        named,
-        ["dedup", "ledger", "pause_above", "stale"],
-        "{rendered}"
-    );
+    assert_eq!(named, ["dedup", "ledger", "stale"], "{rendered}");
 }
 
 const FULL: &str = r##"

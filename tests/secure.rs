@@ -94,6 +94,8 @@ impl Place {
         let retry = job.retry(1);
         allow(&["Read"], &["--topic", &job.source, "--group", &job.group]);
         allow(&["Read", "Write", "Create"], &["--topic", &retry]);
+        let control = format!("{}.control", job.group);
+        allow(&["Read", "Create"], &["--topic", &control]);
     }
 
     fn no_secret_in(&self, runner: &Runner, others: &[&str]) {

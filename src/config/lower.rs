@@ -5,12 +5,13 @@ use std::path::Path;
 
 use super::alerts;
 use super::fault::Fault;
-use super::keys::{Key, main, pipeline};
+use super::keys::{Key, RATIO_LIMIT, main, pipeline};
 use super::model::*;
 use super::scalar::parse_listen;
 use super::steps;
 use super::topics;
 use super::tree::{Body, Node, Tree};
+use super::units::parse_ratio_in;
 use super::view::{View, placed};
 
 /// What lowering adds to.
@@ -343,6 +344,8 @@ fn contract(view: View<'_>, cx: &mut Lowering<'_>) -> Contract {
         schema,
         rules,
         drift: drift(view.map("drift")),
+        quarantine_above: ratio_limit(&view.map("drift"), "pause_above")
+            .expect("the key has a default"),
         key: view.node("key").is_some_and(is_map).then(|| {
             let key = view.map("key");
             KeyContract {
@@ -489,6 +492,8 @@ fn failure(view: View<'_>, cx: &mut Lowering<'_>) -> Failure {
             topic: dead_letter.text("topic"),
             retention: dead_letter.optional_duration("retention"),
             headers: dialects(dead_letter, cx),
+            pause_above: ratio_limit(&dead_letter, "pause_above"),
+            pause_after: dead_letter.int("pause_after"),
         },
     }
 }
@@ -514,6 +519,27 @@ fn dialects(view: View<'_>, cx: &mut Lowering<'_>) -> Vec<HeaderDialect> {
         dialects.push(dialect);
     }
     dialects
+}
+
+/// `20%/1m`, or a mapping.
+fn ratio_limit(view: &View<'_>, name: &str) -> Option<RatioLimit> {
+    let long = view.map(name);
+    if view.node(name).is_some_and(is_map) {
+        return Some(RatioLimit {
+            ratio: long.ratio("ratio"),
+            window: long.duration("window"),
+            at_least: long.int("at_least").unwrap_or(1),
+        });
+    }
+    // A text that is none has been reported as that.
+    let (ratio, window) = parse_ratio_in(view.scalar(name)?).ok().unwrap_or_default();
+    Some(RatioLimit {
+        ratio,
+        window,
+        at_least: View::new(None, RATIO_LIMIT, view.at())
+            .int("at_least")
+            .unwrap_or(1),
+    })
 }
 
 /// The mapping of one entry of a list or of one step.

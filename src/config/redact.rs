@@ -119,6 +119,10 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
         "sink.auto_register",
         &pipeline.sink.auto_register.to_string(),
     );
+    line(
+        "contract.drift.pause_above",
+        &ratio_limit(&pipeline.contract.quarantine_above),
+    );
     let failure = &pipeline.failure;
     let tiers: Vec<String> = failure
         .tiers
@@ -144,6 +148,13 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
         "failure.dead_letter.headers",
         &format!("[{}]", dialects.join(", ")),
     );
+    let never = || "never".to_owned();
+    let above = failure.dead_letter.pause_above.as_ref();
+    let above = above.map_or_else(never, ratio_limit);
+    line("failure.dead_letter.pause_above", &above);
+    let after = failure.dead_letter.pause_after;
+    let after = after.map_or_else(never, |count| count.to_string());
+    line("failure.dead_letter.pause_after", &after);
 }
 
 fn alert_text(alert: &Alert) -> String {
@@ -157,6 +168,15 @@ fn alert_text(alert: &Alert) -> String {
             .remind_every
             .map_or("never".to_owned(), format_duration),
         kinds.join(" ")
+    )
+}
+
+fn ratio_limit(limit: &RatioLimit) -> String {
+    format!(
+        "{{ ratio: {}, window: {}, at_least: {} }}",
+        format_ratio(limit.ratio),
+        format_duration(limit.window),
+        limit.at_least
     )
 }
 

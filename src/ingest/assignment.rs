@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::offsets::{Counts, OffsetTracker};
+use super::standing::{Cause, Standing};
 use crate::error::RecordError;
+use crate::failure::breaker::Decisions;
 use crate::health::PauseReason;
 use crate::metrics::PartitionMetrics;
 use crate::native::consumer::{Entry, OFFSET_BEGINNING};
@@ -88,6 +90,21 @@ pub struct Partition {
     pub committed: Option<i64>,
     /// When that was.
     pub committed_at: Instant,
+    /// Why no record is taken until a person says so, whatever else it waits for.
+    pub barred: Option<PauseReason>,
+    /// The pauses that its commits tell of. Those of a breaker and of an operator stand on the source partition, for its
+    /// retry partitions as well.
+    pub standing: Vec<Standing>,
+    /// Those that the last commit told of.
+    pub said: Vec<Standing>,
+    /// In words, why its breaker tripped; empty where that was another owner's.
+    pub why: String,
+    /// In words, who paused it.
+    pub asked: String,
+    /// What a breaker has seen of it; `None` where the pipeline has no breaker.
+    pub decisions: Option<Decisions>,
+    /// Until when the breaker looks more closely, after a resume.
+    pub careful_until: Option<Instant>,
     /// Whether its topic does not exist: nothing is committed, or the offset would outlive the log that it is of.
     pub gone: bool,
     /// Retry only: the last due time written to this partition, milliseconds since the epoch.
@@ -137,6 +154,13 @@ impl Partition {
             faulted: false,
             committed: committed.map(|(offset, _)| offset),
             committed_at: now,
+            barred: None,
+            standing: Vec::new(),
+            said: Vec::new(),
+            why: String::new(),
+            asked: String::new(),
+            decisions: None,
+            careful_until: None,
             gone: false,
             latest_due: 0,
             head: None,
@@ -171,7 +195,10 @@ impl Partition {
 
     /// Whether records are taken now.
     pub fn is_open(&self) -> bool {
-        self.flow == Flow::Open && self.seek.is_none() && self.rewind.is_none()
+        self.flow == Flow::Open
+            && self.barred.is_none()
+            && self.seek.is_none()
+            && self.rewind.is_none()
     }
 
     /// Stops at `offset`: that record and those behind it are read again, not before `until`.
@@ -187,6 +214,15 @@ impl Partition {
         self.tracker.rewind_to(offset);
         self.metrics.discarded((open - self.tracker.open()) as u64);
         self.seek = Some(offset);
+        if let Some(decisions) = &mut self.decisions {
+            decisions.rewind_to(offset);
+        }
+    }
+
+    /// No writer schema halts it any more.
+    pub fn lift_drift(&mut self) {
+        self.standing
+            .retain(|one| !matches!(one.cause, Cause::Drift { .. }));
     }
 
     /// The log is another one than before: begins anew at its beginning, with nothing counted.
@@ -199,6 +235,9 @@ impl Partition {
         self.refused.clear();
         self.suspects.clear();
         self.doubted.clear();
+        if let Some(decisions) = &mut self.decisions {
+            decisions.rewind_to(i64::MIN);
+        }
         self.committed = None;
         self.seek = Some(OFFSET_BEGINNING);
     }
@@ -213,20 +252,34 @@ impl Partition {
         }
     }
 
-    /// The commit that is due: the committable offset with its outcome counts, unless it was sent already. With `age`,
-    /// also an unchanged one that old, since brokers forget offsets that nobody renews.
+    /// The commit that is due: the committable offset with its outcome counts and the pauses that stand, unless it was sent
+    /// already. With `age`, also an unchanged one that old, since brokers forget offsets that nobody renews.
     pub fn commit(&self, now: Instant, age: Duration) -> Option<Entry> {
-        let offset = self.tracker.committable();
+        let mut offset = self.tracker.committable();
         let stale = now.saturating_duration_since(self.committed_at) >= age;
+        let news = self.standing != self.said;
         let due = self.positioned
             && !self.gone
             && offset >= 0
-            && (self.committed != Some(offset) || stale);
+            && (self.committed != Some(offset) || stale || news);
         // Before the first record of a partition without a commit there is nothing to say.
-        let nothing = self.committed.is_none() && offset == 0;
-        (due && !nothing).then(|| Entry {
-            metadata: Some(self.tracker.counts().to_metadata()),
-            ..self.entry(offset)
+        if self.committed.is_none() && offset == 0 {
+            if self.standing.is_empty() {
+                return None;
+            }
+            // But for a pause, which is told where that record stands.
+            offset = self.tracker.first_incomplete();
+        }
+        due.then(|| {
+            let mut metadata = self.tracker.counts().to_metadata();
+            for standing in &self.standing {
+                metadata.push(' ');
+                metadata.push_str(&standing.to_word());
+            }
+            Entry {
+                metadata: Some(metadata),
+                ..self.entry(offset)
+            }
         })
     }
 }

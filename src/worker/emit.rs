@@ -11,6 +11,7 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::Clock;
 use super::engine::{ALONE_WAIT, Engine, Fate, Taken, too_large};
+use crate::failure::breaker::Decided;
 use crate::health::PauseReason;
 use crate::ingest::assignment::Rewind;
 use crate::ingest::properties::BROKER_MESSAGE_BYTES;
@@ -37,7 +38,7 @@ impl Engine {
             return self.fail(taken, record, own, &error, clock);
         }
         match self.produce(taken, record, own, output, None, false) {
-            Ok(()) => {}
+            Ok(()) => self.decided(taken.slot, taken.offset, Decided::Passed, clock),
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
                 let error = too_large(self.topic(output));
                 self.fail(taken, record, own, &error, clock);
@@ -93,6 +94,7 @@ impl Engine {
                 return;
             }
         }
+        self.decided(taken.slot, taken.offset, Decided::Passed, clock);
     }
 
     /// The order in which a record's outputs are produced, and whether each is to be answered before the next: those

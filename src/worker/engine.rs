@@ -8,10 +8,11 @@ use rand::rngs::SmallRng;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::ports::{Judge, Outlet, Time};
-use super::{Clock, Shared};
+use super::{Clock, Shared, standing};
 use crate::emit::in_flight::{InFlight, InFlights};
 use crate::error::{FatalError, Reason, RecordError};
 use crate::failure::backoff;
+use crate::failure::breaker::Limits;
 use crate::failure::classify::{self, Next, classify};
 use crate::failure::envelope::{Envelope, Origin, SHORTEST};
 use crate::failure_log::FailedRecord;
@@ -82,6 +83,10 @@ pub(super) struct Engine {
     pub(super) leave_by: Option<Instant>,
     /// Whether the cluster was found unreachable and has not answered since.
     pub(super) unreachable: bool,
+    /// When its breakers trip.
+    pub(super) limits: Limits,
+    /// The version of the operators' orders that were acted on.
+    pub(super) obeyed: u64,
     /// Topics of ours that were said not to exist, and when to look again.
     pub(super) gone: BTreeMap<String, Instant>,
     /// Partitions, by slot, whose next offset is not in their log.
@@ -122,6 +127,7 @@ impl Engine {
         } = outside;
         let metrics = shared.metrics.pipeline(&judge.config().name);
         let clock = time.read();
+        let limits = standing::limits(judge.config());
         shared
             .health
             .worker_alive(&judge.config().name, settings.slot);
@@ -141,6 +147,8 @@ impl Engine {
             next_look: clock.now,
             leave_by: None,
             unreachable: false,
+            limits,
+            obeyed: 0,
             gone: BTreeMap::new(),
             out_of_range: BTreeSet::new(),
             blocked: false,
@@ -172,12 +180,18 @@ impl Engine {
             failure.budget,
             error.retry_after,
         );
+        if next == Next::DeadLetter && self.holds_back(taken, error.reason, clock) {
+            return;
+        }
         self.log_failure(taken, error, next, clock);
         match next {
             Next::Tier(tier) => self.retry(taken, record, own, error, tier, clock),
             Next::DeadLetter => self.dead_letter(taken, record, own, error, clock),
             Next::Pause => {
                 let reason = pause_reason(error.reason);
+                if reason == PauseReason::Drift {
+                    self.halted(taken.slot, error.schema_id, clock);
+                }
                 self.pause(
                     taken.slot,
                     taken.offset,
@@ -240,7 +254,9 @@ impl Engine {
             Ok(()) => {}
             // Too large with our headers around it: the dead-letter topic is asked next, and pauses if it says no.
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                self.dead_letter(taken, record, own, error, clock)
+                if !self.holds_back(taken, error.reason, clock) {
+                    self.dead_letter(taken, record, own, error, clock);
+                }
             }
             Err(code) => self.not_sent(taken, &topic, code, PauseReason::BrokerRefused, clock),
         }
@@ -279,7 +295,10 @@ impl Engine {
                 headers: &envelope.headers(),
             };
             match self.send(&produce, taken, fate, false) {
-                Ok(()) => return,
+                Ok(()) => {
+                    let decided = standing::fate(error.reason);
+                    return self.decided(taken.slot, taken.offset, decided, clock);
+                }
                 Err(RDKafkaErrorCode::MessageSizeTooLarge) if steps < SHORTEST => steps += 1,
                 Err(code) => {
                     let reason = PauseReason::DeadLetterRefused;
@@ -408,6 +427,10 @@ impl Engine {
         let Some(partition) = self.assignment.get_mut(slot) else {
             return;
         };
+        if partition.barred.is_some() {
+            // What stands above it is what there is to tell.
+            return;
+        }
         partition.metrics.set_paused(Some(&reason));
         partition.faulted |= reason.is_fault();
         let config = self.judge.config();

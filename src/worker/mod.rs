@@ -7,6 +7,7 @@ mod engine;
 mod gone;
 mod ports;
 mod settle;
+mod standing;
 mod take;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::engine::Settings;
 use self::engine::{Engine, Outside};
 use self::ports::{Intake, System};
+use crate::control::state::Controls;
 use crate::error::FatalError;
 use crate::failure_log::FailureLog;
 use crate::health::{Dependency, Health};
@@ -73,6 +75,8 @@ pub struct Shared {
     pub health: Arc<Health>,
     /// First occurrences and summaries of failures.
     pub failures: Arc<FailureLog>,
+    /// What operators have asked for.
+    pub controls: Arc<Controls>,
     /// Ends the worker.
     pub shutdown: CancellationToken,
 }
@@ -150,6 +154,7 @@ impl Engine {
     /// One round: timers, a batch, the acknowledgements that have come in.
     fn turn(&mut self, consumer: &mut dyn Intake) -> Result<(), FatalError> {
         let clock = self.time.read();
+        self.obey(clock);
         self.timers(consumer, clock);
         let timeout = self.wait(clock);
         consumer.poll(timeout, self, &mut |engine, batch, positions| {

@@ -57,6 +57,9 @@ impl Engine {
                 if !partition.tracker.complete(sent.sequence, sent.outcome) {
                     continue;
                 }
+                if let Some(decisions) = &mut partition.decisions {
+                    decisions.settle(partition.tracker.committable());
+                }
                 got_through(&self.shared.health, &self.judge.config().name, partition);
                 match (sent.outcome, sent.reason) {
                     (Outcome::Retried, Some(reason)) => partition.metrics.retried(reason),
@@ -168,7 +171,7 @@ impl Engine {
                 partition.flow = Flow::Open;
                 // A fault stays told while its record is tried again, until something gets through: else whoever asks
                 // in between would see a pause that comes and goes.
-                if !partition.faulted {
+                if !partition.faulted && partition.barred.is_none() {
                     told_open(&self.shared.health, &self.judge.config().name, partition);
                 }
             }
@@ -193,6 +196,7 @@ impl Engine {
                 partition.rewind.is_some()
                     || partition.seek.is_some()
                     || partition.held
+                    || partition.barred.is_some()
                     || partition.flow != Flow::Open
             })
             .filter_map(|partition| self.assignment.find(&partition.topic, partition.number))
@@ -237,6 +241,7 @@ impl Engine {
             let slot = self.assignment.find(&entry.topic, entry.partition);
             if let Some(partition) = slot.and_then(|slot| self.assignment.get_mut(slot)) {
                 partition.committed = Some(entry.offset);
+                partition.said.clone_from(&partition.standing);
                 partition.committed_at = now;
                 partition.metrics.set_committed(entry.offset);
             }
@@ -309,10 +314,11 @@ impl Engine {
                 got_through(&self.shared.health, &name, partition);
             }
             // A pause says itself why. But for a full queue: should that never end, somebody has to be told.
-            let waits = match partition.flow {
-                Flow::Open => partition.faulted,
-                Flow::Paused { reason, .. } => reason != PauseReason::Backpressure,
-            };
+            let waits = partition.barred.is_some()
+                || match partition.flow {
+                    Flow::Open => partition.faulted,
+                    Flow::Paused { reason, .. } => reason != PauseReason::Backpressure,
+                };
             if moved || waits {
                 partition.progressed_at = clock.now;
                 if std::mem::take(&mut partition.stuck) {
@@ -374,20 +380,21 @@ fn shorten(partition: &mut Partition, offset: i64) -> bool {
 /// Something of the partition got through: pauses begin short again, and a fault that was told is over.
 pub(super) fn got_through(health: &Health, pipeline: &str, partition: &mut Partition) {
     partition.tries = 0;
-    if partition.faulted && partition.flow == Flow::Open {
+    if partition.faulted && partition.flow == Flow::Open && partition.barred.is_none() {
         told_open(health, pipeline, partition);
     }
 }
 
 fn told_open(health: &Health, pipeline: &str, partition: &mut Partition) {
     partition.faulted = false;
+    partition.lift_drift();
     partition.metrics.set_paused(None);
     health.resume(pipeline, &partition.topic, partition.number);
 }
 
 /// Brings librdkafka's state in line with the partition's.
 fn hold_one(client: &dyn Positions, partition: &mut Partition) -> Result<(), String> {
-    let paused = matches!(partition.flow, Flow::Paused { .. });
+    let paused = matches!(partition.flow, Flow::Paused { .. }) || partition.barred.is_some();
     if (paused || partition.seek.is_some()) && !partition.held {
         client
             .pause(&[partition.entry(0)])

@@ -5,6 +5,7 @@ use super::engine::{Engine, Taken};
 use super::ports::Records;
 use super::settle::got_through;
 use crate::failure::backoff;
+use crate::failure::breaker::Decided;
 use crate::failure::envelope::{self, Origin};
 use crate::health::{Dependency, PauseReason};
 use crate::ingest::assignment::{Flow, Role};
@@ -84,6 +85,10 @@ impl Engine {
             return None;
         }
         if !partition.is_open() {
+            if !partition.positioned {
+                // Barred before its first record: nobody else knows where that stands.
+                partition.seek.get_or_insert(record.offset);
+            }
             partition.metrics.discarded(1);
             return None;
         }
@@ -175,6 +180,7 @@ impl Engine {
                     .tracker
                     .complete(taken.sequence, Outcome::Filtered);
                 got_through(&self.shared.health, &self.judge.config().name, partition);
+                self.decided(taken.slot, taken.offset, Decided::Passed, clock);
             }
             Verdict::Failed(error) => self.fail(taken, record, own, &error, clock),
             Verdict::LookUp(_) => unreachable!("look_up resolves every lookup"),

@@ -39,6 +39,9 @@ pub(crate) const WALLS: &[Wall] = &[
             // Ask for the members of a group and read a table's topic, on threads beside the record path.
             "lookup::members",
             "lookup::table::load",
+            // Follows the control topic on a thread beside the record path, and reads committed offsets for an operator.
+            "control::follow",
+            "control::desk",
         ],
         why: "the record path has handles of its own; rdkafka's consumer is in event mode and loses rebalances",
     },
@@ -162,19 +165,41 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("record", &[]),
     ("headers", &[]),
     ("config", &[]),
+    // Threads beside the workers, and their end.
+    ("beside", &["error"]),
     // Seen from outside: what is told about the others, without knowing them.
     ("health", &[]),
     ("metrics", &["error", "health", "contract::cache"]),
     ("telemetry", &["error"]),
     ("failure_log", &["config", "error"]),
     ("status", &["health", "metrics", "telemetry"]),
-    ("admin", &["config", "error", "health", "metrics"]),
+    (
+        "admin",
+        &["config", "control::desk", "error", "health", "metrics"],
+    ),
     ("alerts", &["config", "error", "health", "metrics"]),
     // The stages. None knows the one beside it, nor who calls it.
     ("native", &["error", "record"]),
     (
         "ingest",
         &["config", "error", "health", "metrics", "native", "record"],
+    ),
+    // What is decided goes back with its partition when that is rewound.
+    ("ingest::assignment", &["failure::breaker"]),
+    // Operators' orders. Orders and their state are plain data, which the record path asks; desk and reader stand beside it.
+    ("control", &["error"]),
+    (
+        "control::follow",
+        &["beside", "config", "ingest::properties"],
+    ),
+    (
+        "control::desk",
+        &[
+            "config",
+            "ingest::properties",
+            "ingest::standing",
+            "native::producer",
+        ],
     ),
     ("contract", &["config", "error", "record"]),
     // Rules are expressions over a contract's fields. So expressions and contract know each other, by these two doors.
@@ -200,6 +225,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "lookup",
         &[
+            "beside",
             "config",
             "contract",
             "error",
@@ -219,6 +245,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "alerts",
             "config",
             "contract",
+            // Which writer schemas an operator has accepted.
+            "control::state",
             "error",
             // What rules and steps see of a record is put together here.
             "expr",
@@ -233,6 +261,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
+            // Which partitions an operator has paused, and which pauses are answered.
+            "control::state",
             "emit",
             "error",
             "failure",
@@ -247,6 +277,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     // Judges tell their pipeline's configuration.
     ("worker::ports", &["config::model"]),
+    // Limits as they are written, and told in the same form.
+    ("worker::standing", &["config::model", "config::units"]),
     // A record for people: schemas, values and the configuration of rules and steps, with the fields that their expressions
     // read, no topics.
     ("explain", &["config", "contract", "error", "expr"]),
@@ -300,8 +332,10 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         "instance",
         &[
             "admin",
+            "beside",
             "build",
             "alerts",
+            "control",
             "config",
             "contract",
             "embedded::broker",
@@ -353,6 +387,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "build",
             "config",
             "contract",
+            "control::desk",
             "demo",
             "embedded",
             "error",
@@ -411,8 +446,10 @@ pub(crate) const PURE: &[&str] = &[
     "emit",
     "explain",
     "expr",
+    "control::order",
     "failure",
     "ingest::assignment",
+    "ingest::standing",
     "record",
     "transform",
 ];

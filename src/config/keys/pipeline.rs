@@ -1,7 +1,7 @@
 //! The keys of one pipeline, its transform steps excepted.
 
 use super::transform::STEPS;
-use super::{DAY, Key, Kind, OWNER, Word, key, later, later_word, secs, word};
+use super::{DAY, Key, Kind, OWNER, RATIO_LIMIT, Word, key, later, later_word, secs, word};
 
 /// More tiers than this only spread what one with the same delay would do.
 const MAX_TIERS: usize = 16;
@@ -288,6 +288,14 @@ const DRIFT: &[Key] = &[
     )
     .default("halt"),
     key(
+        "pause_above",
+        Kind::MapOr { short: &Kind::RatioIn, keys: RATIO_LIMIT },
+        "Pauses a partition instead of writing one record more to quarantine, when more than this part of its records would \
+         be there: a writer schema that nearly everybody uses is no exception to be put aside. As `50%/1m`, or a mapping. \
+         `100%/1m` never pauses. Apart from `failure.dead_letter.pause_above`, which leaves these records out.",
+    )
+    .default("50%/1m"),
+    key(
         "unknown_subject",
         Kind::Choice(DRIFT_ACTION),
         "The schema is registered, and under none of the subjects that belong to this topic: `<topic>-value`, the \
@@ -308,7 +316,8 @@ const DRIFT_ACTION: &[Word] = &[
     ),
     word(
         "halt",
-        "partitions with such a record pause until the policy or the contract is changed and the instance restarted",
+        "partitions with such a record pause until somebody accepts the schema with `driftgate resume`, or the policy or the \
+         contract is changed and the instance restarted",
     ),
 ];
 
@@ -391,7 +400,22 @@ const DEAD_LETTER: &[Key] = &[
     )
     .default_note("for ever")
     .kafka("retention.ms"),
-    later("pause_above", "Pauses a partition when more than this part of its records are dead letters, as `20%/1m`."),
+    key(
+        "pause_above",
+        Kind::MapOr { short: &Kind::RatioIn, keys: RATIO_LIMIT },
+        "Pauses a partition instead of writing one dead letter more, when more than this part of its records would be dead \
+         letters, as `20%/1m`: a flood of bad records has one cause, which somebody should see before the topic has \
+         gone to the dead-letter topic. The pause outlasts restarts, until `driftgate resume`. A record counts once, when its \
+         fate is final, retries with the partition that they came from. Records in quarantine are left out. docs/breakers.md says \
+         more.",
+    )
+    .default_note("never"),
+    key(
+        "pause_after",
+        Kind::Int { min: 1, max: 1_000_000 },
+        "Pauses a partition instead of writing one dead letter more after so many in a row, however slowly they come.",
+    )
+    .default_note("never"),
     key(
         "headers",
         Kind::List { item: &Kind::Choice(DIALECTS), max: 3 },
