@@ -284,7 +284,7 @@ impl Scene {
     }
 
     /// As another process would begin, with nothing but what is committed.
-    fn on(failure: &str, mut shore: Shore) -> Scene {
+    fn on(failure: &str, shore: Shore) -> Scene {
         let text = format!(
             "pipelines:\n  p:\n    owner: {{ team: t }}\n    source: {{ topics: [t] }}\n    contract: {{ subject: s }}\n    \
              sink: {{ topic: out, subject: out-value }}\n    failure: {failure}\n"
