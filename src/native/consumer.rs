@@ -40,7 +40,7 @@ pub trait Rebalance {
 
 /// The consumer's handle without its queue: what may be called inside a rebalance.
 pub struct Client<'a> {
-    rk: *mut sys::rd_kafka_t,
+    pub(super) rk: *mut sys::rd_kafka_t,
     /// The handle is live for `'a`.
     live: PhantomData<&'a Handle>,
 }
