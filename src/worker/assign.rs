@@ -242,6 +242,13 @@ impl Engine {
                 let uncounted = uncounted(&partition, self.transaction.is_some());
                 partition.metrics.discarded(uncounted);
                 self.shared.metrics.forget_partition(&partition.metrics);
+                // librdkafka keeps the pause of a partition that it has given back: should it come again, nobody would
+                // lift that.
+                if partition.held
+                    && let Err(code) = client.resume(&[partition.entry(0)])
+                {
+                    tracing::debug!(topic, partition = number, %code, "not resumed");
+                }
                 self.shared
                     .health
                     .release(&self.judge.config().name, &topic, number);

@@ -43,6 +43,8 @@ pub(super) trait Positions {
     fn seek(&self, partitions: &[Entry], timeout: Duration) -> Result<(), ClientError>;
     /// Low and high watermark as last seen in a fetch; `None` before the first one.
     fn watermarks(&self, topic: &str, partition: i32) -> Option<(i64, i64)>;
+    /// Where the partition is read next, past what is handed to nobody: markers of transactions. `None` if unknown.
+    fn position(&self, topic: &str, partition: i32) -> Option<i64>;
     /// Whether it is a member of its group.
     fn joined(&self) -> bool;
     /// Its membership, for [`Transactions::send_offsets`]; `None` while it has none, or its assignment is lost.
@@ -184,6 +186,10 @@ impl Positions for Client<'_> {
         Client::watermarks(self, topic, partition)
     }
 
+    fn position(&self, topic: &str, partition: i32) -> Option<i64> {
+        Client::position(self, topic, partition)
+    }
+
     fn joined(&self) -> bool {
         !self.member_id().is_empty()
     }
@@ -224,6 +230,10 @@ impl Positions for Consumer {
 
     fn watermarks(&self, topic: &str, partition: i32) -> Option<(i64, i64)> {
         self.client().watermarks(topic, partition)
+    }
+
+    fn position(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.client().position(topic, partition)
     }
 
     fn joined(&self) -> bool {

@@ -292,7 +292,13 @@ impl Engine {
             let high = client
                 .watermarks(&partition.topic, partition.number)
                 .map(|(_, high)| high);
-            let lag = high.map_or(0, |high| (high - committable.max(0)).max(0));
+            // Behind the last record of a transaction there is a marker, which is no lag.
+            let idle = partition.is_open() && partition.tracker.in_flight() == 0;
+            let position = idle
+                .then(|| client.position(&partition.topic, partition.number))
+                .flatten();
+            let reached = committable.max(position.unwrap_or(0));
+            let lag = high.map_or(0, |high| (high - reached).max(0));
             match partition.role {
                 Role::Source => partition.metrics.set_lag(lag),
                 Role::Retry { .. } => partition.metrics.set_retries_pending(lag),

@@ -215,6 +215,10 @@ impl Engine {
                     "{topic}: {message}"
                 )));
             }
+            // The consumer has met its end: under static membership, another one with the same id has taken its place.
+            Code::Fatal | Code::FencedInstanceId => {
+                self.fatal = Some(crate::error::FatalError::Kafka(message.to_owned()));
+            }
             Code::PollExceeded => tracing::warn!(
                 pipeline = self.judge.config().name,
                 "a batch took longer than max.poll.interval.ms: {message}"

@@ -378,7 +378,7 @@ impl Drop for Runner {
             eprintln!(
                 "--- {}:\n{}",
                 self.log.display(),
-                lines[lines.len().saturating_sub(60)..].join("\n")
+                lines[lines.len().saturating_sub(200)..].join("\n")
             );
         }
     }
