@@ -208,6 +208,9 @@ impl Engine {
         let Some(transaction) = &mut self.transaction else {
             return;
         };
+        if transaction.is_unresolved() || transaction.doomed {
+            return;
+        }
         transaction.paced += 1;
         let began = transaction.since.is_none() && transaction.outcomes > 0;
         let many = transaction.outcomes >= transaction.settings.records;
@@ -219,14 +222,16 @@ impl Engine {
         if began {
             transaction.since = Some(now);
         }
-        if transaction.is_due(now) && !transaction.doomed {
+        if transaction.is_due(now) {
             self.commit_transaction(client, None);
         }
     }
 
     /// Before a wait for lookups: an open transaction does not wait with them.
     pub(super) fn before_wait(&mut self, client: &dyn Positions) {
-        let open = |transaction: &Transaction| transaction.outcomes > 0 && !transaction.doomed;
+        let open = |transaction: &Transaction| {
+            transaction.outcomes > 0 && !transaction.doomed && !transaction.is_unresolved()
+        };
         if self.transaction.as_ref().is_some_and(open) {
             self.commit_transaction(client, None);
         }
@@ -765,10 +770,13 @@ impl Engine {
     }
 }
 
-/// Rounds off what a revoke or a removal leaves uncounted: records of the partition with no outcome that will be counted here.
+/// Records of a partition that is given up which have been begun and will not be counted here.
 pub(super) fn uncounted(partition: &Partition, exactly_once: bool) -> u64 {
     match exactly_once {
         true => partition.since_mark(),
         false => partition.tracker.open() as u64,
     }
 }
+
+#[cfg(test)]
+mod tests;
