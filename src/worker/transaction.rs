@@ -285,18 +285,13 @@ impl Engine {
         if self.must_abort() {
             return self.abort(clock);
         }
-        let entries = self.offsets(clock.now);
-        let member = client.member();
         if !self.in_flights.is_empty() {
-            let why = member.and_then(|member| {
-                // The offsets of an aborted transaction do no harm, and one that has failed already says why.
-                let failed = self.outlet.send_offsets(&entries, &member, STEP);
-                failed.err().filter(|error| error.then == Then::Abort)
-            });
-            let why = why.map_or("not acknowledged in time".into(), |error| error.message);
+            let failure = self.outlet.failure();
+            let why = failure.map_or("not acknowledged in time".into(), |error| error.message);
             self.blame_in_flight(&why);
             return self.abort(clock);
         }
+        let entries = self.offsets(clock.now);
         let open = self
             .transaction
             .as_ref()
@@ -318,7 +313,7 @@ impl Engine {
             );
             return self.abort(clock);
         }
-        let Some(member) = member else {
+        let Some(member) = client.member() else {
             // The group has gone on without us, which the next poll will tell.
             return self.abort(clock);
         };
@@ -667,6 +662,12 @@ impl Engine {
                 partition.rewind_to(offset);
             }
             let soon = clock.now + PARK;
+            if let Flow::Paused { until, reason } = &mut partition.flow
+                && reason.is_fault()
+            {
+                *until = soon.max(*until); // told already
+                continue;
+            }
             if matches!(partition.flow, Flow::Paused { until, .. } if until >= soon) {
                 continue;
             }
@@ -722,7 +723,10 @@ impl Engine {
                 | RDKafkaErrorCode::ClusterAuthorizationFailed
                 | RDKafkaErrorCode::TopicAuthorizationFailed
         );
-        if barred || !transaction.settings.exclusive || transaction.renewals >= RENEWALS {
+        // A transaction that failed before the coordinator knew of it cannot be aborted there. Nobody else is involved.
+        let never_begun = error.code == RDKafkaErrorCode::InvalidTransactionalState;
+        let tired = !transaction.settings.exclusive || transaction.renewals >= RENEWALS;
+        if barred || tired && !never_begun {
             self.fatal = Some(FatalError::Kafka(self.words(error.code, &error.message)));
             return;
         }
@@ -733,10 +737,9 @@ impl Engine {
             pipeline = self.judge.config().name,
             worker = self.settings.slot,
             id = transaction.settings.id,
-            "the transaction coordinator has given up on the producer; a new one takes its place, and what was not committed is read again: {}",
+            "a new producer takes the place of one that was given up, and what was not committed is read again: {}",
             error.message
         );
-        self.metrics.commit(false);
         self.in_flights.clear();
         self.deliveries.clear();
         if let Err(error) = self.outlet.renew() {
