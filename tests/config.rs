@@ -1223,6 +1223,32 @@ fn the_flow_is_printed() {
     assert_eq!(json["pipelines"][0]["dead_letter"][0], "orders.p.dlq");
 }
 
+#[test]
+fn exactly_once_reaches_the_model_and_names_its_transactional_ids() {
+    let pipeline = |keys: &str| {
+        let text = format!(
+            "{MINIMAL}  q:\n    owner: {{ team: b, contact: \"#b\" }}\n    group: g2\n    {keys}\n    source: {{ topics: [out] }}\n    contract: {{ subject: out-value, at: 3 }}\n    sink: {{ topic: end, subject: s }}\n"
+        );
+        loaded(&text).config
+    };
+    let of = |interval, records, timeout| {
+        Delivery::ExactlyOnce(Transaction {
+            interval: Duration::from_millis(interval),
+            records,
+            timeout: Duration::from_secs(timeout),
+        })
+    };
+    let config = pipeline("delivery: exactly_once");
+    assert_eq!(config.pipelines[1].delivery, of(100, 10_000, 15));
+    assert!(flow::table(&config).contains("g2-*"));
+    let json = flow::json(&config);
+    assert_eq!(json["pipelines"][1]["transactional_ids"], "g2-");
+    assert!(json["pipelines"][0]["transactional_ids"].is_null());
+    let keys =
+        "delivery: exactly_once\n    transaction: { interval: 20ms, records: 5, timeout: 1m }";
+    assert_eq!(pipeline(keys).pipelines[1].delivery, of(20, 5, 60));
+}
+
 /// With `DRIFTGATE_UPDATE_DOCS` set, writes the files instead.
 #[test]
 fn the_generated_pages_are_current() {
