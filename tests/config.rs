@@ -414,8 +414,29 @@ fn faults_of_kinds_at_their_places() {
         ("workers: ${WORD}", (7, 14, "${WORD}", "it holds `many`")),
         ("create_topics: yes", (7, 20, "yes", "write true")),
         (
-            "delivery: exactly_once",
-            (7, 15, "exactly_once", "not available yet"),
+            "delivery: exactly_one",
+            (7, 15, "exactly_one", "did you mean exactly_once?"),
+        ),
+        (
+            "transaction: { interval: 100ms }",
+            (
+                7,
+                5,
+                "transaction",
+                "no transactions with `delivery: at_least_once`",
+            ),
+        ),
+        (
+            "delivery: exactly_once\n    transaction: { interval: 2s, timeout: 6s }",
+            (8, 30, "2s", "more than a fifth of `timeout`"),
+        ),
+        (
+            "delivery: exactly_once\n    transaction: { timeout: 15m }",
+            (8, 29, "15m", "at most 2m"),
+        ),
+        (
+            "delivery: exactly_once\n    transaction: { records: 0 }",
+            (8, 29, "0", "from 1 to 1000000"),
         ),
         ("provenance: ledger", (7, 17, "ledger", "not available yet")),
         (
@@ -830,7 +851,7 @@ pipelines:
   Orders:
     owner: { team: shop }
     workers: 0
-    delivery: exactly_once
+    transaction: { interval: 50ms }
     source: { topics: [orders, orders] }
     contract: { schema: schemas/orders-value.avsc }
     dedup: { key: order_id, window: 24h }
@@ -1240,6 +1261,32 @@ fn the_flow_is_printed() {
     let json = flow::json(&config);
     assert_eq!(json["pipelines"][1]["retry"][0]["delay_ms"], 90_000);
     assert_eq!(json["pipelines"][0]["dead_letter"][0], "orders.p.dlq");
+}
+
+#[test]
+fn exactly_once_reaches_the_model_and_names_its_transactional_ids() {
+    let pipeline = |keys: &str| {
+        let text = format!(
+            "{MINIMAL}  q:\n    owner: {{ team: b, contact: \"#b\" }}\n    group: g2\n    {keys}\n    source: {{ topics: [out] }}\n    contract: {{ subject: out-value, at: 3 }}\n    sink: {{ topic: end, subject: s }}\n"
+        );
+        loaded(&text).config
+    };
+    let of = |interval, records, timeout| {
+        Delivery::ExactlyOnce(Transaction {
+            interval: Duration::from_millis(interval),
+            records,
+            timeout: Duration::from_secs(timeout),
+        })
+    };
+    let config = pipeline("delivery: exactly_once");
+    assert_eq!(config.pipelines[1].delivery, of(100, 10_000, 15));
+    assert!(flow::table(&config).contains("g2-*"));
+    let json = flow::json(&config);
+    assert_eq!(json["pipelines"][1]["transactional_ids"], "g2-");
+    assert!(json["pipelines"][0]["transactional_ids"].is_null());
+    let keys =
+        "delivery: exactly_once\n    transaction: { interval: 20ms, records: 5, timeout: 1m }";
+    assert_eq!(pipeline(keys).pipelines[1].delivery, of(20, 5, 60));
 }
 
 /// With `DRIFTGATE_UPDATE_DOCS` set, writes the files instead.

@@ -46,6 +46,17 @@ pub struct Rewind {
     pub pause: Option<(PauseReason, String)>,
 }
 
+/// How a partition stood when a transaction was committed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Where the next transaction begins; `None` before the first record of a partition that has no committed offset.
+    pub offset: Option<i64>,
+    /// The outcomes below it.
+    pub counts: Counts,
+    /// [`Partition::latest_due`]
+    pub latest_due: i64,
+}
+
 /// One partition of ours.
 #[derive(Debug)]
 pub struct Partition {
@@ -112,6 +123,8 @@ pub struct Partition {
     /// Retry only: the first unfinished record that has been read, by its offset, and when it failed first, in
     /// milliseconds since the epoch.
     pub head: Option<(i64, i64)>,
+    /// Under exactly_once: how it stood at the last commit, which an abort goes back to.
+    pub mark: Mark,
     /// The committable offset at the watchdog's last look.
     pub seen: i64,
     /// When it last moved, or there was nothing to do.
@@ -164,6 +177,11 @@ impl Partition {
             gone: false,
             latest_due: 0,
             head: None,
+            mark: Mark {
+                offset: committed.map(|(offset, _)| offset),
+                counts,
+                latest_due: 0,
+            },
             seen: start,
             progressed_at: now,
             stuck: false,
@@ -239,7 +257,47 @@ impl Partition {
             decisions.rewind_to(i64::MIN);
         }
         self.committed = None;
+        self.mark = Mark {
+            offset: None,
+            counts: Counts::default(),
+            latest_due: self.latest_due,
+        };
         self.seek = Some(OFFSET_BEGINNING);
+    }
+
+    /// What was done since the mark is committed.
+    pub fn mark(&mut self, offset: i64) {
+        self.mark = Mark {
+            offset: Some(offset),
+            counts: self.tracker.counts(),
+            latest_due: self.latest_due,
+        };
+    }
+
+    /// Records begun since the mark, with an outcome or without.
+    pub fn since_mark(&self) -> u64 {
+        let done = self.tracker.counts().total();
+        done.saturating_sub(self.mark.counts.total()) + self.tracker.in_flight() as u64
+    }
+
+    /// Back to the mark: what was done since is undone, and read again. What was produced for it does not count from now
+    /// on (`epoch`). What is known of single records stays known.
+    pub fn restore(&mut self, epoch: u64) {
+        self.rewind = None;
+        self.epoch = epoch;
+        self.latest_due = self.mark.latest_due;
+        let Some(offset) = self.mark.offset else {
+            return; // nothing has been read
+        };
+        if self.tracker.expected() == offset && self.tracker.in_flight() == 0 {
+            return; // nothing since
+        }
+        self.metrics.discarded(self.since_mark());
+        self.tracker.restore(offset, self.mark.counts);
+        self.seek = Some(offset);
+        if let Some(decisions) = &mut self.decisions {
+            decisions.rewind_to(offset);
+        }
     }
 
     /// An entry of it for librdkafka's calls.
@@ -344,6 +402,14 @@ impl Assignment {
     /// All of them, to change.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Partition> {
         self.slots.iter_mut().flatten()
+    }
+
+    /// The slots that have a partition.
+    pub fn slots(&self) -> Vec<usize> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter_map(|(slot, partition)| partition.as_ref().map(|_| slot))
+            .collect()
     }
 
     /// When the first paused partition is to be tried again.

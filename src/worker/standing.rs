@@ -119,16 +119,18 @@ impl Engine {
         self.bar_family(source);
         // At once, though the offset may not have moved: the pause is to outlast this process.
         self.next_commit = clock.now;
-        self.after_trip();
+        self.after_trip(source);
     }
 
     /// What a trip means for what is already produced. Here is where a delivery that can take it back does so: it aborts
     /// the open transaction, whose positions go back by [`Partition::rewind_to`] and take their decisions along; the bar
     /// stays.
-    fn after_trip(&mut self) {
+    fn after_trip(&mut self, source: usize) {
         match self.judge.config().delivery {
             // What is written stands, and its offsets are committed as it is acknowledged.
             Delivery::AtLeastOnce => {}
+            // The dead letters of the open transaction are never seen; those before it stand.
+            Delivery::ExactlyOnce(_) => self.doom(source, None),
         }
     }
 

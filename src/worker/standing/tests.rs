@@ -12,6 +12,7 @@ use super::*;
 use crate::config;
 use crate::config::model;
 use crate::control::order::{Action, Order, Subject};
+use crate::error::FatalError;
 use crate::error::RecordError;
 use crate::failure::envelope::Stamp;
 use crate::failure_log::FailureLog;
@@ -20,10 +21,13 @@ use crate::metrics::{Metrics, PartitionMetrics};
 use crate::native::ClientError;
 use crate::native::consumer::{Entry, Item, OFFSET_BEGINNING, OFFSET_INVALID};
 use crate::native::producer::{Delivery, Produce};
+use crate::native::transaction::{Member, TransactionError};
 use crate::pipeline::{Again, Sink, Verdict};
 use crate::record::Record;
 use crate::worker::engine::{Outside, Settings};
-use crate::worker::ports::{Act, Intake, Judge, Outlet, Positions, Records, Time, Waiting};
+use crate::worker::ports::{
+    Act, Intake, Judge, Outlet, Positions, Records, Time, Transactions, Waiting,
+};
 use crate::worker::{Clock, Shared};
 
 type Place = (String, i32);
@@ -135,6 +139,14 @@ impl Positions for Shore {
         self.watermarks(topic, partition)
     }
 
+    fn position(&self, _: &str, _: i32) -> Option<i64> {
+        None
+    }
+
+    fn member(&self) -> Option<Member> {
+        None
+    }
+
     fn watermarks(&self, topic: &str, partition: i32) -> Option<(i64, i64)> {
         let world = self.world();
         let log = world.logs.get(&(topic.to_owned(), partition));
@@ -200,6 +212,42 @@ impl Intake for Shore {
 
     fn take_commits(&mut self) -> Vec<(Option<RDKafkaErrorCode>, Vec<Entry>)> {
         Vec::new()
+    }
+}
+
+/// Its pipelines deliver at least once.
+impl Transactions for Shore {
+    fn init(&mut self, _: Duration) -> Result<(), TransactionError> {
+        unreachable!("no transactions")
+    }
+
+    fn begin(&mut self) -> Result<(), TransactionError> {
+        unreachable!("no transactions")
+    }
+
+    fn send_offsets(
+        &mut self,
+        _: &[Entry],
+        _: &Member,
+        _: Duration,
+    ) -> Result<(), TransactionError> {
+        unreachable!("no transactions")
+    }
+
+    fn commit(&mut self, _: Duration, _: &mut Vec<Delivery>) -> Result<(), TransactionError> {
+        unreachable!("no transactions")
+    }
+
+    fn abort(&mut self, _: Duration, _: &mut Vec<Delivery>) -> Result<(), TransactionError> {
+        unreachable!("no transactions")
+    }
+
+    fn failure(&mut self) -> Option<TransactionError> {
+        None
+    }
+
+    fn renew(&mut self) -> Result<(), FatalError> {
+        unreachable!("no transactions")
     }
 }
 
@@ -309,6 +357,7 @@ impl Scene {
             start: OFFSET_BEGINNING,
             partitions: Default::default(),
             sizes: Default::default(),
+            transaction: None,
         };
         let outside = Outside {
             judge: Box::new(Words {
