@@ -274,7 +274,7 @@ impl<'c, 'a> Run<'c, 'a> {
                 &many
             }
         };
-        (called.call)(self.cx, args).map_err(|error| {
+        called.call.run(self.cx, args).map_err(|error| {
             let paths = || called.args.iter().filter_map(Ir::path);
             let (message, path) = match error {
                 CallError::TooLong => return TooLong.into(),

@@ -136,9 +136,42 @@ pub enum Ty {
     NullableTimestamp,
 }
 
+type OfArgs =
+    dyn for<'a> Fn(&mut Cx<'a>, &[Val<'a>]) -> Result<Val<'a>, CallError> + Send + Sync;
+type OfText = dyn for<'a> Fn(&mut Cx<'a>, &'a str) -> Result<Val<'a>, CallError> + Send + Sync;
+type OfOctets = dyn for<'a> Fn(&mut Cx<'a>, &'a [u8]) -> Result<Val<'a>, CallError> + Send + Sync;
+
 /// What a call does. Arguments are of the types that were checked, and never null.
-pub type Call =
-    Arc<dyn for<'a> Fn(&mut Cx<'a>, &[Val<'a>]) -> Result<Val<'a>, CallError> + Send + Sync>;
+#[derive(Clone)]
+pub enum Call {
+    /// With all arguments.
+    Args(Arc<OfArgs>),
+    /// With a first argument that is a text; the others are constants that it has already.
+    Text(Arc<OfText>),
+    /// With the bytes of a first argument that is a text or bytes; the others are constants that it has already.
+    Octets(Arc<OfOctets>),
+}
+
+impl Call {
+    /// The result for these arguments.
+    pub fn run<'a>(&self, cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {
+        match self {
+            Call::Args(run) => run(cx, args),
+            Call::Text(run) => run(cx, args::text(args, 0)?),
+            Call::Octets(run) => run(cx, args::octets(args, 0)?),
+        }
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Call::Args(_) => "of arguments",
+            Call::Text(_) => "of a text",
+            Call::Octets(_) => "of octets",
+        })
+    }
+}
 
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use bumpalo::collections::String as BumpString;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
-use super::args::{Made, call, declared, function, octets, of_text, text};
+use super::args::{Made, call, declared, function, of_octets, of_text, text};
 use super::{CallError, Constants, Example, Function, Ty};
 use crate::expr::cx::Cx;
 use crate::expr::value::Val;
@@ -20,8 +20,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
               use `hmac`; a digest without a key still counts as personal data.",
         errors: "",
         forms: &[
-            function(&[("text", Ty::Text)], Ty::Text, |_| call(sha256)),
-            function(&[("bytes", Ty::Bytes)], Ty::Text, |_| call(sha256)),
+            function(&[("text", Ty::Text)], Ty::Text, |_| of_octets(sha256)),
+            function(&[("bytes", Ty::Bytes)], Ty::Text, |_| of_octets(sha256)),
         ],
         examples: &[
             Example {
@@ -118,10 +118,8 @@ pub(crate) fn hex<'a>(cx: &Cx<'a>, digest: &[u8]) -> Val<'a> {
     Val::Text(std::str::from_utf8(out).expect("hexadecimal digits are ASCII"))
 }
 
-fn sha256<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {
-    let bytes = octets(args, 0)?;
-    cx.spend_bytes(bytes.len())?;
-    Ok(hex(cx, &Sha256::digest(bytes)))
+fn sha256<'a>(cx: &mut Cx<'a>, octets: &[u8]) -> Result<Val<'a>, CallError> {
+    Ok(hex(cx, &Sha256::digest(octets)))
 }
 
 fn hmac(constants: &Constants<'_>) -> Made {
@@ -136,11 +134,9 @@ fn hmac(constants: &Constants<'_>) -> Made {
     };
     // The key is worked in once.
     let keyed = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
-    call(move |cx, args| {
-        let bytes = octets(args, 0)?;
-        cx.spend_bytes(bytes.len())?;
+    of_octets(move |cx, octets| {
         let mut mac = keyed.clone();
-        mac.update(bytes);
+        mac.update(octets);
         Ok(hex(cx, &mac.finalize().into_bytes()))
     })
 }

@@ -86,10 +86,24 @@ pub(super) static FUNCTIONS: &[Function] = &[
               It says nothing of what the digits mean: for a phone number that is to be called, use `e164`.",
         errors: "The text holds digits of another script (`٣`) or numbers such as `½`, which would be lost.",
         forms: &[
-            function(&[("text", Ty::Text)], Ty::Text, |_| call(digits)),
-            function(&[("text", Ty::Text), ("keep", Ty::Text)], Ty::Text, |_| {
-                call(digits)
+            function(&[("text", Ty::Text)], Ty::Text, |_| {
+                of_text(|cx, text| digits(cx, text, ""))
             }),
+            function(
+                &[("text", Ty::Text), ("keep", Ty::Text)],
+                Ty::Text,
+                |constants| match constants.text(1).map(str::to_owned) {
+                    Some(keep) => of_text(move |cx, text| {
+                        cx.spend_bytes(text.len().saturating_mul(keep.len()))?;
+                        digits(cx, text, &keep)
+                    }),
+                    None => call(|cx, args| {
+                        let (text, keep) = (text(args, 0)?, text(args, 1)?);
+                        cx.spend_bytes(text.len().saturating_mul(1 + keep.len()))?;
+                        digits(cx, text, keep)
+                    }),
+                },
+            ),
         ],
         examples: &[
             Example {
@@ -191,13 +205,18 @@ fn pad_left<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError>
     Ok(Val::Text(out.into_bump_str()))
 }
 
-fn digits<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {
-    let whole = text(args, 0)?;
-    let keep = match args.len() {
-        1 => "",
-        _ => text(args, 1)?,
-    };
-    cx.spend_bytes(whole.len().saturating_mul(1 + keep.len()))?;
+fn digits<'a>(cx: &Cx<'a>, whole: &str, keep: &str) -> Result<Val<'a>, CallError> {
+    if whole.is_ascii() {
+        let kept = |byte: &u8| byte.is_ascii_digit() || keep.as_bytes().contains(byte);
+        let out = cx.arena.alloc_slice_fill_copy(whole.len(), 0);
+        let mut end = 0;
+        for byte in whole.bytes().filter(kept) {
+            out[end] = byte;
+            end += 1;
+        }
+        let out = std::str::from_utf8(&out[..end]).expect("ASCII stays ASCII");
+        return Ok(Val::Text(out));
+    }
     let mut out = BumpString::with_capacity_in(whole.len(), cx.arena);
     for character in whole.chars() {
         if character.is_ascii_digit() || keep.contains(character) {
