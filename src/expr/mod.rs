@@ -160,16 +160,25 @@ impl Expr {
     /// Evaluates. The result is bare: [`Val::Null`] or a value of [`Type::base`], never wrapped in a union of the
     /// expression's own.
     pub fn eval<'a>(&self, cx: &mut Cx<'a>) -> Result<Val<'a>, RecordError> {
+        cx.steps = STEPS;
+        Run::new(cx).eval(&self.ir).map_err(|stop| error(*stop))
+    }
+
+    /// The same into a register.
+    #[inline]
+    pub(crate) fn eval_into(&self, cx: &mut Cx<'_>, into: u32) -> Result<(), RecordError> {
         if let Some(lean) = &self.lean {
             cx.steps = STEPS;
-            if let Some(value) = lean.value(cx) {
-                return Ok(value);
+            if lean.put(cx, into as usize) {
+                return Ok(());
             }
         }
-        self.evaluated(cx)
+        cx.registers[into as usize] = self.eval(cx)?;
+        Ok(())
     }
 
     /// Evaluates a condition.
+    #[inline]
     pub fn eval_bool(&self, cx: &mut Cx<'_>) -> Result<bool, RecordError> {
         if let Some(Lean::Test(test)) = &self.lean {
             cx.steps = STEPS;
@@ -180,11 +189,19 @@ impl Expr {
         self.evaluated_bool(cx)
     }
 
-    fn evaluated<'a>(&self, cx: &mut Cx<'a>) -> Result<Val<'a>, RecordError> {
-        cx.steps = STEPS;
-        Run::new(cx).eval(&self.ir).map_err(|stop| error(*stop))
+    /// Whether it is seen at once that the condition is true. If it is not, [`Expr::eval_bool`] knows.
+    #[inline]
+    pub(crate) fn surely_holds(&self, cx: &mut Cx<'_>) -> bool {
+        match &self.lean {
+            Some(Lean::Test(test)) => {
+                cx.steps = STEPS;
+                test.holds(cx) == Some(true)
+            }
+            _ => false,
+        }
     }
 
+    #[inline(never)]
     fn evaluated_bool(&self, cx: &mut Cx<'_>) -> Result<bool, RecordError> {
         cx.steps = STEPS;
         Run::new(cx).truth(&self.ir).map_err(|stop| error(*stop))

@@ -328,6 +328,44 @@ pub fn write(
     Ok(())
 }
 
+/// How a text is written into a node that takes one, a string or a union of null and a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextIn {
+    /// The union's index, as it is written.
+    index: Option<u8>,
+}
+
+impl TextIn {
+    /// Of the node, if it is one of these.
+    pub fn of(schema: &Schema, node: NodeId) -> Option<TextIn> {
+        let is = |node: NodeId, kind: Kind| {
+            let written = schema.node(node);
+            written.kind == kind && written.logical.is_none()
+        };
+        let index = match &schema.node(node).kind {
+            Kind::Union(branches) => match branches[..] {
+                [null, text] if is(null, Kind::Null) && is(text, Kind::String) => Some(1 << 1),
+                [text, null] if is(null, Kind::Null) && is(text, Kind::String) => Some(0),
+                _ => return None,
+            },
+            _ if is(node, Kind::String) => None,
+            _ => return None,
+        };
+        Some(TextIn { index })
+    }
+
+    /// Appends what [`write`] would.
+    #[inline]
+    pub fn put(self, text: &str, out: &mut Vec<u8>) {
+        out.extend(self.index);
+        match u8::try_from(text.len()) {
+            Ok(length) if length < 64 => out.push(length << 1),
+            _ => put_index(text.len(), out),
+        }
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
 fn unfit(schema: &Schema, node: NodeId, value: Val<'_>) -> Failure {
     format!("expected {}, found {}", schema.describe(node), value.word())
 }

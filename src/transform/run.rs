@@ -100,11 +100,9 @@ impl<'a> Machine<'_, 'a> {
                 self.cx.registers[*into as usize] = built;
             }
             Op::Set { expr, into } => {
-                let value = expr
-                    .eval(self.cx)
+                expr.eval_into(self.cx, *into)
                     .map_err(|error| self.explain(*into, error))?;
                 self.charge_expression()?;
-                self.cx.registers[*into as usize] = value;
             }
             Op::Filter(expr, step) => {
                 let keeps = expr

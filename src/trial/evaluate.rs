@@ -240,8 +240,8 @@ pub fn evaluate(
             let Progress::Done(emitted) = progress.map_err(NoAnswer::Failed)? else {
                 return Err(NoAnswer::Filtered);
             };
-            let bytes = emitted.first().map_or(&[][..], |emitted| &emitted.value);
-            let value = decode(&output, bytes, &Limits::default()).map_err(NoAnswer::Failed)?;
+            let value =
+                decode(&output, &emitted.value, &Limits::default()).map_err(NoAnswer::Failed)?;
             to_json(&output, output.root, &value)
         }
     };

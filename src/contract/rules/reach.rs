@@ -5,6 +5,7 @@ use crate::contract::path::Trail;
 use crate::contract::plan::ABSENT;
 use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::contract::view::{self, Elements};
+use crate::expr::lean::field::Field;
 use crate::expr::path::{Segment, peel};
 use crate::expr::scope::Event;
 use crate::expr::value::read;
@@ -85,6 +86,14 @@ impl Reach {
             node,
             above: steps.into_iter().map(name).collect(),
             steps: rest,
+        }
+    }
+
+    /// The field that the way is, where it lies at a mark.
+    pub(super) fn near(&self, schema: &Schema) -> Option<Field> {
+        match (self.place, self.steps.as_slice()) {
+            (Place::Mark(mark), []) => Field::of(schema, mark, self.node),
+            _ => None,
         }
     }
 

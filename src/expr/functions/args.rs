@@ -55,26 +55,35 @@ where
     Ok(Call::Args(Arc::new(run)))
 }
 
-/// A call of something that reads its first argument, a text, and has the others already: they are constants.
+/// A call of something that makes a text of its first argument, a text, and has the others already: they are constants.
 pub(super) fn of_text<F>(run: F) -> Made
 where
-    F: for<'a> Fn(&mut Cx<'a>, &'a str) -> Result<Val<'a>, CallError> + Send + Sync + 'static,
+    F: for<'a> Fn(&mut Cx<'a>, &'a str) -> Result<&'a str, CallError> + Send + Sync + 'static,
 {
     Ok(Call::Text(Arc::new(move |cx, text| {
         cx.spend_bytes(text.len())?;
-        run(cx, text)
+        Ok(run(cx, text)?)
     })))
 }
 
 /// The same of a text or bytes, which need not be looked at as a text.
 pub(super) fn of_octets<F>(run: F) -> Made
 where
-    F: for<'a> Fn(&mut Cx<'a>, &'a [u8]) -> Result<Val<'a>, CallError> + Send + Sync + 'static,
+    F: for<'a> Fn(&mut Cx<'a>, &'a [u8]) -> Result<&'a str, CallError> + Send + Sync + 'static,
 {
     Ok(Call::Octets(Arc::new(move |cx, octets| {
         cx.spend_bytes(octets.len())?;
-        run(cx, octets)
+        Ok(run(cx, octets)?)
     })))
+}
+
+/// A call that says something of a text.
+pub(super) fn tells(says: fn(&str) -> bool) -> Made {
+    call(move |cx, args| {
+        let text = text(args, 0)?;
+        cx.spend_bytes(text.len())?;
+        Ok(Val::Bool(says(text)))
+    })
 }
 
 /// A failure that is the fault of an argument other than the first.

@@ -136,30 +136,32 @@ pub enum Ty {
     NullableTimestamp,
 }
 
-type OfArgs =
-    dyn for<'a> Fn(&mut Cx<'a>, &[Val<'a>]) -> Result<Val<'a>, CallError> + Send + Sync;
-type OfText = dyn for<'a> Fn(&mut Cx<'a>, &'a str) -> Result<Val<'a>, CallError> + Send + Sync;
-type OfOctets = dyn for<'a> Fn(&mut Cx<'a>, &'a [u8]) -> Result<Val<'a>, CallError> + Send + Sync;
+type OfArgs = dyn for<'a> Fn(&mut Cx<'a>, &[Val<'a>]) -> Result<Val<'a>, CallError> + Send + Sync;
+/// Small enough to be handed back in registers.
+type Text<'a> = Result<&'a str, Box<CallError>>;
+pub(super) type OfText = dyn for<'a> Fn(&mut Cx<'a>, &'a str) -> Text<'a> + Send + Sync;
+pub(super) type OfOctets = dyn for<'a> Fn(&mut Cx<'a>, &'a [u8]) -> Text<'a> + Send + Sync;
 
 /// What a call does. Arguments are of the types that were checked, and never null.
 #[derive(Clone)]
 pub enum Call {
     /// With all arguments.
     Args(Arc<OfArgs>),
-    /// With a first argument that is a text; the others are constants that it has already.
+    /// A text of a text; what other arguments there are, it has already as constants.
     Text(Arc<OfText>),
-    /// With the bytes of a first argument that is a text or bytes; the others are constants that it has already.
+    /// The same of the bytes of a text, or of bytes.
     Octets(Arc<OfOctets>),
 }
 
 impl Call {
     /// The result for these arguments.
     pub fn run<'a>(&self, cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {
-        match self {
-            Call::Args(run) => run(cx, args),
+        let text = match self {
+            Call::Args(run) => return run(cx, args),
             Call::Text(run) => run(cx, args::text(args, 0)?),
             Call::Octets(run) => run(cx, args::octets(args, 0)?),
-        }
+        };
+        text.map(Val::Text).map_err(|error| *error)
     }
 }
 
@@ -187,6 +189,13 @@ pub enum CallError {
 impl From<TooLong> for CallError {
     fn from(_: TooLong) -> Self {
         CallError::TooLong
+    }
+}
+
+impl From<TooLong> for Box<CallError> {
+    #[cold]
+    fn from(error: TooLong) -> Self {
+        Box::new(error.into())
     }
 }
 

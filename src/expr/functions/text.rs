@@ -17,7 +17,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
               becomes `I`.",
         errors: "",
         forms: &[function(&[("text", Ty::Text)], Ty::Text, |_| {
-            of_text(|cx, text| Ok(cx.text(&text.to_uppercase())))
+            of_text(|cx, text| Ok(cx.arena.alloc_str(&text.to_uppercase())))
         })],
         examples: &[
             Example {
@@ -36,7 +36,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         doc: "The text in lower case, as Unicode defines it. No language is assumed, so Turkish `I` becomes `i`.",
         errors: "",
         forms: &[function(&[("text", Ty::Text)], Ty::Text, |_| {
-            of_text(|cx, text| Ok(cx.text(&text.to_lowercase())))
+            of_text(|cx, text| Ok(cx.arena.alloc_str(&text.to_lowercase())))
         })],
         examples: &[
             Example {
@@ -100,7 +100,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
                     None => call(|cx, args| {
                         let (text, keep) = (text(args, 0)?, text(args, 1)?);
                         cx.spend_bytes(text.len().saturating_mul(1 + keep.len()))?;
-                        digits(cx, text, keep)
+                        digits(cx, text, keep).map(Val::Text)
                     }),
                 },
             ),
@@ -205,7 +205,7 @@ fn pad_left<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError>
     Ok(Val::Text(out.into_bump_str()))
 }
 
-fn digits<'a>(cx: &Cx<'a>, whole: &str, keep: &str) -> Result<Val<'a>, CallError> {
+fn digits<'a>(cx: &Cx<'a>, whole: &str, keep: &str) -> Result<&'a str, CallError> {
     if whole.is_ascii() {
         let kept = |byte: &u8| byte.is_ascii_digit() || keep.as_bytes().contains(byte);
         let out = cx.arena.alloc_slice_fill_copy(whole.len(), 0);
@@ -215,7 +215,7 @@ fn digits<'a>(cx: &Cx<'a>, whole: &str, keep: &str) -> Result<Val<'a>, CallError
             end += 1;
         }
         let out = std::str::from_utf8(&out[..end]).expect("ASCII stays ASCII");
-        return Ok(Val::Text(out));
+        return Ok(out);
     }
     let mut out = BumpString::with_capacity_in(whole.len(), cx.arena);
     for character in whole.chars() {
@@ -225,18 +225,18 @@ fn digits<'a>(cx: &Cx<'a>, whole: &str, keep: &str) -> Result<Val<'a>, CallError
             return Err("expected digits 0 to 9, found those of another script".into());
         }
     }
-    Ok(Val::Text(out.into_bump_str()))
+    Ok(out.into_bump_str())
 }
 
-fn nfc<'a>(cx: &mut Cx<'a>, text: &'a str) -> Result<Val<'a>, CallError> {
+fn nfc<'a>(cx: &mut Cx<'a>, text: &'a str) -> Result<&'a str, CallError> {
     if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
-        return Ok(Val::Text(text));
+        return Ok(text);
     }
     // Ten times the steps: a table is looked up for each character.
     cx.spend_bytes(text.len().saturating_mul(10))?;
     let mut out = BumpString::with_capacity_in(text.len(), cx.arena);
     out.extend(text.nfc());
-    Ok(Val::Text(out.into_bump_str()))
+    Ok(out.into_bump_str())
 }
 
 fn zip<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {

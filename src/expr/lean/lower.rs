@@ -1,11 +1,13 @@
 //! [`Ir`] → program, for the shapes that there are programs for. What has none is the evaluator's.
 
+use std::sync::Arc;
+
 use super::field::{Field, Shape};
-use super::{Called, Lean, Make, Test};
+use super::{Lean, Make, Test, Text};
 use crate::contract::schema::Schema;
 use crate::expr::cx::BYTES_A_STEP;
 use crate::expr::functions::Call;
-use crate::expr::ir::{self, Const, Ir, Op, Start, TextTest};
+use crate::expr::ir::{Const, Ir, Op, Start, TextTest};
 
 /// The program of an expression, if it has one.
 pub(in crate::expr) fn lower(ir: &Ir, schema: &Schema) -> Option<Lean> {
@@ -88,58 +90,58 @@ impl Lowering<'_> {
 
     fn make(&self, ir: &Ir) -> Option<Make> {
         Some(match ir {
-            Ir::Const(value) | Ir::Number(value, _) => match value {
-                Const::Null
-                | Const::Bool(_)
-                | Const::Int(_)
-                | Const::Double(_)
-                | Const::Enum(_)
-                | Const::Text(_) => Make::Const(value.clone()),
-                _ => return None,
-            },
-            Ir::Field(_) => Make::Field(
-                self.field(ir)
-                    .filter(|field| field.shape() != Shape::Other)?,
-            ),
+            Ir::Const(value) | Ir::Number(value, _)
+                if matches!(
+                    value,
+                    Const::Null
+                        | Const::Bool(_)
+                        | Const::Int(_)
+                        | Const::Double(_)
+                        | Const::Enum(_)
+                ) =>
+            {
+                Make::Const(value.clone())
+            }
             Ir::Choose(parts) => Make::Choose(Box::new((
                 self.test(&parts.test)?,
                 self.make(&parts.yes)?,
                 self.make(&parts.no)?,
             ))),
-            Ir::OrValue(parts) => Make::OrValue(Box::new((
-                self.make(&parts.value)?,
-                self.make(&parts.default)?,
-            ))),
-            Ir::Call(called) => Make::Call(Box::new(self.called(called)?)),
-            _ => return None,
+            _ => Make::Text(self.text(ir)?),
         })
     }
 
-    fn called(&self, called: &ir::Called) -> Option<Called> {
-        let (first, others) = called.args.split_first()?;
-        match &called.call {
-            Call::Text(_) | Call::Octets(_) => {}
-            Call::Args(_) => return None,
-        }
-        let mut steps = 1;
-        for other in others {
-            let size = match other.constant()? {
-                Const::Text(text) => text.len(),
-                Const::Bytes(bytes) | Const::Decimal(bytes, _) => bytes.len(),
-                _ => 0,
-            };
-            steps += 1 + (size / BYTES_A_STEP) as u64;
-        }
-        let of = self.make(first)?;
-        if let Make::Field(field) = &of
-            && field.shape() != Shape::Text
-        {
-            return None;
-        }
-        Some(Called {
-            call: called.call.clone(),
-            of,
-            steps,
+    fn text(&self, ir: &Ir) -> Option<Text> {
+        Some(match ir {
+            Ir::Const(Const::Text(text)) => Text::Const(text.clone()),
+            Ir::Field(_) => Text::Field(self.of(ir, Shape::Text)?),
+            Ir::OrValue(parts) => {
+                let default = self.text(&parts.default)?;
+                Text::OrValue(self.of(&parts.value, Shape::Text)?, Box::new(default))
+            }
+            Ir::Call(called) => {
+                let (of, others) = called.args.split_first()?;
+                let steps = others.iter().map(constant_steps).sum::<Option<u64>>()? + 1;
+                match &called.call {
+                    Call::Octets(run) => {
+                        let field = self.of(of, Shape::Text)?;
+                        Text::OfOctets(field, Arc::clone(run), steps)
+                    }
+                    Call::Text(run) => Text::Of(Box::new(self.text(of)?), Arc::clone(run), steps),
+                    Call::Args(_) => return None,
+                }
+            }
+            _ => return None,
         })
     }
+}
+
+/// The evaluator's steps for an argument that is a constant.
+fn constant_steps(ir: &Ir) -> Option<u64> {
+    let size = match ir.constant()? {
+        Const::Text(text) => text.len(),
+        Const::Bytes(bytes) | Const::Decimal(bytes, _) => bytes.len(),
+        _ => 0,
+    };
+    Some(1 + (size / BYTES_A_STEP) as u64)
 }

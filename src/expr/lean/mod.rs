@@ -15,11 +15,15 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-use super::functions::Call;
+use std::fmt;
+use std::sync::Arc;
+
+use super::functions::{OfOctets, OfText};
 use super::ir::{Const, Op, TextTest};
 use field::Field;
 
 pub(super) use lower::lower;
+pub(crate) use run::characters;
 
 /// A program for an expression.
 #[derive(Debug, Clone)]
@@ -56,18 +60,33 @@ pub(super) enum Test {
 /// A value.
 #[derive(Debug, Clone)]
 pub(super) enum Make {
+    /// Neither a text nor bytes.
     Const(Const),
-    Field(Field),
     Choose(Box<(Test, Make, Make)>),
-    OrValue(Box<(Make, Make)>),
-    Call(Box<Called>),
+    Text(Text),
 }
 
-/// A call of a function that has its other arguments already.
-#[derive(Debug, Clone)]
-pub(super) struct Called {
-    call: Call,
-    of: Make,
-    /// Steps that the evaluator takes for the call and for those arguments.
-    steps: u64,
+/// A text that is not null.
+#[derive(Clone)]
+pub(super) enum Text {
+    Const(Box<str>),
+    Field(Field),
+    /// What stands for a text where it is null.
+    OrValue(Field, Box<Text>),
+    /// A function of a text, with the steps that the evaluator takes for the call and its other arguments.
+    Of(Box<Text>, Arc<OfText>, u64),
+    /// A function of a field's bytes.
+    OfOctets(Field, Arc<OfOctets>, u64),
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Text::Const(text) => text.fmt(f),
+            Text::Field(field) => field.fmt(f),
+            Text::OrValue(field, default) => write!(f, "{field:?} or {default:?}"),
+            Text::Of(text, ..) => write!(f, "of {text:?}"),
+            Text::OfOctets(field, ..) => write!(f, "of {field:?}"),
+        }
+    }
 }

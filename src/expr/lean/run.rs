@@ -1,10 +1,8 @@
 //! Runs the programs. Input: the record at hand. Output: an answer, with the evaluator's steps taken for it; none where the
 //! evaluator would have an error, or where the steps do not suffice.
 
-use super::field::{Field, Shape};
-use super::{Called, Lean, Make, Test};
+use super::{Lean, Make, Test, Text};
 use crate::expr::cx::{BYTES_A_STEP, Cx};
-use crate::expr::functions::Call;
 use crate::expr::ir::{Const, Op, TextTest};
 use crate::expr::value::Val;
 
@@ -123,98 +121,98 @@ pub(crate) fn characters(text: &[u8]) -> usize {
 }
 
 impl Lean {
-    /// The value of an expression.
+    /// Puts the value of an expression into a register; `false` where the evaluator must.
     #[inline]
-    pub(in crate::expr) fn value<'a>(&self, cx: &mut Cx<'a>) -> Option<Val<'a>> {
+    pub(in crate::expr) fn put(&self, cx: &mut Cx<'_>, into: usize) -> bool {
         match self {
-            Lean::Make(make) => make.value(cx),
+            Lean::Make(make) => make.put(cx, into),
             Lean::Test(test) => {
-                cx.spend(1).ok()?;
-                test.holds(cx).map(Val::Bool)
+                let spent = cx.spend(1).is_ok();
+                match test.holds(cx) {
+                    Some(holds) if spent => store(cx, into, Val::Bool(holds)),
+                    _ => false,
+                }
             }
         }
     }
 }
 
+#[inline]
+fn store<'a>(cx: &mut Cx<'a>, into: usize, value: Val<'a>) -> bool {
+    match cx.registers.get_mut(into) {
+        Some(register) => {
+            *register = value;
+            true
+        }
+        None => false,
+    }
+}
+
+/// A value is put where it belongs by whoever makes it: handed back through memory and copied on from there, a processor
+/// waits for each.
 impl Make {
-    pub(super) fn value<'a>(&self, cx: &mut Cx<'a>) -> Option<Val<'a>> {
+    fn put(&self, cx: &mut Cx<'_>, into: usize) -> bool {
         match self {
+            Make::Text(text) => match text.text(cx) {
+                Some(text) => store(cx, into, Val::Text(text)),
+                None => false,
+            },
+            Make::Choose(parts) => {
+                let (test, yes, no) = &**parts;
+                if cx.spend(1).is_err() {
+                    return false;
+                }
+                match test.holds(cx) {
+                    Some(true) => yes.put(cx, into),
+                    Some(false) => no.put(cx, into),
+                    None => false,
+                }
+            }
             Make::Const(value) => {
-                cx.spend(1).ok()?;
-                Some(match value {
+                let value = match value {
                     Const::Null => Val::Null,
                     Const::Bool(value) => Val::Bool(*value),
                     Const::Int(value) => Val::Int(*value),
                     Const::Double(value) => Val::Double(*value),
                     Const::Enum(value) => Val::Enum(*value),
-                    Const::Text(text) => {
-                        cx.spend_bytes(text.len()).ok()?;
-                        cx.text(text)
-                    }
-                    _ => return None,
-                })
+                    _ => return false,
+                };
+                cx.spend(1).is_ok() && store(cx, into, value)
             }
-            Make::Field(field) => field_value(field, cx),
-            Make::Choose(parts) => {
-                let (test, yes, no) = &**parts;
-                cx.spend(1).ok()?;
-                match test.holds(cx)? {
-                    true => yes.value(cx),
-                    false => no.value(cx),
-                }
-            }
-            Make::OrValue(parts) => {
-                cx.spend(1).ok()?;
-                match parts.0.value(cx)? {
-                    Val::Null => parts.1.value(cx),
-                    value => Some(value),
-                }
-            }
-            Make::Call(called) => called.value(cx),
         }
     }
 }
 
-fn field_value<'a>(field: &Field, cx: &mut Cx<'a>) -> Option<Val<'a>> {
-    let (value, size) = match field.shape() {
-        Shape::Text => {
-            let (text, size) = field.text(cx)?;
-            let text = text.map(std::str::from_utf8).transpose().ok()?;
-            (text.map(Val::Text), size)
-        }
-        Shape::Whole => {
-            let (number, size) = field.whole(cx)?;
-            (number.map(Val::Int), size)
-        }
-        Shape::Symbol => {
-            let (symbol, size) = field.symbol(cx)?;
-            (symbol.map(Val::Enum), size)
-        }
-        Shape::Flag => {
-            let (flag, size) = field.flag(cx)?;
-            (flag.map(Val::Bool), size)
-        }
-        Shape::Other => return None,
-    };
-    cx.spend(1 + steps(size)).ok()?;
-    Some(value.unwrap_or(Val::Null))
-}
-
-impl Called {
-    fn value<'a>(&self, cx: &mut Cx<'a>) -> Option<Val<'a>> {
-        cx.spend(self.steps).ok()?;
-        match (&self.of, &self.call) {
-            // Bytes are enough for it.
-            (Make::Field(field), Call::Octets(run)) => {
-                let (Some(text), size) = field.text(cx)? else {
-                    return None;
-                };
+impl Text {
+    /// The text, unless it is null.
+    fn text<'a>(&self, cx: &mut Cx<'a>) -> Option<&'a str> {
+        match self {
+            Text::Const(text) => {
+                cx.spend(1 + steps(text.len())).ok()?;
+                Some(cx.arena.alloc_str(text))
+            }
+            Text::Field(field) => {
+                let (text, size) = field.text(cx)?;
                 cx.spend(1 + steps(size)).ok()?;
+                std::str::from_utf8(text?).ok()
+            }
+            Text::OrValue(field, default) => {
+                let (text, size) = field.text(cx)?;
+                cx.spend(CONDITION + steps(size)).ok()?;
+                match text {
+                    Some(text) => std::str::from_utf8(text).ok(),
+                    None => default.text(cx),
+                }
+            }
+            Text::Of(text, run, steps) => {
+                cx.spend(*steps).ok()?;
+                let text = text.text(cx)?;
                 run(cx, text).ok()
             }
-            (of, call) => {
-                let of = of.value(cx)?;
-                call.run(cx, &[of]).ok()
+            Text::OfOctets(field, run, others) => {
+                let (text, size) = field.text(cx)?;
+                cx.spend(1 + steps(size) + others).ok()?;
+                run(cx, text?).ok()
             }
         }
     }
