@@ -62,7 +62,7 @@ impl Const {
             Val::Date(days) => Const::Date(days),
             Val::Time(nanos) => Const::Time(nanos),
             Val::Enum(index) => Const::Enum(index),
-            Val::Avro(..) | Val::List(_) | Val::Map(_) => return None,
+            Val::Unread(_) | Val::Avro(..) | Val::List(_) | Val::Map(_) => return None,
         })
     }
 

@@ -27,6 +27,9 @@ pub enum Val<'a> {
     Double(f64),
     /// `string`, `uuid` on a string.
     Text(&'a str),
+    /// A text that nobody has looked at yet, in UTF-8. Registers alone hold it, and [`Cx::register`](super::Cx::register)
+    /// hands it out as [`Val::Text`].
+    Unread(&'a [u8]),
     /// `bytes` and `fixed` without another meaning.
     Bytes(&'a [u8]),
     /// `decimal`: the unscaled number as Avro has it (two's complement, big-endian, no bytes are 0), and its scale.
@@ -66,7 +69,7 @@ impl<'a> Val<'a> {
             Val::Bool(_) => "boolean",
             Val::Int(_) => "int",
             Val::Double(_) => "double",
-            Val::Text(_) => "string",
+            Val::Text(_) | Val::Unread(_) => "string",
             Val::Bytes(_) => "bytes",
             Val::Decimal(..) => "decimal",
             Val::Timestamp(_) => "timestamp",
@@ -244,6 +247,10 @@ pub fn write(
     out: &mut Vec<u8>,
 ) -> Result<(), Failure> {
     let written = schema.node(node);
+    if let Val::Unread(bytes) = value {
+        let text = std::str::from_utf8(bytes).map_err(|_| broken(Broken))?;
+        return write(schema, node, Val::Text(text), out);
+    }
     if let Val::Avro(own, bytes) = value {
         if own == node {
             out.extend_from_slice(bytes);
@@ -354,15 +361,15 @@ impl TextIn {
         Some(TextIn { index })
     }
 
-    /// Appends what [`write`] would.
+    /// Appends what [`write`] would, of a text in UTF-8.
     #[inline]
-    pub fn put(self, text: &str, out: &mut Vec<u8>) {
+    pub fn put(self, text: &[u8], out: &mut Vec<u8>) {
         out.extend(self.index);
         match u8::try_from(text.len()) {
             Ok(length) if length < 64 => out.push(length << 1),
             _ => put_index(text.len(), out),
         }
-        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(text);
     }
 }
 

@@ -93,9 +93,16 @@ pub(super) fn assemble<'a>(
                 text,
             } => {
                 let value = cx.registers[*register as usize];
-                if let (Some(text), Val::Text(value)) = (text, value) {
-                    text.put(value, out);
-                    continue;
+                match (text, value) {
+                    (Some(text), Val::Unread(octets)) => {
+                        text.put(octets, out);
+                        continue;
+                    }
+                    (Some(text), Val::Text(value)) => {
+                        text.put(value.as_bytes(), out);
+                        continue;
+                    }
+                    _ => {}
                 }
                 write(cx.schema, *node, value, out).map_err(|why| {
                     let (step, path) = &origins.0[*register as usize];

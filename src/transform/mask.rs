@@ -99,11 +99,11 @@ impl Masking {
             (Masking::Fixed(constant), _) => Val::Text(constant),
             (Masking::Last4, Val::Text(text)) => Val::Text(all_but_four(cx, text)),
             (Masking::Last4, _) => Val::Text(""),
-            (Masking::Sha256, _) => Val::Text(hex(cx, &digest(bytes))),
+            (Masking::Sha256, _) => Val::Unread(hex(cx, &digest(bytes))),
             (Masking::Hmac(keyed), _) => {
                 let mut mac = keyed.clone();
                 mac.update(bytes);
-                Val::Text(hex(cx, &mac.finalize().into_bytes()))
+                Val::Unread(hex(cx, &mac.finalize().into_bytes()))
             }
         }
     }

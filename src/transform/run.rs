@@ -195,7 +195,7 @@ pub(super) fn find<'a>(cx: &Cx<'a>, source: &Source) -> Result<Val<'a>, RecordEr
             None => Err(broken()),
         },
         Place::Register(register) => {
-            let value = cx.registers[register as usize];
+            let value = cx.register(register).ok_or_else(broken)?;
             if source.rest.is_empty() {
                 return Ok(value);
             }

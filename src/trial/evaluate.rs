@@ -307,6 +307,7 @@ fn bare(schema: &Schema, of: &Type, value: Val<'_>) -> Json {
             None => value.to_string().into(),
         },
         Val::Text(text) => text.into(),
+        Val::Unread(octets) => String::from_utf8_lossy(octets).into(),
         Val::Bytes(bytes) => STANDARD.encode(bytes).into(),
         Val::Decimal(unscaled, scale) => {
             let text = decimal::to_text(unscaled, scale as usize);

@@ -114,7 +114,10 @@ impl Reach {
         look: &mut Look<'_, 'a>,
     ) -> Option<String> {
         let start = match self.place {
-            Place::Register(register) => cx.registers[register as usize],
+            Place::Register(register) => match cx.register(register) {
+                Some(value) => value,
+                None => return Some(view::Broken.to_string()),
+            },
             Place::Mark(mark) => match cx.marks.get(mark as usize) {
                 Some(&ABSENT) => return look(cx, Found::Missing),
                 Some(at) => match read(cx.schema, self.node, cx.bytes, *at as usize) {

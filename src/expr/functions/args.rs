@@ -69,12 +69,17 @@ where
 /// The same of a text or bytes, which need not be looked at as a text.
 pub(super) fn of_octets<F>(run: F) -> Made
 where
-    F: for<'a> Fn(&mut Cx<'a>, &'a [u8]) -> Result<&'a str, CallError> + Send + Sync + 'static,
+    F: for<'a> Fn(&mut Cx<'a>, &'a [u8]) -> Result<&'a [u8], CallError> + Send + Sync + 'static,
 {
     Ok(Call::Octets(Arc::new(move |cx, octets| {
         cx.spend_bytes(octets.len())?;
         Ok(run(cx, octets)?)
     })))
+}
+
+/// The text of bytes that a function made in UTF-8.
+pub(super) fn utf8(octets: &[u8]) -> &str {
+    std::str::from_utf8(octets).expect("functions make texts of texts")
 }
 
 /// A call that says something of a text.

@@ -140,7 +140,8 @@ type OfArgs = dyn for<'a> Fn(&mut Cx<'a>, &[Val<'a>]) -> Result<Val<'a>, CallErr
 /// Small enough to be handed back in registers.
 type Text<'a> = Result<&'a str, Box<CallError>>;
 pub(super) type OfText = dyn for<'a> Fn(&mut Cx<'a>, &'a str) -> Text<'a> + Send + Sync;
-pub(super) type OfOctets = dyn for<'a> Fn(&mut Cx<'a>, &'a [u8]) -> Text<'a> + Send + Sync;
+type Octets<'a> = Result<&'a [u8], Box<CallError>>;
+pub(super) type OfOctets = dyn for<'a> Fn(&mut Cx<'a>, &'a [u8]) -> Octets<'a> + Send + Sync;
 
 /// What a call does. Arguments are of the types that were checked, and never null.
 #[derive(Clone)]
@@ -149,7 +150,7 @@ pub enum Call {
     Args(Arc<OfArgs>),
     /// A text of a text; what other arguments there are, it has already as constants.
     Text(Arc<OfText>),
-    /// The same of the bytes of a text, or of bytes.
+    /// The same of the bytes of a text, or of bytes; the result is in UTF-8.
     Octets(Arc<OfOctets>),
 }
 
@@ -159,7 +160,7 @@ impl Call {
         let text = match self {
             Call::Args(run) => return run(cx, args),
             Call::Text(run) => run(cx, args::text(args, 0)?),
-            Call::Octets(run) => run(cx, args::octets(args, 0)?),
+            Call::Octets(run) => run(cx, args::octets(args, 0)?).map(args::utf8),
         };
         text.map(Val::Text).map_err(|error| *error)
     }

@@ -2,7 +2,7 @@
 
 use bumpalo::collections::Vec as BumpVec;
 
-use super::args::{call, function, int, list, method, of_text, text};
+use super::args::{call, function, int, list, method, of_octets, of_text, text};
 use super::{CallError, Example, Function, Ty};
 use crate::expr::cx::Cx;
 use crate::expr::value::Val;
@@ -267,8 +267,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
         doc: "The text with `a` to `z` as `A` to `Z`; other letters stay (see `upper`).",
         errors: "",
         forms: &[method(&[("text", Ty::Text)], Ty::Text, |_| {
-            of_text(|cx, text| {
-                let own = cx.arena.alloc_str(text);
+            of_octets(|cx, text| {
+                let own = cx.arena.alloc_slice_copy(text);
                 own.make_ascii_uppercase();
                 Ok(own)
             })
@@ -290,8 +290,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
         doc: "The text with `A` to `Z` as `a` to `z`; other letters stay (see `lower`).",
         errors: "",
         forms: &[method(&[("text", Ty::Text)], Ty::Text, |_| {
-            of_text(|cx, text| {
-                let own = cx.arena.alloc_str(text);
+            of_octets(|cx, text| {
+                let own = cx.arena.alloc_slice_copy(text);
                 own.make_ascii_lowercase();
                 Ok(own)
             })

@@ -3,7 +3,7 @@
 use bumpalo::collections::String as BumpString;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-use super::args::{blamed, call, function, int, of_text, text};
+use super::args::{blamed, call, function, int, of_octets, of_text, text, utf8};
 use super::{CallError, Example, Function, Ty};
 use crate::expr::cx::Cx;
 use crate::expr::value::Val;
@@ -87,20 +87,20 @@ pub(super) static FUNCTIONS: &[Function] = &[
         errors: "The text holds digits of another script (`٣`) or numbers such as `½`, which would be lost.",
         forms: &[
             function(&[("text", Ty::Text)], Ty::Text, |_| {
-                of_text(|cx, text| digits(cx, text, ""))
+                of_octets(|cx, text| digits(cx, text, ""))
             }),
             function(
                 &[("text", Ty::Text), ("keep", Ty::Text)],
                 Ty::Text,
                 |constants| match constants.text(1).map(str::to_owned) {
-                    Some(keep) => of_text(move |cx, text| {
+                    Some(keep) => of_octets(move |cx, text| {
                         cx.spend_bytes(text.len().saturating_mul(keep.len()))?;
                         digits(cx, text, &keep)
                     }),
                     None => call(|cx, args| {
                         let (text, keep) = (text(args, 0)?, text(args, 1)?);
                         cx.spend_bytes(text.len().saturating_mul(1 + keep.len()))?;
-                        digits(cx, text, keep).map(Val::Text)
+                        digits(cx, text.as_bytes(), keep).map(|out| Val::Text(utf8(out)))
                     }),
                 },
             ),
@@ -205,27 +205,28 @@ fn pad_left<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError>
     Ok(Val::Text(out.into_bump_str()))
 }
 
-fn digits<'a>(cx: &Cx<'a>, whole: &str, keep: &str) -> Result<&'a str, CallError> {
+/// Of a text in UTF-8.
+fn digits<'a>(cx: &Cx<'a>, whole: &[u8], keep: &str) -> Result<&'a [u8], CallError> {
     if whole.is_ascii() {
-        let kept = |byte: &u8| byte.is_ascii_digit() || keep.as_bytes().contains(byte);
         let out = cx.arena.alloc_slice_fill_copy(whole.len(), 0);
         let mut end = 0;
-        for byte in whole.bytes().filter(kept) {
-            out[end] = byte;
-            end += 1;
+        for byte in whole {
+            // Without a branch: nobody can foresee which characters are digits.
+            let kept = keep.bytes().fold(false, |kept, one| kept | (one == *byte));
+            out[end] = *byte;
+            end += usize::from(byte.is_ascii_digit() | kept);
         }
-        let out = std::str::from_utf8(&out[..end]).expect("ASCII stays ASCII");
-        return Ok(out);
+        return Ok(&out[..end]);
     }
     let mut out = BumpString::with_capacity_in(whole.len(), cx.arena);
-    for character in whole.chars() {
+    for character in utf8(whole).chars() {
         if character.is_ascii_digit() || keep.contains(character) {
             out.push(character);
         } else if !character.is_ascii() && character.is_numeric() {
             return Err("expected digits 0 to 9, found those of another script".into());
         }
     }
-    Ok(out.into_bump_str())
+    Ok(out.into_bump_str().as_bytes())
 }
 
 fn nfc<'a>(cx: &mut Cx<'a>, text: &'a str) -> Result<&'a str, CallError> {

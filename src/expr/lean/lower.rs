@@ -122,12 +122,10 @@ impl Lowering<'_> {
             Ir::Call(called) => {
                 let (of, others) = called.args.split_first()?;
                 let steps = others.iter().map(constant_steps).sum::<Option<u64>>()? + 1;
+                let of = Box::new(self.text(of)?);
                 match &called.call {
-                    Call::Octets(run) => {
-                        let field = self.of(of, Shape::Text)?;
-                        Text::OfOctets(field, Arc::clone(run), steps)
-                    }
-                    Call::Text(run) => Text::Of(Box::new(self.text(of)?), Arc::clone(run), steps),
+                    Call::Octets(run) => Text::OfOctets(of, Arc::clone(run), steps),
+                    Call::Text(run) => Text::Of(of, Arc::clone(run), steps),
                     Call::Args(_) => return None,
                 }
             }

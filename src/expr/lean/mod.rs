@@ -75,8 +75,8 @@ pub(super) enum Text {
     OrValue(Field, Box<Text>),
     /// A function of a text, with the steps that the evaluator takes for the call and its other arguments.
     Of(Box<Text>, Arc<OfText>, u64),
-    /// A function of a field's bytes.
-    OfOctets(Field, Arc<OfOctets>, u64),
+    /// The same, of its bytes.
+    OfOctets(Box<Text>, Arc<OfOctets>, u64),
 }
 
 impl fmt::Debug for Text {
@@ -85,8 +85,7 @@ impl fmt::Debug for Text {
             Text::Const(text) => text.fmt(f),
             Text::Field(field) => field.fmt(f),
             Text::OrValue(field, default) => write!(f, "{field:?} or {default:?}"),
-            Text::Of(text, ..) => write!(f, "of {text:?}"),
-            Text::OfOctets(field, ..) => write!(f, "of {field:?}"),
+            Text::Of(text, ..) | Text::OfOctets(text, ..) => write!(f, "of {text:?}"),
         }
     }
 }

@@ -153,8 +153,8 @@ fn store<'a>(cx: &mut Cx<'a>, into: usize, value: Val<'a>) -> bool {
 impl Make {
     fn put(&self, cx: &mut Cx<'_>, into: usize) -> bool {
         match self {
-            Make::Text(text) => match text.text(cx) {
-                Some(text) => store(cx, into, Val::Text(text)),
+            Make::Text(text) => match text.octets(cx) {
+                Some(octets) => store(cx, into, Val::Unread(octets)),
                 None => false,
             },
             Make::Choose(parts) => {
@@ -184,35 +184,35 @@ impl Make {
 }
 
 impl Text {
-    /// The text, unless it is null.
-    fn text<'a>(&self, cx: &mut Cx<'a>) -> Option<&'a str> {
+    /// Its bytes, unless it is null.
+    fn octets<'a>(&self, cx: &mut Cx<'a>) -> Option<&'a [u8]> {
         match self {
             Text::Const(text) => {
                 cx.spend(1 + steps(text.len())).ok()?;
-                Some(cx.arena.alloc_str(text))
+                Some(cx.arena.alloc_slice_copy(text.as_bytes()))
             }
             Text::Field(field) => {
                 let (text, size) = field.text(cx)?;
                 cx.spend(1 + steps(size)).ok()?;
-                std::str::from_utf8(text?).ok()
+                text
             }
             Text::OrValue(field, default) => {
                 let (text, size) = field.text(cx)?;
                 cx.spend(CONDITION + steps(size)).ok()?;
                 match text {
-                    Some(text) => std::str::from_utf8(text).ok(),
-                    None => default.text(cx),
+                    Some(text) => Some(text),
+                    None => default.octets(cx),
                 }
             }
-            Text::Of(text, run, steps) => {
-                cx.spend(*steps).ok()?;
-                let text = text.text(cx)?;
-                run(cx, text).ok()
+            Text::Of(text, run, others) => {
+                cx.spend(*others).ok()?;
+                let text = std::str::from_utf8(text.octets(cx)?).ok()?;
+                run(cx, text).ok().map(str::as_bytes)
             }
-            Text::OfOctets(field, run, others) => {
-                let (text, size) = field.text(cx)?;
-                cx.spend(1 + steps(size) + others).ok()?;
-                run(cx, text?).ok()
+            Text::OfOctets(text, run, others) => {
+                cx.spend(*others).ok()?;
+                let text = text.octets(cx)?;
+                run(cx, text).ok()
             }
         }
     }

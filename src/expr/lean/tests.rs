@@ -202,7 +202,7 @@ fn agree(expr: &Expr, cx: &mut Cx<'_>) -> bool {
     let whole = told(expr.eval(cx), cx);
     let into = expr.eval_into(cx, 0);
     assert_eq!(
-        told(into.map(|()| cx.registers[0]), cx).0,
+        told(into.map(|()| cx.register(0).expect("UTF-8")), cx).0,
         whole.0,
         "{}",
         expr.text()
@@ -224,7 +224,7 @@ fn agree(expr: &Expr, cx: &mut Cx<'_>) -> bool {
     cx.registers[0] = Val::Bool(true);
     let said = lean.put(cx, 0);
     if said {
-        same(told(Ok::<_, RecordError>(cx.registers[0]), cx), &whole);
+        same(told(Ok::<_, RecordError>(cx.register(0).expect("UTF-8")), cx), &whole);
     }
     if let Lean::Test(_) = lean {
         let whole = told(expr.evaluated_bool(cx), cx);
