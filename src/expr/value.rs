@@ -552,6 +552,46 @@ mod tests {
     use crate::contract::arbitrary;
     use proptest::prelude::*;
 
+    /// Whatever the length takes, and whichever branch the text is.
+    #[test]
+    fn a_text_is_put_where_it_would_be_written() {
+        let node = |json: &str| crate::expr::testing::schema(json);
+        for takes in [
+            r#""string""#,
+            r#"["null","string"]"#,
+            r#"["string","null"]"#,
+        ] {
+            let schema = node(takes);
+            let text_in = TextIn::of(&schema, schema.root).expect("takes a text");
+            for length in [0, 1, 63, 64, 127, 128, 9_000] {
+                let text = "x".repeat(length);
+                let mut found = b"before".to_vec();
+                let mut expect = found.clone();
+                text_in.put(text.as_bytes(), &mut found);
+                write(&schema, schema.root, Val::Text(&text), &mut expect).expect("fits");
+                assert_eq!(found, expect, "{takes} {length}");
+                expect.truncate(6);
+                write(
+                    &schema,
+                    schema.root,
+                    Val::Unread(text.as_bytes()),
+                    &mut expect,
+                )
+                .expect("fits");
+                assert_eq!(found, expect, "{takes} {length}");
+            }
+        }
+        for other in [
+            r#""bytes""#,
+            r#"["null","string","bytes"]"#,
+            r#"{"type":"string","logicalType":"uuid"}"#,
+            r#"["null",{"type":"enum","name":"E","symbols":["A"]}]"#,
+        ] {
+            let schema = node(other);
+            assert_eq!(TextIn::of(&schema, schema.root), None, "{other}");
+        }
+    }
+
     proptest! {
         /// What is read and written again are the same bytes, but for blocks of collections.
         #[test]

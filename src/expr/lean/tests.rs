@@ -224,7 +224,10 @@ fn agree(expr: &Expr, cx: &mut Cx<'_>) -> bool {
     cx.registers[0] = Val::Bool(true);
     let said = lean.put(cx, 0);
     if said {
-        same(told(Ok::<_, RecordError>(cx.register(0).expect("UTF-8")), cx), &whole);
+        same(
+            told(Ok::<_, RecordError>(cx.register(0).expect("UTF-8")), cx),
+            &whole,
+        );
     }
     if let Lean::Test(_) = lean {
         let whole = told(expr.evaluated_bool(cx), cx);
