@@ -180,7 +180,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "contract::plan",
             "contract::schema",
             "contract::utc",
-                    "contract::varint",
+            "contract::varint",
             "contract::view",
             "error",
             "record",

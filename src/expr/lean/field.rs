@@ -1,4 +1,4 @@
-//! A field of the record's top whose bytes say its value without a look at the schema. Input: the record's bytes and
+//! A field at a mark, whose bytes say its value without a look at the schema. Input: the record's bytes and
 //! marks. Output: the value where it lies; nothing where the bytes are not as expected, which the plan rules out, or not
 //! as they are usually written.
 

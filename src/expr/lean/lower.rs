@@ -45,7 +45,7 @@ impl Lowering<'_> {
         Some(match ir {
             Ir::Compare(op, sides) => self.compare(*op, &sides.0, sides.1.constant()?)?,
             Ir::TextTest(test, sides) => match sides.1.constant()? {
-                // Looked for as text, longer parts are found in fewer steps than one has bytes.
+                // A longer part is looked for in a text, for which there are better ways than byte by byte.
                 Const::Text(part) if *test == TextTest::Contains && part.len() != 1 => return None,
                 Const::Text(part) => {
                     Test::Part(self.of(&sides.0, Shape::Text)?, *test, part.clone())
