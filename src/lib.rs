@@ -71,6 +71,7 @@
 
 pub mod admin;
 pub mod alert;
+pub mod audit;
 pub mod build;
 pub mod cli;
 pub mod config;
@@ -94,6 +95,7 @@ pub mod native;
 pub mod pipeline;
 pub mod produce;
 pub mod record;
+pub mod scan;
 pub mod review;
 pub mod status;
 pub mod telemetry;

@@ -1,6 +1,7 @@
 //! The commands, one file each. Exit codes: 0 ok, 1 findings, 2 usage or a configuration that `run` refuses, 3 could
 //! not run. Results go to stdout, logs and messages to stderr.
 
+pub mod audit;
 pub mod check;
 pub mod completions;
 pub mod demo;
@@ -84,6 +85,8 @@ enum Command {
     Init(init::InitArgs),
     /// Explain one record: its bytes value by value, writer against contract, and what becomes of it.
     Explain(Box<explain::ExplainArgs>),
+    /// Prove that every record has exactly one outcome, from the topics and the group's offsets.
+    Audit(Box<audit::AuditArgs>),
     /// Register and review schemas.
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
@@ -122,6 +125,7 @@ pub fn main_with(natives: Natives) -> ExitCode {
         Command::Try(args) => evaluate::run(args),
         Command::Init(args) => init::run(args),
         Command::Explain(args) => explain::run(*args, load_config),
+        Command::Audit(args) => audit::run(*args),
         Command::Schema(command) => schema::run(command, load_config),
         Command::Produce(args) => produce::run(*args, load_config),
         Command::Functions(args) => functions::run(args),

@@ -182,6 +182,12 @@ impl Pipeline {
         }
     }
 
+    /// The ledger of a source topic and its retry topics, if there is one.
+    pub fn ledger_topic(&self, source: &str) -> Option<String> {
+        let kept = self.provenance != Provenance::None;
+        kept.then(|| format!("{source}.{}.ledger", self.group))
+    }
+
     /// Every sink: the pipeline's own, and then each other one that a `route` names, once.
     pub fn sinks(&self) -> Vec<&Sink> {
         let arms = self.transform.iter().flat_map(|step| match step {
@@ -213,9 +219,11 @@ pub enum Delivery {
 /// `provenance`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provenance {
-    /// Nothing is added to emitted records.
+    /// No ledger, and nothing is added to emitted records.
     None,
-    /// Emitted records carry `driftgate.source`.
+    /// A ledger of outcome counts.
+    Ledger,
+    /// A ledger that also names what was filtered, and emitted records carry `driftgate.source`.
     Header,
 }
 

@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::ledger::{Book, Page};
 use super::offsets::{Counts, OffsetTracker};
 use crate::error::RecordError;
 use crate::health::PauseReason;
@@ -42,6 +45,52 @@ pub enum Flow {
 pub struct Rewind {
     /// How long to wait, and why; `None` goes on at once.
     pub pause: Option<(PauseReason, String)>,
+}
+
+/// What of a partition is on its way into the ledger.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Tells this assignment from others of the same slot.
+    pub id: u64,
+    /// The pages of the commit under way; kept until all of them are acknowledged.
+    pub pages: Vec<Page>,
+    /// The commit that may go out then.
+    pub commit: Option<Entry>,
+    /// Entries that were handed to the producer and are not answered.
+    pub unanswered: usize,
+    /// Why one of them was refused.
+    pub refusal: Option<RDKafkaErrorCode>,
+    /// Refusals in a row.
+    pub tries: u32,
+    /// When what was refused is written again.
+    pub again_at: Option<Instant>,
+    /// A commit whose entries are acknowledged.
+    pub acknowledged: Option<Entry>,
+}
+
+impl Ledger {
+    /// Whether nothing is on its way or waits to be written again.
+    pub fn is_idle(&self) -> bool {
+        self.commit.is_none()
+    }
+
+    /// Whether the topic refused an entry and has not taken it since.
+    pub fn is_refused(&self) -> bool {
+        self.tries > 0
+    }
+
+    /// The pages are handed over.
+    pub fn begin_write(&mut self) {
+        self.again_at = None;
+        self.refusal = None;
+    }
+
+    /// All of them are acknowledged.
+    pub fn written(&mut self) {
+        self.pages.clear();
+        self.tries = 0;
+        self.acknowledged = self.commit.take();
+    }
 }
 
 /// One partition of ours.
@@ -93,6 +142,8 @@ pub struct Partition {
     pub progressed_at: Instant,
     /// Whether the watchdog has spoken.
     pub stuck: bool,
+    /// What is on its way into the ledger.
+    pub ledger: Ledger,
     /// Handles resolved at assignment.
     pub metrics: PartitionMetrics,
 }
@@ -132,8 +183,21 @@ impl Partition {
             seen: start,
             progressed_at: now,
             stuck: false,
+            ledger: Ledger {
+                id: epoch,
+                ..Ledger::default()
+            },
             metrics,
         }
+    }
+
+    /// Keeps a book of outcomes for the ledger, which is at `begins` if it is older than this assignment.
+    pub fn keep_book(&mut self, begins: Option<i64>, names_silent: bool) {
+        let start = self.committed;
+        let counts = self.tracker.counts();
+        let at = start.unwrap_or_else(|| self.tracker.committable());
+        let book = Book::new(start, counts, begins, names_silent);
+        self.tracker = OffsetTracker::new(at, counts).with_book(book);
     }
 
     /// The source topic: its own, or the one that its retries come from.
@@ -183,7 +247,7 @@ impl Partition {
         // Before the first record of a partition without a commit there is nothing to say.
         let nothing = self.committed.is_none() && offset == 0;
         (due && !nothing).then(|| Entry {
-            metadata: Some(self.tracker.counts().to_metadata()),
+            metadata: Some(self.tracker.metadata()),
             ..self.entry(offset)
         })
     }

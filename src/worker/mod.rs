@@ -4,6 +4,7 @@
 mod assign;
 mod emit;
 mod engine;
+mod ledger;
 mod ports;
 mod settle;
 mod take;
@@ -117,7 +118,7 @@ impl Worker {
         self.engine.drain(self.engine.settings.shutdown_grace);
         if result.is_ok() {
             let patience = self.engine.commit_patience();
-            self.engine.commit(&self.consumer, Some(patience));
+            self.engine.commit(&self.consumer, patience);
         }
         let patience = self.engine.leave_patience();
         let Worker {
@@ -149,6 +150,7 @@ impl Engine {
     /// One round: timers, a batch, the acknowledgements that have come in.
     fn turn(&mut self, consumer: &mut dyn Intake) -> Result<(), FatalError> {
         let clock = self.time.read();
+        self.write_again(clock);
         self.timers(consumer, clock);
         let timeout = self.wait(clock);
         consumer.poll(timeout, self, &mut |engine, batch, positions| {
@@ -181,7 +183,7 @@ impl Engine {
     }
 
     fn wait(&self, clock: Clock) -> Duration {
-        let longest = if self.in_flight() > 0 {
+        let longest = if self.in_flight() > 0 || self.writing.is_busy() {
             BUSY_WAIT
         } else {
             IDLE_WAIT

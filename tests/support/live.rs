@@ -44,6 +44,8 @@ pub struct Shape {
     pub grace: &'static str,
     /// `workers`.
     pub workers: usize,
+    /// `provenance`.
+    pub provenance: &'static str,
 }
 
 impl Default for Shape {
@@ -57,6 +59,7 @@ impl Default for Shape {
             create_topics: true,
             grace: "10s",
             workers: 1,
+            provenance: "header",
         }
     }
 }
@@ -108,6 +111,7 @@ impl Job {
             create_topics,
             grace,
             workers,
+            provenance,
             ..
         } = &shape;
         let steps = match (&shape.steps, &shape.lookup) {
@@ -131,7 +135,7 @@ pipelines:
     group: {group}
     workers: {workers}
     create_topics: {create_topics}
-    provenance: header
+    provenance: {provenance}
     source: {{ topics: [{source}] }}
     contract: {{ schema: parcel.avsc, rules: parcel.rules.yaml }}
     transform:{steps}
@@ -174,6 +178,11 @@ pipelines:
         self.config.pipelines[0].retry_topic(&self.source, tier)
     }
 
+    /// The name of the ledger.
+    pub fn ledger(&self) -> String {
+        format!("{}.{}.ledger", self.source, self.group)
+    }
+
     /// A framed record value. Ids below zero break the contract's rule.
     pub fn parcel(&self, id: i64, note: &str) -> Vec<u8> {
         let mut value = vec![0];
@@ -209,9 +218,15 @@ pipelines:
 
     /// The program with this configuration; its log is `<name>.log` in the folder.
     pub fn start(&self, command: &str, name: &str) -> Server {
+        self.start_with(&[command], name)
+    }
+
+    /// The same with further arguments.
+    pub fn start_with(&self, arguments: &[&str], name: &str) -> Server {
         let file = self.folder.path().join("driftgate.yaml");
-        let arguments = [command, "-c", file.to_str().expect("text")];
+        let config = ["-c", file.to_str().expect("text")];
         let program = Path::new(env!("CARGO_BIN_EXE_driftgate"));
+        let arguments = arguments.iter().chain(&config);
         Server::start(program, arguments, &[], &self.log_file(name))
     }
 
