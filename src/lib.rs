@@ -21,6 +21,8 @@
 //! - [`demo`], [`produce`]: the demo's story, and rows of CSV or JSON lines as records.
 //! - [`explain`]: a record's bytes, value by value.
 //! - [`trial`]: one record through a pipeline without a broker, held against what a case expects.
+//! - [`scan`], [`audit`], [`compare`]: ranges of topics read from beside; whether every record has its outcome; two topics by
+//!   key.
 //! - [`review`]: registration and review of schemas.
 //! - [`cli`]: one file per command.
 //!
@@ -74,6 +76,7 @@ pub mod alert;
 pub mod audit;
 pub mod build;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod contract;
 pub mod demo;
@@ -95,8 +98,8 @@ pub mod native;
 pub mod pipeline;
 pub mod produce;
 pub mod record;
-pub mod scan;
 pub mod review;
+pub mod scan;
 pub mod status;
 pub mod telemetry;
 pub mod transform;

@@ -61,7 +61,7 @@ fn check_edited(file: &str, old: &str, new: &str, line: &str, exit: i32, says: &
     check(folder.path(), line, exit, says);
 }
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 17] = [
     "",
     "run",
     "check",
@@ -70,6 +70,8 @@ const COMMANDS: [&str; 15] = [
     "try",
     "init",
     "explain",
+    "audit",
+    "compare",
     "schema register",
     "schema check",
     "schema diff",
@@ -128,6 +130,8 @@ fn every_command_is_in_the_list() {
             "try",
             "init",
             "explain",
+            "audit",
+            "compare",
             "schema",
             "produce",
             "functions",

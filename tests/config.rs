@@ -91,7 +91,7 @@ fn defaults() {
     assert_eq!(pipeline.group, "p");
     assert_eq!(pipeline.workers, 1);
     assert_eq!(pipeline.delivery, Delivery::AtLeastOnce);
-    assert_eq!(pipeline.provenance, Provenance::None);
+    assert_eq!(pipeline.provenance, Provenance::Ledger);
     assert!(pipeline.create_topics);
     assert_eq!(
         pipeline.contract.schema,
@@ -417,7 +417,6 @@ fn faults_of_kinds_at_their_places() {
             "delivery: exactly_once",
             (7, 15, "exactly_once", "not available yet"),
         ),
-        ("provenance: ledger", (7, 17, "ledger", "not available yet")),
         (
             "provenance: heder",
             (7, 17, "heder", "did you mean header?"),

@@ -87,6 +87,7 @@ impl Place {
         allow(&["Read"], &["--topic", &job.source, "--group", &job.group]);
         allow(&["Read", "Write", "Create"], &["--topic", &retry]);
         allow(&["Write", "Create"], &["--topic", &dlq]);
+        allow(&["Write", "Create"], &["--topic", &job.ledger()]);
     }
 
     fn no_secret_in(&self, runner: &Runner, others: &[&str]) {

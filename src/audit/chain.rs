@@ -79,16 +79,19 @@ pub(super) fn lead(pages: &[Page], committed: i64, counts: Option<Counts>) -> Ch
                 continue;
             }
         };
-        // What comes behind it is believed, so that one wrong sum is told once.
-        let counts = needs.unwrap_or(page.counts);
-        let base = counts.since(page.delta);
-        if page.counts.since(page.delta).plus(page.delta) != page.counts {
+        let base = page.counts.since(page.delta);
+        if base.plus(page.delta) != page.counts {
             chain.faults.push(Fault::Impossible(at));
         }
-        (at, needs) = (page.from, Some(base));
+        // One wrong sum is told once: what lies before it is held to its own.
+        let told = needs.is_some_and(|needs| needs != page.counts);
+        chain.base = base;
+        (at, needs) = (page.from, (!told).then_some(base));
         chain.pages.push((*page).clone());
     }
-    chain.base = needs.unwrap_or_default();
+    if chain.pages.is_empty() {
+        chain.base = counts.unwrap_or_default();
+    }
     chain.pages.reverse();
     chain.faults.reverse();
     chain.aside = pages.len() - chain.pages.len();
@@ -101,7 +104,13 @@ mod tests {
     use crate::record::Outcome;
 
     fn emitted(count: u64) -> Counts {
-        Counts::of_each(|outcome| if outcome == Outcome::Emitted { count } else { 0 })
+        Counts::of_each(|outcome| {
+            if outcome == Outcome::Emitted {
+                count
+            } else {
+                0
+            }
+        })
     }
 
     /// Every record emitted, so that sums are offsets.
@@ -116,7 +125,11 @@ mod tests {
     }
 
     fn spans(chain: &Chain) -> Vec<(i64, i64)> {
-        chain.pages.iter().map(|page| (page.from, page.to)).collect()
+        chain
+            .pages
+            .iter()
+            .map(|page| (page.from, page.to))
+            .collect()
     }
 
     #[track_caller]
@@ -141,7 +154,13 @@ mod tests {
     #[test]
     fn what_a_crash_left_is_put_aside() {
         // Written twice as far, crashed before the commit, and done again in other steps.
-        let pages = [page(0, 10), page(10, 50), page(10, 25), page(25, 50), page(50, 60)];
+        let pages = [
+            page(0, 10),
+            page(10, 50),
+            page(10, 25),
+            page(25, 50),
+            page(50, 60),
+        ];
         check(&pages, 60, &[(0, 10), (10, 25), (25, 50), (50, 60)], &[]);
         // One that had lost the partition wrote late.
         let pages = [page(0, 10), page(10, 20), page(0, 15), page(20, 30)];
@@ -151,7 +170,12 @@ mod tests {
     #[test]
     fn holes_and_other_sums_are_told() {
         let hole = Fault::Hole(10..30);
-        check(&[page(0, 10), page(30, 40)], 40, &[(0, 10), (30, 40)], std::slice::from_ref(&hole));
+        check(
+            &[page(0, 10), page(30, 40)],
+            40,
+            &[(0, 10), (30, 40)],
+            std::slice::from_ref(&hole),
+        );
         let last = Fault::Hole(10..40);
         check(&[page(0, 10)], 40, &[(0, 10)], &[last]);
         let mut other = page(10, 30);

@@ -106,7 +106,11 @@ pub(super) fn collect(
     let gone = [&sinks, &dead, &retries].map(|ranges| collector.whole(ranges));
     let all = [&ledgers, &sources, &retries, &dead, &sinks];
     let total = all.iter().flat_map(|ranges| ranges.iter());
-    progress.total(total.map(|range| u64::try_from(range.to - range.from).unwrap_or(0)).sum());
+    progress.total(
+        total
+            .map(|range| u64::try_from(range.to - range.from).unwrap_or(0))
+            .sum(),
+    );
     collector.read_ledger(&ledgers, progress)?;
     collector.read_sources(&sources, verifier, progress)?;
     collector.read_retries(&retries, progress)?;
@@ -127,9 +131,14 @@ type Commits = HashMap<Place, crate::scan::Committed>;
 impl Collector<'_> {
     fn sources(&self) -> Vec<String> {
         let all = self.pipeline.source_topics.iter();
-        all.filter(|source| self.scope.topic.as_ref().is_none_or(|topic| topic == *source))
-            .cloned()
-            .collect()
+        all.filter(|source| {
+            self.scope
+                .topic
+                .as_ref()
+                .is_none_or(|topic| topic == *source)
+        })
+        .cloned()
+        .collect()
     }
 
     fn retry_topics(&self, source: &str) -> Vec<String> {
@@ -140,18 +149,26 @@ impl Collector<'_> {
 
     fn dead_letter_topics(&self) -> Vec<String> {
         let sources = self.sources();
-        let all = sources.iter().map(|source| self.pipeline.dead_letter_topic(source));
+        let all = sources
+            .iter()
+            .map(|source| self.pipeline.dead_letter_topic(source));
         all.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     fn ledger_topics(&self) -> Vec<String> {
         let sources = self.sources();
-        let all = sources.iter().filter_map(|source| self.pipeline.ledger_topic(source));
+        let all = sources
+            .iter()
+            .filter_map(|source| self.pipeline.ledger_topic(source));
         all.collect()
     }
 
     fn sinks(&self) -> Vec<String> {
-        let all = self.pipeline.sinks().into_iter().map(|sink| sink.topic.clone());
+        let all = self
+            .pipeline
+            .sinks()
+            .into_iter()
+            .map(|sink| sink.topic.clone());
         all.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
@@ -159,7 +176,9 @@ impl Collector<'_> {
     fn families(&mut self) -> Result<(), FatalError> {
         for source in self.sources() {
             let Some(count) = self.partitions.get(&source).copied() else {
-                return Err(FatalError::Topics(format!("source topic {source} does not exist")));
+                return Err(FatalError::Topics(format!(
+                    "source topic {source} does not exist"
+                )));
             };
             for number in 0..count {
                 if self.scope.partition.is_some_and(|only| only != number) {
@@ -178,10 +197,15 @@ impl Collector<'_> {
                 };
                 let family = Family {
                     source: side(&source),
-                    retries: retries.iter().filter(there).map(|topic| side(topic)).collect(),
+                    retries: retries
+                        .iter()
+                        .filter(there)
+                        .map(|topic| side(topic))
+                        .collect(),
                     found: Found::default(),
                 };
-                self.index.insert((source.clone(), number), self.families.len());
+                self.index
+                    .insert((source.clone(), number), self.families.len());
                 self.families.push(family);
             }
         }
@@ -258,8 +282,12 @@ impl Collector<'_> {
         let sinks = self.sinks();
         let mut ranges = Vec::new();
         for topic in topics {
+            if !self.partitions.contains_key(topic) {
+                return Err(FatalError::Topics(format!("topic {topic} does not exist")));
+            }
             for number in 0..self.partitions.get(topic).copied().unwrap_or(0) {
-                let ours = sinks.contains(topic) || self.scope.partition.is_none_or(|only| only == number);
+                let ours =
+                    sinks.contains(topic) || self.scope.partition.is_none_or(|only| only == number);
                 if ours {
                     let (from, to) = self.scanner.watermarks(topic, number)?;
                     ranges.push(Range {
@@ -344,7 +372,8 @@ impl Collector<'_> {
         }
         if let Some(why) = &why {
             self.gaps = true;
-            self.notes.push(format!("{why}: outcomes may be gone from it"));
+            self.notes
+                .push(format!("{why}: outcomes may be gone from it"));
         }
         why
     }
@@ -440,7 +469,9 @@ impl Collector<'_> {
         let stamped = self.stamped();
         self.scan(ranges, progress, |this, record, _| {
             let place = (record.topic.to_owned(), record.partition);
-            let Some(index) = this.index.get(&place) else { return };
+            let Some(index) = this.index.get(&place) else {
+                return;
+            };
             let found = &mut this.families[*index].found;
             found.universe.insert(record.offset);
             match &mut again {
@@ -473,7 +504,8 @@ impl Collector<'_> {
             }
         }
         self.scan(ranges, progress, |this, record, _| {
-            let Some((index, tier)) = homes.get(&(record.topic.to_owned(), record.partition)) else {
+            let Some((index, tier)) = homes.get(&(record.topic.to_owned(), record.partition))
+            else {
                 return;
             };
             this.retried += 1;
@@ -553,7 +585,10 @@ impl Collector<'_> {
         let (keyed, timed) = self.carried();
         let stamped = self.stamped();
         self.scan(ranges, progress, |this, record, _| {
-            let part = match (number(record, headers::INDEX), number(record, headers::COUNT)) {
+            let part = match (
+                number(record, headers::INDEX),
+                number(record, headers::COUNT),
+            ) {
                 (Some(index), Some(count)) if index < count && count <= MOST_PARTS => {
                     Some((index, count))
                 }
@@ -578,7 +613,8 @@ impl Collector<'_> {
             };
             let Some(index) = this.index.get(&place).copied() else {
                 // Of a source topic or partition that is not looked at, or of another pipeline.
-                this.outputs.foreign += u64::from(!this.pipeline.source_topics.iter().any(|one| one == topic));
+                this.outputs.foreign +=
+                    u64::from(!this.pipeline.source_topics.iter().any(|one| one == topic));
                 return;
             };
             count();
@@ -660,8 +696,8 @@ impl Collector<'_> {
         let many = sinks.iter().find(|sink| shared(sink));
         let many = many.map(|sink| format!("others write to {sink} as well"));
         let foreign = many.filter(|_| !self.header());
-        let some = (part && !self.header())
-            .then(|| "only a part of the pipeline is looked at".to_owned());
+        let some =
+            (part && !self.header()).then(|| "only a part of the pipeline is looked at".to_owned());
         let [gone_sinks, gone_dead, gone_retries] = gone;
         let line = |outcome, topics: Vec<String>, found, why| Seen {
             outcome: Some(outcome),
@@ -683,7 +719,12 @@ impl Collector<'_> {
             let why = range.clone().or(gone_retries);
             seen.push(line(Outcome::Retried, retries, found, why));
         }
-        seen.push(line(Outcome::DeadLettered, dead, self.dead, range.or(gone_dead)));
+        seen.push(line(
+            Outcome::DeadLettered,
+            dead,
+            self.dead,
+            range.or(gone_dead),
+        ));
         seen
     }
 }

@@ -333,7 +333,10 @@ mod tests {
         let mut prints = Prints::default();
         let (a, b) = (print(&[Some(b"a"), None]), print(&[None, Some(b"a")]));
         assert_ne!(a, b);
-        assert_ne!(print(&[Some(b"ab"), Some(b"c")]), print(&[Some(b"a"), Some(b"bc")]));
+        assert_ne!(
+            print(&[Some(b"ab"), Some(b"c")]),
+            print(&[Some(b"a"), Some(b"bc")])
+        );
         assert_ne!(print(&[None]), print(&[Some(b"")]));
         prints.set(70_000, 0, a);
         prints.set(70_000, 1, b);

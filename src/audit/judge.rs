@@ -7,6 +7,7 @@
 use super::chain::{Chain, Fault};
 use super::found::{Emissions, Found, Offsets};
 use super::report::{CountLine, Finding, Kind, Line, Report, Standing};
+use crate::ingest::ledger::{Ranges, SILENT};
 use crate::ingest::offsets::Counts;
 use crate::record::Outcome;
 
@@ -95,7 +96,10 @@ pub(super) fn judge(families: &[Family], seen: &[Seen], terms: Terms, report: &m
     }
     // A record of which an outcome is missing also makes a count wrong: it is unaccounted for once.
     let each = |kinds: &[Kind]| -> u64 {
-        let of = report.findings.iter().filter(|one| kinds.contains(&one.kind));
+        let of = report
+            .findings
+            .iter()
+            .filter(|one| kinds.contains(&one.kind));
         of.map(|one| one.count).sum()
     };
     let named = each(&[
@@ -106,7 +110,12 @@ pub(super) fn judge(families: &[Family], seen: &[Seen], terms: Terms, report: &m
         Kind::Altered,
         Kind::LedgerClaims,
     ]);
-    let counted = each(&[Kind::Count, Kind::LedgerHole, Kind::LedgerDiffers, Kind::ForeignCommit]);
+    let counted = each(&[
+        Kind::Count,
+        Kind::LedgerHole,
+        Kind::LedgerDiffers,
+        Kind::ForeignCommit,
+    ]);
     report.unaccounted = named.max(counted);
 }
 
@@ -144,7 +153,11 @@ fn cover(side: &Side, universe: &Offsets, terms: Terms, report: &mut Report) {
             "offset {} was committed by something that is not Driftgate: nothing is known of the records below it",
             commit.offset
         );
-        tell(Kind::ForeignCommit, text, universe.within(side.from, side.to).max(1));
+        tell(
+            Kind::ForeignCommit,
+            text,
+            universe.within(side.from, side.to).max(1),
+        );
     }
     if !terms.ledger {
         return;
@@ -162,12 +175,30 @@ fn cover(side: &Side, universe: &Offsets, terms: Terms, report: &mut Report) {
                     words(*says),
                     words(*needs)
                 );
-                let apart = Outcome::ALL.map(|outcome| says.of(outcome).abs_diff(needs.of(outcome)));
+                let apart =
+                    Outcome::ALL.map(|outcome| says.of(outcome).abs_diff(needs.of(outcome)));
                 tell(Kind::LedgerDiffers, text, apart.iter().sum::<u64>().max(1));
             }
             Fault::Impossible(at) => {
-                let text = format!("the entry that ends at offset {at} adds more than its sums have");
+                let text =
+                    format!("the entry that ends at offset {at} adds more than its sums have");
                 tell(Kind::LedgerDiffers, text, 1);
+            }
+        }
+    }
+    for page in &side.chain.pages {
+        let Some(silent) = &page.silent else { continue };
+        for outcome in SILENT {
+            let named = silent.get(outcome.as_str()).map_or(0, Ranges::count);
+            let counted = page.delta.of(outcome);
+            if named != counted {
+                let text = format!(
+                    "the entry of the offsets {}..{} names {named} as {}, and counts {counted}",
+                    page.from,
+                    page.to,
+                    outcome.as_str()
+                );
+                tell(Kind::LedgerDiffers, text, named.abs_diff(counted));
             }
         }
     }
@@ -263,10 +294,7 @@ fn pair(family: &Family, terms: Terms, report: &mut Report) {
     let emissions = found.emissions();
     let universe = judged(side, found);
     let sent_back: Offsets = found.redriven.keys().copied().collect();
-    let ended = emissions
-        .whole
-        .or(&found.dead.once)
-        .or(&found.silent.once);
+    let ended = emissions.whole.or(&found.dead.once).or(&found.silent.once);
     let waits = found.pending.or(&found.blind);
     let none = universe.less(&ended.or(&emissions.partial).or(&waits));
     let incomplete = emissions.partial.and(&universe).less(&ended.or(&waits));
@@ -277,7 +305,9 @@ fn pair(family: &Family, terms: Terms, report: &mut Report) {
         .or(&emissions.whole.and(&found.dead.once))
         .or(&emissions.whole.and(&found.silent.once))
         .or(&found.dead.once.and(&found.silent.once))
-        .or(&emissions.partial.and(&found.dead.once.or(&found.silent.once)))
+        .or(&emissions
+            .partial
+            .and(&found.dead.once.or(&found.silent.once)))
         .and(&universe)
         .less(&waits);
     let (missing, doubled) = redriven(found, &emissions, &universe, &waits);
@@ -288,7 +318,11 @@ fn pair(family: &Family, terms: Terms, report: &mut Report) {
         report.findings.extend(finding);
     };
     if terms.gaps && !lost.is_empty() {
-        let offsets: Vec<_> = lost.first(terms.examples).iter().map(i64::to_string).collect();
+        let offsets: Vec<_> = lost
+            .first(terms.examples)
+            .iter()
+            .map(i64::to_string)
+            .collect();
         report.notes.push(format!(
             "{}-{}: no outcome is found of {} records, which may have been deleted or be held back (see the other notes): offsets {}",
             place.0, place.1, lost.len(), offsets.join(" ")
@@ -296,7 +330,12 @@ fn pair(family: &Family, terms: Terms, report: &mut Report) {
     } else {
         push(report, Kind::Lost, &lost, "no outcome is found");
     }
-    push(report, Kind::Incomplete, &incomplete, "some of the record's outputs are missing");
+    push(
+        report,
+        Kind::Incomplete,
+        &incomplete,
+        "some of the record's outputs are missing",
+    );
     let text = "more than one outcome, or one more than once";
     let finding = Finding::of(Kind::TwoOutcomes, place, &twice, terms.examples, text);
     match terms.exactly_once {
@@ -306,19 +345,25 @@ fn pair(family: &Family, terms: Terms, report: &mut Report) {
     if !side.compacted {
         let named = ended.or(&emissions.partial).or(&found.retried.once);
         let below = |offset: &i64| *offset >= side.from && *offset < side.to;
-        let stray: Offsets = named
-            .less(&found.universe)
-            .iter()
-            .filter(below)
-            .collect();
-        push(report, Kind::Stray, &stray, "an outcome names a record that is not there");
+        let stray: Offsets = named.less(&found.universe).iter().filter(below).collect();
+        push(
+            report,
+            Kind::Stray,
+            &stray,
+            "an outcome names a record that is not there",
+        );
     }
     strangers(family, terms, report);
     let claimed = found.silent.once.and(&found.to_emit).and(&universe);
     let text = "the ledger says that it was filtered, and the pipeline emits it";
     push(report, Kind::LedgerClaims, &claimed, text);
     let leaked = emissions.whole.and(&found.to_filter).and(&universe);
-    push(report, Kind::Altered, &leaked, "it was emitted, and the pipeline filters it");
+    push(
+        report,
+        Kind::Altered,
+        &leaked,
+        "it was emitted, and the pipeline filters it",
+    );
 }
 
 /// The records of the stretches in which the ledger names what left nothing.

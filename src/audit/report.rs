@@ -181,7 +181,8 @@ impl Report {
     /// For a person.
     pub fn text(&self) -> String {
         let mut out = String::new();
-        self.write(&mut out).expect("writing to a text does not fail");
+        self.write(&mut out)
+            .expect("writing to a text does not fail");
         out
     }
 

@@ -139,8 +139,15 @@ fn chosen<'c>(config: &'c Config, args: &AuditArgs) -> Result<Vec<&'c Pipeline>,
     };
     let by_name: Vec<_> = config.pipelines.iter().filter(named).collect();
     if let (Some(name), true) = (&args.pipeline, by_name.is_empty()) {
-        let known: Vec<_> = config.pipelines.iter().map(|one| one.name.as_str()).collect();
-        return Err(format!("there is no pipeline {name}; there are {}", known.join(", ")));
+        let known: Vec<_> = config
+            .pipelines
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect();
+        return Err(format!(
+            "there is no pipeline {name}; there are {}",
+            known.join(", ")
+        ));
     }
     let chosen: Vec<_> = by_name.into_iter().filter(reads).collect();
     if let (Some(topic), true) = (&args.topic, chosen.is_empty()) {
@@ -191,7 +198,11 @@ impl Audits<'_> {
         }
         self.print(&reports)?;
         let right = reports.iter().all(Report::is_right);
-        Ok(if right { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) })
+        Ok(if right {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(FINDINGS)
+        })
     }
 
     fn print(&self, reports: &[Report]) -> anyhow::Result<()> {
@@ -244,14 +255,18 @@ impl Audits<'_> {
         pipeline.sink.auto_register = false;
         for step in &mut pipeline.transform {
             if let Step::Route(arms) = step {
-                arms.iter_mut().for_each(|arm| arm.sink.auto_register = false);
+                arms.iter_mut()
+                    .for_each(|arm| arm.sink.auto_register = false);
             }
         }
         let registry =
             RegistryClient::lasting(&self.config.registry).map_err(|error| could_not(&error))?;
-        let compiled = self
-            .runtime
-            .block_on(instance::compile(&pipeline, &registry, &super::environment, natives()));
+        let compiled = self.runtime.block_on(instance::compile(
+            &pipeline,
+            &registry,
+            &super::environment,
+            natives(),
+        ));
         let compiled = match compiled {
             Ok(compiled) => compiled,
             Err(crate::build::BuildError::Registry(error)) => return Err(could_not(&error)),
@@ -313,7 +328,11 @@ impl Audits<'_> {
             };
             self.runtime.block_on(wait);
         }
-        Ok(if right { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) })
+        Ok(if right {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(FINDINGS)
+        })
     }
 }
 

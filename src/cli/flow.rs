@@ -120,7 +120,17 @@ fn topics(pipeline: &Pipeline) -> Vec<(String, String, String)> {
         };
         rows.push(("dead letter".to_owned(), topic, what));
     }
+    for topic in ledgers(pipeline) {
+        rows.push(("ledger".to_owned(), topic, "what audits go by".to_owned()));
+    }
     rows
+}
+
+fn ledgers(pipeline: &Pipeline) -> Vec<String> {
+    let sources = pipeline.source_topics.iter();
+    sources
+        .filter_map(|source| pipeline.ledger_topic(source))
+        .collect()
 }
 
 /// Each once, in the order of the sources.
@@ -201,6 +211,7 @@ fn pipeline_json(pipeline: &Pipeline) -> Value {
         "routed": pipeline.sinks().into_iter().skip(1).map(sink).collect::<Vec<_>>(),
         "retry": retries,
         "dead_letter": dead_letter_topics(pipeline),
+        "ledger": ledgers(pipeline),
     })
 }
 

@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod check;
+pub mod compare;
 pub mod completions;
 pub mod demo;
 pub mod evaluate;
@@ -87,6 +88,8 @@ enum Command {
     Explain(Box<explain::ExplainArgs>),
     /// Prove that every record has exactly one outcome, from the topics and the group's offsets.
     Audit(Box<audit::AuditArgs>),
+    /// Compare two topics by key: a parallel run of an old and a new flow.
+    Compare(Box<compare::CompareArgs>),
     /// Register and review schemas.
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
@@ -126,6 +129,7 @@ pub fn main_with(natives: Natives) -> ExitCode {
         Command::Init(args) => init::run(args),
         Command::Explain(args) => explain::run(*args, load_config),
         Command::Audit(args) => audit::run(*args),
+        Command::Compare(args) => compare::run(*args),
         Command::Schema(command) => schema::run(command, load_config),
         Command::Produce(args) => produce::run(*args, load_config),
         Command::Functions(args) => functions::run(args),

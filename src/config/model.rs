@@ -182,6 +182,11 @@ impl Pipeline {
         }
     }
 
+    /// Whether the ledger names the records that ended without an output.
+    pub fn names_silent(&self) -> bool {
+        self.provenance == Provenance::Header
+    }
+
     /// The ledger of a source topic and its retry topics, if there is one.
     pub fn ledger_topic(&self, source: &str) -> Option<String> {
         let kept = self.provenance != Provenance::None;

@@ -306,7 +306,10 @@ mod tests {
     /// Adds outcomes at these offsets.
     fn add(book: &mut Book, base: Counts, ended: &[(i64, Outcome)]) {
         for index in 0..ended.len() {
-            let so_far: Vec<_> = ended[..=index].iter().map(|(_, outcome)| *outcome).collect();
+            let so_far: Vec<_> = ended[..=index]
+                .iter()
+                .map(|(_, outcome)| *outcome)
+                .collect();
             let counts = base.plus(counted(&so_far));
             book.add(ended[index].0, ended[index].1, counts);
         }
@@ -318,7 +321,11 @@ mod tests {
         let base = counted(&[Emitted, Emitted]);
         let mut book = Book::new(Some(10), base, None, true);
         assert_eq!(book.take(), []);
-        add(&mut book, base, &[(10, Emitted), (12, Filtered), (13, Filtered)]);
+        add(
+            &mut book,
+            base,
+            &[(10, Emitted), (12, Filtered), (13, Filtered)],
+        );
         let pages = book.take();
         assert_eq!(pages.len(), 1);
         assert_eq!((pages[0].from, pages[0].to), (10, 14));
@@ -328,7 +335,11 @@ mod tests {
         let base = pages[0].counts;
         add(&mut book, base, &[(20, DeadLettered)]);
         let next = book.take();
-        assert_eq!((next[0].from, next[0].to), (14, 21), "a gap belongs to the page behind it");
+        assert_eq!(
+            (next[0].from, next[0].to),
+            (14, 21),
+            "a gap belongs to the page behind it"
+        );
         assert_eq!(next[0].counts.since(next[0].delta), base);
         assert!(named(&next[0]).is_empty());
     }
@@ -364,7 +375,11 @@ mod tests {
             instance: "i".to_owned(),
             time: 0,
         };
-        assert!(pages.iter().all(|page| entry(page).to_json().len() < 64 * 1024));
+        assert!(
+            pages
+                .iter()
+                .all(|page| entry(page).to_json().len() < 64 * 1024)
+        );
     }
 
     #[test]

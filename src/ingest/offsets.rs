@@ -75,7 +75,9 @@ impl Counts {
 
     /// All outcomes.
     pub fn total(&self) -> u64 {
-        self.0.iter().fold(0, |sum, count| sum.saturating_add(*count))
+        self.0
+            .iter()
+            .fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// `driftgate/1 emitted=3 filtered=1 …`: what a commit carries.

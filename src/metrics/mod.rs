@@ -181,10 +181,7 @@ impl Metrics {
             .unaccounted
             .with_label_values(&[pipeline])
             .set(signed(unaccounted));
-        families
-            .audits
-            .with_label_values(&[pipeline, result])
-            .inc();
+        families.audits.with_label_values(&[pipeline, result]).inc();
     }
 
     /// An audit could not be made; what the last one found stands.

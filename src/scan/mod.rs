@@ -78,6 +78,13 @@ pub struct Scanner {
     committed: BaseConsumer,
     uncommitted: BaseConsumer,
     base: ClientConfig,
+    reader: ClientConfig,
+}
+
+fn consumer(config: &ClientConfig, isolation: &str) -> Result<BaseConsumer, FatalError> {
+    let mut config = config.clone();
+    config.set("isolation.level", isolation);
+    config.create().map_err(|error| could_not(&error))
 }
 
 fn could_not(error: &KafkaError) -> FatalError {
@@ -92,24 +99,21 @@ impl Scanner {
             base.set(name, value);
         }
         base.set("client.id", client_id);
-        let consumer = |isolation: &str| -> Result<BaseConsumer, FatalError> {
-            let mut config = base.clone();
-            config
-                .set("group.id", group)
-                .set("enable.auto.commit", "false")
-                .set("enable.auto.offset.store", "false")
-                .set("enable.partition.eof", "true")
-                .set("auto.offset.reset", "earliest")
-                .set("allow.auto.create.topics", "false")
-                .set("fetch.queue.backoff.ms", "5")
-                .set("queued.max.messages.kbytes", "16384")
-                .set("isolation.level", isolation);
-            config.create().map_err(|error| could_not(&error))
-        };
+        let mut reader = base.clone();
+        reader
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "earliest")
+            .set("allow.auto.create.topics", "false")
+            .set("fetch.queue.backoff.ms", "5")
+            .set("queued.max.messages.kbytes", "16384");
         Ok(Scanner {
-            committed: consumer("read_committed")?,
-            uncommitted: consumer("read_uncommitted")?,
+            committed: consumer(&reader, "read_committed")?,
+            uncommitted: consumer(&reader, "read_uncommitted")?,
             base,
+            reader,
         })
     }
 
@@ -161,7 +165,12 @@ impl Scanner {
                 .committed
                 .offsets_for_times(list, ASK)
                 .map_err(|error| could_not(&error))?;
-            let offset = match answer.elements().first().map(|element| element.offset()) {
+            let elements = answer.elements();
+            let element = elements.first();
+            if let Some(Err(error)) = element.map(|element| element.error()) {
+                return Err(could_not(&error));
+            }
+            let offset = match element.map(|element| element.offset()) {
                 Some(Offset::Offset(offset)) => offset,
                 _ => self.watermarks(topic, *partition)?.1,
             };
@@ -289,13 +298,10 @@ impl Scanner {
             };
             reading.parts.insert(range.partition, part);
         }
-        self.committed
-            .assign(&list)
-            .map_err(|error| could_not(&error))?;
-        let result = self.read_on(&mut reading, progress, take);
-        let cleared = self.committed.unassign();
-        result?;
-        cleared.map_err(|error| could_not(&error))?;
+        // One for each topic: the end of a partition is told by its number alone, and may come late.
+        let consumer = consumer(&self.reader, "read_committed")?;
+        consumer.assign(&list).map_err(|error| could_not(&error))?;
+        self.read_on(&consumer, &mut reading, progress, take)?;
         Ok(reading.held_back)
     }
 
@@ -311,6 +317,7 @@ impl Scanner {
 
     fn read_on(
         &self,
+        consumer: &BaseConsumer,
         reading: &mut Reading,
         progress: &mut dyn FnMut(u64),
         take: &mut dyn FnMut(&Record<'_>, bool),
@@ -319,7 +326,7 @@ impl Scanner {
         let mut heard = Instant::now();
         let mut looked = heard;
         while reading.open > 0 {
-            match self.committed.poll(Duration::from_millis(50)) {
+            match consumer.poll(Duration::from_millis(50)) {
                 None => {}
                 Some(Ok(message)) => {
                     heard = Instant::now();
@@ -338,7 +345,7 @@ impl Scanner {
                         with_record(&message, |record| take(record, log_append));
                     }
                     if offset + 1 >= part.to {
-                        self.finish(reading, number)?;
+                        finish(consumer, reading, number)?;
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(number))) => {
@@ -348,7 +355,7 @@ impl Scanner {
                     };
                     match part.decided {
                         // What lies behind the last record and below the end is control markers.
-                        true => self.finish(reading, number)?,
+                        true => finish(consumer, reading, number)?,
                         false => {
                             part.waits_since.get_or_insert(heard);
                         }
@@ -369,7 +376,7 @@ impl Scanner {
                 }
             }
             if looked.elapsed() >= LOOK_AGAIN {
-                self.look(reading)?;
+                self.look(consumer, reading)?;
                 looked = Instant::now();
             }
             if heard.elapsed() > SILENCE {
@@ -383,7 +390,7 @@ impl Scanner {
     }
 
     /// Looks at the partitions that an open transaction held up.
-    fn look(&self, reading: &mut Reading) -> Result<(), FatalError> {
+    fn look(&self, consumer: &BaseConsumer, reading: &mut Reading) -> Result<(), FatalError> {
         let waiting: Vec<(i32, Instant)> = reading
             .parts
             .iter()
@@ -398,7 +405,7 @@ impl Scanner {
             if visible >= part.to {
                 // All of it is decided now. Sought anew, the next thing that comes is a record or the end.
                 part.decided = true;
-                self.committed
+                consumer
                     .seek(&reading.topic, number, Offset::Offset(part.next), ASK)
                     .map_err(|error| could_not(&error))?;
             } else if since.elapsed() >= OPEN_TRANSACTION {
@@ -408,24 +415,22 @@ impl Scanner {
                     partition: number,
                     at,
                 });
-                self.finish(reading, number)?;
+                finish(consumer, reading, number)?;
             }
         }
         Ok(())
     }
+}
 
-    fn finish(&self, reading: &mut Reading, number: i32) -> Result<(), FatalError> {
-        let Some(part) = reading.parts.get_mut(&number).filter(|part| !part.done) else {
-            return Ok(());
-        };
-        part.done = true;
-        reading.open -= 1;
-        let mut list = TopicPartitionList::new();
-        list.add_partition(&reading.topic, number);
-        self.committed
-            .pause(&list)
-            .map_err(|error| could_not(&error))
-    }
+fn finish(consumer: &BaseConsumer, reading: &mut Reading, number: i32) -> Result<(), FatalError> {
+    let Some(part) = reading.parts.get_mut(&number).filter(|part| !part.done) else {
+        return Ok(());
+    };
+    part.done = true;
+    reading.open -= 1;
+    let mut list = TopicPartitionList::new();
+    list.add_partition(&reading.topic, number);
+    consumer.pause(&list).map_err(|error| could_not(&error))
 }
 
 struct Part {

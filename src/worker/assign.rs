@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::engine::Engine;
 use super::ports::Positions;
-use crate::config::model::Provenance;
 use crate::error::{FatalError, Reason};
 use crate::failure::backoff;
 use crate::failure::classify::{Disposition, classify};
@@ -157,8 +156,13 @@ impl Engine {
                 metrics,
                 clock.now,
             );
-            if self.judge.config().ledger_topic(partition.source()).is_some() {
-                let named = self.judge.config().provenance == Provenance::Header;
+            if self
+                .judge
+                .config()
+                .ledger_topic(partition.source())
+                .is_some()
+            {
+                let named = self.judge.config().names_silent();
                 partition.keep_book(found.and_then(|(_, _, begins)| begins), named);
             }
             let start = match role {

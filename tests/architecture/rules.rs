@@ -34,6 +34,8 @@ pub(crate) const WALLS: &[Wall] = &[
             "cli::version",
             // Reads one record of a topic.
             "cli::explain::fetch",
+            // Reads whole topics for tools, beside the record path.
+            "scan",
             // Ask for the members of a group and read a table's topic, on threads beside the record path.
             "lookup::members",
             "lookup::table::load",
@@ -259,6 +261,21 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "transform",
         ],
     ),
+    // Reads ranges of topics for tools.
+    ("scan", &["config", "error", "ingest::properties", "record"]),
+    // Holds the topics of a pipeline against its ledger, and runs records once more to compare.
+    (
+        "audit",
+        &[
+            "config", "contract", "error", "failure", "headers", "ingest", "lookup", "pipeline",
+            "record", "scan",
+        ],
+    ),
+    // Decodes what it compares, and knows no pipeline.
+    (
+        "compare",
+        &["config", "contract", "error", "record", "scan"],
+    ),
     // The same for a program that uses the library.
     (
         "in_process",
@@ -350,6 +367,9 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "explain", "failure", "headers", "lookup", "pipeline", "record", "trial",
         ],
     ),
+    // Compiles as an instance does, and serves what it found.
+    ("cli::audit", &["admin", "audit", "health", "metrics"]),
+    ("cli::compare", &["compare"]),
     ("cli::test", &["trial"]),
     ("cli::evaluate", &["record", "trial"]),
     ("main", &["cli"]),
@@ -357,6 +377,10 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// Modules that compute and nothing else: no clock (`now` is an argument), no input or output, no chance.
 pub(crate) const PURE: &[&str] = &[
+    "audit::chain",
+    "audit::found",
+    "audit::judge",
+    "audit::report",
     "contract::decimal",
     "contract::decode",
     "contract::default",
@@ -378,6 +402,7 @@ pub(crate) const PURE: &[&str] = &[
     "expr",
     "failure",
     "ingest::assignment",
+    "ingest::ledger",
     "record",
     "transform",
 ];

@@ -390,7 +390,8 @@ fn long(out: &mut Vec<u8>, number: i64) {
     out.push(rest as u8);
 }
 
-fn register(bed: &Bed, topic: &str) -> u32 {
+/// Registers the schema of parcels for the values of a topic.
+pub fn register(bed: &Bed, topic: &str) -> u32 {
     let url = format!("{}/subjects/{topic}-value/versions", bed.registry_url);
     let (status, body) = http::post(url, json!({ "schema": SCHEMA }))
         .send()

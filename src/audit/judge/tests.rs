@@ -47,7 +47,15 @@ impl Case {
     fn new() -> Case {
         use Outcome::{DeadLettered, Emitted, Filtered, Retried};
         let outcomes = [
-            Emitted, Emitted, Emitted, Emitted, Emitted, Emitted, Filtered, Filtered, DeadLettered,
+            Emitted,
+            Emitted,
+            Emitted,
+            Emitted,
+            Emitted,
+            Emitted,
+            Filtered,
+            Filtered,
+            DeadLettered,
             Retried,
         ];
         let mut found = Found {
@@ -113,7 +121,12 @@ fn check(change: impl FnOnce(&mut Case), expect: &[(Kind, &[i64])], unaccounted:
 fn what_adds_up_is_right() {
     let report = check(|_| {}, &[], 0);
     assert!(report.is_right() && report.duplicates.is_empty() && report.notes.is_empty());
-    assert!(report.counts.iter().all(|line| line.standing == Standing::Equal));
+    assert!(
+        report
+            .counts
+            .iter()
+            .all(|line| line.standing == Standing::Equal)
+    );
     assert_eq!(report.partitions[0].records, 10);
     check(|case| case.terms.exactly_once = true, &[], 0);
 }
@@ -178,8 +191,11 @@ fn doubles_are_duplicates_or_faults_by_the_delivery() {
         double(case);
         case.terms.exactly_once = true;
     };
-    let expect: &[(Kind, &[i64])] =
-        &[(Kind::TwoOutcomes, &[3, 4]), (Kind::Count, &[]), (Kind::Count, &[])];
+    let expect: &[(Kind, &[i64])] = &[
+        (Kind::TwoOutcomes, &[3, 4]),
+        (Kind::Count, &[]),
+        (Kind::Count, &[]),
+    ];
     check(exact, expect, 2);
 }
 
@@ -310,7 +326,11 @@ fn counts_of_the_ledger_must_be_those_of_the_topic() {
         &[(Kind::Count, &[])],
         1,
     );
-    assert!(report.findings[0].text.contains("8..11"), "{:?}", report.findings);
+    assert!(
+        report.findings[0].text.contains("8..11"),
+        "{:?}",
+        report.findings
+    );
     let less = |case: &mut Case| {
         case.terms.header = false;
         case.family.found.universe = [0, 1, 2, 4, 5, 6, 7, 8, 9].into_iter().collect();
