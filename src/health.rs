@@ -40,13 +40,15 @@ pub enum PauseReason {
     BrokerRefused,
     /// The dead-letter topic did not take a dead letter.
     DeadLetterRefused,
+    /// The group's next offset lies behind the end of the log: the topic was cut, or deleted and made again.
+    LogTruncated,
     /// The producer's queue is full. Normal.
     Backpressure,
 }
 
 impl PauseReason {
     /// Every reason, for tables and metric labels.
-    pub const ALL: [PauseReason; 10] = [
+    pub const ALL: [PauseReason; 11] = [
         PauseReason::RetryNotDue,
         PauseReason::RegistryUnavailable,
         PauseReason::LookupUnavailable,
@@ -56,6 +58,7 @@ impl PauseReason {
         PauseReason::Drift,
         PauseReason::BrokerRefused,
         PauseReason::DeadLetterRefused,
+        PauseReason::LogTruncated,
         PauseReason::Backpressure,
     ];
 
@@ -71,6 +74,7 @@ impl PauseReason {
             PauseReason::Drift => "drift",
             PauseReason::BrokerRefused => "broker_refused",
             PauseReason::DeadLetterRefused => "dead_letter_refused",
+            PauseReason::LogTruncated => "log_truncated",
             PauseReason::Backpressure => "backpressure",
         }
     }
@@ -86,7 +90,8 @@ impl PauseReason {
             | PauseReason::NativeUnavailable
             | PauseReason::Drift
             | PauseReason::BrokerRefused
-            | PauseReason::DeadLetterRefused => true,
+            | PauseReason::DeadLetterRefused
+            | PauseReason::LogTruncated => true,
         }
     }
 }
@@ -108,6 +113,8 @@ pub enum Dependency {
     Lookup(String),
     /// A table that a lookup asks, by its pipeline and the field that it fills. Down while it is not loaded.
     Table(String),
+    /// A source topic or one of our retry topics, by its name. Down while it does not exist.
+    Topic(String),
 }
 
 impl fmt::Display for Dependency {
@@ -117,6 +124,7 @@ impl fmt::Display for Dependency {
             Dependency::Registry => f.write_str("registry"),
             Dependency::Lookup(name) => write!(f, "lookup:{name}"),
             Dependency::Table(name) => write!(f, "table:{name}"),
+            Dependency::Topic(name) => write!(f, "topic:{name}"),
         }
     }
 }
@@ -331,6 +339,9 @@ impl Health {
                 // Every record that needs it waits.
                 (Dependency::Table(name), Some(fault)) => {
                     reasons.push(format!("lookup {name}: {fault}"));
+                }
+                (Dependency::Topic(name), Some(fault)) => {
+                    reasons.push(format!("topic {name}: {fault}"));
                 }
                 // A server that is down sends its records to the retry tiers; the rest flows on, so the instance is
                 // ready.

@@ -313,6 +313,7 @@ impl Instance {
                         .saturating_sub(Duration::from_secs(2))
                         .max(Duration::from_secs(1)),
                     stuck_after: self.stuck_after,
+                    start: properties::start(&config.kafka),
                     partitions: partitions.clone(),
                     sizes: sizes.clone(),
                 };

@@ -1132,11 +1132,7 @@ fn every_key_of_the_full_example_is_known() {
             .all(|fault| fault.message.contains("not available yet")),
         "{rendered}"
     );
-    assert_eq!(
-        named,
-        ["dedup", "ledger", "pause_above", "stale"],
-        "{rendered}"
-    );
+    assert_eq!(named, ["dedup", "pause_above", "stale"], "{rendered}");
 }
 
 const FULL: &str = r##"

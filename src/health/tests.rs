@@ -118,6 +118,10 @@ fn readiness_table() {
         },
         &["lookup gate.customer: not loaded"],
     );
+    check(
+        |h| h.dependency(Dependency::Topic("orders".into()), Err("it is gone".into())),
+        &["topic orders: it is gone"],
+    );
     let health = running();
     health.dependency(Dependency::Lookup("crm:80".into()), Err("503".into()));
     assert_eq!(health.readiness().degraded, ["lookup:crm:80: 503"]);

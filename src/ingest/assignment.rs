@@ -10,7 +10,7 @@ use super::offsets::{Counts, OffsetTracker};
 use crate::error::RecordError;
 use crate::health::PauseReason;
 use crate::metrics::PartitionMetrics;
-use crate::native::consumer::Entry;
+use crate::native::consumer::{Entry, OFFSET_BEGINNING};
 
 /// What a partition is to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +134,8 @@ pub struct Partition {
     pub committed: Option<i64>,
     /// When that was.
     pub committed_at: Instant,
+    /// Whether its topic does not exist: nothing is committed, or the offset would outlive the log that it is of.
+    pub gone: bool,
     /// Retry only: the last due time written to this partition, milliseconds since the epoch.
     pub latest_due: i64,
     /// The committable offset at the watchdog's last look.
@@ -179,6 +181,7 @@ impl Partition {
             faulted: false,
             committed: committed.map(|(offset, _)| offset),
             committed_at: now,
+            gone: false,
             latest_due: 0,
             seen: start,
             progressed_at: now,
@@ -228,6 +231,29 @@ impl Partition {
         self.seek = Some(offset);
     }
 
+    /// The log is another one than before: begins anew at its beginning, with nothing counted.
+    pub fn begin_anew(&mut self, epoch: u64) {
+        self.metrics.discarded(self.tracker.open() as u64);
+        let named = self.tracker.names_silent();
+        self.tracker = OffsetTracker::new(0, Counts::default());
+        if let Some(named) = named {
+            let book = Book::new(None, Counts::default(), None, named);
+            self.tracker = OffsetTracker::new(0, Counts::default()).with_book(book);
+        }
+        self.ledger = Ledger {
+            id: epoch,
+            ..Ledger::default()
+        };
+        self.epoch = epoch;
+        self.positioned = false;
+        self.rewind = None;
+        self.refused.clear();
+        self.suspects.clear();
+        self.doubted.clear();
+        self.committed = None;
+        self.seek = Some(OFFSET_BEGINNING);
+    }
+
     /// An entry of it for librdkafka's calls.
     pub fn entry(&self, offset: i64) -> Entry {
         Entry {
@@ -243,7 +269,10 @@ impl Partition {
     pub fn commit(&self, now: Instant, age: Duration) -> Option<Entry> {
         let offset = self.tracker.committable();
         let stale = now.saturating_duration_since(self.committed_at) >= age;
-        let due = self.positioned && offset >= 0 && (self.committed != Some(offset) || stale);
+        let due = self.positioned
+            && !self.gone
+            && offset >= 0
+            && (self.committed != Some(offset) || stale);
         // Before the first record of a partition without a commit there is nothing to say.
         let nothing = self.committed.is_none() && offset == 0;
         (due && !nothing).then(|| Entry {

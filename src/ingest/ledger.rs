@@ -167,6 +167,11 @@ impl Book {
         self.ranges = 0;
     }
 
+    /// Whether it names what ended without an output.
+    pub fn names_silent(&self) -> bool {
+        self.names_silent
+    }
+
     /// The first offset that the ledger tells of.
     pub fn begins(&self) -> Option<i64> {
         self.begins

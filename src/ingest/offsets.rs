@@ -143,6 +143,11 @@ impl OffsetTracker {
         self
     }
 
+    /// Whether its book names what ended without an output; `None` without a ledger.
+    pub fn names_silent(&self) -> Option<bool> {
+        self.book.as_ref().map(Book::names_silent)
+    }
+
     /// What a commit of [`Self::committable`] carries: the counts, and where the ledger begins.
     pub fn metadata(&self) -> String {
         let mut text = self.counts.to_metadata();

@@ -33,6 +33,7 @@ pub(super) struct Families {
     pub(super) outcomes: IntCounterVec,
     pub(super) outputs: IntCounterVec,
     pub(super) discarded: IntCounterVec,
+    pub(super) expired: IntCounterVec,
     pub(super) failures: IntCounterVec,
     pub(super) rule_warnings: IntCounterVec,
     pub(super) schemas: IntCounterVec,
@@ -217,6 +218,11 @@ impl Families {
             discarded: counter(
                 "driftgate_records_discarded_total",
                 "Records dropped without an outcome because they are read again: after a pause, a rewind or a revoke.",
+                &PARTITION,
+            ),
+            expired: counter(
+                "driftgate_records_expired_total",
+                "Offsets that the topic's retention deleted before they were read: retention is shorter than the lag.",
                 &PARTITION,
             ),
             failures: counter(

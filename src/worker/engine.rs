@@ -1,5 +1,6 @@
 //! A worker's state, and what it hands to the producer.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rand::Rng;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub shutdown_grace: Duration,
     /// How long a partition with lag may make no progress before the watchdog speaks.
     pub stuck_after: Duration,
+    /// Where a source partition begins that the group has no offset for: an offset, or one of librdkafka's logical ones.
+    pub start: i64,
     /// Partitions of each topic at start, by topic: retry topics must have those of their source.
     pub partitions: std::collections::HashMap<String, i32>,
     /// `max.message.bytes` of each topic at start, where the broker tells.
@@ -84,6 +87,10 @@ pub(super) struct Engine {
     pub(super) leave_by: Option<Instant>,
     /// Whether the cluster was found unreachable and has not answered since.
     pub(super) unreachable: bool,
+    /// Topics of ours that were said not to exist, and when to look again.
+    pub(super) gone: BTreeMap<String, Instant>,
+    /// Partitions, by slot, whose next offset is not in their log.
+    pub(super) out_of_range: BTreeSet<usize>,
     /// Whether the producer's queue was full in the batch under way: the rest of it does not wait again.
     pub(super) blocked: bool,
 }
@@ -142,6 +149,8 @@ impl Engine {
             next_look: clock.now,
             leave_by: None,
             unreachable: false,
+            gone: BTreeMap::new(),
+            out_of_range: BTreeSet::new(),
             blocked: false,
         }
     }

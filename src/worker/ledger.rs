@@ -72,7 +72,9 @@ impl Engine {
         let mut entries = Vec::new();
         for slot in slots {
             if let Some(partition) = self.assignment.get_mut(*slot) {
-                entries.extend(partition.ledger.acknowledged.take());
+                // The offset would outlive the log that it is of.
+                let commit = partition.ledger.acknowledged.take();
+                entries.extend(commit.filter(|_| !partition.gone));
             }
         }
         entries

@@ -29,6 +29,7 @@ impl Engine {
         let clock = self.time.read();
         self.acknowledge(clock);
         self.rewind(clock);
+        self.find_range(client, clock);
         self.hold(client, clock);
     }
 
@@ -291,6 +292,7 @@ impl Engine {
         if self.unreachable && client.reachable(PROBE_TIMEOUT) {
             self.answered();
         }
+        self.look_for_gone(client, clock);
         let stuck_after = self.settings.stuck_after;
         for partition in self.assignment.iter_mut() {
             let committable = partition.tracker.committable();
@@ -389,9 +391,13 @@ fn hold_one(client: &dyn Positions, partition: &mut Partition) -> Result<(), Str
         partition.held = true;
     }
     if let Some(offset) = partition.seek {
-        client
-            .seek(&[partition.entry(offset)], SEEK_TIMEOUT)
-            .map_err(|error| format!("seek to {offset} failed: {}", error.message))?;
+        let entries = [partition.entry(offset)];
+        let sought = match client.seek(&entries, SEEK_TIMEOUT) {
+            // It is not read any more, since its offset was out of range.
+            Err(error) if error.code == RDKafkaErrorCode::State => client.restart(&entries),
+            sought => sought,
+        };
+        sought.map_err(|error| format!("seek to {offset} failed: {}", error.message))?;
         tracing::debug!(
             topic = partition.topic,
             partition = partition.number,

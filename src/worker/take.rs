@@ -191,6 +191,11 @@ impl Engine {
                     "{topic}: {message}"
                 )));
             }
+            Code::UnknownTopicOrPartition | Code::UnknownTopic => self.topic_gone(topic),
+            Code::AutoOffsetReset | Code::OffsetOutOfRange => {
+                self.out_of_range
+                    .extend(self.assignment.find(topic, partition));
+            }
             Code::PollExceeded => tracing::warn!(
                 pipeline = self.judge.config().name,
                 "a batch took longer than max.poll.interval.ms: {message}"

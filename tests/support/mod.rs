@@ -13,6 +13,7 @@
 
 pub mod bed;
 pub mod certificates;
+pub mod cluster;
 pub mod http;
 pub mod job;
 pub mod kafka;
@@ -27,6 +28,7 @@ pub mod topics;
 pub mod wait;
 
 pub use bed::{Bed, Environment};
+pub use cluster::Cluster;
 pub use job::{Job, Runner, Shape};
 pub use kafka::{Login, Options, RealKafka, SecureKafka};
 pub use lookup::{LookupServer, Reply, ScriptedServer};
