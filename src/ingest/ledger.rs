@@ -336,7 +336,7 @@ mod tests {
         assert_eq!((pages[0].from, pages[0].to), (10, 14));
         assert_eq!(pages[0].delta, counted(&[Emitted, Filtered, Filtered]));
         let ranges: Vec<_> = named(&pages[0])["filtered"].iter().cloned().collect();
-        assert_eq!(ranges, [12..14]);
+        assert_eq!((ranges.len(), ranges[0].clone()), (1, 12..14));
         let base = pages[0].counts;
         add(&mut book, base, &[(20, DeadLettered)]);
         let next = book.take();
