@@ -201,7 +201,7 @@ impl Instance {
         vars: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Option<Compiled>, FatalError> {
         loop {
-            let error = match try_compile(pipeline, registry, vars, &self.natives).await {
+            let error = match compile(pipeline, registry, vars, &self.natives).await {
                 Ok(compiled) => {
                     self.health.dependency(Dependency::Registry, Ok(()));
                     return Ok(Some(compiled));
@@ -535,7 +535,8 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_default()
 }
 
-async fn try_compile(
+/// A pipeline as it runs, with the schemas that the registry has now.
+pub async fn compile(
     pipeline: &Pipeline,
     registry: &RegistryClient,
     vars: &dyn Fn(&str) -> Option<String>,

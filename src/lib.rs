@@ -24,6 +24,8 @@
 //! - [`explain`]: a record's bytes, value by value.
 //! - [`dlq`]: dead letters, read, counted and sent back.
 //! - [`trial`]: one record through a pipeline without a broker, held against what a case expects.
+//! - [`scan`], [`audit`], [`compare`]: ranges of topics read from beside; whether every record has its outcome; two topics by
+//!   key.
 //! - [`review`]: registration and review of schemas.
 //! - [`cli`]: one file per command.
 //!
@@ -74,9 +76,11 @@
 
 pub mod admin;
 pub mod alerts;
+pub mod audit;
 mod beside;
 pub mod build;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod contract;
 pub mod control;
@@ -101,6 +105,7 @@ pub mod pipeline;
 pub mod produce;
 pub mod record;
 pub mod review;
+pub mod scan;
 pub mod status;
 pub mod telemetry;
 pub mod transform;

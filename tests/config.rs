@@ -91,7 +91,7 @@ fn defaults() {
     assert_eq!(pipeline.group, "p");
     assert_eq!(pipeline.workers, 1);
     assert_eq!(pipeline.delivery, Delivery::AtLeastOnce);
-    assert_eq!(pipeline.provenance, Provenance::None);
+    assert_eq!(pipeline.provenance, Provenance::Ledger);
     assert!(pipeline.create_topics);
     assert_eq!(
         pipeline.contract.schema,
@@ -438,7 +438,6 @@ fn faults_of_kinds_at_their_places() {
             "delivery: exactly_once\n    transaction: { records: 0 }",
             (8, 29, "0", "from 1 to 1000000"),
         ),
-        ("provenance: ledger", (7, 17, "ledger", "not available yet")),
         (
             "provenance: heder",
             (7, 17, "heder", "did you mean header?"),
@@ -1198,7 +1197,7 @@ fn every_key_of_the_full_example_is_known() {
             .all(|fault| fault.message.contains("not available yet")),
         "{rendered}"
     );
-    assert_eq!(named, ["dedup", "ledger", "stale"], "{rendered}");
+    assert_eq!(named, ["dedup", "stale"], "{rendered}");
 }
 
 const FULL: &str = r##"

@@ -108,6 +108,7 @@ impl Place {
         allow(&["Read", "Write", "Create"], &["--topic", &retry]);
         let control = format!("{}.control", job.group);
         allow(&["Read", "Create"], &["--topic", &control]);
+        allow(&["Write", "Create"], &["--topic", &job.ledger()]);
     }
 
     fn no_secret_in(&self, runner: &Runner, others: &[&str]) {

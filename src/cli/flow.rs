@@ -128,12 +128,22 @@ fn topics(pipeline: &Pipeline) -> Vec<(String, String, String)> {
             what.to_owned(),
         ));
     }
+    for topic in ledgers(pipeline) {
+        rows.push(("ledger".to_owned(), topic, "what audits go by".to_owned()));
+    }
     rows
 }
 
 /// What the transactional ids of a pipeline begin with, for whoever grants rights; `None` without transactions.
 fn transactional_ids(pipeline: &Pipeline) -> Option<String> {
     matches!(pipeline.delivery, Delivery::ExactlyOnce(_)).then(|| format!("{}-", pipeline.group))
+}
+
+fn ledgers(pipeline: &Pipeline) -> Vec<String> {
+    let sources = pipeline.source_topics.iter();
+    sources
+        .filter_map(|source| pipeline.ledger_topic(source))
+        .collect()
 }
 
 /// Each once, in the order of the sources.
@@ -215,6 +225,7 @@ fn pipeline_json(pipeline: &Pipeline) -> Value {
         "retry": retries,
         "dead_letter": dead_letter_topics(pipeline),
         "transactional_ids": transactional_ids(pipeline),
+        "ledger": ledgers(pipeline),
     })
 }
 

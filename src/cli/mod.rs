@@ -2,7 +2,9 @@
 //! not run. Results go to stdout, logs and messages to stderr.
 
 pub mod alert;
+pub mod audit;
 pub mod check;
+pub mod compare;
 pub mod completions;
 pub mod control;
 pub mod demo;
@@ -90,6 +92,10 @@ enum Command {
     /// Triage of dead letters: list, count and show them, and send them back.
     #[command(subcommand)]
     Dlq(dlq::DlqCommand),
+    /// Prove that every record has exactly one outcome, from the topics and the group's offsets.
+    Audit(Box<audit::AuditArgs>),
+    /// Compare two topics by key: a parallel run of an old and a new flow.
+    Compare(Box<compare::CompareArgs>),
     /// Register and review schemas.
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
@@ -136,6 +142,8 @@ pub fn main_with(natives: Natives) -> ExitCode {
         Command::Init(args) => init::run(args),
         Command::Explain(args) => explain::run(*args, load_config),
         Command::Dlq(command) => dlq::run(command, load_config),
+        Command::Audit(args) => audit::run(*args),
+        Command::Compare(args) => compare::run(*args),
         Command::Schema(command) => schema::run(command, load_config),
         Command::Produce(args) => produce::run(*args, load_config),
         Command::Alert(command) => alert::run(command),

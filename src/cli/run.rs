@@ -138,7 +138,7 @@ async fn embed(config: &mut Config) -> Result<(EmbeddedBroker, EmbeddedRegistry)
 
 /// The first SIGTERM or SIGINT drains; a second one ends the process at once. Offsets are committed only behind
 /// acknowledged outcomes, so even that loses nothing.
-fn listen_for_signals(shutdown: CancellationToken) -> Result<(), FatalError> {
+pub(super) fn listen_for_signals(shutdown: CancellationToken) -> Result<(), FatalError> {
     let fail = |error: std::io::Error| FatalError::Start(format!("signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;

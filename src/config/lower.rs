@@ -298,7 +298,8 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         .map(str::to_owned);
     let provenance = match view.scalar("provenance") {
         Some("header") => Provenance::Header,
-        _ => Provenance::None,
+        Some("none") => Provenance::None,
+        _ => Provenance::Ledger,
     };
     let sink = sink(view.map("sink"), cx);
     let (prepare, transform) = steps::lower(view.items("transform"), &sink, cx);

@@ -189,6 +189,17 @@ impl Pipeline {
         }
     }
 
+    /// Whether the ledger names the records that ended without an output.
+    pub fn names_silent(&self) -> bool {
+        self.provenance == Provenance::Header
+    }
+
+    /// The ledger of a source topic and its retry topics, if there is one.
+    pub fn ledger_topic(&self, source: &str) -> Option<String> {
+        let kept = self.provenance != Provenance::None;
+        kept.then(|| format!("{source}.{}.ledger", self.group))
+    }
+
     /// Every sink: the pipeline's own, and then each other one that a `route` names, once.
     pub fn sinks(&self) -> Vec<&Sink> {
         let arms = self.transform.iter().flat_map(|step| match step {
@@ -332,9 +343,11 @@ pub struct Transaction {
 /// `provenance`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provenance {
-    /// Nothing is added to emitted records.
+    /// No ledger, and nothing is added to emitted records.
     None,
-    /// Emitted records carry `driftgate.source`.
+    /// A ledger of outcome counts.
+    Ledger,
+    /// A ledger that also names what was filtered, and emitted records carry `driftgate.source`.
     Header,
 }
 

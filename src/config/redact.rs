@@ -200,6 +200,7 @@ pub(crate) fn delivery(delivery: Delivery) -> &'static str {
 pub(crate) fn provenance(provenance: Provenance) -> &'static str {
     match provenance {
         Provenance::None => "none",
+        Provenance::Ledger => "ledger",
         Provenance::Header => "header",
     }
 }

@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::ledger::{Book, Page};
 use super::offsets::{Counts, OffsetTracker};
 use super::standing::{Cause, Standing};
 use crate::error::RecordError;
@@ -55,6 +58,52 @@ pub struct Mark {
     pub counts: Counts,
     /// [`Partition::latest_due`]
     pub latest_due: i64,
+}
+
+/// What of a partition is on its way into the ledger.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Tells this assignment from others of the same slot.
+    pub id: u64,
+    /// The pages of the commit under way; kept until all of them are acknowledged.
+    pub pages: Vec<Page>,
+    /// The commit that may go out then.
+    pub commit: Option<Entry>,
+    /// Entries that were handed to the producer and are not answered.
+    pub unanswered: usize,
+    /// Why one of them was refused.
+    pub refusal: Option<RDKafkaErrorCode>,
+    /// Refusals in a row.
+    pub tries: u32,
+    /// When what was refused is written again.
+    pub again_at: Option<Instant>,
+    /// A commit whose entries are acknowledged.
+    pub acknowledged: Option<Entry>,
+}
+
+impl Ledger {
+    /// Whether nothing is on its way or waits to be written again.
+    pub fn is_idle(&self) -> bool {
+        self.commit.is_none()
+    }
+
+    /// Whether the topic refused an entry and has not taken it since.
+    pub fn is_refused(&self) -> bool {
+        self.tries > 0
+    }
+
+    /// The pages are handed over.
+    pub fn begin_write(&mut self) {
+        self.again_at = None;
+        self.refusal = None;
+    }
+
+    /// All of them are acknowledged.
+    pub fn written(&mut self) {
+        self.pages.clear();
+        self.tries = 0;
+        self.acknowledged = self.commit.take();
+    }
 }
 
 /// One partition of ours.
@@ -131,6 +180,8 @@ pub struct Partition {
     pub progressed_at: Instant,
     /// Whether the watchdog has spoken.
     pub stuck: bool,
+    /// What is on its way into the ledger.
+    pub ledger: Ledger,
     /// Handles resolved at assignment.
     pub metrics: PartitionMetrics,
 }
@@ -185,6 +236,10 @@ impl Partition {
             seen: start,
             progressed_at: now,
             stuck: false,
+            ledger: Ledger {
+                id: epoch,
+                ..Ledger::default()
+            },
             metrics,
         }
     }
@@ -201,6 +256,15 @@ impl Partition {
             .head
             .filter(|(offset, _)| *offset >= self.tracker.committable());
         head.map(|(_, since)| since)
+    }
+
+    /// Keeps a book of outcomes for the ledger, which is at `begins` if it is older than this assignment.
+    pub fn keep_book(&mut self, begins: Option<i64>, names_silent: bool) {
+        let start = self.committed;
+        let counts = self.tracker.counts();
+        let at = start.unwrap_or_else(|| self.tracker.committable());
+        let book = Book::new(start, counts, begins, names_silent);
+        self.tracker = OffsetTracker::new(at, counts).with_book(book);
     }
 
     /// The source topic: its own, or the one that its retries come from.
@@ -246,7 +310,16 @@ impl Partition {
     /// The log is another one than before: begins anew at its beginning, with nothing counted.
     pub fn begin_anew(&mut self, epoch: u64) {
         self.metrics.discarded(self.tracker.open() as u64);
+        let named = self.tracker.names_silent();
         self.tracker = OffsetTracker::new(0, Counts::default());
+        if let Some(named) = named {
+            let book = Book::new(None, Counts::default(), None, named);
+            self.tracker = OffsetTracker::new(0, Counts::default()).with_book(book);
+        }
+        self.ledger = Ledger {
+            id: epoch,
+            ..Ledger::default()
+        };
         self.epoch = epoch;
         self.positioned = false;
         self.rewind = None;
@@ -293,7 +366,13 @@ impl Partition {
             return; // nothing since
         }
         self.metrics.discarded(self.since_mark());
-        self.tracker.restore(offset, self.mark.counts);
+        let written = self.committed.is_some();
+        self.tracker.restore(offset, self.mark.counts, written);
+        // What was on its way into the ledger was undone with the rest.
+        self.ledger = Ledger {
+            id: epoch,
+            ..Ledger::default()
+        };
         self.seek = Some(offset);
         if let Some(decisions) = &mut self.decisions {
             decisions.rewind_to(offset);
@@ -329,7 +408,7 @@ impl Partition {
             offset = self.tracker.first_incomplete();
         }
         due.then(|| {
-            let mut metadata = self.tracker.counts().to_metadata();
+            let mut metadata = self.tracker.metadata();
             for standing in &self.standing {
                 metadata.push(' ');
                 metadata.push_str(&standing.to_word());

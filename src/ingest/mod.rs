@@ -2,6 +2,7 @@
 //! or of what a record means.
 
 pub mod assignment;
+pub mod ledger;
 pub mod offsets;
 pub mod properties;
 pub mod standing;

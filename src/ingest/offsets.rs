@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::ledger::{Book, Page};
 use crate::native::consumer::{Client, Entry};
 use crate::record::Outcome;
 
@@ -23,6 +24,8 @@ pub struct OffsetTracker {
     next: Sequence,
     pending: VecDeque<Pending>,
     counts: Counts,
+    /// What is not in the ledger yet, where there is one.
+    book: Option<Book>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,13 +50,34 @@ impl Counts {
         self.0[outcome as usize]
     }
 
-    /// All of them.
-    pub fn total(&self) -> u64 {
-        self.0.iter().sum()
-    }
-
     fn add(&mut self, outcome: Outcome) {
         self.0[outcome as usize] += 1;
+    }
+
+    /// With so many of each.
+    pub fn of_each(of: impl Fn(Outcome) -> u64) -> Counts {
+        let mut counts = Counts::default();
+        for outcome in Outcome::ALL {
+            counts.0[outcome as usize] = of(outcome);
+        }
+        counts
+    }
+
+    /// What has come since the counts were `earlier`.
+    pub fn since(&self, earlier: Counts) -> Counts {
+        Counts::of_each(|outcome| self.of(outcome).saturating_sub(earlier.of(outcome)))
+    }
+
+    /// Both together.
+    pub fn plus(&self, other: Counts) -> Counts {
+        Counts::of_each(|outcome| self.of(outcome).saturating_add(other.of(outcome)))
+    }
+
+    /// All outcomes.
+    pub fn total(&self) -> u64 {
+        self.0
+            .iter()
+            .fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     /// `driftgate/1 emitted=3 filtered=1 …`: what a commit carries.
@@ -86,6 +110,15 @@ impl Counts {
     }
 }
 
+/// The word of a commit's metadata behind the counts: where the partition's ledger begins.
+const LEDGER: &str = "ledger";
+
+/// Where the ledger of a partition begins, by the metadata of its commit; `None` where none is kept.
+pub fn ledger_begins(metadata: &str) -> Option<i64> {
+    let mut words = metadata.split(' ');
+    words.find_map(|word| word.strip_prefix(LEDGER)?.strip_prefix('=')?.parse().ok())
+}
+
 /// Names a begun record: the position in the order in which its partition's records were begun.
 pub type Sequence = u64;
 
@@ -98,7 +131,34 @@ impl OffsetTracker {
             next: 0,
             pending: VecDeque::new(),
             counts,
+            book: None,
         }
+    }
+
+    /// The same, with a book of what the ledger is to be told.
+    #[must_use]
+    pub fn with_book(mut self, book: Book) -> Self {
+        self.book = Some(book);
+        self
+    }
+
+    /// Whether its book names what ended without an output; `None` without a ledger.
+    pub fn names_silent(&self) -> Option<bool> {
+        self.book.as_ref().map(Book::names_silent)
+    }
+
+    /// What a commit of [`Self::committable`] carries: the counts, and where the ledger begins.
+    pub fn metadata(&self) -> String {
+        let mut text = self.counts.to_metadata();
+        if let Some(begins) = self.book.as_ref().and_then(Book::begins) {
+            text.push_str(&format!(" {LEDGER}={begins}"));
+        }
+        text
+    }
+
+    /// The pages that lead to [`Self::committable`], once each; `None` without a ledger.
+    pub fn take_pages(&mut self) -> Option<Vec<Page>> {
+        self.book.as_mut().map(Book::take)
     }
 
     /// Begins the record at `offset`. `None` if the offset lies below what was already begun: a record that was
@@ -154,6 +214,9 @@ impl OffsetTracker {
         {
             self.committable = offset + 1;
             self.counts.add(outcome);
+            if let Some(book) = &mut self.book {
+                book.add(offset, outcome, self.counts);
+            }
             self.pending.pop_front();
         }
         true
@@ -207,9 +270,13 @@ impl OffsetTracker {
     }
 
     /// Goes back to what a transaction that was aborted had begun with: everything begun since is forgotten, and `offset`
-    /// is expected next. Sequences given out before are void.
-    pub fn restore(&mut self, offset: i64, counts: Counts) {
+    /// is expected next. Sequences given out before are void. `written`: the group has committed before, and the ledger
+    /// has been told.
+    pub fn restore(&mut self, offset: i64, counts: Counts, written: bool) {
         self.pending.clear();
+        if let Some(book) = &mut self.book {
+            book.restart(offset, counts, written);
+        }
         self.committable = offset;
         self.expected = offset;
         self.counts = counts;
@@ -325,6 +392,11 @@ mod tests {
             ),
             (1, 1)
         );
+        assert_eq!(ledger_begins(&tracker.metadata()), None);
+        let book = Book::new(Some(7), counts, None, false);
+        let text = OffsetTracker::new(7, counts).with_book(book).metadata();
+        assert_eq!(Counts::from_metadata(&text), Some(counts));
+        assert_eq!(ledger_begins(&text), Some(7));
         assert_eq!(Counts::from_metadata("somebody else's"), None);
         assert_eq!(Counts::from_metadata("driftgate/1 emitted=x"), None);
     }
@@ -410,7 +482,7 @@ mod tests {
         assert!(tracker.is_whole());
         assert_eq!((tracker.committable(), tracker.counts().total()), (10, 3));
         let late = tracker.begin(10).expect("in order");
-        tracker.restore(offset, counts);
+        tracker.restore(offset, counts, true);
         assert_eq!((tracker.committable(), tracker.expected()), (6, 6));
         assert_eq!((tracker.counts().total(), tracker.open()), (1, 0));
         let again = tracker.begin(6).expect("read again");

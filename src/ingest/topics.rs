@@ -74,6 +74,7 @@ pub fn names(pipeline: &Pipeline) -> Vec<String> {
     for source in &pipeline.source_topics {
         names.insert(source.clone());
         names.insert(pipeline.dead_letter_topic(source));
+        names.extend(pipeline.ledger_topic(source));
         names.extend(
             (1..=pipeline.failure.tiers.len()).map(|tier| pipeline.retry_topic(source, tier)),
         );
@@ -118,6 +119,11 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
             let entry = companions.entry(topic).or_insert((0, 0, config));
             entry.0 = entry.0.max(facts.partitions);
             entry.1 = entry.1.max(needs);
+        }
+        // Its entries are small, whatever the source's records are. Less than the default would make every batch smaller.
+        if let Some(topic) = pipeline.ledger_topic(source) {
+            let entry = (facts.partitions, BROKER_MESSAGE_BYTES, ledger_config());
+            companions.insert(topic, entry);
         }
     }
     for (topic, (partitions, needs, mut config)) in companions {
@@ -188,6 +194,16 @@ fn dead_letter_config(pipeline: &Pipeline) -> TopicConfig {
     vec![
         ("cleanup.policy", "delete".to_owned()),
         ("retention.ms", retention),
+    ]
+}
+
+/// A ledger is a history: nothing of it may be compacted away. Some 400 bytes a second and busy partition: without a
+/// retention of its own it is kept, since an audit reaches no further back than it does.
+fn ledger_config() -> TopicConfig {
+    vec![
+        ("cleanup.policy", "delete".to_owned()),
+        ("message.timestamp.type", "LogAppendTime".to_owned()),
+        ("retention.ms", "-1".to_owned()),
     ]
 }
 

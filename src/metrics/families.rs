@@ -47,6 +47,8 @@ pub(super) struct Families {
     pub(super) retries_pending: IntGaugeVec,
     pub(super) paused: IntGaugeVec,
     pub(super) stuck: IntGaugeVec,
+    pub(super) unaccounted: IntGaugeVec,
+    pub(super) audits: IntCounterVec,
     pub(super) pauses: IntCounterVec,
     pub(super) batch_seconds: HistogramVec,
     pub(super) batch_records: HistogramVec,
@@ -296,6 +298,16 @@ impl Families {
                 "driftgate_partition_stuck",
                 "1 while the partition has lag and makes no progress without being paused, else 0.",
                 &PARTITION,
+            ),
+            unaccounted: gauge(
+                "driftgate_unaccounted_records",
+                "Records without exactly one outcome, by the last audit of `driftgate audit --watch`.",
+                &["pipeline"],
+            ),
+            audits: counter(
+                "driftgate_audits_total",
+                "Audits by result: right, findings, failed (broker or registry could not be asked).",
+                &["pipeline", "result"],
             ),
             pauses: counter(
                 "driftgate_partition_pauses_total",

@@ -175,6 +175,23 @@ impl Metrics {
             .inc();
     }
 
+    /// An audit has ended.
+    pub fn audited(&self, pipeline: &str, unaccounted: u64, right: bool) {
+        let result = if right { "right" } else { "findings" };
+        let families = &self.families;
+        families
+            .unaccounted
+            .with_label_values(&[pipeline])
+            .set(signed(unaccounted));
+        families.audits.with_label_values(&[pipeline, result]).inc();
+    }
+
+    /// An audit could not be made; what the last one found stands.
+    pub fn not_audited(&self, pipeline: &str) {
+        let audits = &self.families.audits;
+        audits.with_label_values(&[pipeline, "failed"]).inc();
+    }
+
     /// The handles for one pipeline.
     pub fn pipeline(&self, name: &str) -> PipelineMetrics {
         let families = &self.families;

@@ -111,7 +111,7 @@ impl Added {
     ) -> Added {
         let mut ours = Vec::new();
         match provenance {
-            Provenance::None => {}
+            Provenance::None | Provenance::Ledger => {}
             Provenance::Header => ours.push((headers::SOURCE, position())),
         }
         if let Some(Part { index, count }) = part {

@@ -11,7 +11,7 @@ use crate::failure::backoff;
 use crate::failure::breaker::Decisions;
 use crate::failure::classify::{Disposition, classify};
 use crate::ingest::assignment::{Partition, Role};
-use crate::ingest::offsets::Counts;
+use crate::ingest::offsets::{Counts, ledger_begins};
 use crate::ingest::standing::{Cause, Standing};
 use crate::native::consumer::{Client, Entry, OFFSET_BEGINNING, OFFSET_INVALID, Rebalance};
 
@@ -47,7 +47,8 @@ impl Engine {
             .retry_topics(topic)
             .into_iter()
             .map(|(_, topic)| topic)
-            .chain([dead_letter]);
+            .chain([dead_letter])
+            .chain(self.judge.config().ledger_topic(topic));
         let known = companions.filter_map(|topic| {
             self.settings
                 .partitions
@@ -150,8 +151,10 @@ impl Engine {
                 .and_then(|entry| entry.metadata.as_deref())
                 .map_or_else(Vec::new, Standing::of_metadata);
             let found = found.filter(|entry| entry.offset >= 0).map(|entry| {
-                let counts = entry.metadata.as_deref().and_then(Counts::from_metadata);
-                (entry.offset, counts.unwrap_or_default())
+                let metadata = entry.metadata.as_deref();
+                let counts = metadata.and_then(Counts::from_metadata);
+                let begins = metadata.and_then(ledger_begins);
+                (entry.offset, counts.unwrap_or_default(), begins)
             });
             let metrics = self.shared.metrics.partition(&name, &topic, number);
             for (reason, retried) in fates() {
@@ -163,7 +166,7 @@ impl Engine {
                 number,
                 role.clone(),
                 epoch,
-                found,
+                found.map(|(offset, counts, _)| (offset, counts)),
                 metrics,
                 clock.now,
             );
@@ -174,15 +177,24 @@ impl Engine {
             partition.said = said;
             let limits = self.limits;
             partition.decisions = limits.is_any().then(|| Decisions::new(&limits, clock.now));
+            if self
+                .judge
+                .config()
+                .ledger_topic(partition.source())
+                .is_some()
+            {
+                let named = self.judge.config().names_silent();
+                partition.keep_book(found.and_then(|(_, _, begins)| begins), named);
+            }
             let start = match role {
                 // A source without a commit starts where `auto.offset.reset` says.
-                Role::Source => found.map_or(self.settings.start, |(offset, _)| offset),
+                Role::Source => found.map_or(self.settings.start, |(offset, ..)| offset),
                 // A retry partition without one starts at its beginning, whatever that property says.
                 Role::Retry { tier, .. } => {
                     let delay = self.judge.config().failure.tiers[tier];
                     partition.latest_due = backoff::latest_due(clock.wall, delay, jitter);
                     partition.mark.latest_due = partition.latest_due;
-                    found.map_or(OFFSET_BEGINNING, |(offset, _)| offset)
+                    found.map_or(OFFSET_BEGINNING, |(offset, ..)| offset)
                 }
             };
             answer.push(partition.entry(start));
@@ -229,15 +241,11 @@ impl Engine {
             );
         } else {
             self.drain(self.revoke_patience());
-            let commits: Vec<Entry> = families
+            let slots: Vec<usize> = families
                 .iter()
                 .filter_map(|(topic, number, _)| self.assignment.find(topic, *number))
-                .filter_map(|slot| {
-                    self.assignment
-                        .get(slot)?
-                        .commit(self.time.read().now, Duration::MAX)
-                })
                 .collect();
+            let commits = self.last_commits(&slots, Duration::MAX, self.revoke_patience());
             // Bounded, because the group waits for us: a coordinator that is away must not hold up everybody.
             let result = client.commit(&commits, Some(self.commit_patience()));
             if !commits.is_empty() {

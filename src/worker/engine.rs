@@ -7,6 +7,7 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 use rdkafka::types::RDKafkaErrorCode;
 
+use super::ledger::Writing;
 use super::ports::{Judge, Outlet, Time};
 use super::transaction::{self, Transaction};
 use super::{Clock, Shared, standing};
@@ -78,6 +79,10 @@ pub(super) struct Engine {
     pub(super) assignment: Assignment,
     pub(super) in_flights: InFlights,
     pub(super) deliveries: Vec<Delivery>,
+    /// Ledger entries on their way.
+    pub(super) writing: Writing,
+    /// Names this worker's run in the ledger.
+    pub(super) run: String,
     pub(super) fatal: Option<FatalError>,
     pub(super) random: SmallRng,
     pub(super) next_commit: Instant,
@@ -128,8 +133,9 @@ impl Engine {
             judge,
             outlet,
             time,
-            random,
+            mut random,
         } = outside;
+        let run = format!("{}-{:016x}", settings.slot, random.random::<u64>());
         let metrics = shared.metrics.pipeline(&judge.config().name);
         let clock = time.read();
         let limits = standing::limits(judge.config());
@@ -147,6 +153,8 @@ impl Engine {
             assignment: Assignment::default(),
             in_flights: InFlights::default(),
             deliveries: Vec::new(),
+            writing: Writing::default(),
+            run,
             fatal: None,
             random,
             next_commit: clock.now,

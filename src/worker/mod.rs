@@ -5,6 +5,7 @@ mod assign;
 mod emit;
 mod engine;
 mod gone;
+mod ledger;
 mod ports;
 mod settle;
 mod standing;
@@ -127,7 +128,7 @@ impl Worker {
         self.engine.drain(self.engine.settings.shutdown_grace);
         if result.is_ok() {
             let patience = self.engine.commit_patience();
-            self.engine.commit(&self.consumer, Some(patience));
+            self.engine.commit(&self.consumer, patience);
         } else {
             // Under exactly_once, who reads what is committed does not have to wait for the time-out.
             self.engine.abort(clock);
@@ -163,6 +164,7 @@ impl Engine {
     fn turn(&mut self, consumer: &mut dyn Intake) -> Result<(), FatalError> {
         let clock = self.time.read();
         self.obey(clock);
+        self.write_again(clock);
         self.timers(consumer, clock);
         let timeout = self.wait(clock);
         consumer.poll(timeout, self, &mut |engine, batch, positions| {
@@ -205,7 +207,7 @@ impl Engine {
     }
 
     fn wait(&self, clock: Clock) -> Duration {
-        let longest = if self.in_flight() > 0 {
+        let longest = if self.in_flight() > 0 || self.writing.is_busy() {
             BUSY_WAIT
         } else {
             IDLE_WAIT

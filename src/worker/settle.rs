@@ -42,6 +42,9 @@ impl Engine {
     pub(super) fn acknowledge(&mut self, clock: Clock) {
         let mut deliveries = std::mem::take(&mut self.deliveries);
         for delivery in deliveries.drain(..) {
+            if self.entry_answered(&delivery, clock) {
+                continue;
+            }
             let Some(sent) = self.in_flights.remove(delivery.token) else {
                 continue;
             };
@@ -184,6 +187,7 @@ impl Engine {
             if let Flow::Paused { until, .. } = partition.flow
                 && until <= clock.now
                 && partition.seek.is_none()
+                && !partition.ledger.is_refused()
             {
                 partition.flow = Flow::Open;
                 // A fault stays told while its record is tried again, until something gets through: else whoever asks
@@ -228,7 +232,11 @@ impl Engine {
         self.hold(client, clock);
         if self.transaction.is_none() && clock.now >= self.next_commit {
             self.next_commit = clock.now + self.settings.commit_interval;
-            self.commit(client, None);
+            let due = self.commits(&self.all_slots(), RECOMMIT, clock);
+            self.send_commits(client, due, None);
+        } else {
+            let written = self.acknowledged_commits(&self.all_slots());
+            self.send_commits(client, written, None);
         }
         if clock.now >= self.next_look {
             self.next_look = clock.now + LOOK;
@@ -236,20 +244,28 @@ impl Engine {
         }
     }
 
-    /// Commits what may be committed. The result of one that does not wait comes to [`Self::committed`].
-    pub(super) fn commit(&mut self, client: &dyn Positions, wait: Option<Duration>) {
+    /// Commits all that may be committed, for the last time, and waits for the answer.
+    pub(super) fn commit(&mut self, client: &dyn Positions, patience: Duration) {
         if self.transaction.is_some() {
-            return self.commit_transaction(client, wait);
+            return self.commit_transaction(client, Some(patience));
         }
-        let now = self.time.read().now;
-        let entries: Vec<Entry> = self
-            .assignment
-            .iter()
-            .filter_map(|partition| partition.commit(now, RECOMMIT))
-            .collect();
+        let slots = self.all_slots();
+        let entries = self.last_commits(&slots, RECOMMIT, patience);
+        let patience = self.commit_patience();
+        self.send_commits(client, entries, Some(patience));
+    }
+
+    /// Sends commits. The result of those that do not wait comes to [`Self::committed`].
+    fn send_commits(
+        &mut self,
+        client: &dyn Positions,
+        entries: Vec<Entry>,
+        wait: Option<Duration>,
+    ) {
         if entries.is_empty() {
             return;
         }
+        let now = self.time.read().now;
         let result = client.commit(&entries, wait);
         if wait.is_some() {
             self.metrics.commit(result.is_ok());

@@ -313,11 +313,23 @@ impl Engine {
             );
             return self.abort(clock);
         }
+        if !open {
+            if let Err(error) = self.outlet.begin() {
+                return self.failed((false, error), &entries, clock);
+            }
+            if let Some(transaction) = &mut self.transaction {
+                transaction.state = State::Open;
+            }
+        }
+        self.enlist_ledger(&entries, clock);
+        if self.must_abort() {
+            return self.abort(clock);
+        }
         let Some(member) = client.member() else {
             // The group has gone on without us, which the next poll will tell.
             return self.abort(clock);
         };
-        if let Err(error) = self.end(&entries, &member, open, by) {
+        if let Err(error) = self.end(&entries, &member, by) {
             self.failed(error, &entries, clock);
         } else {
             self.has_committed(&self.names(&entries));
@@ -332,19 +344,12 @@ impl Engine {
         &mut self,
         entries: &[Entry],
         member: &crate::native::transaction::Member,
-        open: bool,
         by: Instant,
     ) -> Result<(), (bool, TransactionError)> {
         let left = |engine: &Engine| {
             by.saturating_duration_since(engine.time.read().now)
                 .max(STEP)
         };
-        if !open {
-            self.outlet.begin().map_err(|error| (false, error))?;
-            if let Some(transaction) = &mut self.transaction {
-                transaction.state = State::Open;
-            }
-        }
         loop {
             match self.outlet.send_offsets(entries, member, left(self)) {
                 Ok(()) => break,

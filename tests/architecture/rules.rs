@@ -36,6 +36,8 @@ pub(crate) const WALLS: &[Wall] = &[
             "cli::explain::fetch",
             // Reads dead letters, and keeps how far a redrive has come.
             "dlq::read",
+            // Reads whole topics for tools, beside the record path.
+            "scan",
             // Ask for the members of a group and read a table's topic, on threads beside the record path.
             "lookup::members",
             "lookup::table::load",
@@ -299,6 +301,21 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "transform",
         ],
     ),
+    // Reads ranges of topics for tools.
+    ("scan", &["config", "error", "ingest::properties", "record"]),
+    // Holds the topics of a pipeline against its ledger, and runs records once more to compare.
+    (
+        "audit",
+        &[
+            "config", "contract", "error", "failure", "headers", "ingest", "lookup", "pipeline",
+            "record", "scan",
+        ],
+    ),
+    // Decodes what it compares, and knows no pipeline.
+    (
+        "compare",
+        &["config", "contract", "error", "record", "scan"],
+    ),
     // The same for a program that uses the library.
     (
         "in_process",
@@ -410,6 +427,12 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("cli::dlq", &["dlq", "explain"]),
+    // Compiles as an instance does, and serves what it found.
+    (
+        "cli::audit",
+        &["admin", "audit", "control::desk", "health", "metrics"],
+    ),
+    ("cli::compare", &["compare"]),
     ("cli::test", &["trial"]),
     ("cli::evaluate", &["record", "trial"]),
     ("main", &["cli"]),
@@ -422,6 +445,10 @@ pub(crate) const PURE: &[&str] = &[
     "alerts::render",
     "alerts::signs",
     "alerts::window",
+    "audit::chain",
+    "audit::found",
+    "audit::judge",
+    "audit::report",
     "contract::decimal",
     "contract::decode",
     "contract::default",
@@ -450,6 +477,7 @@ pub(crate) const PURE: &[&str] = &[
     "failure",
     "ingest::assignment",
     "ingest::standing",
+    "ingest::ledger",
     "record",
     "transform",
 ];

@@ -173,6 +173,11 @@ pipelines:
     }
 
     /// The dead-letter topic.
+    pub fn ledger(&self) -> String {
+        format!("{}.{}.ledger", self.source, self.group)
+    }
+
+    /// The dead-letter topic.
     pub fn dlq(&self) -> String {
         format!("{}.{}.dlq", self.source, self.group)
     }

@@ -46,6 +46,8 @@ pub struct Shape {
     pub workers: usize,
     /// `delivery`, and what goes with it, in one line.
     pub delivery: &'static str,
+    /// `provenance`.
+    pub provenance: &'static str,
 }
 
 impl Default for Shape {
@@ -60,6 +62,7 @@ impl Default for Shape {
             grace: "10s",
             workers: 1,
             delivery: "delivery: at_least_once",
+            provenance: "header",
         }
     }
 }
@@ -112,6 +115,7 @@ impl Job {
             grace,
             workers,
             delivery,
+            provenance,
             ..
         } = &shape;
         let steps = match (&shape.steps, &shape.lookup) {
@@ -136,7 +140,7 @@ pipelines:
     workers: {workers}
     {delivery}
     create_topics: {create_topics}
-    provenance: header
+    provenance: {provenance}
     source: {{ topics: [{source}] }}
     contract: {{ schema: parcel.avsc, rules: parcel.rules.yaml }}
     transform:{steps}
@@ -179,6 +183,11 @@ pipelines:
         self.config.pipelines[0].retry_topic(&self.source, tier)
     }
 
+    /// The name of the ledger.
+    pub fn ledger(&self) -> String {
+        format!("{}.{}.ledger", self.source, self.group)
+    }
+
     /// A framed record value. Ids below zero break the contract's rule.
     pub fn parcel(&self, id: i64, note: &str) -> Vec<u8> {
         let mut value = vec![0];
@@ -214,9 +223,15 @@ pipelines:
 
     /// The program with this configuration; its log is `<name>.log` in the folder.
     pub fn start(&self, command: &str, name: &str) -> Server {
+        self.start_with(&[command], name)
+    }
+
+    /// The same with further arguments.
+    pub fn start_with(&self, arguments: &[&str], name: &str) -> Server {
         let file = self.folder.path().join("driftgate.yaml");
-        let arguments = [command, "-c", file.to_str().expect("text")];
+        let config = ["-c", file.to_str().expect("text")];
         let program = Path::new(env!("CARGO_BIN_EXE_driftgate"));
+        let arguments = arguments.iter().chain(&config);
         Server::start(program, arguments, &[], &self.log_file(name))
     }
 
@@ -380,7 +395,8 @@ fn long(out: &mut Vec<u8>, number: i64) {
     out.push(rest as u8);
 }
 
-fn register(bed: &Bed, topic: &str) -> u32 {
+/// Registers the schema of parcels for the values of a topic.
+pub fn register(bed: &Bed, topic: &str) -> u32 {
     let url = format!("{}/subjects/{topic}-value/versions", bed.registry_url);
     let (status, body) = http::post(url, json!({ "schema": SCHEMA }))
         .send()

@@ -490,7 +490,7 @@ fn faults_around_the_cases_are_told() {
     check(&format!("config: other.yaml\n{one}"), "other.yaml");
     check(
         &format!("env: {{ PROVENANCE: nonsense }}\n{one}"),
-        "driftgate.yaml:6:17: `provenance`: expected none or header",
+        "driftgate.yaml:6:17: `provenance`: expected ledger, header or none",
     );
     check(
         &format!("schemas: {{ 7: gone.avsc }}\n{one}"),

@@ -42,9 +42,9 @@ pub(crate) const PIPELINE: &[Key] = &[
     key(
         "provenance",
         Kind::Choice(PROVENANCE),
-        "How emitted records are paired with their source records in an audit.",
+        "What `driftgate audit` can go by. See `docs/audit.md`.",
     )
-    .default("none"),
+    .default("ledger"),
     key(
         "create_topics",
         Kind::Bool,
@@ -215,14 +215,19 @@ const TRANSACTION: &[Key] = &[
 ];
 
 const PROVENANCE: &[Word] = &[
-    word("none", "nothing is added to emitted records"),
+    word(
+        "ledger",
+        "the topic `<source>.<group>.ledger` has the history of the outcome counts, one small record for each commit of a \
+         partition; nothing is added to emitted records",
+    ),
     word(
         "header",
-        "emitted records carry `driftgate.source` (`topic-partition@offset`), so that each can be paired; some 40 bytes a record",
+        "that, and emitted records carry `driftgate.source` (`topic-partition@offset`), so that each can be paired; some 40 \
+         bytes a record. The ledger then names what was filtered as well",
     ),
-    later_word(
-        "ledger",
-        "outcome counts in the commit metadata and a ledger topic; this becomes the default once it is there",
+    word(
+        "none",
+        "neither: the audit has the counts of the last commit alone, and cannot tell where one is wrong",
     ),
 ];
 

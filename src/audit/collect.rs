@@ -1,0 +1,784 @@
+//! Reading for an audit: commits, the ledger, sources, retries, dead letters and sinks. Input: a pipeline and a scope. Output:
+//! what was found, by source partition, and what of it cannot be compared.
+//!
+//! The order makes it work while instances run. First the commits: outcomes of everything below them are acknowledged. Then
+//! the ends of the topics, those of the retry topics last, so that no outcome comes from a retry that is not seen. What lies
+//! behind a commit is in flight, and neither missing nor too much.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+use super::chain;
+use super::found::{Found, Stranger, print};
+use super::judge::{Commit, Family, Seen, Side};
+use super::verify::Again;
+use super::{Bound, Progress, Scope, Verifier};
+use crate::config::model::{Kafka, Pipeline, Provenance, Step};
+use crate::error::FatalError;
+use crate::headers;
+use crate::ingest::ledger::{Entry, Page};
+use crate::ingest::offsets::{Counts, ledger_begins};
+use crate::record::{Outcome, Record};
+use crate::scan::{Kept, Place, Range, Scanner};
+
+/// What was read.
+pub(super) struct Collected {
+    pub(super) families: Vec<Family>,
+    pub(super) seen: Vec<Seen>,
+    pub(super) notes: Vec<String>,
+    /// Whether outcomes may be gone or not be shown yet.
+    pub(super) gaps: bool,
+}
+
+struct Collector<'a> {
+    pipeline: &'a Pipeline,
+    scope: &'a Scope,
+    scanner: Rc<Scanner>,
+    partitions: BTreeMap<String, i32>,
+    kept: HashMap<String, Kept>,
+    families: Vec<Family>,
+    /// Family by source topic and partition.
+    index: HashMap<Place, usize>,
+    notes: Vec<String>,
+    gaps: bool,
+    /// Records found of each outcome, and in sinks those that name nothing of ours.
+    outputs: Outputs,
+    dead: u64,
+    retried: u64,
+}
+
+#[derive(Default)]
+struct Outputs {
+    plain: u64,
+    /// By how many of a set, and by index.
+    parts: BTreeMap<(u32, u32), u64>,
+    foreign: u64,
+    unreadable: u64,
+}
+
+impl Outputs {
+    /// How many records these are of, at the least: of a set that is written again, or being written, some are there more
+    /// often than others.
+    fn records(&self) -> u64 {
+        let counts: BTreeSet<u32> = self.parts.keys().map(|(count, _)| *count).collect();
+        let of = |count, index| self.parts.get(&(count, index)).copied().unwrap_or(0);
+        let sets = counts.into_iter().map(|count| {
+            let each = (0..count).map(|index| of(count, index));
+            each.min().unwrap_or(0)
+        });
+        self.plain + sets.sum::<u64>()
+    }
+}
+
+pub(super) fn collect(
+    kafka: &Kafka,
+    pipeline: &Pipeline,
+    others: &[Pipeline],
+    scope: &Scope,
+    verifier: Option<&Verifier>,
+    progress: &mut dyn Progress,
+) -> Result<Collected, FatalError> {
+    let scanner = Scanner::new(kafka, "driftgate-audit", &pipeline.group)?;
+    let topics = crate::ingest::topics::names(pipeline);
+    let mut collector = Collector {
+        pipeline,
+        scope,
+        partitions: scanner.partitions(&topics)?,
+        kept: scanner.kept(&topics)?,
+        scanner: Rc::new(scanner),
+        families: Vec::new(),
+        index: HashMap::new(),
+        notes: Vec::new(),
+        gaps: false,
+        outputs: Outputs::default(),
+        dead: 0,
+        retried: 0,
+    };
+    collector.families()?;
+    let before = collector.commits()?;
+    collector.set_commits(&before);
+    collector.bounds()?;
+    let sinks = collector.ranges(&collector.sinks())?;
+    let dead = collector.ranges(&collector.dead_letter_topics())?;
+    let retries = collector.retry_ranges()?;
+    let ledgers = collector.ranges(&collector.ledger_topics())?;
+    let sources = collector.source_ranges();
+    let gone = [&sinks, &dead, &retries].map(|ranges| collector.whole(ranges));
+    let all = [&ledgers, &sources, &retries, &dead, &sinks];
+    let total = all.iter().flat_map(|ranges| ranges.iter());
+    progress.total(
+        total
+            .map(|range| u64::try_from(range.to - range.from).unwrap_or(0))
+            .sum(),
+    );
+    collector.read_ledger(&ledgers, progress)?;
+    collector.read_sources(&sources, verifier, progress)?;
+    collector.read_retries(&retries, progress)?;
+    collector.read_dead_letters(&dead, progress)?;
+    collector.read_sinks(&sinks, verifier.is_some(), progress)?;
+    let after = collector.commits()?;
+    let seen = collector.seen((&before, &after), others, gone);
+    Ok(Collected {
+        families: collector.families,
+        seen,
+        notes: collector.notes,
+        gaps: collector.gaps,
+    })
+}
+
+type Commits = HashMap<Place, crate::scan::Committed>;
+
+impl Collector<'_> {
+    fn sources(&self) -> Vec<String> {
+        let all = self.pipeline.source_topics.iter();
+        all.filter(|source| {
+            self.scope
+                .topic
+                .as_ref()
+                .is_none_or(|topic| topic == *source)
+        })
+        .cloned()
+        .collect()
+    }
+
+    fn retry_topics(&self, source: &str) -> Vec<String> {
+        (1..=self.pipeline.failure.tiers.len())
+            .map(|tier| self.pipeline.retry_topic(source, tier))
+            .collect()
+    }
+
+    fn dead_letter_topics(&self) -> Vec<String> {
+        let sources = self.sources();
+        let all = sources
+            .iter()
+            .map(|source| self.pipeline.dead_letter_topic(source));
+        all.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    fn ledger_topics(&self) -> Vec<String> {
+        let sources = self.sources();
+        let all = sources
+            .iter()
+            .filter_map(|source| self.pipeline.ledger_topic(source));
+        all.collect()
+    }
+
+    fn sinks(&self) -> Vec<String> {
+        let all = self
+            .pipeline
+            .sinks()
+            .into_iter()
+            .map(|sink| sink.topic.clone());
+        all.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// One family for each source partition of the scope.
+    fn families(&mut self) -> Result<(), FatalError> {
+        for source in self.sources() {
+            let Some(count) = self.partitions.get(&source).copied() else {
+                return Err(FatalError::Topics(format!(
+                    "source topic {source} does not exist"
+                )));
+            };
+            for number in 0..count {
+                if self.scope.partition.is_some_and(|only| only != number) {
+                    continue;
+                }
+                let side = |topic: &str| Side {
+                    topic: topic.to_owned(),
+                    partition: number,
+                    compacted: self.kept.get(topic).is_some_and(|kept| kept.compacted),
+                    ..Side::default()
+                };
+                let retries = self.retry_topics(&source);
+                let there = |topic: &&String| {
+                    let count = self.partitions.get(*topic);
+                    count.is_some_and(|count| *count > number)
+                };
+                let family = Family {
+                    source: side(&source),
+                    retries: retries
+                        .iter()
+                        .filter(there)
+                        .map(|topic| side(topic))
+                        .collect(),
+                    found: Found::default(),
+                };
+                self.index
+                    .insert((source.clone(), number), self.families.len());
+                self.families.push(family);
+            }
+        }
+        match (self.families.is_empty(), self.scope.partition) {
+            (true, Some(partition)) => Err(FatalError::Topics(format!(
+                "no source topic of the pipeline has a partition {partition}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn sides(&self) -> impl Iterator<Item = &Side> {
+        let families = self.families.iter();
+        families.flat_map(|family| std::iter::once(&family.source).chain(&family.retries))
+    }
+
+    fn commits(&self) -> Result<Commits, FatalError> {
+        let places: Vec<Place> = self
+            .sides()
+            .map(|side| (side.topic.clone(), side.partition))
+            .collect();
+        self.scanner.committed(&places)
+    }
+
+    fn set_commits(&mut self, commits: &Commits) {
+        for family in &mut self.families {
+            for side in std::iter::once(&mut family.source).chain(&mut family.retries) {
+                let commit = commits.get(&(side.topic.clone(), side.partition));
+                side.commit = commit.map(|commit| Commit {
+                    offset: commit.offset,
+                    counts: Counts::from_metadata(&commit.metadata),
+                    begins: ledger_begins(&commit.metadata),
+                });
+            }
+        }
+    }
+
+    /// What is looked at of each partition.
+    fn bounds(&mut self) -> Result<(), FatalError> {
+        let places: Vec<Place> = self
+            .families
+            .iter()
+            .map(|family| (family.source.topic.clone(), family.source.partition))
+            .collect();
+        let at = |bound: Option<Bound>| -> Result<HashMap<Place, i64>, FatalError> {
+            match bound {
+                Some(Bound::Time(time)) => self.scanner.at_time(&places, time),
+                Some(Bound::Offset(offset)) => {
+                    let all = places.iter().cloned();
+                    Ok(all.map(|place| (place, offset)).collect())
+                }
+                None => Ok(HashMap::new()),
+            }
+        };
+        let (from, to) = (at(self.scope.from)?, at(self.scope.to)?);
+        for family in &mut self.families {
+            for side in std::iter::once(&mut family.source).chain(&mut family.retries) {
+                (side.low, side.end) = self.scanner.watermarks(&side.topic, side.partition)?;
+                let committed = side.commit.map_or(side.low, |commit| commit.offset);
+                (side.from, side.to) = (side.low, committed);
+            }
+            let side = &mut family.source;
+            let place = (side.topic.clone(), side.partition);
+            let from = from.get(&place).copied().unwrap_or(side.low);
+            let to = to.get(&place).copied().unwrap_or(side.to);
+            side.from = from.max(side.low);
+            side.to = to.min(side.to).max(side.from);
+        }
+        Ok(())
+    }
+
+    /// All of these topics; of those with partitions like the source's, only what the scope has.
+    fn ranges(&self, topics: &[String]) -> Result<Vec<Range>, FatalError> {
+        let sinks = self.sinks();
+        let mut ranges = Vec::new();
+        for topic in topics {
+            if !self.partitions.contains_key(topic) {
+                return Err(FatalError::Topics(format!("topic {topic} does not exist")));
+            }
+            for number in 0..self.partitions.get(topic).copied().unwrap_or(0) {
+                let ours =
+                    sinks.contains(topic) || self.scope.partition.is_none_or(|only| only == number);
+                if ours {
+                    let (from, to) = self.scanner.watermarks(topic, number)?;
+                    ranges.push(Range {
+                        topic: topic.clone(),
+                        partition: number,
+                        from,
+                        to,
+                    });
+                }
+            }
+        }
+        Ok(ranges)
+    }
+
+    fn retry_ranges(&mut self) -> Result<Vec<Range>, FatalError> {
+        let mut ranges = Vec::new();
+        for family in &mut self.families {
+            for side in &mut family.retries {
+                (side.low, side.end) = self.scanner.watermarks(&side.topic, side.partition)?;
+                ranges.push(Range {
+                    topic: side.topic.clone(),
+                    partition: side.partition,
+                    from: side.low,
+                    to: side.end,
+                });
+            }
+        }
+        Ok(ranges)
+    }
+
+    fn source_ranges(&self) -> Vec<Range> {
+        let families = self.families.iter();
+        families
+            .map(|Family { source, .. }| Range {
+                topic: source.topic.clone(),
+                partition: source.partition,
+                from: source.from,
+                to: source.to,
+            })
+            .collect()
+    }
+
+    /// Reads ranges; what of them may be missing becomes a note.
+    fn scan(
+        &mut self,
+        ranges: &[Range],
+        progress: &mut dyn Progress,
+        mut take: impl FnMut(&mut Self, &Record<'_>, bool),
+    ) -> Result<(), FatalError> {
+        let scanner = Rc::clone(&self.scanner);
+        let result = scanner.read(
+            ranges,
+            &mut |offsets| progress.advance(offsets),
+            &mut |record, log_append| take(self, record, log_append),
+        );
+        for held in result? {
+            self.gaps = true;
+            self.notes.push(format!(
+                "{}-{}: an open transaction hides everything from offset {} on; nothing behind it could be counted",
+                held.topic, held.partition, held.at
+            ));
+        }
+        Ok(())
+    }
+
+    /// Says of topics with outcomes whether some may be gone.
+    fn whole(&mut self, ranges: &[Range]) -> Option<String> {
+        let mut why = None;
+        let topics: BTreeSet<&str> = ranges.iter().map(|range| range.topic.as_str()).collect();
+        for topic in topics {
+            if self.kept.get(topic).is_some_and(|kept| kept.compacted) {
+                why = Some(format!("{topic} is compacted"));
+            }
+            let mut of_topic = ranges.iter().filter(|range| range.topic == topic);
+            if let Some(range) = of_topic.find(|range| range.from > 0) {
+                let at = range.from;
+                why = Some(format!(
+                    "{topic}-{} begins at offset {at} by now (retention)",
+                    range.partition
+                ));
+            }
+        }
+        if let Some(why) = &why {
+            self.gaps = true;
+            self.notes
+                .push(format!("{why}: outcomes may be gone from it"));
+        }
+        why
+    }
+
+    fn read_ledger(
+        &mut self,
+        ranges: &[Range],
+        progress: &mut dyn Progress,
+    ) -> Result<(), FatalError> {
+        let mut pages: HashMap<Place, Vec<Page>> = HashMap::new();
+        let mut unreadable = Vec::new();
+        self.scan(ranges, progress, |_, record, _| {
+            match record.value.and_then(Entry::from_json) {
+                Some(entry) => pages
+                    .entry((entry.topic, entry.partition))
+                    .or_default()
+                    .push(entry.page),
+                None => {
+                    let place = (record.topic, record.partition, record.offset);
+                    unreadable.push(format!("{}-{}@{}", place.0, place.1, place.2));
+                }
+            }
+        })?;
+        if let Some(first) = unreadable.first() {
+            let count = unreadable.len();
+            self.notes.push(format!(
+                "{count} records of the ledger are no entries of this version, the first at {first}"
+            ));
+        }
+        if let Some(range) = ranges.iter().find(|range| range.from > 0) {
+            let at = range.from;
+            self.notes.push(format!(
+                "{}-{} begins at offset {at} by now (retention): older entries are gone",
+                range.topic, range.partition
+            ));
+        }
+        let trimmed = ranges.iter().any(|range| range.from > 0);
+        for family in &mut self.families {
+            for side in std::iter::once(&mut family.source).chain(&mut family.retries) {
+                let place = (side.topic.clone(), side.partition);
+                let all = pages.remove(&place).unwrap_or_default();
+                if let Some(commit) = &mut side.commit {
+                    side.chain = chain::lead(&all, commit.offset, commit.counts);
+                    if trimmed {
+                        // Where it begins is not where it began.
+                        commit.begins = commit.begins.and_then(|_| side.chain.begins());
+                    }
+                }
+            }
+            // What ended without an output, by the ledger of the source partition.
+            for page in &family.source.chain.pages {
+                let ranges = page.silent.iter().flat_map(|silent| silent.values());
+                for offset in ranges.flat_map(|ranges| ranges.iter().cloned().flatten()) {
+                    family.found.silent.add(offset);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether key and timestamp of an output are those of its source.
+    fn carried(&self) -> (bool, bool) {
+        let steps = self.pipeline.prepare.iter().chain(&self.pipeline.transform);
+        let (mut key, mut time) = (true, true);
+        for step in steps {
+            match step {
+                Step::Key(_) => key = false,
+                Step::Timestamp(_) => time = false,
+                _ => {}
+            }
+        }
+        let own = self.sinks().iter().any(|sink| {
+            let kept = self.kept.get(sink);
+            kept.is_some_and(|kept| kept.log_append_time)
+        });
+        (key, time && !own)
+    }
+
+    fn header(&self) -> bool {
+        self.pipeline.provenance == Provenance::Header
+    }
+
+    fn read_sources(
+        &mut self,
+        ranges: &[Range],
+        verifier: Option<&Verifier>,
+        progress: &mut dyn Progress,
+    ) -> Result<(), FatalError> {
+        let (keyed, timed) = self.carried();
+        let header = self.header();
+        let mut again = verifier.map(Again::new);
+        // With the outputs' own timestamps, by which a `timestamp` step says so; not where the broker sets them.
+        let stamped = self.stamped();
+        self.scan(ranges, progress, |this, record, _| {
+            let place = (record.topic.to_owned(), record.partition);
+            let Some(index) = this.index.get(&place) else {
+                return;
+            };
+            let found = &mut this.families[*index].found;
+            found.universe.insert(record.offset);
+            match &mut again {
+                Some(again) => again.note(record, stamped, found),
+                None if header && (keyed || timed) => {
+                    let print = carried_print(record, keyed, timed);
+                    found.prints.set(record.offset, 0, print);
+                }
+                None => {}
+            }
+        })
+    }
+
+    /// Whether brokers leave the timestamps of outputs as they are.
+    fn stamped(&self) -> bool {
+        let sinks = self.sinks();
+        let kept = sinks.iter().filter_map(|sink| self.kept.get(sink));
+        !kept.into_iter().any(|kept| kept.log_append_time)
+    }
+
+    fn read_retries(
+        &mut self,
+        ranges: &[Range],
+        progress: &mut dyn Progress,
+    ) -> Result<(), FatalError> {
+        let mut homes: HashMap<Place, (usize, usize)> = HashMap::new();
+        for (index, family) in self.families.iter().enumerate() {
+            for (tier, side) in family.retries.iter().enumerate() {
+                homes.insert((side.topic.clone(), side.partition), (index, tier));
+            }
+        }
+        self.scan(ranges, progress, |this, record, _| {
+            let Some((index, tier)) = homes.get(&(record.topic.to_owned(), record.partition))
+            else {
+                return;
+            };
+            this.retried += 1;
+            let family = &mut this.families[*index];
+            let side = &mut family.retries[*tier];
+            side.universe.insert(record.offset);
+            let named = source_of(record)
+                .filter(|(topic, number, _)| {
+                    (*topic, *number) == (family.source.topic.as_str(), family.source.partition)
+                })
+                .map(|(_, _, offset)| offset);
+            let Some(offset) = named else { return };
+            let found = &mut family.found;
+            let redriven: u32 = number(record, headers::REDRIVEN).unwrap_or(0);
+            if redriven > 0 {
+                let entry = found.redriven.entry(offset).or_default();
+                entry.times = entry.times.max(redriven);
+            } else {
+                found.retried.add(offset);
+            }
+            let committed = side.commit.map_or(side.low, |commit| commit.offset);
+            if record.offset >= committed {
+                found.pending.insert(offset);
+                return;
+            }
+            let pages = &side.chain.pages;
+            let after = pages.partition_point(|page| page.to <= record.offset);
+            let page = pages.get(after).filter(|page| page.from <= record.offset);
+            match page.and_then(|page| page.silent.as_ref()) {
+                None => drop(found.blind.insert(offset)),
+                Some(silent) => {
+                    let mut ranges = silent.values().flat_map(|ranges| ranges.iter());
+                    if ranges.any(|range| range.contains(&record.offset)) {
+                        found.silent.add(offset);
+                    }
+                }
+            }
+        })
+    }
+
+    fn read_dead_letters(
+        &mut self,
+        ranges: &[Range],
+        progress: &mut dyn Progress,
+    ) -> Result<(), FatalError> {
+        self.scan(ranges, progress, |this, record, _| {
+            // Several pipelines may share the topic.
+            if record.header(headers::GROUP) != Some(this.pipeline.group.as_bytes()) {
+                return;
+            }
+            let Some((topic, partition, offset)) = source_of(record) else {
+                return;
+            };
+            let Some(index) = this.index.get(&(topic.to_owned(), partition)) else {
+                return;
+            };
+            this.dead += 1;
+            let found = &mut this.families[*index].found;
+            match number::<u32>(record, headers::REDRIVEN).unwrap_or(0) {
+                0 => found.dead.add(offset),
+                times => {
+                    let entry = found.redriven.entry(offset).or_default();
+                    entry.times = entry.times.max(times);
+                    entry.dead += 1;
+                }
+            }
+        })
+    }
+
+    fn read_sinks(
+        &mut self,
+        ranges: &[Range],
+        verified: bool,
+        progress: &mut dyn Progress,
+    ) -> Result<(), FatalError> {
+        let header = self.header();
+        let (keyed, timed) = self.carried();
+        let stamped = self.stamped();
+        self.scan(ranges, progress, |this, record, _| {
+            let part = match (
+                number(record, headers::INDEX),
+                number(record, headers::COUNT),
+            ) {
+                (Some(index), Some(count)) if index < count && count <= MOST_PARTS => {
+                    Some((index, count))
+                }
+                (None, None) => None,
+                _ => {
+                    this.outputs.unreadable += 1;
+                    None
+                }
+            };
+            let mut count = || match part {
+                None => this.outputs.plain += 1,
+                Some((index, of)) => *this.outputs.parts.entry((of, index)).or_default() += 1,
+            };
+            if !header {
+                return count();
+            }
+            let named = record.header(headers::SOURCE).and_then(position);
+            let place = named.map(|(topic, partition, _)| (topic.to_owned(), partition));
+            let (Some((topic, _, offset)), Some(place)) = (named, place) else {
+                this.outputs.foreign += 1;
+                return;
+            };
+            let Some(index) = this.index.get(&place).copied() else {
+                // Of a source topic or partition that is not looked at, or of another pipeline.
+                this.outputs.foreign +=
+                    u64::from(!this.pipeline.source_topics.iter().any(|one| one == topic));
+                return;
+            };
+            count();
+            let found = &mut this.families[index].found;
+            found.output(offset, part);
+            let index = part.map_or(0, |(index, _)| index);
+            let (expected, print) = match verified {
+                true => {
+                    let time = record.timestamp.map(i64::to_be_bytes);
+                    let time = time.as_ref().map(<[u8; 8]>::as_slice);
+                    let print = print(&[record.key, time.filter(|_| stamped), record.value]);
+                    (found.prints.get(offset, index), print)
+                }
+                false => (
+                    found.prints.get(offset, 0),
+                    carried_print(record, keyed, timed),
+                ),
+            };
+            if expected.is_some_and(|expected| expected != print) {
+                let at = format!("{}-{}@{}", record.topic, record.partition, record.offset);
+                found.stranger(Stranger {
+                    at,
+                    names: offset,
+                    print,
+                });
+            }
+        })?;
+        if self.outputs.foreign > 0 {
+            let count = self.outputs.foreign;
+            self.notes.push(format!(
+                "{count} records in the sinks name no record of this pipeline: others write there too, or they are older than `provenance: header`"
+            ));
+        }
+        if self.outputs.unreadable > 0 {
+            let count = self.outputs.unreadable;
+            self.notes.push(format!(
+                "{count} records in the sinks have a driftgate.index or driftgate.count that cannot be"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Counts against what was found.
+    fn seen(
+        &self,
+        (before, after): (&Commits, &Commits),
+        others: &[Pipeline],
+        gone: [Option<String>; 3],
+    ) -> Vec<Seen> {
+        let sum = |commits: &Commits, outcome| -> u64 {
+            let all = commits.values();
+            all.filter_map(|commit| Counts::from_metadata(&commit.metadata))
+                .map(|counts| counts.of(outcome))
+                .sum()
+        };
+        let part = self.scope.is_part();
+        let sinks = self.sinks();
+        let dead = self.dead_letter_topics();
+        let retries: Vec<String> = self
+            .sources()
+            .iter()
+            .flat_map(|source| self.retry_topics(source))
+            .collect();
+        let ranged = self.scope.from.is_some() || self.scope.to.is_some();
+        let range = ranged.then(|| "only a part of the offsets is looked at".to_owned());
+        let redriven: u64 = self
+            .families
+            .iter()
+            .flat_map(|family| family.found.redriven.values())
+            .map(|redriven| u64::from(redriven.times))
+            .sum();
+        let shared = |sink: &String| {
+            self.scope.shared_sinks.contains(sink)
+                || others
+                    .iter()
+                    .filter(|other| other.name != self.pipeline.name)
+                    .any(|other| other.sinks().iter().any(|theirs| theirs.topic == *sink))
+        };
+        let many = sinks.iter().find(|sink| shared(sink));
+        let many = many.map(|sink| format!("others write to {sink} as well"));
+        let foreign = many.filter(|_| !self.header());
+        let some =
+            (part && !self.header()).then(|| "only a part of the pipeline is looked at".to_owned());
+        let [gone_sinks, gone_dead, gone_retries] = gone;
+        let line = |outcome, topics: Vec<String>, found, why| Seen {
+            outcome: Some(outcome),
+            topics,
+            before: sum(before, outcome),
+            after: sum(after, outcome),
+            found,
+            why,
+        };
+        let emitted = self.outputs.records();
+        let mut seen = vec![line(
+            Outcome::Emitted,
+            sinks,
+            emitted,
+            range.clone().or(foreign).or(some).or(gone_sinks),
+        )];
+        if !retries.is_empty() {
+            let found = self.retried.saturating_sub(redriven);
+            let why = range.clone().or(gone_retries);
+            seen.push(line(Outcome::Retried, retries, found, why));
+        }
+        seen.push(line(
+            Outcome::DeadLettered,
+            dead,
+            self.dead,
+            range.or(gone_dead),
+        ));
+        seen
+    }
+}
+
+/// More outputs of one record than any worker makes.
+const MOST_PARTS: u32 = 1_000_000;
+
+/// What an output has of its source record: key and timestamp.
+fn carried_print(record: &Record<'_>, keyed: bool, timed: bool) -> u32 {
+    let time = record.timestamp.map(i64::to_be_bytes);
+    let time = time.as_ref().map(<[u8; 8]>::as_slice);
+    print(&[record.key.filter(|_| keyed), time.filter(|_| timed)])
+}
+
+fn number<T: std::str::FromStr>(record: &Record<'_>, name: &str) -> Option<T> {
+    std::str::from_utf8(record.header(name)?).ok()?.parse().ok()
+}
+
+/// Where a retry or a dead letter comes from.
+fn source_of<'r>(record: &'r Record<'_>) -> Option<(&'r str, i32, i64)> {
+    let topic = std::str::from_utf8(record.header(headers::SOURCE_TOPIC)?).ok()?;
+    let partition = number(record, headers::SOURCE_PARTITION)?;
+    Some((topic, partition, number(record, headers::SOURCE_OFFSET)?))
+}
+
+/// `topic-partition@offset`
+fn position(text: &[u8]) -> Option<(&str, i32, i64)> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (place, offset) = text.rsplit_once('@')?;
+    let (topic, partition) = place.rsplit_once('-')?;
+    Some((topic, partition.parse().ok()?, offset.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_read_from_behind() {
+        assert_eq!(position(b"a-b-3@17"), Some(("a-b", 3, 17)));
+        for text in ["a-3", "a@17", "a-x@17", "a-3@", ""] {
+            assert_eq!(position(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn outputs_are_counted_as_the_records_that_they_are_of() {
+        let mut outputs = Outputs {
+            plain: 3,
+            ..Outputs::default()
+        };
+        for (part, count) in [((2, 0), 5), ((2, 1), 4), ((3, 0), 1)] {
+            outputs.parts.insert(part, count);
+        }
+        assert_eq!(outputs.records(), 3 + 4);
+    }
+}

@@ -1,0 +1,470 @@
+//! The verdict. Input: commits, ledger and what was found in the topics. Output: a report. Pure.
+//!
+//! What is proved: that the ledger leads to the committed offset without a hole; that each of its stretches has as many
+//! outcomes as a committed reader is shown records; that as many dead letters, retries and outputs are found as it counts; and,
+//! where outputs name their record, that each record has exactly one outcome.
+
+use super::chain::{Chain, Fault};
+use super::found::{Emissions, Found, Offsets};
+use super::report::{CountLine, Finding, Kind, Line, Report, Standing};
+use crate::ingest::ledger::{Ranges, SILENT};
+use crate::ingest::offsets::Counts;
+use crate::record::Outcome;
+
+/// A commit as an audit begins.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Commit {
+    pub(super) offset: i64,
+    /// `None`: it was made by something else.
+    pub(super) counts: Option<Counts>,
+    /// Where the ledger must begin.
+    pub(super) begins: Option<i64>,
+}
+
+/// A source or retry partition.
+#[derive(Debug, Default)]
+pub(super) struct Side {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+    /// The first offset that is still there.
+    pub(super) low: i64,
+    /// The end when the audit began.
+    pub(super) end: i64,
+    /// What was looked at.
+    pub(super) from: i64,
+    pub(super) to: i64,
+    pub(super) commit: Option<Commit>,
+    pub(super) chain: Chain,
+    /// Whether older records of a key may have been removed.
+    pub(super) compacted: bool,
+    /// What a committed reader is shown of a retry partition; a source's is in [`Found`].
+    pub(super) universe: Offsets,
+}
+
+/// A source partition with its retry partitions.
+#[derive(Debug, Default)]
+pub(super) struct Family {
+    pub(super) source: Side,
+    pub(super) retries: Vec<Side>,
+    pub(super) found: Found,
+}
+
+/// Found in topics, of one outcome.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    pub(super) outcome: Option<Outcome>,
+    pub(super) topics: Vec<String>,
+    /// By the commits at the beginning, and at the end of the audit.
+    pub(super) before: u64,
+    pub(super) after: u64,
+    pub(super) found: u64,
+    /// Why they cannot be compared.
+    pub(super) why: Option<String>,
+}
+
+/// What the verdict is to go by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    /// Whether duplicates are faults.
+    pub(super) exactly_once: bool,
+    /// Whether outputs name their records.
+    pub(super) header: bool,
+    /// Whether there is a ledger.
+    pub(super) ledger: bool,
+    /// How many offsets are listed.
+    pub(super) examples: usize,
+    /// Whether outcomes may be gone: something was deleted, compacted or held back.
+    pub(super) gaps: bool,
+}
+
+/// Judges everything into the report.
+pub(super) fn judge(families: &[Family], seen: &[Seen], terms: Terms, report: &mut Report) {
+    for family in families {
+        for side in std::iter::once(&family.source).chain(&family.retries) {
+            let universe = match std::ptr::eq(side, &raw const family.source) {
+                true => &family.found.universe,
+                false => &side.universe,
+            };
+            cover(side, universe, terms, report);
+        }
+        if terms.header {
+            pair(family, terms, report);
+        }
+    }
+    for seen in seen {
+        compare(seen, terms, report);
+    }
+    // A record of which an outcome is missing also makes a count wrong: it is unaccounted for once.
+    let each = |kinds: &[Kind]| -> u64 {
+        let of = report
+            .findings
+            .iter()
+            .filter(|one| kinds.contains(&one.kind));
+        of.map(|one| one.count).sum()
+    };
+    let named = each(&[
+        Kind::Lost,
+        Kind::TwoOutcomes,
+        Kind::Incomplete,
+        Kind::Stray,
+        Kind::Altered,
+        Kind::LedgerClaims,
+    ]);
+    let counted = each(&[
+        Kind::Count,
+        Kind::LedgerHole,
+        Kind::LedgerDiffers,
+        Kind::ForeignCommit,
+    ]);
+    report.unaccounted = named.max(counted);
+}
+
+/// Holds a partition's ledger to its commit and to the records that are there.
+fn cover(side: &Side, universe: &Offsets, terms: Terms, report: &mut Report) {
+    let place = (side.topic.as_str(), side.partition);
+    let shown = format!("{}-{}", side.topic, side.partition);
+    let commit = side.commit.unwrap_or_default();
+    let counted = commit.counts.unwrap_or_default();
+    report.partitions.push(Line {
+        topic: side.topic.clone(),
+        partition: side.partition,
+        from: side.from,
+        to: side.to,
+        records: universe.within(side.from, side.to),
+        counted: counted.total(),
+        entries: side.chain.pages.len(),
+        waiting: u64::try_from(side.end - commit.offset.max(side.low)).unwrap_or(0),
+    });
+    if side.commit.is_none() {
+        return;
+    }
+    let mut tell = |kind, text: String, count| {
+        report.findings.push(Finding {
+            kind,
+            topic: place.0.to_owned(),
+            partition: Some(place.1),
+            text,
+            count,
+            offsets: Vec::new(),
+        });
+    };
+    if commit.counts.is_none() {
+        let text = format!(
+            "offset {} was committed by something that is not Driftgate: nothing is known of the records below it",
+            commit.offset
+        );
+        tell(
+            Kind::ForeignCommit,
+            text,
+            universe.within(side.from, side.to).max(1),
+        );
+    }
+    if !terms.ledger {
+        return;
+    }
+    for fault in &side.chain.faults {
+        match fault {
+            Fault::Hole(range) => {
+                let count = universe.within(range.start.max(side.low), range.end).max(1);
+                let text = format!("no entry covers the offsets {}..{}", range.start, range.end);
+                tell(Kind::LedgerHole, text, count);
+            }
+            Fault::Differs { at, says, needs } => {
+                let text = format!(
+                    "the entry that ends at offset {at} has counted {}, and what follows it starts from {}",
+                    words(*says),
+                    words(*needs)
+                );
+                let apart =
+                    Outcome::ALL.map(|outcome| says.of(outcome).abs_diff(needs.of(outcome)));
+                tell(Kind::LedgerDiffers, text, apart.iter().sum::<u64>().max(1));
+            }
+            Fault::Impossible(at) => {
+                let text =
+                    format!("the entry that ends at offset {at} adds more than its sums have");
+                tell(Kind::LedgerDiffers, text, 1);
+            }
+        }
+    }
+    for page in &side.chain.pages {
+        let Some(silent) = &page.silent else { continue };
+        for outcome in SILENT {
+            let named = silent.get(outcome.as_str()).map_or(0, Ranges::count);
+            let counted = page.delta.of(outcome);
+            if named != counted {
+                let text = format!(
+                    "the entry of the offsets {}..{} names {named} as {}, and counts {counted}",
+                    page.from,
+                    page.to,
+                    outcome.as_str()
+                );
+                tell(Kind::LedgerDiffers, text, named.abs_diff(counted));
+            }
+        }
+    }
+    let reached = side.chain.begins().unwrap_or(commit.offset);
+    match commit.begins {
+        Some(begins) if begins < reached && side.chain.faults.is_empty() => {
+            let text = format!("no entry covers the offsets {begins}..{reached}");
+            let count = universe.within(begins.max(side.low), reached).max(1);
+            tell(Kind::LedgerHole, text, count);
+        }
+        None if commit.counts.is_some_and(|counts| counts.total() > 0) => {
+            report.notes.push(format!(
+                "{shown}: the commit knows of no ledger yet; nothing can be said of the records below offset {}",
+                commit.offset
+            ));
+            return;
+        }
+        _ => {}
+    }
+    if side.chain.base.total() > 0 && side.chain.faults.is_empty() {
+        report.notes.push(format!(
+            "{shown}: the ledger begins at offset {reached}; the {} records counted before that cannot be proved",
+            side.chain.base.total()
+        ));
+    }
+    stretches(side, universe, report);
+}
+
+/// Holds each entry to the records that are there.
+fn stretches(side: &Side, universe: &Offsets, report: &mut Report) {
+    let (mut gone, mut compacted) = (0_u64, 0_u64);
+    for page in side.chain.pages.iter().filter(|page| page.to <= side.to) {
+        let counted = page.delta.total();
+        let shown = universe.within(page.from.max(side.low), page.to);
+        if page.from < side.low && side.from == side.low {
+            // Of a stretch that is partly deleted, what is left must still be no more than was counted.
+            gone += counted;
+            if shown <= counted {
+                continue;
+            }
+        }
+        let is_cut = page.from.max(side.low) < side.from;
+        if is_cut || shown == counted {
+            continue;
+        }
+        if shown < counted && side.compacted {
+            compacted += counted - shown;
+            continue;
+        }
+        report.findings.push(Finding {
+            kind: Kind::Count,
+            topic: side.topic.clone(),
+            partition: Some(side.partition),
+            text: format!(
+                "the ledger counts {counted} outcomes in the offsets {}..{}, and the topic has {shown} records there",
+                page.from, page.to
+            ),
+            count: counted.abs_diff(shown),
+            offsets: Vec::new(),
+        });
+    }
+    let place = format!("{}-{}", side.topic, side.partition);
+    if gone > 0 {
+        report.notes.push(format!(
+            "{place}: begins at offset {} by now (retention); {gone} records were counted in stretches from before",
+            side.low
+        ));
+    }
+    if compacted > 0 {
+        report.notes.push(format!(
+            "{place}: {compacted} records that were counted are compacted away"
+        ));
+    }
+}
+
+/// `emitted=3 filtered=1`: what is not 0.
+fn words(counts: Counts) -> String {
+    let all = Outcome::ALL.into_iter();
+    let some = all.filter(|outcome| counts.of(*outcome) > 0);
+    let words: Vec<_> = some
+        .map(|outcome| format!("{}={}", outcome.as_str(), counts.of(outcome)))
+        .collect();
+    match words.is_empty() {
+        true => "nothing".to_owned(),
+        false => words.join(" "),
+    }
+}
+
+/// Record by record: exactly one outcome each.
+fn pair(family: &Family, terms: Terms, report: &mut Report) {
+    let (side, found) = (&family.source, &family.found);
+    let place = (side.topic.as_str(), side.partition);
+    let emissions = found.emissions();
+    let universe = judged(side, found);
+    let sent_back: Offsets = found.redriven.keys().copied().collect();
+    let ended = emissions.whole.or(&found.dead.once).or(&found.silent.once);
+    let waits = found.pending.or(&found.blind);
+    let none = universe.less(&ended.or(&emissions.partial).or(&waits));
+    let incomplete = emissions.partial.and(&universe).less(&ended.or(&waits));
+    let twice = emissions
+        .again
+        .or(&found.dead.again)
+        .or(&found.silent.again)
+        .or(&emissions.whole.and(&found.dead.once))
+        .or(&emissions.whole.and(&found.silent.once))
+        .or(&found.dead.once.and(&found.silent.once))
+        .or(&emissions
+            .partial
+            .and(&found.dead.once.or(&found.silent.once)))
+        .and(&universe)
+        .less(&waits);
+    let (missing, doubled) = redriven(found, &emissions, &universe, &waits);
+    let lost = none.or(&missing);
+    let twice = twice.less(&sent_back).or(&doubled);
+    let push = |report: &mut Report, kind, offsets: &Offsets, text: &str| {
+        let finding = Finding::of(kind, place, offsets, terms.examples, text);
+        report.findings.extend(finding);
+    };
+    if terms.gaps && !lost.is_empty() {
+        let offsets: Vec<_> = lost
+            .first(terms.examples)
+            .iter()
+            .map(i64::to_string)
+            .collect();
+        report.notes.push(format!(
+            "{}-{}: no outcome is found of {} records, which may have been deleted or be held back (see the other notes): offsets {}",
+            place.0, place.1, lost.len(), offsets.join(" ")
+        ));
+    } else {
+        push(report, Kind::Lost, &lost, "no outcome is found");
+    }
+    push(
+        report,
+        Kind::Incomplete,
+        &incomplete,
+        "some of the record's outputs are missing",
+    );
+    let text = "more than one outcome, or one more than once";
+    let finding = Finding::of(Kind::TwoOutcomes, place, &twice, terms.examples, text);
+    match terms.exactly_once {
+        true => report.findings.extend(finding),
+        false => report.duplicates.extend(finding),
+    }
+    if !side.compacted {
+        let named = ended.or(&emissions.partial).or(&found.retried.once);
+        let below = |offset: &i64| *offset >= side.from && *offset < side.to;
+        let stray: Offsets = named.less(&found.universe).iter().filter(below).collect();
+        push(
+            report,
+            Kind::Stray,
+            &stray,
+            "an outcome names a record that is not there",
+        );
+    }
+    strangers(family, terms, report);
+    let claimed = found.silent.once.and(&found.to_emit).and(&universe);
+    let text = "the ledger says that it was filtered, and the pipeline emits it";
+    push(report, Kind::LedgerClaims, &claimed, text);
+    let leaked = emissions.whole.and(&found.to_filter).and(&universe);
+    push(
+        report,
+        Kind::Altered,
+        &leaked,
+        "it was emitted, and the pipeline filters it",
+    );
+}
+
+/// The records of the stretches in which the ledger names what left nothing.
+fn judged(side: &Side, found: &Found) -> Offsets {
+    let mut all = Offsets::default();
+    for page in side.chain.pages.iter().filter(|page| page.silent.is_some()) {
+        let (from, to) = (page.from.max(side.from), page.to.min(side.to));
+        all.extend_within(&found.universe, from, to);
+    }
+    all
+}
+
+/// A record that was sent back has one more ending for each time, so it is counted by itself: those that lack one, and those
+/// that have one too many.
+fn redriven(
+    found: &Found,
+    emissions: &Emissions,
+    universe: &Offsets,
+    waits: &Offsets,
+) -> (Offsets, Offsets) {
+    let (mut missing, mut doubled) = (Offsets::default(), Offsets::default());
+    for (offset, redriven) in &found.redriven {
+        if !universe.contains(*offset) || waits.contains(*offset) {
+            continue;
+        }
+        let expected = 1 + u64::from(redriven.times);
+        match found.endings(*offset, emissions).cmp(&expected) {
+            std::cmp::Ordering::Less => drop(missing.insert(*offset)),
+            std::cmp::Ordering::Equal => {}
+            std::cmp::Ordering::Greater => drop(doubled.insert(*offset)),
+        }
+    }
+    (missing, doubled)
+}
+
+/// Outputs that do not look like the record that they name.
+fn strangers(family: &Family, terms: Terms, report: &mut Report) {
+    let (side, found) = (&family.source, &family.found);
+    let offsets: Offsets = found.strangers.iter().map(|one| one.names).collect();
+    if offsets.is_empty() {
+        return;
+    }
+    let shown = found.strangers.iter().take(terms.examples);
+    let texts: Vec<_> = shown
+        .map(|one| match found.prints.whose(one.print) {
+            Some(whose) => format!("{} names {} and looks like {whose}", one.at, one.names),
+            None => format!("{} names {}", one.at, one.names),
+        })
+        .collect();
+    report.findings.push(Finding {
+        kind: Kind::Altered,
+        topic: side.topic.clone(),
+        partition: Some(side.partition),
+        text: format!(
+            "an output is not what the record that it names comes to: {}",
+            texts.join("; ")
+        ),
+        count: found.strangers.len() as u64 + found.more_strangers,
+        offsets: offsets.first(terms.examples),
+    });
+}
+
+/// A count against what is found.
+fn compare(seen: &Seen, terms: Terms, report: &mut Report) {
+    let Some(outcome) = seen.outcome else { return };
+    let standing = match (&seen.why, seen.found) {
+        (Some(_), _) => Standing::NotComparable,
+        (None, found) if found < seen.before => Standing::Wrong,
+        (None, found) if found == seen.before => Standing::Equal,
+        (None, found) if terms.exactly_once && found > seen.after => Standing::Wrong,
+        (None, _) if terms.exactly_once => Standing::InFlight,
+        (None, _) => Standing::More,
+    };
+    report.counts.push(CountLine {
+        outcome: outcome.as_str(),
+        topics: seen.topics.clone(),
+        counted: seen.before,
+        found: seen.found,
+        standing,
+        why: seen.why.clone(),
+    });
+    if standing == Standing::Wrong {
+        let topics = seen.topics.join(", ");
+        report.findings.push(Finding {
+            kind: Kind::Count,
+            topic: topics.clone(),
+            partition: None,
+            text: format!(
+                "{} records are counted as {}, and {} are found in {topics}",
+                seen.before,
+                outcome.as_str(),
+                seen.found
+            ),
+            count: match seen.found < seen.before {
+                true => seen.before - seen.found,
+                false => seen.found - seen.after,
+            },
+            offsets: Vec::new(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,430 @@
+use super::super::chain;
+use super::super::found::{Redriven, Stranger};
+use super::*;
+use crate::ingest::ledger::{Book, Page};
+
+/// A partition of ten records: 0 to 5 emitted, 6 and 7 filtered, 8 a dead letter, 9 retried and emitted from there.
+struct Case {
+    family: Family,
+    seen: Vec<Seen>,
+    terms: Terms,
+}
+
+fn pages(outcomes: &[Outcome], every: usize) -> (Vec<Page>, Counts) {
+    let mut book = Book::new(Some(0), Counts::default(), None, true);
+    let mut counts = Counts::default();
+    let mut pages = Vec::new();
+    for (offset, outcome) in (0_i64..).zip(outcomes) {
+        counts = counts.plus(Counts::of_each(|other| u64::from(other == *outcome)));
+        book.add(offset, *outcome, counts);
+        if (offset.unsigned_abs() as usize + 1).is_multiple_of(every) {
+            pages.extend(book.take());
+        }
+    }
+    pages.extend(book.take());
+    (pages, counts)
+}
+
+fn side(topic: &str, outcomes: &[Outcome]) -> Side {
+    let (pages, counts) = pages(outcomes, 4);
+    let end = i64::try_from(outcomes.len()).expect("few");
+    Side {
+        topic: topic.to_owned(),
+        end,
+        to: end,
+        commit: Some(Commit {
+            offset: end,
+            counts: Some(counts),
+            begins: Some(0),
+        }),
+        chain: chain::lead(&pages, end, Some(counts)),
+        universe: (0..end).collect(),
+        ..Side::default()
+    }
+}
+
+impl Case {
+    fn new() -> Case {
+        use Outcome::{DeadLettered, Emitted, Filtered, Retried};
+        let outcomes = [
+            Emitted,
+            Emitted,
+            Emitted,
+            Emitted,
+            Emitted,
+            Emitted,
+            Filtered,
+            Filtered,
+            DeadLettered,
+            Retried,
+        ];
+        let mut found = Found {
+            universe: (0..10).collect(),
+            ..Found::default()
+        };
+        for offset in [0, 1, 2, 3, 4, 5, 9] {
+            found.output(offset, None);
+        }
+        found.silent.add(6);
+        found.silent.add(7);
+        found.dead.add(8);
+        found.retried.add(9);
+        let line = |outcome, count| Seen {
+            outcome: Some(outcome),
+            topics: vec!["t".to_owned()],
+            before: count,
+            after: count,
+            found: count,
+            why: None,
+        };
+        Case {
+            family: Family {
+                source: side("orders", &outcomes),
+                retries: vec![side("orders.gate.retry.1", &[Emitted])],
+                found,
+            },
+            seen: vec![line(Emitted, 7), line(Retried, 1), line(DeadLettered, 1)],
+            terms: Terms {
+                exactly_once: false,
+                header: true,
+                ledger: true,
+                examples: 3,
+                gaps: false,
+            },
+        }
+    }
+
+    fn report(self) -> Report {
+        let mut report = Report::default();
+        judge(&[self.family], &self.seen, self.terms, &mut report);
+        report
+    }
+}
+
+/// The findings, each as its kind and offsets, and how many records are unaccounted for.
+#[track_caller]
+fn check(change: impl FnOnce(&mut Case), expect: &[(Kind, &[i64])], unaccounted: u64) -> Report {
+    let mut case = Case::new();
+    change(&mut case);
+    let report = case.report();
+    let found: Vec<(Kind, &[i64])> = report
+        .findings
+        .iter()
+        .map(|finding| (finding.kind, finding.offsets.as_slice()))
+        .collect();
+    assert_eq!(found, expect, "{report:#?}");
+    assert_eq!(report.unaccounted, unaccounted);
+    report
+}
+
+#[test]
+fn what_adds_up_is_right() {
+    let report = check(|_| {}, &[], 0);
+    assert!(report.is_right() && report.duplicates.is_empty() && report.notes.is_empty());
+    assert!(
+        report
+            .counts
+            .iter()
+            .all(|line| line.standing == Standing::Equal)
+    );
+    assert_eq!(report.partitions[0].records, 10);
+    check(|case| case.terms.exactly_once = true, &[], 0);
+}
+
+#[test]
+fn a_lost_output_is_named() {
+    let lose = |case: &mut Case| {
+        case.family.found.plain = Default::default();
+        for offset in [0, 1, 3, 4, 5, 9] {
+            case.family.found.output(offset, None);
+        }
+        case.seen[0].found = 6;
+    };
+    let expect: &[(Kind, &[i64])] = &[(Kind::Lost, &[2]), (Kind::Count, &[])];
+    check(lose, expect, 1);
+    // The sink has lost its beginning: nobody can say.
+    let report = check(
+        |case| {
+            lose(case);
+            case.terms.gaps = true;
+            case.seen[0].why = Some("t begins at offset 3".to_owned());
+        },
+        &[],
+        0,
+    );
+    assert!(report.notes[0].contains("offsets 2"), "{:?}", report.notes);
+    // Without headers there is the count alone.
+    check(
+        |case| {
+            lose(case);
+            case.terms.header = false;
+        },
+        &[(Kind::Count, &[])],
+        1,
+    );
+}
+
+#[test]
+fn a_filtered_record_that_the_ledger_does_not_name_is_lost() {
+    check(
+        |case| {
+            case.family.found.silent = Default::default();
+            case.family.found.silent.add(6);
+        },
+        &[(Kind::Lost, &[7])],
+        1,
+    );
+}
+
+#[test]
+fn doubles_are_duplicates_or_faults_by_the_delivery() {
+    let double = |case: &mut Case| {
+        case.family.found.output(4, None);
+        case.family.found.dead.add(3);
+        case.seen[0].found = 8;
+        case.seen[2].found = 2;
+    };
+    let report = check(double, &[], 0);
+    assert_eq!(report.duplicates[0].offsets, [3, 4]);
+    assert_eq!(report.counts[0].standing, Standing::More);
+    let exact = |case: &mut Case| {
+        double(case);
+        case.terms.exactly_once = true;
+    };
+    let expect: &[(Kind, &[i64])] = &[
+        (Kind::TwoOutcomes, &[3, 4]),
+        (Kind::Count, &[]),
+        (Kind::Count, &[]),
+    ];
+    check(exact, expect, 2);
+}
+
+#[test]
+fn what_waits_in_a_retry_topic_is_neither_lost_nor_double() {
+    check(
+        |case| {
+            case.family.found.plain = Default::default();
+            for offset in 0..6 {
+                case.family.found.output(offset, None);
+            }
+            case.family.found.pending.insert(9);
+            case.seen[0].before = 6;
+            case.seen[0].found = 6;
+        },
+        &[],
+        0,
+    );
+    // Emitted a moment ago, and not committed yet.
+    check(
+        |case| {
+            case.terms.exactly_once = true;
+            case.family.found.pending.insert(9);
+            case.family.found.dead.add(9);
+            case.seen[2].found = 2;
+            case.seen[2].after = 2;
+        },
+        &[],
+        0,
+    );
+}
+
+#[test]
+fn sets_of_outputs_must_be_whole() {
+    check(
+        |case| {
+            case.family.found.plain = Default::default();
+            for offset in [0, 1, 2, 3, 4, 5, 9] {
+                for index in 0..3 {
+                    if (offset, index) != (5, 2) {
+                        case.family.found.output(offset, Some((index, 3)));
+                    }
+                }
+            }
+        },
+        &[(Kind::Incomplete, &[5])],
+        1,
+    );
+}
+
+#[test]
+fn a_record_that_was_sent_back_ends_once_more_each_time() {
+    let sent_back = |times, dead| {
+        move |case: &mut Case| {
+            let entry = Redriven { times, dead };
+            case.family.found.redriven.insert(8, entry);
+        }
+    };
+    // Sent back, and nothing came of it.
+    check(sent_back(1, 0), &[(Kind::Lost, &[8])], 1);
+    // It failed again.
+    check(sent_back(1, 1), &[], 0);
+    let emitted = |case: &mut Case| {
+        sent_back(1, 0)(case);
+        case.family.found.output(8, None);
+        case.seen[0].found = 8;
+        case.seen[0].before = 8;
+    };
+    check(emitted, &[], 0);
+    let again = |case: &mut Case| {
+        sent_back(1, 1)(case);
+        case.family.found.output(8, None);
+    };
+    let report = check(again, &[], 0);
+    assert_eq!(report.duplicates[0].offsets, [8]);
+}
+
+#[test]
+fn strays_and_strangers_are_named() {
+    check(
+        |case| {
+            case.family.source.from = 0;
+            case.family.found.universe = (0..9).collect();
+            case.family.source.chain.pages.pop();
+        },
+        &[(Kind::Stray, &[9])],
+        1,
+    );
+    let report = check(
+        |case| {
+            let found = &mut case.family.found;
+            found.prints.set(1, 0, 11);
+            found.prints.set(2, 0, 22);
+            for (names, print) in [(1, 22), (2, 11)] {
+                let at = format!("sink-0@{names}");
+                found.stranger(Stranger { at, names, print });
+            }
+        },
+        &[(Kind::Altered, &[1, 2])],
+        2,
+    );
+    let text = &report.findings[0].text;
+    assert!(text.contains("sink-0@1 names 1 and looks like 2"), "{text}");
+}
+
+#[test]
+fn a_record_that_the_pipeline_emits_was_not_filtered() {
+    check(
+        |case| {
+            case.family.found.to_emit = [6, 0].into_iter().collect();
+            case.family.found.to_filter = [7, 1].into_iter().collect();
+        },
+        &[(Kind::LedgerClaims, &[6]), (Kind::Altered, &[1])],
+        2,
+    );
+}
+
+#[test]
+fn counts_of_the_ledger_must_be_those_of_the_topic() {
+    // A record more than was counted, one less, and one less of a compacted topic.
+    let report = check(
+        |case| {
+            case.terms.header = false;
+            case.family.found.universe.insert(10);
+            case.family.source.chain.pages[2].to = 11;
+            case.family.source.to = 11;
+        },
+        &[(Kind::Count, &[])],
+        1,
+    );
+    assert!(
+        report.findings[0].text.contains("8..11"),
+        "{:?}",
+        report.findings
+    );
+    let less = |case: &mut Case| {
+        case.terms.header = false;
+        case.family.found.universe = [0, 1, 2, 4, 5, 6, 7, 8, 9].into_iter().collect();
+    };
+    check(less, &[(Kind::Count, &[])], 1);
+    let report = check(
+        |case| {
+            less(case);
+            case.family.source.compacted = true;
+        },
+        &[],
+        0,
+    );
+    assert!(report.notes[0].contains("compacted"), "{:?}", report.notes);
+    // Retention has taken the first five.
+    let report = check(
+        |case| {
+            case.terms.header = false;
+            case.family.found.universe = (5..10).collect();
+            (case.family.source.low, case.family.source.from) = (5, 5);
+        },
+        &[],
+        0,
+    );
+    assert!(report.notes[0].contains("retention"), "{:?}", report.notes);
+}
+
+#[test]
+fn holes_other_sums_and_other_commits_are_told() {
+    let without = |which: usize| {
+        move |case: &mut Case| {
+            case.terms.header = false;
+            let mut pages = case.family.source.chain.pages.clone();
+            pages.remove(which);
+            let counts = case.family.source.commit.and_then(|commit| commit.counts);
+            case.family.source.chain = chain::lead(&pages, 10, counts);
+        }
+    };
+    for (which, words, count) in [(0, "0..4", 4), (1, "4..8", 4), (2, "8..10", 2)] {
+        let report = check(without(which), &[(Kind::LedgerHole, &[])], count);
+        let text = &report.findings[0].text;
+        assert!(text.contains(words), "{which}: {text}");
+    }
+    check(
+        |case| {
+            case.terms.header = false;
+            let mut pages = case.family.source.chain.pages.clone();
+            let more = |outcome| pages[1].counts.of(outcome) + u64::from(outcome == Outcome::Stale);
+            pages[1].counts = Counts::of_each(more);
+            let counts = case.family.source.commit.and_then(|commit| commit.counts);
+            case.family.source.chain = chain::lead(&pages, 10, counts);
+        },
+        &[(Kind::LedgerDiffers, &[])],
+        1,
+    );
+    check(
+        |case| {
+            case.terms.header = false;
+            let commit = case.family.source.commit.as_mut().expect("there is one");
+            (commit.counts, commit.begins) = (None, None);
+        },
+        &[(Kind::ForeignCommit, &[])],
+        10,
+    );
+}
+
+#[test]
+fn the_bounds_of_a_run_that_goes_on() {
+    let seen = |found, why: Option<&str>| Seen {
+        outcome: Some(Outcome::Emitted),
+        topics: Vec::new(),
+        before: 10,
+        after: 12,
+        found,
+        why: why.map(str::to_owned),
+    };
+    let standing = |seen: &Seen, exactly_once| {
+        let terms = Terms {
+            exactly_once,
+            ..Case::new().terms
+        };
+        let mut report = Report::default();
+        compare(seen, terms, &mut report);
+        report.counts[0].standing
+    };
+    for (found, least, exactly) in [
+        (9, Standing::Wrong, Standing::Wrong),
+        (10, Standing::Equal, Standing::Equal),
+        (12, Standing::More, Standing::InFlight),
+        (13, Standing::More, Standing::Wrong),
+    ] {
+        assert_eq!(standing(&seen(found, None), false), least, "{found}");
+        assert_eq!(standing(&seen(found, None), true), exactly, "{found}");
+        let other = seen(found, Some("others write to it"));
+        assert_eq!(standing(&other, true), Standing::NotComparable);
+    }
+}

@@ -1,0 +1,631 @@
+//! `driftgate audit` as a program, on instances that ran: what is right is said to be right, and what is taken away, doubled,
+//! swapped or doctored in a copy of the topics is named.
+
+mod support;
+
+use std::process::{Command, Output};
+
+use driftgate::embedded::broker::EmbeddedBroker;
+use driftgate::ingest::ledger::Entry;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+use serde_json::Value;
+use support::live::{self, Job, LIMIT, Live, Shape, both, real};
+use support::topics::{self, Read, Write};
+use support::{Bed, LookupServer};
+
+/// What the program says, and how it ends.
+fn audit(job: &Job, arguments: &[&str]) -> (i32, Value) {
+    let output = run(job, arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let json = serde_json::from_slice(&output.stdout);
+    let json: Value = json.unwrap_or_else(|error| panic!("{error}: {said}"));
+    (
+        output.status.code().expect("an exit code"),
+        json["pipelines"][0].clone(),
+    )
+}
+
+fn run(job: &Job, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_driftgate"))
+        .args(["audit", "--output", "json", "-c"])
+        .arg(job.folder.path().join("driftgate.yaml"))
+        .args(arguments)
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("the program runs")
+}
+
+/// The audit finds nothing wrong.
+#[track_caller]
+fn right(job: &Job, arguments: &[&str]) -> Value {
+    let (code, report) = audit(job, arguments);
+    assert_eq!(code, 0, "{report:#}");
+    assert_eq!(report["unaccounted"], 0);
+    report
+}
+
+/// The audit finds exactly this: kinds with their offsets.
+#[track_caller]
+fn wrong(job: &Job, arguments: &[&str], expect: &[(&str, &[i64])]) -> Value {
+    let (code, report) = audit(job, arguments);
+    assert_eq!(code, 1, "{report:#}");
+    let findings = report["findings"].as_array().expect("a list");
+    let found: Vec<(&str, Vec<i64>)> = findings
+        .iter()
+        .map(|finding| {
+            let offsets = finding["offsets"].as_array().expect("a list");
+            let offsets = offsets.iter().filter_map(Value::as_i64).collect();
+            (finding["kind"].as_str().expect("a word"), offsets)
+        })
+        .collect();
+    let expect: Vec<(&str, Vec<i64>)> = expect
+        .iter()
+        .map(|(kind, offsets)| (*kind, offsets.to_vec()))
+        .collect();
+    assert_eq!(found, expect, "{report:#}");
+    report
+}
+
+/// Of a hundred parcels: those of which the id is a multiple of ten break a rule, other multiples of five are filtered.
+const STEPS: &str = "      - filter: \"id % 5 != 0\"";
+
+fn shape() -> Shape {
+    Shape {
+        partitions: 2,
+        steps: Some(STEPS.to_owned()),
+        ..Shape::default()
+    }
+}
+
+fn writes(job: &Job, count: i64) -> Vec<Write> {
+    (0..count)
+        .map(|n| {
+            let id = if n % 10 == 0 { -1 - n } else { n };
+            let mut write = Write::new(format!("key {n}"), job.parcel(id, &format!("note {n}")));
+            write.timestamp = Some(1_700_000_000_000 + n);
+            write.to(i32::try_from(n % 2).expect("small"))
+        })
+        .collect()
+}
+
+fn finish(live: &Live, job: &Job, records: i64) {
+    live.eventually("all is committed", || job.committed(&job.source) == records);
+}
+
+/// A job that ran in several steps, so that its ledger has several entries of each partition.
+fn ran(bed: &Bed, broker: Option<&EmbeddedBroker>, shape: Shape) -> Job {
+    let job = Job::new(bed, broker, shape);
+    let all = writes(&job, 100);
+    job.live(broker, |live| {
+        for (part, step) in all.chunks(20).zip(1..) {
+            topics::produce(&job.client, &job.source, part);
+            finish(live, &job, step * 20);
+        }
+    });
+    job
+}
+
+#[test]
+fn a_run_without_faults_is_right_in_both_modes() {
+    both(|bed, broker| {
+        for provenance in ["header", "ledger"] {
+            let job = ran(
+                bed,
+                broker,
+                Shape {
+                    provenance,
+                    ..shape()
+                },
+            );
+            let report = right(&job, &[]);
+            let lines = report["partitions"].as_array().expect("a list");
+            assert_eq!(lines.len(), 2);
+            for line in lines {
+                assert_eq!(line["records"], 50, "{report:#}");
+                assert_eq!(line["counted"], 50);
+                assert!(line["entries"].as_i64() >= Some(5), "{report:#}");
+            }
+            for (line, count) in [(0, 80), (1, 10)] {
+                assert_eq!(report["counts"][line]["found"], count, "{report:#}");
+                assert_eq!(report["counts"][line]["standing"], "equal");
+            }
+            assert_eq!(report["notes"], Value::Array(Vec::new()), "{report:#}");
+            let ledger = topics::consume_all(&job.client, &job.ledger());
+            let named = ledger.iter().filter_map(|read| {
+                let entry = Entry::from_json(read.value.as_deref()?);
+                entry.expect("an entry").page.silent
+            });
+            assert_eq!(named.count() > 0, provenance == "header");
+            if provenance == "header" {
+                right(&job, &["--verify"]);
+                right(&job, &["--partition", "1", "--from", "10", "--to", "30"]);
+            }
+        }
+    });
+}
+
+/// A copy of everything that an audit looks at, under other names, with changes.
+struct Copy {
+    job: Job,
+}
+
+/// The topics of a job that ran, each record to be changed, left out or doubled.
+struct Topics {
+    sink: Vec<Read>,
+    dead: Vec<Read>,
+    ledger: Vec<Read>,
+}
+
+fn number(read: &Read, name: &str) -> Option<i64> {
+    read.header(name)?.parse().ok()
+}
+
+/// The offset that an output names, of partition 0.
+fn named(read: &Read) -> Option<i64> {
+    let (place, offset) = read.header("driftgate.source")?.split_once('@')?;
+    place.ends_with("-0").then(|| offset.parse().ok())?
+}
+
+fn at(topics: &mut [Read], offset: i64) -> usize {
+    let found = topics.iter().position(|read| named(read) == Some(offset));
+    found.expect("it was emitted")
+}
+
+impl Copy {
+    fn of(bed: &Bed, ran: &Job, change: impl FnOnce(&mut Topics)) -> Copy {
+        let job = Job::new(bed, None, ran.shape.clone());
+        live::register(bed, &job.sink);
+        topics::create(&job.client, &job.sink, 4, &[]);
+        topics::create(&job.client, &job.dlq, 2, &[]);
+        topics::create(&job.client, &job.ledger(), 2, &[]);
+        let mut all = Topics {
+            sink: topics::consume_all(&ran.client, &ran.sink),
+            dead: topics::consume_all(&ran.client, &ran.dlq),
+            ledger: topics::consume_all(&ran.client, &ran.ledger()),
+        };
+        change(&mut all);
+        let sources = topics::consume_all(&ran.client, &ran.source);
+        for (reads, topic) in [
+            (sources, &job.source),
+            (all.sink, &job.sink),
+            (all.dead, &job.dlq),
+            (all.ledger, &job.ledger()),
+        ] {
+            let writes: Vec<Write> = reads.iter().map(|read| renamed(read, ran, &job)).collect();
+            topics::produce(&job.client, topic, &writes);
+        }
+        let mut config = job.client.clone();
+        config.set("group.id", &job.group);
+        let consumer: BaseConsumer = config.create().expect("a valid configuration");
+        let mut list = TopicPartitionList::new();
+        let committed = topics::committed(&ran.client, &ran.group, &ran.source);
+        for (partition, commit) in (0..).zip(committed) {
+            let (offset, metadata) = commit.expect("all is committed");
+            list.add_partition_offset(&job.source, partition, Offset::Offset(offset))
+                .expect("a valid offset");
+            let mut entry = list
+                .find_partition(&job.source, partition)
+                .expect("just added");
+            entry.set_metadata(metadata);
+        }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the group is a copy and has no members"
+        )]
+        consumer.commit(&list, CommitMode::Sync).expect("committed");
+        Copy { job }
+    }
+}
+
+fn renamed(read: &Read, from: &Job, to: &Job) -> Write {
+    let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) => text
+            .replace(&from.source, &to.source)
+            .replace(&from.group, &to.group)
+            .into_bytes(),
+        Err(_) => bytes.to_vec(),
+    };
+    let headers = read.headers.iter();
+    let is_json = read
+        .value
+        .as_deref()
+        .is_some_and(|value| value.starts_with(b"{"));
+    Write {
+        partition: Some(read.partition),
+        key: read.key.clone(),
+        value: match is_json {
+            true => read.value.as_deref().map(text),
+            false => read.value.clone(),
+        },
+        headers: headers
+            .map(|(name, value)| (name.clone(), value.as_deref().map(text)))
+            .collect(),
+        timestamp: read.timestamp,
+    }
+}
+
+/// The first offset of partition 0 at which an output of the copy is expected: 1 is the parcel with id 2.
+const SOME: i64 = 4;
+
+#[test]
+fn what_is_taken_doubled_swapped_or_doctored_is_named() {
+    let Some(bed) = real() else { return };
+    let ran = ran(
+        &bed,
+        None,
+        Shape {
+            provenance: "header",
+            ..shape()
+        },
+    );
+    let check = |change: &dyn Fn(&mut Topics), arguments: &[&str], expect: &[(&str, &[i64])]| {
+        let copy = Copy::of(&bed, &ran, change);
+        wrong(&copy.job, arguments, expect)
+    };
+    let untouched = Copy::of(&bed, &ran, |_| {});
+    right(&untouched.job, &[]);
+    right(&untouched.job, &["--verify"]);
+
+    // An output is gone.
+    let lost = |all: &mut Topics| {
+        let index = at(&mut all.sink, SOME);
+        all.sink.remove(index);
+    };
+    check(&lost, &[], &[("lost", &[SOME]), ("count", &[])]);
+
+    // An output is there twice: allowed after a crash, and told.
+    let copy = Copy::of(&bed, &ran, |all| {
+        let index = at(&mut all.sink, SOME);
+        let double = all.sink[index].clone();
+        all.sink.push(double);
+    });
+    let report = right(&copy.job, &[]);
+    assert_eq!(report["duplicates"][0]["offsets"][0], SOME, "{report:#}");
+    assert_eq!(report["counts"][0]["standing"], "more");
+
+    // Two outputs name each other's record.
+    let headers = |all: &mut Topics| {
+        let (a, b) = (at(&mut all.sink, SOME), at(&mut all.sink, SOME + 2));
+        let headers = all.sink[a].headers.clone();
+        all.sink[a].headers = all.sink[b].headers.clone();
+        all.sink[b].headers = headers;
+    };
+    let report = check(&headers, &[], &[("altered", &[SOME, SOME + 2])]);
+    let text = report["findings"][0]["text"]
+        .as_str()
+        .expect("text")
+        .to_owned();
+    assert!(
+        text.contains(&format!("names {SOME} and looks like {}", SOME + 2)),
+        "{text}"
+    );
+
+    // Two values changed places: only another run tells.
+    let values = |all: &mut Topics| {
+        let (a, b) = (at(&mut all.sink, SOME), at(&mut all.sink, SOME + 2));
+        let value = all.sink[a].value.clone();
+        all.sink[a].value = all.sink[b].value.clone();
+        all.sink[b].value = value;
+    };
+    let copy = Copy::of(&bed, &ran, values);
+    right(&copy.job, &[]);
+    check(&values, &["--verify"], &[("altered", &[SOME, SOME + 2])]);
+
+    // A dead letter is gone.
+    let dead = |all: &mut Topics| {
+        let is_it =
+            |read: &Read| read.partition == 0 && number(read, "driftgate.source.offset") == Some(5);
+        let index = all
+            .dead
+            .iter()
+            .position(is_it)
+            .expect("parcel 10 is a dead letter");
+        all.dead.remove(index);
+    };
+    check(&dead, &[], &[("lost", &[5]), ("count", &[])]);
+
+    // The ledger says that an emitted record was filtered.
+    let claim = |all: &mut Topics| {
+        doctor(all, 1, |entry| {
+            entry["silent"]["filtered"] = Value::from("1");
+        });
+    };
+    let differs: (&str, &[i64]) = ("ledger_differs", &[]);
+    check(&claim, &[], &[differs]);
+    check(&claim, &["--verify"], &[differs, ("ledger_claims", &[11])]);
+
+    // Its sums are wrong.
+    let sums = |all: &mut Topics| {
+        doctor(all, 2, |entry| {
+            let more = entry["counts"]["emitted"].as_u64().expect("a count") + 1;
+            entry["counts"]["emitted"] = Value::from(more);
+        });
+    };
+    check(&sums, &[], &[("ledger_differs", &[])]);
+
+    // An entry is missing.
+    let hole = |all: &mut Topics| {
+        let index = entry(all, 2);
+        all.ledger.remove(index);
+    };
+    let report = check(&hole, &[], &[("ledger_hole", &[])]);
+    let text = report["findings"][0]["text"].as_str().expect("text");
+    assert!(
+        text.contains("no entry covers the offsets 20..30"),
+        "{text}"
+    );
+}
+
+/// The `which`th entry of partition 0.
+fn entry(all: &Topics, which: usize) -> usize {
+    let of_it = all
+        .ledger
+        .iter()
+        .enumerate()
+        .filter(|(_, read)| read.partition == 0);
+    of_it.map(|(index, _)| index).nth(which).expect("an entry")
+}
+
+fn doctor(all: &mut Topics, which: usize, change: impl FnOnce(&mut Value)) {
+    let index = entry(all, which);
+    let value = all.ledger[index].value.as_deref().expect("an entry");
+    let mut json: Value = serde_json::from_slice(value).expect("JSON");
+    change(&mut json);
+    all.ledger[index].value = Some(json.to_string().into_bytes());
+}
+
+#[test]
+fn without_headers_counts_tell_that_something_is_wrong() {
+    let Some(bed) = real() else { return };
+    let ran = ran(
+        &bed,
+        None,
+        Shape {
+            provenance: "ledger",
+            ..shape()
+        },
+    );
+    let count = |change: &dyn Fn(&mut Topics), text: &str| {
+        let copy = Copy::of(&bed, &ran, change);
+        let report = wrong(&copy.job, &[], &[("count", &[])]);
+        assert_eq!(
+            report["findings"][0]["text"]
+                .as_str()
+                .map(|found| found.contains(text)),
+            Some(true),
+            "{report:#}"
+        );
+        assert_eq!(report["unaccounted"], 1);
+    };
+    count(
+        &|all| drop(all.sink.pop()),
+        "80 records are counted as emitted, and 79 are found",
+    );
+    count(
+        &|all| drop(all.dead.pop()),
+        "10 records are counted as dead_lettered, and 9 are found",
+    );
+    let copy = Copy::of(&bed, &ran, |all| {
+        let double = all.sink[0].clone();
+        all.sink.push(double);
+    });
+    let report = right(&copy.job, &[]);
+    assert_eq!(report["counts"][0]["standing"], "more");
+    // Somebody else writes there, and it is said.
+    let report = right(&copy.job, &["--shared-sink", &copy.job.sink]);
+    assert_eq!(report["counts"][0]["standing"], "not_comparable");
+    // The ledger has counted one more than there is, all along.
+    let copy = Copy::of(&bed, &ran, |all| {
+        doctor(all, 2, |entry| {
+            let more = entry["delta"]["emitted"].as_u64().expect("a count") + 1;
+            entry["delta"]["emitted"] = Value::from(more);
+        });
+    });
+    wrong(&copy.job, &[], &[("ledger_differs", &[]), ("count", &[])]);
+}
+
+#[test]
+fn retries_are_followed_to_their_end_and_what_waits_is_pending() {
+    both(|bed, broker| {
+        let server = LookupServer::start(|_| false);
+        let shape = Shape {
+            partitions: 1,
+            retry: "{ tiers: [1s, 1h] }",
+            lookup: Some(server.url()),
+            provenance: "header",
+            ..Shape::default()
+        };
+        let job = Job::new(bed, broker, shape);
+        topics::produce(&job.client, &job.source, &writes_to_one(&job, 0..10));
+        job.live(broker, |live| {
+            finish(live, &job, 10);
+            live.eventually("all on the second tier", || {
+                job.count(&job.retry_topic(2)) == 9
+            });
+            live.eventually("the first is committed", || {
+                job.committed(&job.retry_topic(1)) == 9
+            });
+        });
+        let report = right(&job, &[]);
+        assert_eq!(report["counts"][1]["outcome"], "retried");
+        assert_eq!(report["counts"][1]["found"], 18, "{report:#}");
+        assert_eq!(report["partitions"][2]["waiting"], 9, "{report:#}");
+        // Verified it cannot be: a lookup may say something else.
+        let output = run(&job, &["--verify"]);
+        assert_eq!(output.status.code(), Some(2));
+    });
+}
+
+/// Ids from a range, 0 of them breaking the rule.
+fn writes_to_one(job: &Job, ids: std::ops::Range<i64>) -> Vec<Write> {
+    ids.map(|id| {
+        let id = if id == 0 { -1 } else { id };
+        Write::new(format!("key {id}"), job.parcel(id, "note"))
+    })
+    .collect()
+}
+
+/// Sets of outputs, in both modes.
+#[test]
+fn several_outputs_of_a_record_count_once() {
+    both(|bed, broker| {
+        for provenance in ["header", "ledger"] {
+            let steps = "      - set: { parts: \"[0, 1, 2]\" }\n      - explode: { field: parts, into: part }\n      - drop: [part]";
+            let shape = Shape {
+                partitions: 1,
+                steps: Some(steps.to_owned()),
+                provenance,
+                ..Shape::default()
+            };
+            let job = Job::new(bed, broker, shape);
+            topics::produce(&job.client, &job.source, &writes_to_one(&job, 1..11));
+            job.live(broker, |live| finish(live, &job, 10));
+            let report = right(&job, &[]);
+            assert_eq!(report["counts"][0]["found"], 10, "{report:#}");
+            if provenance == "header" {
+                right(&job, &["--verify"]);
+            }
+        }
+    });
+}
+
+/// A restart goes on with the ledger where it ended, and audits while records flow are right.
+#[test]
+fn restarts_and_running_instances_are_audited() {
+    both(|bed, broker| {
+        let job = Job::new(
+            bed,
+            broker,
+            Shape {
+                provenance: "header",
+                ..shape()
+            },
+        );
+        let all = writes(&job, 4_000);
+        job.live(broker, |live| {
+            topics::produce(&job.client, &job.source, &all[..1_000]);
+            finish(live, &job, 1_000);
+        });
+        job.live(broker, |live| {
+            std::thread::scope(|scope| {
+                let feed = scope.spawn(|| {
+                    for part in all[1_000..].chunks(100) {
+                        topics::produce(&job.client, &job.source, part);
+                    }
+                });
+                while !feed.is_finished() {
+                    right(&job, &[]);
+                }
+            });
+            finish(live, &job, 4_000);
+        });
+        let report = right(&job, &["--verify"]);
+        assert_eq!(report["partitions"][0]["records"], 2_000);
+        assert_eq!(report["duplicates"], Value::Array(Vec::new()));
+    });
+}
+
+/// The ledger's topic is gone: the partition pauses, nothing is committed, and with the topic everything goes on.
+#[test]
+fn a_ledger_that_cannot_be_written_pauses_and_loses_nothing() {
+    let Some(bed) = real() else { return };
+    let job = Job::new(
+        &bed,
+        None,
+        Shape {
+            provenance: "header",
+            partitions: 1,
+            ..shape()
+        },
+    );
+    let first = writes_to_one(&job, 1..11);
+    let second = writes_to_one(&job, 11..21);
+    job.live(None, |live| {
+        topics::produce(&job.client, &job.source, &first);
+        finish(live, &job, 10);
+        live::delete(&job.client, &job.ledger());
+        topics::produce(&job.client, &job.source, &second);
+        let named = || {
+            let reasons = live.instance.health.readiness().reasons;
+            reasons.iter().any(|reason| reason.contains(&job.ledger()))
+        };
+        support::eventually(2 * LIMIT, "a pause that names the ledger", named);
+        assert_eq!(
+            job.committed(&job.source),
+            10,
+            "nothing is committed without its entry"
+        );
+        topics::create(&job.client, &job.ledger(), 1, &[]);
+        support::eventually(2 * LIMIT, "it goes on", || job.committed(&job.source) == 20);
+        live.ready();
+    });
+    // What was deleted with the topic is missed.
+    let report = wrong(&job, &[], &[("ledger_hole", &[])]);
+    let text = report["findings"][0]["text"].as_str().expect("text");
+    assert!(text.contains("0..10"), "{text}");
+}
+
+#[test]
+fn a_watch_exports_what_is_unaccounted_for() {
+    let Some(bed) = real() else { return };
+    let ran = ran(
+        &bed,
+        None,
+        Shape {
+            provenance: "header",
+            ..shape()
+        },
+    );
+    let copy = Copy::of(&bed, &ran, |all| {
+        let index = at(&mut all.sink, SOME);
+        all.sink.remove(index);
+    });
+    let job = &copy.job;
+    let watch = [
+        "audit",
+        "--watch",
+        "--interval",
+        "200ms",
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let server = job.start_with(&watch, "watch");
+    let address = job.admin("watch");
+    let page = || {
+        let (status, body) = support::http::get(format!("http://{address}/metrics"))
+            .send()
+            .ok()?;
+        (status == 200).then_some(body)
+    };
+    support::eventually(LIMIT, "two audits", || {
+        page().is_some_and(|page| live::sum(&page, "driftgate_audits_total", &["findings"]) >= 2.0)
+    });
+    let page = page().expect("it answers");
+    assert_eq!(
+        live::sum(&page, "driftgate_unaccounted_records", &["parcels"]),
+        1.0
+    );
+    assert!(job.log("watch").contains("no outcome is found"));
+    assert_eq!(server.stop(LIMIT).code(), Some(1), "something was wrong");
+}
+
+#[test]
+fn a_broker_that_is_away_and_wrong_arguments_have_their_exit_codes() {
+    let embedded = live::Embedded::start();
+    let job = Job::new(&embedded.bed, Some(&embedded.broker), shape());
+    for arguments in [
+        &["--pipeline", "other"][..],
+        &["--topic", "other"],
+        &["--from", "yesterday"],
+        &["--interval", "5s"],
+        &["--partition", "-1"],
+    ] {
+        assert_eq!(run(&job, arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    drop(embedded);
+    let output = run(&job, &[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("the broker could not be reached"), "{said}");
+}
