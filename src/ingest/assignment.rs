@@ -83,7 +83,9 @@ pub struct Partition {
     pub faulted: bool,
     /// The offset of the last commit that was sent; `None` forces the next one.
     pub committed: Option<i64>,
-    /// When that was.
+    /// Commits that were sent and not answered.
+    pub unanswered: usize,
+    /// When the last one was sent.
     pub committed_at: Instant,
     /// Retry only: the last due time written to this partition, milliseconds since the epoch.
     pub latest_due: i64,
@@ -127,6 +129,7 @@ impl Partition {
             doubted: BTreeMap::new(),
             faulted: false,
             committed: committed.map(|(offset, _)| offset),
+            unanswered: 0,
             committed_at: now,
             latest_due: 0,
             seen: start,
@@ -186,6 +189,15 @@ impl Partition {
             metadata: Some(self.tracker.counts().to_metadata()),
             ..self.entry(offset)
         })
+    }
+}
+
+impl Partition {
+    /// Before the partition is given up: a commit without an answer may be refused yet, so it is said once more.
+    pub fn doubt_commit(&mut self) {
+        if self.unanswered > 0 {
+            self.committed = None;
+        }
     }
 }
 

@@ -193,15 +193,15 @@ impl Engine {
             );
         } else {
             self.drain(self.revoke_patience());
-            let commits: Vec<Entry> = families
-                .iter()
-                .filter_map(|(topic, number, _)| self.assignment.find(topic, *number))
-                .filter_map(|slot| {
-                    self.assignment
-                        .get(slot)?
-                        .commit(self.time.read().now, Duration::MAX)
-                })
-                .collect();
+            let now = self.time.read().now;
+            let mut commits: Vec<Entry> = Vec::new();
+            for (topic, number, _) in &families {
+                let slot = self.assignment.find(topic, *number);
+                if let Some(partition) = slot.and_then(|slot| self.assignment.get_mut(slot)) {
+                    partition.doubt_commit();
+                    commits.extend(partition.commit(now, Duration::MAX));
+                }
+            }
             // Bounded, because the group waits for us: a coordinator that is away must not hold up everybody.
             let result = client.commit(&commits, Some(self.commit_patience()));
             if !commits.is_empty() {

@@ -6,6 +6,8 @@ mod emit;
 mod engine;
 mod ports;
 mod settle;
+#[cfg(test)]
+mod sim;
 mod take;
 
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::engine::Settings;
 use self::engine::{Engine, Outside};
-use self::ports::{Intake, System};
+use self::ports::{Intake, Positions, System};
 use crate::error::FatalError;
 use crate::failure_log::FailureLog;
 use crate::health::{Dependency, Health};
@@ -112,13 +114,7 @@ impl Worker {
     /// The life of the worker. Returns once everything that can be is acknowledged, committed and left.
     pub fn run(mut self) -> Result<(), FatalError> {
         let result = self.turn_until_shutdown();
-        let clock = self.engine.time.read();
-        self.engine.stop_taking(clock);
-        self.engine.drain(self.engine.settings.shutdown_grace);
-        if result.is_ok() {
-            let patience = self.engine.commit_patience();
-            self.engine.commit(&self.consumer, Some(patience));
-        }
+        self.engine.wind_up(&self.consumer, result.is_ok());
         let patience = self.engine.leave_patience();
         let Worker {
             consumer,
@@ -146,6 +142,17 @@ impl Worker {
 }
 
 impl Engine {
+    /// Takes nothing more and waits for what is under way. What is acknowledged is committed, unless an error ended it.
+    fn wind_up(&mut self, consumer: &dyn Positions, clean: bool) {
+        let clock = self.time.read();
+        self.stop_taking(clock);
+        self.drain(self.settings.shutdown_grace);
+        if clean {
+            let patience = self.commit_patience();
+            self.commit(consumer, Some(patience));
+        }
+    }
+
     /// One round: timers, a batch, the acknowledgements that have come in.
     fn turn(&mut self, consumer: &mut dyn Intake) -> Result<(), FatalError> {
         let clock = self.time.read();

@@ -207,6 +207,9 @@ impl Engine {
     /// Commits what may be committed. The result of one that does not wait comes to [`Self::committed`].
     pub(super) fn commit(&mut self, client: &dyn Positions, wait: Option<Duration>) {
         let now = self.time.read().now;
+        if wait.is_some() {
+            self.assignment.iter_mut().for_each(Partition::doubt_commit);
+        }
         let entries: Vec<Entry> = self
             .assignment
             .iter()
@@ -228,6 +231,7 @@ impl Engine {
             if let Some(partition) = slot.and_then(|slot| self.assignment.get_mut(slot)) {
                 partition.committed = Some(entry.offset);
                 partition.committed_at = now;
+                partition.unanswered += usize::from(wait.is_none());
                 partition.metrics.set_committed(entry.offset);
             }
         }
@@ -235,6 +239,12 @@ impl Engine {
 
     /// The answer to a commit.
     pub(super) fn committed(&mut self, error: Option<RDKafkaErrorCode>, entries: &[Entry]) {
+        for entry in entries {
+            let slot = self.assignment.find(&entry.topic, entry.partition);
+            if let Some(partition) = slot.and_then(|slot| self.assignment.get_mut(slot)) {
+                partition.unanswered = partition.unanswered.saturating_sub(1);
+            }
+        }
         if error == Some(RDKafkaErrorCode::NoOffset) {
             return;
         }

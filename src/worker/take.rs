@@ -70,6 +70,7 @@ impl Engine {
             Role::Retry { .. } => envelope::due_at(record),
         };
         let not_due = self.is_retry_not_due(slot, due_at, clock);
+        let window = self.settings.window;
         let partition = self.assignment.get_mut(slot)?;
         partition.metrics.read(1);
         if partition.fresh {
@@ -104,6 +105,15 @@ impl Engine {
                 false,
                 clock,
             );
+            return None;
+        }
+        if partition.tracker.in_flight() >= window && record.offset >= partition.tracker.expected()
+        {
+            let wait = backoff::pause(0);
+            partition.metrics.discarded(1);
+            partition.stop(record.offset, clock.now + wait, PauseReason::Backpressure);
+            let detail = "too many records wait behind one that is not acknowledged";
+            self.told(slot, PauseReason::Backpressure, detail, wait, false, clock);
             return None;
         }
         let Some(sequence) = partition.tracker.begin(record.offset) else {
