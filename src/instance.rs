@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +15,7 @@ use crate::admin;
 use crate::alert::Alerts;
 use crate::build::{self, BuildError};
 use crate::config::diagnose;
-use crate::config::model::{Config, DriftAction, Pipeline};
+use crate::config::model::{Config, Delivery, DriftAction, Pipeline};
 use crate::contract::cache::{CacheSettings, RegistryState, SchemaCache};
 use crate::contract::registry::{RegistryClient, RegistryError};
 use crate::embedded::broker::EmbeddedBroker;
@@ -27,7 +29,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::{Compiled, Event, Gate, Stages};
 use crate::review;
 use crate::transform::native::Natives;
-use crate::worker::{Settings, Shared, Worker};
+use crate::worker::{Settings, Shared, TransactionSettings, Worker};
 
 /// Records that a partition may have begun behind one that is not acknowledged: some 4 MB of books, and a tenth of a second
 /// at full speed.
@@ -305,7 +307,23 @@ impl Instance {
                 .filter_map(|(topic, facts)| Some((topic.clone(), facts.max_message_bytes?)))
                 .collect();
             let gate = Arc::new(self.gate(pipeline)?);
+            // Of this pipeline in this process, and nobody else's: two may share a group.
+            let random = format!("{:016x}", SmallRng::from_os_rng().random::<u64>());
             for slot in 0..pipeline.workers {
+                let transaction = match pipeline.delivery {
+                    Delivery::AtLeastOnce => None,
+                    Delivery::ExactlyOnce(transaction) => {
+                        let (id, exclusive) =
+                            properties::transactional_id(&config.kafka, pipeline, slot, &random);
+                        Some(TransactionSettings {
+                            id,
+                            exclusive,
+                            interval: transaction.interval,
+                            records: transaction.records,
+                            timeout: transaction.timeout,
+                        })
+                    }
+                };
                 let settings = Settings {
                     slot,
                     batch: lookups.batch(BATCH, BATCH_WITH_LOOKUPS, pipeline.workers),
@@ -319,10 +337,11 @@ impl Instance {
                     stuck_after: self.stuck_after,
                     partitions: partitions.clone(),
                     sizes: sizes.clone(),
+                    transaction,
                 };
                 // Two thirds for what was fetched, one third for what waits to be acknowledged.
                 let consumer = properties::consumer(&config.kafka, pipeline, slot, share / 3 * 2);
-                let producer = properties::producer(
+                let mut producer = properties::producer(
                     &config.kafka,
                     pipeline,
                     slot,
@@ -330,6 +349,10 @@ impl Instance {
                     topics::largest(pipeline, &known),
                     topics::largest_batch(pipeline, &known),
                 );
+                if let Some(transaction) = &settings.transaction {
+                    let (id, timeout) = (&transaction.id, transaction.timeout);
+                    properties::transactional(&mut producer, id, timeout);
+                }
                 let stages = Stages::new(
                     Arc::clone(&compiled),
                     Arc::clone(cache),

@@ -489,8 +489,8 @@ fn what_init_writes_is_accepted_and_each_slip_in_it_is_shown_at_its_place() {
         (
             CONFIG,
             "delivery: at_least_once",
-            "delivery: exactly_once",
-            &["not available yet"],
+            "delivery: exactly_once\n    transaction: { intervall: 1s }",
+            &["unknown key `intervall`"],
         ),
     ];
     for (file, old, new, says) in rows {

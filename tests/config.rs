@@ -414,8 +414,24 @@ fn faults_of_kinds_at_their_places() {
         ("workers: ${WORD}", (7, 14, "${WORD}", "it holds `many`")),
         ("create_topics: yes", (7, 20, "yes", "write true")),
         (
-            "delivery: exactly_once",
-            (7, 15, "exactly_once", "not available yet"),
+            "delivery: exactly_one",
+            (7, 15, "exactly_one", "did you mean exactly_once?"),
+        ),
+        (
+            "transaction: { interval: 100ms }",
+            (7, 5, "transaction", "no transactions with `delivery: at_least_once`"),
+        ),
+        (
+            "delivery: exactly_once\n    transaction: { interval: 2s, timeout: 6s }",
+            (8, 30, "2s", "more than a fifth of `timeout`"),
+        ),
+        (
+            "delivery: exactly_once\n    transaction: { timeout: 15m }",
+            (8, 29, "15m", "at most 2m"),
+        ),
+        (
+            "delivery: exactly_once\n    transaction: { records: 0 }",
+            (8, 29, "0", "from 1 to 1000000"),
         ),
         ("provenance: ledger", (7, 17, "ledger", "not available yet")),
         (
@@ -810,7 +826,7 @@ pipelines:
   Orders:
     owner: { team: shop }
     workers: 0
-    delivery: exactly_once
+    transaction: { interval: 50ms }
     source: { topics: [orders, orders] }
     contract: { schema: schemas/orders-value.avsc }
     dedup: { key: order_id, window: 24h }

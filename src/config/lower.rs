@@ -294,7 +294,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
             .int("workers")
             .and_then(|count| usize::try_from(count).ok())
             .unwrap_or(1),
-        delivery: Delivery::AtLeastOnce,
+        delivery: delivery(&view, cx),
         provenance,
         source_topics: topics.collect(),
         contract: contract(view.map("contract"), cx),
@@ -306,6 +306,49 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         alerts: alerts(view.items("alerts")),
         create_topics: view.bool("create_topics"),
     }
+}
+
+fn delivery(view: &View<'_>, cx: &mut Lowering<'_>) -> Delivery {
+    let transaction = view.map("transaction");
+    if view.scalar("delivery") != Some("exactly_once") {
+        if transaction.is_present() {
+            cx.faults.push(
+                Fault::new(
+                    view.place("transaction"),
+                    "transaction",
+                    "there are no transactions with `delivery: at_least_once`",
+                )
+                .hint("delivery: exactly_once, or take it out"),
+            );
+        }
+        return Delivery::AtLeastOnce;
+    }
+    let (interval, timeout) = (
+        transaction.duration("interval"),
+        transaction.duration("timeout"),
+    );
+    if interval > timeout / 5 {
+        let key = match transaction.has("interval") {
+            true => "interval",
+            false => "timeout",
+        };
+        cx.faults.push(
+            Fault::new(
+                transaction.value_place(key),
+                transaction.raw(key),
+                "`interval` is more than a fifth of `timeout`: a slow commit would come too late",
+            )
+            .hint("a shorter `interval`, or a longer `timeout`"),
+        );
+    }
+    let records = transaction.int("records");
+    Delivery::ExactlyOnce(Transaction {
+        interval,
+        records: records
+            .and_then(|count| usize::try_from(count).ok())
+            .unwrap_or(1),
+        timeout,
+    })
 }
 
 fn contract(view: View<'_>, cx: &mut Lowering<'_>) -> Contract {

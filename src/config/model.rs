@@ -208,6 +208,19 @@ impl Pipeline {
 pub enum Delivery {
     /// Outputs are acknowledged before the offset is committed; a crash may repeat some.
     AtLeastOnce,
+    /// Outputs and offsets commit in one transaction.
+    ExactlyOnce(Transaction),
+}
+
+/// `transaction`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transaction {
+    /// `interval`: how long one is open.
+    pub interval: Duration,
+    /// `records`: the most that are produced or filtered in one.
+    pub records: usize,
+    /// `timeout`: when the coordinator gives one up.
+    pub timeout: Duration,
 }
 
 /// `provenance`

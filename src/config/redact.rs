@@ -76,6 +76,14 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
     line("group", &pipeline.group);
     line("workers", &pipeline.workers.to_string());
     line("delivery", delivery(pipeline.delivery));
+    if let Delivery::ExactlyOnce(transaction) = pipeline.delivery {
+        line(
+            "transaction.interval",
+            &format_duration(transaction.interval),
+        );
+        line("transaction.records", &transaction.records.to_string());
+        line("transaction.timeout", &format_duration(transaction.timeout));
+    }
     line("provenance", provenance(pipeline.provenance));
     line("create_topics", &pipeline.create_topics.to_string());
     line("source.topics", &pipeline.source_topics.join(", "));
@@ -144,6 +152,7 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
 pub(crate) fn delivery(delivery: Delivery) -> &'static str {
     match delivery {
         Delivery::AtLeastOnce => "at_least_once",
+        Delivery::ExactlyOnce(_) => "exactly_once",
     }
 }
 

@@ -44,6 +44,17 @@ pub struct Rewind {
     pub pause: Option<(PauseReason, String)>,
 }
 
+/// How a partition stood when a transaction was committed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Where the next transaction begins; `None` before the first record of a partition that has no committed offset.
+    pub offset: Option<i64>,
+    /// The outcomes below it.
+    pub counts: Counts,
+    /// [`Partition::latest_due`]
+    pub latest_due: i64,
+}
+
 /// One partition of ours.
 #[derive(Debug)]
 pub struct Partition {
@@ -89,6 +100,8 @@ pub struct Partition {
     pub committed_at: Instant,
     /// Retry only: the last due time written to this partition, milliseconds since the epoch.
     pub latest_due: i64,
+    /// Under exactly_once: how it stood at the last commit, which an abort goes back to.
+    pub mark: Mark,
     /// The committable offset at the watchdog's last look.
     pub seen: i64,
     /// When it last moved, or there was nothing to do.
@@ -132,6 +145,11 @@ impl Partition {
             unanswered: 0,
             committed_at: now,
             latest_due: 0,
+            mark: Mark {
+                offset: committed.map(|(offset, _)| offset),
+                counts,
+                latest_due: 0,
+            },
             seen: start,
             progressed_at: now,
             stuck: false,
@@ -164,6 +182,38 @@ impl Partition {
         let open = self.tracker.open();
         self.tracker.rewind_to(offset);
         self.metrics.discarded((open - self.tracker.open()) as u64);
+        self.seek = Some(offset);
+    }
+
+    /// What was done since the mark is committed.
+    pub fn mark(&mut self, offset: i64) {
+        self.mark = Mark {
+            offset: Some(offset),
+            counts: self.tracker.counts(),
+            latest_due: self.latest_due,
+        };
+    }
+
+    /// Records begun since the mark, with an outcome or without.
+    pub fn since_mark(&self) -> u64 {
+        let done = self.tracker.counts().total();
+        done.saturating_sub(self.mark.counts.total()) + self.tracker.in_flight() as u64
+    }
+
+    /// Back to the mark: what was done since is undone, and read again. What was produced for it does not count from now
+    /// on (`epoch`). What is known of single records stays known.
+    pub fn restore(&mut self, epoch: u64) {
+        self.rewind = None;
+        self.epoch = epoch;
+        self.latest_due = self.mark.latest_due;
+        let Some(offset) = self.mark.offset else {
+            return; // nothing has been read
+        };
+        if self.tracker.expected() == offset && self.tracker.in_flight() == 0 {
+            return; // nothing since
+        }
+        self.metrics.discarded(self.since_mark());
+        self.tracker.restore(offset, self.mark.counts);
         self.seek = Some(offset);
     }
 
@@ -261,6 +311,14 @@ impl Assignment {
     /// All of them, to change.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Partition> {
         self.slots.iter_mut().flatten()
+    }
+
+    /// The slots that have a partition.
+    pub fn slots(&self) -> Vec<usize> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter_map(|(slot, partition)| partition.as_ref().map(|_| slot))
+            .collect()
     }
 
     /// When the first paused partition is to be tried again.

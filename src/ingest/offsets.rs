@@ -47,6 +47,11 @@ impl Counts {
         self.0[outcome as usize]
     }
 
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
     fn add(&mut self, outcome: Outcome) {
         self.0[outcome as usize] += 1;
     }
@@ -196,6 +201,21 @@ impl OffsetTracker {
     /// before are void. Returns the offset to seek to.
     pub fn rewind(&mut self) -> i64 {
         self.rewind_to(self.first_incomplete())
+    }
+
+    /// Goes back to what a transaction that was aborted had begun with: everything begun since is forgotten, and `offset`
+    /// is expected next. Sequences given out before are void.
+    pub fn restore(&mut self, offset: i64, counts: Counts) {
+        self.pending.clear();
+        self.committable = offset;
+        self.expected = offset;
+        self.counts = counts;
+    }
+
+    /// Whether no record is complete, or has outputs acknowledged, behind one that is not: then all that was produced is
+    /// below [`Self::committable`].
+    pub fn is_whole(&self) -> bool {
+        self.pending.iter().all(|pending| pending.outcome.is_none())
     }
 
     /// Forgets the records from `offset` on, and expects that one next; those before it stay in flight.
@@ -352,6 +372,30 @@ mod tests {
             ),
             (0, 1)
         );
+    }
+
+    #[test]
+    fn a_restored_tracker_stands_where_its_transaction_began() {
+        let mut tracker = OffsetTracker::new(5, Counts::default());
+        let kept = tracker.begin(5).expect("in order");
+        tracker.complete(kept, Outcome::Filtered);
+        let (offset, counts) = (tracker.committable(), tracker.counts());
+        let undone = tracker.begin(6).expect("in order");
+        let open = tracker.begin(9).expect("in order");
+        assert!(tracker.is_whole());
+        tracker.complete(open, Outcome::Emitted);
+        assert!(!tracker.is_whole(), "9 is behind 6, which is open");
+        tracker.complete(undone, Outcome::Emitted);
+        assert!(tracker.is_whole());
+        assert_eq!((tracker.committable(), tracker.counts().total()), (10, 3));
+        let late = tracker.begin(10).expect("in order");
+        tracker.restore(offset, counts);
+        assert_eq!((tracker.committable(), tracker.expected()), (6, 6));
+        assert_eq!((tracker.counts().total(), tracker.open()), (1, 0));
+        let again = tracker.begin(6).expect("read again");
+        assert!(!tracker.complete(late, Outcome::Emitted), "void");
+        assert!(tracker.complete(again, Outcome::DeadLettered));
+        assert_eq!(tracker.counts().total(), 2);
     }
 
     #[derive(Debug, Clone)]

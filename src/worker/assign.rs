@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::engine::Engine;
 use super::ports::Positions;
+use super::transaction::uncounted;
 use crate::error::{FatalError, Reason};
 use crate::failure::backoff;
 use crate::failure::classify::{Disposition, classify};
@@ -63,7 +64,13 @@ impl Engine {
         client: &dyn Positions,
         partitions: &[(String, i32)],
     ) -> Result<Vec<Entry>, FatalError> {
-        let until = self.time.read().now + COMMITTED_LIMIT;
+        // Offsets that a transaction has sent are told once it has ended, if by the coordinator after its time-out.
+        let open = self.settings.transaction.as_ref();
+        let limit = open.map_or(COMMITTED_LIMIT, |open| {
+            COMMITTED_LIMIT.max(open.timeout + COMMITTED_TIMEOUT)
+        });
+        let until = self.time.read().now + limit;
+        self.resolve(client, COMMITTED_PAUSE);
         let mut told = false;
         loop {
             match client.committed(partitions, COMMITTED_TIMEOUT) {
@@ -74,6 +81,8 @@ impl Engine {
                     if !std::mem::replace(&mut told, true) {
                         tracing::warn!(%code, "committed offsets could not be read; asked again");
                     }
+                    // It may be our own.
+                    self.resolve(client, COMMITTED_PAUSE);
                     // A wait that goes on taking acknowledgements.
                     self.outlet.poll(COMMITTED_PAUSE, &mut self.deliveries);
                 }
@@ -160,6 +169,7 @@ impl Engine {
                 Role::Retry { tier, .. } => {
                     let delay = self.judge.config().failure.tiers[tier];
                     partition.latest_due = backoff::latest_due(clock.wall, delay, jitter);
+                    partition.mark.latest_due = partition.latest_due;
                     found.map_or(OFFSET_BEGINNING, |(offset, _)| offset)
                 }
             };
@@ -191,6 +201,15 @@ impl Engine {
                 partitions = %listed(partitions),
                 "lost: nothing more is committed for them; what was in flight may be repeated by their new owner"
             );
+            self.abort(self.time.read());
+        } else if self.transaction.is_some() {
+            self.commit_transaction(client, Some(self.commit_patience()));
+            tracing::info!(
+                pipeline = self.judge.config().name,
+                worker = self.settings.slot,
+                partitions = %listed(partitions),
+                "revoked"
+            );
         } else {
             self.drain(self.revoke_patience());
             let now = self.time.read().now;
@@ -220,8 +239,16 @@ impl Engine {
         let mut answer = Vec::with_capacity(families.len());
         for (topic, number, _) in families {
             if let Some(partition) = self.assignment.remove(&topic, number) {
-                partition.metrics.discarded(partition.tracker.open() as u64);
+                let uncounted = uncounted(&partition, self.transaction.is_some());
+                partition.metrics.discarded(uncounted);
                 self.shared.metrics.forget_partition(&partition.metrics);
+                // librdkafka keeps the pause of a partition that it has given back: should it come again, nobody would
+                // lift that.
+                if partition.held
+                    && let Err(code) = client.resume(&[partition.entry(0)])
+                {
+                    tracing::debug!(topic, partition = number, %code, "not resumed");
+                }
                 self.shared
                     .health
                     .release(&self.judge.config().name, &topic, number);

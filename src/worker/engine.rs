@@ -7,6 +7,7 @@ use rand::rngs::SmallRng;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::ports::{Judge, Outlet, Time};
+use super::transaction::{self, Transaction};
 use super::{Clock, Shared};
 use crate::emit::in_flight::{InFlight, InFlights};
 use crate::error::{FatalError, Reason, RecordError};
@@ -15,7 +16,7 @@ use crate::failure::classify::{self, Next, classify};
 use crate::failure::envelope::{Envelope, Origin};
 use crate::failure_log::FailedRecord;
 use crate::health::{PauseEntry, PauseReason};
-use crate::ingest::assignment::{Assignment, Flow, Role};
+use crate::ingest::assignment::{Assignment, Flow, Rewind, Role};
 use crate::ingest::offsets::Sequence;
 use crate::metrics::PipelineMetrics;
 use crate::native::producer::{Delivery, Produce};
@@ -43,6 +44,8 @@ pub struct Settings {
     pub partitions: std::collections::HashMap<String, i32>,
     /// `max.message.bytes` of each topic at start, where the broker tells.
     pub sizes: std::collections::HashMap<String, u64>,
+    /// Under exactly_once: how transactions run.
+    pub transaction: Option<transaction::Settings>,
 }
 
 /// How long an answer to the last commit of a partition is waited for when the time for everything else is over.
@@ -84,6 +87,8 @@ pub(super) struct Engine {
     pub(super) unreachable: bool,
     /// Whether the producer's queue was full in the batch under way: the rest of it does not wait again.
     pub(super) blocked: bool,
+    /// Under exactly_once.
+    pub(super) transaction: Option<Transaction>,
 }
 
 /// A record with its position in the worker's books.
@@ -122,6 +127,7 @@ impl Engine {
             .health
             .worker_alive(&judge.config().name, settings.slot);
         Engine {
+            transaction: settings.transaction.clone().map(Transaction::new),
             settings,
             judge,
             outlet,
@@ -306,6 +312,9 @@ impl Engine {
         else {
             return Ok(());
         };
+        if self.transaction.as_ref().is_some_and(|open| open.doomed) {
+            return Ok(());
+        }
         let alone = suspect && self.in_flights.is_empty();
         let token = self.in_flights.insert(InFlight {
             slot: taken.slot,
@@ -319,6 +328,10 @@ impl Engine {
             reason: fate.reason,
             timestamp: taken.origin.timestamp,
         });
+        if let Err(code) = self.enlist() {
+            self.in_flights.remove(token);
+            return Err(code);
+        }
         let mut waited = Duration::ZERO;
         loop {
             match self.outlet.send(produce, token) {
@@ -355,6 +368,16 @@ impl Engine {
             RDKafkaErrorCode::QueueFull => PauseReason::Backpressure,
             _ => reason,
         };
+        if let Some(transaction) = &mut self.transaction
+            && code == RDKafkaErrorCode::State
+            && let Some(partition) = self.assignment.get_mut(taken.slot)
+        {
+            // The transaction has failed already, and librdkafka takes nothing more into it.
+            transaction.doomed = true;
+            let pause = Some((reason, format!("{topic}: the transaction failed")));
+            partition.rewind.get_or_insert(Rewind { pause });
+            return;
+        }
         self.pause(
             taken.slot,
             taken.offset,

@@ -9,6 +9,7 @@ mod settle;
 #[cfg(test)]
 mod sim;
 mod take;
+mod transaction;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::engine::Settings;
 use self::engine::{Engine, Outside};
 use self::ports::{Intake, Positions, System};
+pub use self::transaction::Settings as TransactionSettings;
 use crate::error::FatalError;
 use crate::failure_log::FailureLog;
 use crate::health::{Dependency, Health};
@@ -113,7 +115,10 @@ impl Worker {
 
     /// The life of the worker. Returns once everything that can be is acknowledged, committed and left.
     pub fn run(mut self) -> Result<(), FatalError> {
-        let result = self.turn_until_shutdown();
+        let result = self
+            .engine
+            .start_transactions()
+            .and_then(|()| self.turn_until_shutdown());
         self.engine.wind_up(&self.consumer, result.is_ok());
         let patience = self.engine.leave_patience();
         let Worker {
@@ -150,6 +155,9 @@ impl Engine {
         if clean {
             let patience = self.commit_patience();
             self.commit(consumer, Some(patience));
+        } else {
+            // Under exactly_once, who reads what is committed does not have to wait for the time-out.
+            self.abort(clock);
         }
     }
 
@@ -161,7 +169,7 @@ impl Engine {
         consumer.poll(timeout, self, &mut |engine, batch, positions| {
             if batch.len() > 0 {
                 let clock = engine.time.read();
-                engine.take(batch, clock);
+                engine.take(batch, positions, clock);
             }
             engine.settle(positions);
         });
@@ -173,9 +181,19 @@ impl Engine {
             self.committed(error, &entries);
         }
         for error in self.outlet.take_errors() {
-            self.client_error(error.code, &error.message)?;
+            let ended = matches!(
+                error.code,
+                RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Fenced
+            );
+            if self.transaction.is_none() || !ended {
+                self.client_error(error.code, &error.message)?;
+            }
         }
         if let Some(error) = self.outlet.fatal_error() {
+            if self.transaction.is_some() {
+                self.producer_ended(&error);
+                return self.fatal.take().map_or(Ok(()), Err);
+            }
             return Err(FatalError::Kafka(format!(
                 "the producer was given up: {}",
                 error.message
@@ -192,6 +210,11 @@ impl Engine {
             BUSY_WAIT
         } else {
             IDLE_WAIT
+        };
+        let due = self.transaction.as_ref().and_then(|open| open.due());
+        let longest = match due {
+            Some(due) => longest.min(due.saturating_duration_since(clock.now).max(BUSY_WAIT)),
+            None => longest,
         };
         match self.assignment.next_wake() {
             // Never a busy loop, should a pause that is over not be lifted at once.

@@ -7,6 +7,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::Clock;
 use super::engine::{Engine, too_large};
 use super::ports::Positions;
+use crate::emit::in_flight::InFlight;
 use crate::failure::backoff;
 use crate::health::{Dependency, Health, PauseReason};
 use crate::ingest::assignment::{Flow, Partition, Rewind, Role};
@@ -15,7 +16,7 @@ use crate::record::Outcome;
 
 /// Unchanged offsets are committed this often: brokers forget the offsets of topics that no member subscribes to, which
 /// is what retry topics are.
-const RECOMMIT: Duration = Duration::from_secs(12 * 3600);
+pub(super) const RECOMMIT: Duration = Duration::from_secs(12 * 3600);
 /// How often lag is looked at and the watchdog runs.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a look asks a cluster that was away.
@@ -28,12 +29,15 @@ impl Engine {
         self.outlet.poll(Duration::ZERO, &mut self.deliveries);
         let clock = self.time.read();
         self.acknowledge(clock);
-        self.rewind(clock);
+        match self.must_abort() {
+            true => self.abort(clock),
+            false => self.rewind(clock),
+        }
         self.hold(client, clock);
     }
 
     /// Applies delivery reports: acknowledged outcomes complete their record, refused ones ask for a rewind.
-    fn acknowledge(&mut self, clock: Clock) {
+    pub(super) fn acknowledge(&mut self, clock: Clock) {
         let mut deliveries = std::mem::take(&mut self.deliveries);
         for delivery in deliveries.drain(..) {
             let Some(sent) = self.in_flights.remove(delivery.token) else {
@@ -47,6 +51,10 @@ impl Engine {
                 continue;
             };
             let Some(code) = delivery.error else {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.acknowledged(partition, sent);
+                    continue;
+                }
                 if sent.outcome == Outcome::Emitted {
                     let topic = &self.judge.sinks()[sent.sink].topic;
                     partition.metrics.output(sent.sink, topic);
@@ -56,23 +64,7 @@ impl Engine {
                     continue;
                 }
                 got_through(&self.shared.health, &self.judge.config().name, partition);
-                match (sent.outcome, sent.reason) {
-                    (Outcome::Retried, Some(reason)) => partition.metrics.retried(reason),
-                    (Outcome::DeadLettered, Some(reason)) => {
-                        partition.metrics.dead_lettered(reason);
-                        partition
-                            .metrics
-                            .set_last_dead_letter(clock.wall as f64 / 1000.0);
-                    }
-                    _ => {
-                        partition.metrics.emitted(1);
-                        if let Some(timestamp) = sent.timestamp {
-                            partition
-                                .metrics
-                                .emit_latency((clock.wall - timestamp).max(0) as f64 / 1000.0);
-                        }
-                    }
-                }
+                count(partition, &sent, clock);
                 continue;
             };
             let own_fault = matches!(
@@ -111,8 +103,23 @@ impl Engine {
             };
             // The first failure decides; the ones behind it are read again with it.
             partition.rewind.get_or_insert(Rewind { pause });
+            if let Some(transaction) = &mut self.transaction {
+                transaction.doomed = true;
+            }
         }
         self.deliveries = deliveries;
+    }
+
+    /// A partition is to be read again from its first incomplete record, under exactly_once from where the last commit
+    /// left it, which then aborts all that was done since: at the next [`Self::settle`], since this may be called from
+    /// within a batch. With `pause` it waits before that.
+    pub(super) fn doom(&mut self, slot: usize, pause: Option<(PauseReason, String)>) {
+        if let Some(partition) = self.assignment.get_mut(slot) {
+            partition.rewind.get_or_insert(Rewind { pause });
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.doomed = true;
+        }
     }
 
     /// Carries out the rewinds that were asked for: to the first record that is not acknowledged, so that order is kept.
@@ -193,8 +200,9 @@ impl Engine {
 
     /// Pauses that end, commits, lag and the watchdog.
     pub(super) fn timers(&mut self, client: &dyn Positions, clock: Clock) {
+        self.transact(client, clock);
         self.hold(client, clock);
-        if clock.now >= self.next_commit {
+        if self.transaction.is_none() && clock.now >= self.next_commit {
             self.next_commit = clock.now + self.settings.commit_interval;
             self.commit(client, None);
         }
@@ -206,6 +214,9 @@ impl Engine {
 
     /// Commits what may be committed. The result of one that does not wait comes to [`Self::committed`].
     pub(super) fn commit(&mut self, client: &dyn Positions, wait: Option<Duration>) {
+        if self.transaction.is_some() {
+            return self.commit_transaction(client, wait);
+        }
         let now = self.time.read().now;
         if wait.is_some() {
             self.assignment.iter_mut().for_each(Partition::doubt_commit);
@@ -291,7 +302,13 @@ impl Engine {
             let high = client
                 .watermarks(&partition.topic, partition.number)
                 .map(|(_, high)| high);
-            let lag = high.map_or(0, |high| (high - committable.max(0)).max(0));
+            // Behind the last record of a transaction there is a marker, which is no lag.
+            let idle = partition.is_open() && partition.tracker.in_flight() == 0;
+            let position = idle
+                .then(|| client.position(&partition.topic, partition.number))
+                .flatten();
+            let reached = committable.max(position.unwrap_or(0));
+            let lag = high.map_or(0, |high| (high - reached).max(0));
             match partition.role {
                 Role::Source => partition.metrics.set_lag(lag),
                 Role::Retry { .. } => partition.metrics.set_retries_pending(lag),
@@ -344,7 +361,7 @@ impl Engine {
         let until = self.time.read().now + grace;
         while !self.in_flights.is_empty() {
             let left = until.saturating_duration_since(self.time.read().now);
-            if left.is_zero() || self.outlet.fatal_error().is_some() {
+            if left.is_zero() || self.is_doomed() || self.outlet.fatal_error().is_some() {
                 break;
             }
             self.outlet
@@ -362,7 +379,28 @@ pub(super) fn got_through(health: &Health, pipeline: &str, partition: &mut Parti
     }
 }
 
-fn told_open(health: &Health, pipeline: &str, partition: &mut Partition) {
+/// Counts a record whose outcome is final.
+pub(super) fn count(partition: &Partition, sent: &InFlight, clock: Clock) {
+    match (sent.outcome, sent.reason) {
+        (Outcome::Retried, Some(reason)) => partition.metrics.retried(reason),
+        (Outcome::DeadLettered, Some(reason)) => {
+            partition.metrics.dead_lettered(reason);
+            partition
+                .metrics
+                .set_last_dead_letter(clock.wall as f64 / 1000.0);
+        }
+        _ => {
+            partition.metrics.emitted(1);
+            if let Some(timestamp) = sent.timestamp {
+                partition
+                    .metrics
+                    .emit_latency((clock.wall - timestamp).max(0) as f64 / 1000.0);
+            }
+        }
+    }
+}
+
+pub(super) fn told_open(health: &Health, pipeline: &str, partition: &mut Partition) {
     partition.faulted = false;
     partition.metrics.set_paused(None);
     health.resume(pipeline, &partition.topic, partition.number);

@@ -2,7 +2,7 @@
 
 use super::Clock;
 use super::engine::{Engine, Taken};
-use super::ports::Records;
+use super::ports::{Positions, Records};
 use super::settle::got_through;
 use crate::failure::backoff;
 use crate::failure::envelope::{self, Origin};
@@ -15,7 +15,7 @@ use crate::record::{Outcome, Record};
 impl Engine {
     /// Takes every record of the batch whose partition is ours and open. The others are dropped, which loses nothing:
     /// their partition is paused behind a seek, or somebody else's.
-    pub(super) fn take(&mut self, batch: &dyn Records, clock: Clock) {
+    pub(super) fn take(&mut self, batch: &dyn Records, client: &dyn Positions, clock: Clock) {
         self.blocked = false;
         let mut work: Vec<Work<(usize, Taken)>> = Vec::with_capacity(batch.len());
         for index in 0..batch.len() {
@@ -35,8 +35,15 @@ impl Engine {
                         tag: (index, taken),
                         verdict,
                     });
+                    self.keep_pace(client);
                 }
             }
+        }
+        if work
+            .iter()
+            .any(|work| matches!(work.verdict, Verdict::LookUp(_)))
+        {
+            self.before_wait(client);
         }
         let assignment = &self.assignment;
         self.judge.look_up(&mut work, &mut |(index, taken), again| {
@@ -56,6 +63,7 @@ impl Engine {
         {
             if let Item::Record(record) = batch.get(index) {
                 self.finish(&taken, &record, verdict, clock);
+                self.keep_pace(client);
             }
         }
         let elapsed = self.time.read().now.saturating_duration_since(clock.now);
@@ -86,6 +94,14 @@ impl Engine {
         }
         if !partition.is_open() {
             partition.metrics.discarded(1);
+            // Paused without a seek, as at a shutdown: what is dropped here is read again.
+            if partition.seek.is_none() && partition.rewind.is_none() {
+                let expected = partition.tracker.expected();
+                partition.seek = Some(match partition.positioned {
+                    true => expected,
+                    false => record.offset,
+                });
+            }
             return None;
         }
         if not_due {
@@ -121,6 +137,7 @@ impl Engine {
             return None;
         };
         partition.positioned = true;
+        partition.mark.offset.get_or_insert(record.offset);
         let origin = match &partition.role {
             Role::Source => Origin::of_source(record),
             Role::Retry { source, .. } => Origin::of_retry(record, source),
@@ -150,6 +167,9 @@ impl Engine {
     }
 
     fn finish(&mut self, taken: &Taken, record: &Record<'_>, verdict: Verdict, clock: Clock) {
+        if self.is_doomed() {
+            return;
+        }
         // A record before it may have stopped the partition: then this one was rewound, and is read again after it.
         let Some(partition) = self.assignment.get_mut(taken.slot).filter(|partition| {
             partition.rewind.is_none() && partition.tracker.holds(taken.sequence)
@@ -176,11 +196,15 @@ impl Engine {
             }
             // An array without elements leaves nothing to emit, and that is no failure.
             Verdict::Filtered | Verdict::EmitAll(_) => {
-                partition.metrics.filtered(1);
                 partition
                     .tracker
                     .complete(taken.sequence, Outcome::Filtered);
-                got_through(&self.shared.health, &self.judge.config().name, partition);
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.filtered(taken.slot, partition.epoch);
+                } else {
+                    partition.metrics.filtered(1);
+                    got_through(&self.shared.health, &self.judge.config().name, partition);
+                }
             }
             Verdict::Failed(error) => self.fail(taken, record, own, &error, clock),
             Verdict::LookUp(_) => unreachable!("look_up resolves every lookup"),
@@ -200,6 +224,10 @@ impl Engine {
                 self.fatal = Some(crate::error::FatalError::Kafka(format!(
                     "{topic}: {message}"
                 )));
+            }
+            // The consumer has met its end: under static membership, another one with the same id has taken its place.
+            Code::Fatal | Code::FencedInstanceId => {
+                self.fatal = Some(crate::error::FatalError::Kafka(message.to_owned()));
             }
             Code::PollExceeded => tracing::warn!(
                 pipeline = self.judge.config().name,
@@ -227,7 +255,11 @@ impl Engine {
             {
                 continue;
             }
-            let committable = partition.tracker.committable();
+            // What may still be undone is not forgotten.
+            let committable = match self.transaction {
+                Some(_) => partition.mark.offset.unwrap_or(0),
+                None => partition.tracker.committable(),
+            };
             partition.refused.retain(|offset, _| *offset >= committable);
             partition.suspects.retain(|offset| *offset >= committable);
             partition.doubted.retain(|offset, _| *offset >= committable);

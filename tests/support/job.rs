@@ -49,6 +49,8 @@ pub struct Shape {
     pub steps: Option<String>,
     /// The source topic; one of its own without.
     pub source: Option<String>,
+    /// `delivery`, and what goes with it, in one line.
+    pub delivery: String,
 }
 
 impl Default for Shape {
@@ -62,6 +64,7 @@ impl Default for Shape {
             lookup: None,
             steps: None,
             source: None,
+            delivery: "delivery: at_least_once".into(),
         }
     }
 }
@@ -124,6 +127,7 @@ impl Job {
             registry_auth,
             workers,
             tiers,
+            delivery,
             ..
         } = shape;
         let text = format!(
@@ -137,6 +141,7 @@ pipelines:
     owner: {{ team: billing, contact: "#billing" }}
     group: {group}
     workers: {workers}
+    {delivery}
     provenance: header
     source: {{ topics: [{source}] }}
     contract: {{ schema: payment.avsc, rules: payment.rules.yaml }}
@@ -345,6 +350,11 @@ impl Runner {
         self.server = None;
     }
 
+    /// Sends a signal.
+    pub fn signal(&mut self, signal: Signal) {
+        self.server().signal(signal);
+    }
+
     /// SIGKILL.
     #[track_caller]
     pub fn kill(&mut self) {
@@ -368,7 +378,7 @@ impl Drop for Runner {
             eprintln!(
                 "--- {}:\n{}",
                 self.log.display(),
-                lines[lines.len().saturating_sub(60)..].join("\n")
+                lines[lines.len().saturating_sub(200)..].join("\n")
             );
         }
     }

@@ -1,5 +1,7 @@
 //! The keys of one pipeline, its transform steps excepted.
 
+use std::time::Duration;
+
 use super::transform::STEPS;
 use super::{DAY, Key, Kind, OWNER, Word, key, later, later_word, secs, word};
 
@@ -30,6 +32,13 @@ pub(crate) const PIPELINE: &[Key] = &[
     )
     .default("1"),
     key("delivery", Kind::Choice(DELIVERY), "What a crash may do to the outputs.").default("at_least_once"),
+    key(
+        "transaction",
+        Kind::Map(TRANSACTION),
+        "How transactions run, with `delivery: exactly_once`. Each worker has a producer with the `transactional.id` \
+         `<group>-<instance>-<worker>`: the instance is `kafka.group_instance_id` with the pipeline's name, where that is \
+         set, and else random for each start.",
+    ),
     key(
         "provenance",
         Kind::Choice(PROVENANCE),
@@ -82,10 +91,40 @@ const DELIVERY: &[Word] = &[
         "at_least_once",
         "outputs are acknowledged before the offset is committed; after a crash some may be written a second time",
     ),
-    later_word(
+    word(
         "exactly_once",
-        "outputs and offsets commit in one Kafka transaction",
+        "outputs, retries, dead letters and offsets commit in one Kafka transaction: a reader with \
+         `isolation.level=read_committed` never sees a record twice nor misses one. It costs latency, `transaction.interval` \
+         on the average half of it; see `docs/exactly-once.md`",
     ),
+];
+
+const TRANSACTION: &[Key] = &[
+    key(
+        "interval",
+        Kind::Duration { min: Duration::from_millis(10), max: secs(5) },
+        "How long a transaction is open before it is committed. Readers of committed records see an output up to this long \
+         after it was written; each commit costs the worker some milliseconds in which it reads nothing. At most a fifth of \
+         `timeout`.",
+    )
+    .default("100ms"),
+    key(
+        "records",
+        Kind::Int { min: 1, max: 1_000_000 },
+        "A transaction with so many produced or filtered records is committed before its `interval` is over, so that a large \
+         batch is split over several. The outputs of one record are never split.",
+    )
+    .default("10000"),
+    key(
+        "timeout",
+        Kind::Duration { min: secs(5), max: secs(120) },
+        "When the brokers give a transaction up whose owner is gone. After a crash, readers of committed records wait for it \
+         at the first record that the crashed instance had not committed, up to this long; with `kafka.group_instance_id`, \
+         only until the instance is back. A worker tries for two thirds of it to end a transaction, so it must not be near \
+         the time of a slow commit.",
+    )
+    .default("15s")
+    .kafka("transaction.timeout.ms"),
 ];
 
 const PROVENANCE: &[Word] = &[

@@ -13,9 +13,11 @@ use super::group::Owned;
 use super::log::{FROM, Kind, Stored, Tp};
 use super::plan::{MILLI, Micros};
 use super::sabotage::Bug;
+use super::transactions::State;
 use super::world::{World, micros};
 use crate::ingest::offsets::Counts;
 use crate::native::ClientError;
+use crate::native::transaction::Member as GroupMember;
 use crate::native::consumer::{Entry, Item, OFFSET_INVALID};
 use crate::record::{Outcome, Record};
 use crate::worker::engine::Engine;
@@ -115,11 +117,13 @@ impl SimConsumer {
             };
             let room = most.saturating_sub(batch.0.len());
             let some = core.random.random_range(1..=most.max(1)).min(room);
+            let paused = core.members[self.id].paused.contains(&tp);
+            let visible: Vec<bool> = core.transactions.iter().map(|of| of.state == State::Committed).collect();
             let reading = &mut core.members[self.id].owned;
             let Some(reading) = reading.get_mut(&tp) else {
                 continue;
             };
-            if reading.paused || reading.ready_at > core.now || some == 0 {
+            if paused || reading.ready_at > core.now || some == 0 {
                 continue;
             }
             let partition = core.log.partition(tp);
@@ -128,7 +132,17 @@ impl SimConsumer {
             reading.position = (reading.position - regress).max(reading.start);
             let from = partition.at(reading.position);
             let is_retry = matches!(core.log.topics[tp.topic].kind, Kind::Retry { .. });
-            for stored in partition.records[from..].iter().take(some) {
+            let end = match core.bug {
+                Some(Bug::ReadUncommitted) => partition.end,
+                _ => partition.stable_end(),
+            };
+            let readable = |stored: &&Arc<Stored>| {
+                let of = stored.transaction;
+                of.is_none_or(|of| visible[of]) || core.bug == Some(Bug::ReadUncommitted)
+            };
+            let records = partition.records[from..].iter();
+            let records = records.take_while(|stored| stored.offset < end).filter(readable);
+            for stored in records.take(some) {
                 let number_of = core.facts.hand_outs.len();
                 core.facts.hand_outs.push(HandOut {
                     tp,
@@ -220,7 +234,6 @@ impl SimConsumer {
                     let owned = Owned {
                         position: start,
                         start,
-                        paused: false,
                         ready_at: if core.random.random_bool(0.3) {
                             core.now
                         } else {
@@ -302,7 +315,15 @@ impl Positions for SimConsumer {
         timeout: Duration,
     ) -> Result<Vec<Entry>, RDKafkaErrorCode> {
         self.world.step(self.id);
-        let answers = |core: &super::core::Core| core.coordinator_until <= core.now && !core.dark();
+        let known: Vec<Option<Tp>> = {
+            let core = self.world.core();
+            let tps = partitions.iter();
+            tps.map(|(topic, partition)| core.log.tp(topic, *partition)).collect()
+        };
+        // Offsets within an open transaction are not told, nor what they were before.
+        let answers = |core: &super::core::Core| {
+            core.answers() && !known.iter().flatten().any(|tp| core.is_unstable(*tp))
+        };
         self.world.wait(self.id, micros(timeout), &answers);
         let core = self.world.core();
         if !answers(&core) {
@@ -400,6 +421,29 @@ impl Positions for SimConsumer {
         Some((0, seen))
     }
 
+    fn position(&self, topic: &str, partition: i32) -> Option<i64> {
+        let core = self.world.core();
+        let tp = core.log.tp(topic, partition)?;
+        let owned = core.members[self.id].owned.get(&tp)?;
+        owned.seen?;
+        let partition = core.log.partition(tp);
+        let mut left = partition.records[partition.at(owned.position)..].iter();
+        let end = partition.stable_end();
+        let more = left.any(|record| record.offset < end && core.visible(record));
+        Some(if more { owned.position } else { owned.position.max(end) })
+    }
+
+    fn member(&self) -> Option<GroupMember> {
+        let core = self.world.core();
+        let member = &core.members[self.id];
+        (member.joined && member.generation > 0).then(|| GroupMember {
+            group: super::log::GROUP.to_owned(),
+            generation: i32::try_from(member.generation).expect("a few"),
+            id: self.id.to_string(),
+            instance: None,
+        })
+    }
+
     fn joined(&self) -> bool {
         let core = self.world.core();
         let member = &core.members[self.id];
@@ -419,8 +463,14 @@ impl SimConsumer {
             let Some(owned) = owned else {
                 return Err(RDKafkaErrorCode::UnknownPartition);
             };
-            owned.paused = paused;
             owned.ready_at = now + wait;
+            if let Some(tp) = tp {
+                let all = &mut core.members[self.id].paused;
+                match paused {
+                    true => all.insert(tp),
+                    false => all.remove(&tp),
+                };
+            }
         }
         Ok(())
     }

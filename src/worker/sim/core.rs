@@ -14,6 +14,7 @@ use super::log::{EPOCH, Log, Origin, Tp, source_record};
 use super::outlet::Outbox;
 use super::plan::{Micros, Op, Plan};
 use super::sabotage::Bug;
+use super::transactions::{Id, Transaction};
 
 /// What happens at a time.
 #[derive(Debug, Clone)]
@@ -28,6 +29,10 @@ pub(super) enum Event {
     /// A commit reaches the coordinator; its answer reaches the member.
     CommitApply(usize, u64),
     CommitAnswer(usize, u64),
+    /// A transaction has been open for too long; its end reaches the coordinator; the answer comes back.
+    TransactionTimeout(usize),
+    EndApply(usize, u64),
+    EndAnswer(usize, u64),
     /// A member's session has timed out, if it is still silent.
     Kick(usize),
     /// The group's members have joined again.
@@ -87,6 +92,8 @@ pub(super) struct Core {
     pub(super) group: Group,
     pub(super) members: Vec<Member>,
     pub(super) outboxes: Vec<Outbox>,
+    pub(super) transactions: Vec<Transaction>,
+    pub(super) ids: Vec<Id>,
     /// Whether faults still happen.
     pub(super) faults: bool,
     /// Whether the run is over: who leaves is not started again.
@@ -120,6 +127,8 @@ impl Core {
             group: Group::default(),
             members: Vec::new(),
             outboxes: Vec::new(),
+            transactions: Vec::new(),
+            ids: Vec::new(),
             faults: true,
             ending: false,
             outages: Vec::new(),

@@ -4,10 +4,14 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::core::Core;
-use super::log::{Kind, Tp};
+use super::log::{Kind, Stored, Tp};
+use super::transactions::State;
 use crate::ingest::offsets::Counts;
 use crate::native::consumer::Entry;
 use crate::record::Outcome;
+
+/// How many records ended how.
+pub(super) type Sums = [u64; Outcome::ALL.len()];
 
 /// A record that a consumer returned.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub(super) struct Child {
     /// Whether the producer was told that it is.
     pub(super) acknowledged: bool,
     pub(super) failed: bool,
+    /// The transaction that it was written in.
+    pub(super) transaction: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -91,65 +97,76 @@ impl Core {
         (hand_out.filtered && hand_out.children.is_empty()).then_some(Outcome::Filtered)
     }
 
-    /// Holds a commit against what is acknowledged, at the moment when it is sent.
-    pub(super) fn check_commit(&mut self, id: usize, entry: &Entry) {
+    /// Whether a record is there for who reads what is committed.
+    pub(super) fn visible(&self, record: &Stored) -> bool {
+        let transaction = record.transaction.map(|of| self.transactions[of].state);
+        !matches!(transaction, Some(State::Open | State::Aborted))
+    }
+
+    /// What a commit that is on its way settles, once it is there.
+    pub(super) fn settled(&mut self, id: usize, tp: Tp, offset: i64, counts: Sums) {
+        if let Some(owned) = self.members[id].owned.get_mut(&tp)
+            && offset >= owned.verified
+        {
+            owned.counts = counts;
+            owned.verified = offset;
+            owned.latest = owned.latest.split_off(&offset);
+        }
+    }
+
+    /// Holds a commit against what is acknowledged, at the moment when it is sent. Returns its partition and the counts.
+    pub(super) fn check_commit(&mut self, id: usize, entry: &Entry) -> Option<(Tp, Sums)> {
+        match self.commit_of(id, entry) {
+            Ok(found) => Some(found),
+            Err(what) => {
+                self.violated(what);
+                None
+            }
+        }
+    }
+
+    fn commit_of(&self, id: usize, entry: &Entry) -> Result<(Tp, Sums), String> {
         let Some(tp) = self.log.tp(&entry.topic, entry.partition) else {
-            let what = format!("a commit for {}-{}", entry.topic, entry.partition);
-            return self.violated(what);
+            return Err(format!("a commit for {}-{}", entry.topic, entry.partition));
         };
         let name = self.log.name(tp);
         let Some(owned) = self.members[id].owned.get(&tp) else {
-            return self.violated(format!(
+            return Err(format!(
                 "ownership: instance {id} commits {name}, which is not its own"
             ));
         };
-        if entry.offset < owned.verified {
-            let verified = owned.verified;
-            return self.violated(format!(
-                "commit: {name} goes back from {verified} to {}",
-                entry.offset
-            ));
+        let (verified, offset) = (owned.verified, entry.offset);
+        if offset < verified {
+            return Err(format!("commit: {name} goes back from {verified} to {offset}"));
         }
         let mut counts = owned.counts;
         let partition = self.log.partition(tp);
-        if entry.offset > partition.end {
-            let what = format!("commit: {name}@{} is behind its end", entry.offset);
-            return self.violated(what);
+        if offset > partition.end {
+            return Err(format!("commit: {name}@{offset} is behind its end"));
         }
-        let (from, to) = (partition.at(owned.verified), partition.at(entry.offset));
-        let mut wrong = None;
+        let (from, to) = (partition.at(verified), partition.at(offset));
         for record in &partition.records[from..to] {
-            let outcome = owned
-                .latest
-                .get(&record.offset)
-                .and_then(|hand_out| self.outcome(*hand_out));
-            match outcome {
+            if !self.visible(record) {
+                continue;
+            }
+            let latest = owned.latest.get(&record.offset);
+            match latest.and_then(|hand_out| self.outcome(*hand_out)) {
                 Some(outcome) => counts[outcome as usize] += 1,
                 None => {
-                    wrong = Some(record.offset);
-                    break;
+                    let record = record.offset;
+                    return Err(format!(
+                        "acknowledgement: instance {id} commits {name}@{offset} and {record} has no acknowledged outcome"
+                    ));
                 }
             }
-        }
-        if let Some(offset) = wrong {
-            return self.violated(format!(
-                "acknowledgement: instance {id} commits {name}@{} and {offset} has no acknowledged outcome",
-                entry.offset
-            ));
         }
         let told = entry.metadata.as_deref().and_then(Counts::from_metadata);
         let told = told.map(|told| Outcome::ALL.map(|outcome| told.of(outcome)));
         if told != Some(counts) {
-            return self.violated(format!(
-                "counts: {name}@{}: {:?}, and true is {counts:?}",
-                entry.offset, entry.metadata
-            ));
+            let told = &entry.metadata;
+            return Err(format!("counts: {name}@{offset}: {told:?}, and true is {counts:?}"));
         }
-        if let Some(owned) = self.members[id].owned.get_mut(&tp) {
-            owned.counts = counts;
-            owned.verified = entry.offset;
-            owned.latest = owned.latest.split_off(&entry.offset);
-        }
+        Ok((tp, counts))
     }
 
     /// A record was appended to a sink: the first deliveries of a partition keep its order.
@@ -162,6 +179,7 @@ impl Core {
         let (tp, offset, uid) = (hand_out.tp, hand_out.offset, hand_out.uid);
         let first = self.facts.delivered.insert((uid, index));
         let promised = keyed
+            && self.plan.transactions.is_none()
             && self.log.kind(tp) == Kind::Source
             && !self.facts.refused.contains(&tp)
             && !self.facts.failed.contains(&uid);
@@ -185,6 +203,9 @@ impl Core {
             .owned
             .get(&retry)
             .map_or(0, |owned| owned.epoch);
+        if self.plan.transactions.is_some() {
+            return; // what is aborted does not count: looked at in the end
+        }
         let last = self.facts.due.entry((id, retry, epoch)).or_insert(due_at);
         let (before, name) = (*last, self.log.name(retry));
         *last = due_at;
@@ -200,7 +221,8 @@ impl Core {
         let mut settled: Vec<Option<bool>> = vec![None; self.appended];
         let mut all: Vec<(usize, Tp, usize)> = Vec::new();
         for tp in self.log.all().filter(|tp| self.log.is_read(*tp)) {
-            for record in &self.log.partition(tp).records {
+            let records = self.log.partition(tp).records.iter();
+            for record in records.filter(|record| self.visible(record)) {
                 all.push((record.uid, tp, record.origin));
             }
         }
@@ -210,15 +232,21 @@ impl Core {
             let hand_outs = self.facts.of.get(&uid).unwrap_or(&none);
             let mut final_outcomes = 0;
             let mut whole = 0;
+            // Readings of which something is there.
+            let mut written = 0;
             let mut produced = 0;
             for hand_out in hand_outs {
                 let hand_out = &self.facts.hand_outs[*hand_out];
                 let mut parts = BTreeSet::new();
                 let mut expected = 0;
+                let before = whole;
                 for child in &hand_out.children {
                     let child = &self.facts.children[*child];
                     produced += 1;
-                    if child.appended == 0 {
+                    let aborted = child.transaction.is_some_and(|of| {
+                        self.transactions[of].state != State::Committed
+                    });
+                    if child.appended == 0 || aborted {
                         continue;
                     }
                     match child.part {
@@ -236,6 +264,7 @@ impl Core {
                         whole += 1;
                     }
                 }
+                written += usize::from(whole > before || !parts.is_empty());
                 if expected > 0 && parts.len() == expected {
                     final_outcomes += 1;
                     whole += 1;
@@ -251,7 +280,13 @@ impl Core {
                     "conservation: record {origin} in {name} has no outcome in any topic"
                 ));
             }
-            if whole > 1 && !self.facts.excused.contains(&tp) {
+            if self.plan.transactions.is_some() {
+                if whole > 1 || written > 1 {
+                    wrong.push(format!(
+                        "exactly once: record {origin} in {name} has {whole} outcomes of {written} committed"
+                    ));
+                }
+            } else if whole > 1 && !self.facts.excused.contains(&tp) {
                 wrong.push(format!(
                     "duplicate: record {origin} in {name} has {whole} outcomes of {produced} produced, without a crash or a refusal"
                 ));
@@ -267,16 +302,61 @@ impl Core {
                     .map(|outcome| told.of(outcome))
                     .sum()
             });
-            if sum != partition.records.len() as u64 {
+            let records = partition.records.iter();
+            let count = records.filter(|record| self.visible(record)).count();
+            if sum != count as u64 {
                 let name = self.log.name(tp);
                 wrong.push(format!(
-                    "counts: {name} has {} records, and its commit tells of {sum}",
-                    partition.records.len()
+                    "counts: {name} has {count} records, and its commit tells of {sum}"
                 ));
             }
         }
+        if self.plan.transactions.is_some() {
+            self.check_order_in_the_end(&mut wrong);
+        }
         if let Some(first) = wrong.into_iter().next_back() {
             self.violated(first);
+        }
+    }
+
+    /// Under exactly_once, what is committed is in order, whatever was aborted on the way.
+    fn check_order_in_the_end(&self, wrong: &mut Vec<String>) {
+        let by: HashMap<usize, &Child> = self
+            .facts
+            .children
+            .iter()
+            .filter_map(|child| Some((child.uid?, child)))
+            .collect();
+        for to in self.log.all() {
+            let mut last: HashMap<Tp, i64> = HashMap::new();
+            let mut due: HashMap<(usize, u64), i64> = HashMap::new();
+            let records = self.log.partition(to).records.iter();
+            for record in records.filter(|record| self.visible(record)) {
+                let Some(child) = by.get(&record.uid) else {
+                    continue;
+                };
+                let from = &self.facts.hand_outs[child.hand_out];
+                let name = self.log.name(to);
+                match child.part {
+                    Part::Output { .. } if record.key.is_some() && self.log.kind(from.tp) == Kind::Source => {
+                        let before = last.insert(from.tp, from.offset).unwrap_or(-1);
+                        if before > from.offset {
+                            let tp = self.log.name(from.tp);
+                            wrong.push(format!(
+                                "order: {tp}@{} is in {name} behind {before}",
+                                from.offset
+                            ));
+                        }
+                    }
+                    Part::Retry => {
+                        let before = due.insert(record.writer, record.due_at).unwrap_or(0);
+                        if before > record.due_at {
+                            wrong.push(format!("due: {name}: {} behind {before}", record.due_at));
+                        }
+                    }
+                    _ => {}
+                }
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use crate::record::Outcome;
 
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    generation: u64,
+    pub(super) generation: u64,
     /// Whether a round is under way.
     rounds: bool,
     /// A partition that the next round takes from its owner.
@@ -28,7 +28,6 @@ pub(super) struct Owned {
     /// The next offset to return.
     pub(super) position: i64,
     pub(super) start: i64,
-    pub(super) paused: bool,
     /// Before that there is nothing in the prefetch.
     pub(super) ready_at: Micros,
     /// The end as last seen in a fetch.
@@ -66,6 +65,8 @@ pub(super) struct Member {
     pub(super) held: BTreeSet<Tp>,
     /// Partitions that its consumer reads, retries among them.
     pub(super) owned: BTreeMap<Tp, Owned>,
+    /// Partitions that its client was told to pause: it remembers that through a change of hands.
+    pub(super) paused: BTreeSet<Tp>,
     pub(super) skew: i64,
     /// The wall clock as last read.
     pub(super) wall_read: i64,
@@ -195,8 +196,13 @@ impl Core {
                 entry.metadata = Some(text.replace("emitted=", "emitted=1"));
             }
         }
+        if self.plan.transactions.is_some() {
+            self.violated("commit: outside of a transaction".to_owned());
+        }
         for entry in &sent {
-            self.check_commit(id, entry);
+            if let Some((tp, counts)) = self.check_commit(id, entry) {
+                self.settled(id, tp, entry.offset, counts);
+            }
         }
         self.tell(|| {
             let told: Vec<String> = sent
@@ -292,6 +298,19 @@ impl Core {
         }
         let wait = self.some(self.plan.round_trip);
         self.after(wait, Event::CommitAnswer(id, number));
+    }
+
+    /// The group's offset of a partition.
+    pub(super) fn committed(&mut self, tp: Tp, offset: i64, metadata: String) {
+        let partition = self.log.partition_mut(tp);
+        let before = partition.committed.as_ref().map_or(0, |(offset, _)| *offset);
+        partition.committed = Some((offset, metadata));
+        if offset < before {
+            let name = self.log.name(tp);
+            self.violated(format!(
+                "commit: {name}'s committed offset goes back from {before} to {offset}"
+            ));
+        }
     }
 
     pub(super) fn commit_answered(&mut self, id: usize, number: u64) {

@@ -47,6 +47,10 @@ pub(super) struct Stored {
     pub(super) timestamp: Option<i64>,
     pub(super) attempt: u32,
     pub(super) due_at: i64,
+    /// The transaction that it is a part of.
+    pub(super) transaction: Option<usize>,
+    /// A retry's instance, with the epoch of its retry partition there.
+    pub(super) writer: (usize, u64),
 }
 
 /// A source record and its script.
@@ -65,9 +69,16 @@ pub(super) struct Partition {
     /// The next offset.
     pub(super) end: i64,
     pub(super) committed: Option<(i64, String)>,
+    /// Open transactions by their first offset: nobody reads behind the first of them.
+    pub(super) open: std::collections::BTreeMap<i64, usize>,
 }
 
 impl Partition {
+    /// The end for who reads what is committed.
+    pub(super) fn stable_end(&self) -> i64 {
+        self.open.first_key_value().map_or(self.end, |(first, _)| *first)
+    }
+
     /// The index of the first record at or behind an offset.
     pub(super) fn at(&self, offset: i64) -> usize {
         self.records

@@ -16,6 +16,7 @@ mod outlet;
 mod plan;
 mod sabotage;
 mod tests;
+mod transactions;
 mod world;
 
 use std::collections::BTreeMap;

@@ -13,6 +13,7 @@ use super::facts::{Child, Part};
 use super::log::{FROM, Headers, Kind, Stored, Tp, size};
 use super::plan::{CLIENT_LIMIT, MILLI, Micros, SECOND};
 use super::sabotage::Bug;
+use super::transactions::TransactionalProducer;
 use super::world::{World, micros};
 use crate::native::ClientError;
 use crate::native::producer::{Delivery, Produce};
@@ -32,6 +33,10 @@ struct Sent {
 #[derive(Debug)]
 struct Batch {
     number: u64,
+    /// The epoch of its producer, under exactly_once.
+    epoch: u64,
+    /// Whether nobody waits for its answer: its producer was replaced.
+    mute: bool,
     records: Vec<Sent>,
     result: Option<Option<RDKafkaErrorCode>>,
 }
@@ -54,6 +59,8 @@ pub(super) struct Outbox {
     /// Records whose report the producer has not handed on.
     pub(super) outstanding: usize,
     number: u64,
+    /// Under exactly_once.
+    pub(super) producer: TransactionalProducer,
 }
 
 impl Core {
@@ -76,6 +83,7 @@ impl Core {
             self.violated(what);
             return Err(RDKafkaErrorCode::InvalidArgument);
         };
+        self.may_produce(id)?;
         let headers: Headers = produce
             .headers
             .iter()
@@ -111,6 +119,8 @@ impl Core {
         };
         self.spoil(&mut record, to);
         let part = self.check_produced(id, hand_out, to, &mut record);
+        let home = self.members[id].owned.get(&to);
+        record.writer = (id, home.map_or(0, |home| home.epoch));
         let child = self.facts.children.len();
         self.facts.children.push(Child {
             hand_out,
@@ -119,6 +129,7 @@ impl Core {
             appended: 0,
             acknowledged: false,
             failed: false,
+            transaction: None,
         });
         self.facts.hand_outs[hand_out].children.push(child);
         self.noted(id, hand_out);
@@ -210,12 +221,14 @@ impl Core {
         lane.due = !lane.queue.is_empty();
         let more = lane.due;
         outbox.number += 1;
-        let number = outbox.number;
+        let (number, epoch) = (outbox.number, outbox.producer.epoch);
         let at = (self.now + wait).max(lane.last_append + 1);
         lane.last_append = at;
         if !records.is_empty() {
             lane.flight.push_back(Batch {
                 number,
+                epoch,
+                mute: false,
                 records,
                 result: None,
             });
@@ -265,11 +278,14 @@ impl Core {
             .find(|(topic, _, until)| *topic == tp.topic && *until > self.now)
             .map(|(_, code, _)| *code);
         let too_large = bytes > self.log.topics[tp.topic].limit;
+        let epoch = lane.flight[at].epoch;
+        let stale = self.is_stale(id, epoch);
+        let refusal = stale.then_some(RDKafkaErrorCode::InvalidProducerEpoch).or(refusal);
         let error = refusal.or(too_large.then_some(RDKafkaErrorCode::MessageSizeTooLarge));
         for sent in records {
             match error {
                 Some(_) => self.refuse(&sent),
-                None => self.appended(tp, sent),
+                None => self.appended(id, tp, sent),
             }
         }
         if error.is_some() {
@@ -297,7 +313,7 @@ impl Core {
         self.facts.refused.insert(tp);
     }
 
-    fn appended(&mut self, tp: Tp, sent: Sent) {
+    fn appended(&mut self, id: usize, tp: Tp, sent: Sent) {
         if self.strikes(Bug::DropAppend) {
             return;
         }
@@ -319,6 +335,8 @@ impl Core {
             if let Kind::Sink(_) = self.log.kind(tp) {
                 self.check_order(child, tp, record.key.is_some());
             }
+            record.transaction = self.enlisted(id, tp);
+            self.facts.children[child].transaction = record.transaction;
             let partition = self.log.partition_mut(tp);
             record.offset = partition.end;
             partition.end += 1;
@@ -351,7 +369,13 @@ impl Core {
         let Some(batch) = lane.flight.pop_front() else {
             return;
         };
+        if batch.mute {
+            return;
+        }
         let error = batch.result.flatten();
+        if let (Some(code), true) = (error, self.plan.transactions.is_some()) {
+            self.outboxes[id].producer.failed.get_or_insert(code);
+        }
         for sent in batch.records {
             if error.is_none() {
                 self.facts.children[sent.child].acknowledged = true;
@@ -380,8 +404,46 @@ impl Core {
         }
     }
 
+    /// Another producer takes the place of the one that there was.
+    pub(super) fn replace(&mut self, id: usize) {
+        self.abandon(id);
+        let outbox = &mut self.outboxes[id];
+        for lane in outbox.lanes.values_mut() {
+            for batch in &mut lane.flight {
+                batch.mute = true;
+            }
+        }
+        outbox.ready.clear();
+        outbox.outstanding = 0;
+    }
+
+    /// What is queued and not sent is given up.
+    pub(super) fn purge(&mut self, id: usize) {
+        let outbox = &mut self.outboxes[id];
+        for lane in outbox.lanes.values_mut() {
+            for sent in lane.queue.drain(..) {
+                outbox.ready.push(Delivery {
+                    token: sent.token,
+                    error: Some(RDKafkaErrorCode::PurgeQueue),
+                });
+            }
+        }
+    }
+
+    /// What waits for its linger time is sent now.
+    pub(super) fn send_all(&mut self, id: usize) {
+        let lanes = self.outboxes[id].lanes.iter();
+        let waiting: Vec<Tp> = lanes
+            .filter(|(_, lane)| !lane.queue.is_empty())
+            .map(|(tp, _)| *tp)
+            .collect();
+        for tp in waiting {
+            self.send(id, tp);
+        }
+    }
+
     /// Whether everything that an instance has produced is answered.
-    fn flushed(&self, id: usize) -> bool {
+    pub(super) fn flushed(&self, id: usize) -> bool {
         let outbox = &self.outboxes[id];
         outbox.outstanding == outbox.ready.len()
     }
@@ -402,7 +464,7 @@ pub(super) struct SimOutlet {
 }
 
 impl SimOutlet {
-    fn reports(&self, out: &mut Vec<Delivery>) {
+    pub(super) fn reports(&self, out: &mut Vec<Delivery>) {
         let mut core = self.world.core();
         let outbox = &mut core.outboxes[self.id];
         outbox.outstanding -= outbox.ready.len();
@@ -430,25 +492,18 @@ impl Outlet for SimOutlet {
     fn flush(&mut self, timeout: Duration, out: &mut Vec<Delivery>) {
         self.world.step(self.id);
         let id = self.id;
-        {
-            let mut core = self.world.core();
-            let waiting: Vec<Tp> = core.outboxes[id]
-                .lanes
-                .iter()
-                .filter(|(_, lane)| !lane.queue.is_empty())
-                .map(|(tp, _)| *tp)
-                .collect();
-            for tp in waiting {
-                core.send(id, tp);
-            }
-        }
+        self.world.core().send_all(id);
         self.world
             .wait(id, micros(timeout), &|core| core.flushed(id));
         self.reports(out);
     }
 
     fn fatal_error(&self) -> Option<ClientError> {
-        None
+        let code = self.world.core().outboxes[self.id].producer.ended?;
+        Some(ClientError {
+            code,
+            message: code.to_string(),
+        })
     }
 
     fn take_errors(&mut self) -> Vec<ClientError> {

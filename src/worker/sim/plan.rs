@@ -92,6 +92,16 @@ pub(super) enum Op {
     ConsumerError,
 }
 
+/// `delivery: exactly_once`
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Transactions {
+    pub(super) interval: Duration,
+    pub(super) records: usize,
+    pub(super) timeout: Duration,
+    /// Whether ids are the same after a restart, and so may be taken over from one who still runs.
+    pub(super) stable_ids: bool,
+}
+
 /// What is drawn for a seed.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
@@ -125,6 +135,8 @@ pub(super) struct Plan {
     pub(super) ops: Vec<(Micros, Op)>,
     /// How far apart wall clocks may be.
     pub(super) skew: i64,
+    /// Under exactly_once: how transactions run.
+    pub(super) transactions: Option<Transactions>,
     mix: [u32; 9],
 }
 
@@ -179,8 +191,17 @@ impl Plan {
             feed: random.random_range(0..=faults_until),
             ops: Vec::new(),
             skew: 0,
+            transactions: None,
             mix,
         };
+        if random.random_bool(0.5) {
+            plan.transactions = Some(Transactions {
+                interval: Duration::from_millis(random.random_range(10..=500)),
+                records: *[1, 10, 1000].choose(random).expect("not empty"),
+                timeout: Duration::from_secs(random.random_range(3..=15)),
+                stable_ids: random.random_bool(0.5),
+            });
+        }
         if !calm {
             plan.faults(random);
         }

@@ -34,13 +34,21 @@ pub(super) enum Bug {
     RevokeUntold,
     /// A seek does nothing: what a pause has discarded is skipped.
     SeekNowhere,
+    /// Offsets count as soon as they are sent, whatever becomes of their transaction.
+    OffsetsAtOnce,
+    /// What an aborted transaction has written is read like any other.
+    AbortedIsRead,
+    /// Retries that are not committed are read.
+    ReadUncommitted,
+    /// Nobody keeps a producer out whose id another one has.
+    ZombieWrites,
     /// An outage is taken for bad data.
     OutageIsPoison,
 }
 
 impl Bug {
     /// Each with the invariant that notices it: the first word of the violation.
-    pub(super) const ALL: [(Bug, &'static [&'static str]); 16] = [
+    pub(super) const ALL: [(Bug, &'static [&'static str]); 20] = [
         (Bug::CommitAhead, &["acknowledgement", "commit"]),
         (Bug::WrongCounts, &["counts"]),
         (Bug::DropAppend, &["conservation"]),
@@ -59,6 +67,10 @@ impl Bug {
             Bug::SeekNowhere,
             &["acknowledgement", "conservation", "counts"],
         ),
+        (Bug::OffsetsAtOnce, &["conservation", "counts", "acknowledgement", "commit"]),
+        (Bug::AbortedIsRead, &["exactly once", "order"]),
+        (Bug::ReadUncommitted, &["exactly once", "conservation", "counts", "commit", "acknowledgement"]),
+        (Bug::ZombieWrites, &["exactly once", "order", "atomic"]),
         (Bug::OutageIsPoison, &["content"]),
     ];
 }

@@ -25,7 +25,7 @@ use crate::failure_log::FailureLog;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::pipeline::{Checked, Sink};
-use crate::worker::Shared;
+use crate::worker::{Shared, TransactionSettings};
 use crate::worker::engine::{Engine, Outside, Settings};
 
 /// The most instances at a time.
@@ -71,6 +71,13 @@ impl Scene {
             true => model::Provenance::Header,
             false => model::Provenance::None,
         };
+        if let Some(of) = plan.transactions {
+            config.delivery = model::Delivery::ExactlyOnce(model::Transaction {
+                interval: of.interval,
+                records: of.records,
+                timeout: of.timeout,
+            });
+        }
         let schema = Arc::new(Schema::parse("\"string\"", &[]).expect("a schema"));
         let sink = |topic: &str| Sink {
             topic: topic.to_owned(),
@@ -199,6 +206,9 @@ impl World {
             Event::Ack(id, tp, number) => self.core().acknowledge(id, tp, number),
             Event::CommitApply(id, number) => self.core().commit_applies(id, number),
             Event::CommitAnswer(id, number) => self.core().commit_answered(id, number),
+            Event::TransactionTimeout(of) => self.core().timed_out(of),
+            Event::EndApply(id, number) => self.core().end_applies(id, number),
+            Event::EndAnswer(id, number) => self.core().end_answered(id, number),
             Event::Kick(id) => self.core().kick(id),
             Event::Round => self.core().round(),
             Event::Feed(count) => self.core().feed(count),
@@ -222,6 +232,7 @@ impl World {
             ..Member::default()
         });
         core.outboxes.push(Outbox::default());
+        let slot = core.take_id(id);
         core.join(id);
         core.tell(|| format!("{id} starts"));
         let random = SmallRng::seed_from_u64(core.random.random());
@@ -233,7 +244,15 @@ impl World {
             let limit = u64::try_from(topic.limit).expect("fits");
             (topic.name.clone(), limit)
         });
+        let transaction = core.plan.transactions.map(|of| TransactionSettings {
+            id: format!("{GROUP}-{slot}"),
+            exclusive: !of.stable_ids,
+            interval: of.interval,
+            records: of.records,
+            timeout: of.timeout,
+        });
         let settings = Settings {
+            transaction,
             slot: 0,
             batch: core.plan.batch,
             window: match core.is(Bug::NoWindow) {
@@ -304,10 +323,20 @@ impl World {
             core.members[id].turns += 1;
             core.count("turns");
         }
-        let stopping = self.core().members[id].stopping;
+        let (stopping, first) = {
+            let core = self.core();
+            (core.members[id].stopping, core.members[id].turns == 1)
+        };
         let turned = catch_unwind(AssertUnwindSafe(|| match stopping {
             true => Err(None),
-            false => instance.engine.turn(&mut instance.consumer).map_err(Some),
+            false => {
+                let started = match first {
+                    true => instance.engine.start_transactions(),
+                    false => Ok(()),
+                };
+                let turned = started.and_then(|()| instance.engine.turn(&mut instance.consumer));
+                turned.map_err(Some)
+            }
         }));
         match turned {
             Ok(Ok(())) => {
