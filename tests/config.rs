@@ -419,7 +419,12 @@ fn faults_of_kinds_at_their_places() {
         ),
         (
             "transaction: { interval: 100ms }",
-            (7, 5, "transaction", "no transactions with `delivery: at_least_once`"),
+            (
+                7,
+                5,
+                "transaction",
+                "no transactions with `delivery: at_least_once`",
+            ),
         ),
         (
             "delivery: exactly_once\n    transaction: { interval: 2s, timeout: 6s }",

@@ -586,3 +586,138 @@ fn a_broker_that_is_away_neither_loses_nor_doubles_anything() {
     runner.wait_ready(200, &[]);
     runner.stop();
 }
+
+// ---- what it costs
+
+/// Latency from a record's write to its output's arrival at a reader of committed records, and throughput, against
+/// at_least_once, in turns. Run it on an optimised build: `cargo test --release … -- --ignored --nocapture what_it_costs`.
+#[test]
+#[ignore = "measures for some minutes; docs/exactly-once.md has the figures"]
+fn what_it_costs() {
+    let Some(bed) = bed() else { return };
+    let modes = [
+        ("at_least_once", "delivery: at_least_once"),
+        ("exactly_once, 100ms", "delivery: exactly_once"),
+        (
+            "exactly_once, 20ms",
+            "delivery: exactly_once\n    transaction: { interval: 20ms }",
+        ),
+    ];
+    for rate in [100, 1_000, 10_000] {
+        for (name, delivery) in modes {
+            let mut waits = latencies(&bed, delivery, rate);
+            waits.sort_unstable();
+            let at = |part: usize| waits[waits.len() * part / 100];
+            println!(
+                "{rate}/s {name}: p50 {} ms, p99 {} ms of {}",
+                at(50),
+                at(99),
+                waits.len()
+            );
+        }
+    }
+    for round in 0..3 {
+        for (name, delivery) in modes {
+            println!(
+                "round {round} {name}: {:.0} records/s",
+                throughput(&bed, delivery)
+            );
+        }
+    }
+}
+
+fn measured(bed: &Bed, delivery: &str) -> (Job, u32) {
+    let shape = Shape {
+        delivery: delivery.into(),
+        workers: 1,
+        ..Shape::default()
+    };
+    let job = Job::new(&bed.bootstrap, &bed.registry_url, &shape);
+    topics::create(&bed.client(), &job.source, PARTITIONS, &[]);
+    topics::create(&bed.client(), &job.sink, PARTITIONS, &[]);
+    let schema = register(bed, &job.source);
+    (job, schema)
+}
+
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(since.expect("after 1970").as_millis()).expect("milliseconds")
+}
+
+/// Milliseconds from write to arrival, for ten seconds, the first two left out.
+fn latencies(bed: &Bed, delivery: &str, rate: i64) -> Vec<i64> {
+    use rdkafka::Message;
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+    use rdkafka::producer::BaseRecord;
+    let (job, schema) = measured(bed, delivery);
+    let mut runner = job.start("gate");
+    runner.wait_ready(200, &[]);
+    let mut config = bed.client();
+    config
+        .set("group.id", support::unique("reader"))
+        .set("auto.offset.reset", "earliest")
+        .set("isolation.level", "read_committed")
+        .set("fetch.wait.max.ms", "5");
+    let reader: BaseConsumer = config.create().expect("a consumer");
+    reader.subscribe(&[&job.sink]).expect("a topic");
+    let total = rate * 12;
+    let client = bed.client();
+    let waits = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut config = client.clone();
+            config.set("linger.ms", "1");
+            let producer: BaseProducer = config.create().expect("a producer");
+            let began = now();
+            let mut written = 0;
+            while written < total {
+                let due = ((now() - began) * rate / 1000).min(total);
+                while written < due {
+                    let value = payment(schema, written, "EUR");
+                    let key = written.to_string();
+                    let record = BaseRecord::to(&job.source).key(&key).payload(&value);
+                    assert!(producer.send(record.timestamp(now())).is_ok(), "room");
+                    written += 1;
+                }
+                producer.poll(Duration::from_millis(1));
+            }
+            producer.flush(LIMIT).expect("written");
+        });
+        let mut waits = Vec::new();
+        let until = Instant::now() + LIMIT;
+        let mut seen = 0;
+        while seen < total && Instant::now() < until {
+            let Some(Ok(message)) = reader.poll(Duration::from_millis(100)) else {
+                continue;
+            };
+            seen += 1;
+            let written = message.timestamp().to_millis().expect("a timestamp");
+            if seen > rate * 2 {
+                waits.push(now() - written);
+            }
+        }
+        assert_eq!(seen, total, "all arrive");
+        waits
+    });
+    runner.stop();
+    waits
+}
+
+/// Records a second, from the tenth part of the sink to its last record.
+fn throughput(bed: &Bed, delivery: &str) -> f64 {
+    const RECORDS: i64 = 400_000;
+    let (job, schema) = measured(bed, delivery);
+    let client = bed.client();
+    let writes: Vec<_> = (0..RECORDS)
+        .map(|id| Write::new(format!("{id}"), payment(schema, id, "EUR")))
+        .collect();
+    topics::produce(&client, &job.source, &writes);
+    let mut runner = job.start("gate");
+    let done = || outcome(&mut runner, "driftgate_records_total", "emitted");
+    let mut done = done;
+    eventually(LIMIT, "a tenth", || done() >= RECORDS as f64 / 10.0);
+    let (from, began) = (done(), Instant::now());
+    eventually(LIMIT, "all", || done() >= RECORDS as f64);
+    let rate = (RECORDS as f64 - from) / began.elapsed().as_secs_f64();
+    runner.stop();
+    rate
+}

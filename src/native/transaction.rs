@@ -167,6 +167,12 @@ impl Producer {
         outcome(unsafe { sys::rd_kafka_begin_transaction(self.handle.rk) })
     }
 
+    /// Why the open transaction can only be aborted. librdkafka says so when it is asked for what it cannot do then.
+    pub fn transaction_failure(&mut self) -> Option<TransactionError> {
+        let refused = self.begin_transaction().err()?;
+        matches!(refused.then, Then::Abort | Then::Fatal).then_some(refused)
+    }
+
     /// Adds the entries' offsets (the next to read) and metadata to the transaction.
     pub fn send_offsets(
         &mut self,

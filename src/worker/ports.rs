@@ -95,6 +95,8 @@ pub(super) trait Transactions {
     /// Aborts, and gives up what is queued. After `Then::Again` nothing else than this may be called.
     fn abort(&mut self, timeout: Duration, out: &mut Vec<Delivery>)
     -> Result<(), TransactionError>;
+    /// Why the open transaction can only be aborted, if it is known that it can. Asks nobody.
+    fn failure(&mut self) -> Option<TransactionError>;
     /// A new producer with the same id in the place of one that has met its end; [`Self::init`] comes next.
     fn renew(&mut self) -> Result<(), FatalError>;
 }
@@ -302,6 +304,10 @@ impl Transactions for Producer {
         out: &mut Vec<Delivery>,
     ) -> Result<(), TransactionError> {
         self.abort_transaction(timeout, out)
+    }
+
+    fn failure(&mut self) -> Option<TransactionError> {
+        self.transaction_failure()
     }
 
     fn renew(&mut self) -> Result<(), FatalError> {

@@ -99,7 +99,17 @@ impl Engine {
                 partition.refused.insert(sent.offset, too_large(&topic));
                 None
             } else {
-                Some((reason, format!("{topic}: not acknowledged: {code}")))
+                let purged = matches!(
+                    code,
+                    RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight
+                );
+                // It was thrown away with the rest of a transaction that had failed for another reason.
+                let failure = match purged && self.transaction.is_some() {
+                    true => self.outlet.failure(),
+                    false => None,
+                };
+                let why = failure.map_or_else(|| code.to_string(), |failure| failure.message);
+                Some((reason, format!("{topic}: not acknowledged: {why}")))
             };
             // The first failure decides; the ones behind it are read again with it.
             partition.rewind.get_or_insert(Rewind { pause });

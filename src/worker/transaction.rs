@@ -208,6 +208,9 @@ impl Engine {
         let Some(transaction) = &mut self.transaction else {
             return;
         };
+        if transaction.is_unresolved() || transaction.doomed {
+            return;
+        }
         transaction.paced += 1;
         let began = transaction.since.is_none() && transaction.outcomes > 0;
         let many = transaction.outcomes >= transaction.settings.records;
@@ -219,14 +222,16 @@ impl Engine {
         if began {
             transaction.since = Some(now);
         }
-        if transaction.is_due(now) && !transaction.doomed {
+        if transaction.is_due(now) {
             self.commit_transaction(client, None);
         }
     }
 
     /// Before a wait for lookups: an open transaction does not wait with them.
     pub(super) fn before_wait(&mut self, client: &dyn Positions) {
-        let open = |transaction: &Transaction| transaction.outcomes > 0 && !transaction.doomed;
+        let open = |transaction: &Transaction| {
+            transaction.outcomes > 0 && !transaction.doomed && !transaction.is_unresolved()
+        };
         if self.transaction.as_ref().is_some_and(open) {
             self.commit_transaction(client, None);
         }
@@ -280,18 +285,13 @@ impl Engine {
         if self.must_abort() {
             return self.abort(clock);
         }
-        let entries = self.offsets(clock.now);
-        let member = client.member();
         if !self.in_flights.is_empty() {
-            let why = member.and_then(|member| {
-                // The offsets of an aborted transaction do no harm, and one that has failed already says why.
-                let failed = self.outlet.send_offsets(&entries, &member, STEP);
-                failed.err().filter(|error| error.then == Then::Abort)
-            });
-            let why = why.map_or("not acknowledged in time".into(), |error| error.message);
+            let failure = self.outlet.failure();
+            let why = failure.map_or("not acknowledged in time".into(), |error| error.message);
             self.blame_in_flight(&why);
             return self.abort(clock);
         }
+        let entries = self.offsets(clock.now);
         let open = self
             .transaction
             .as_ref()
@@ -313,7 +313,7 @@ impl Engine {
             );
             return self.abort(clock);
         }
-        let Some(member) = member else {
+        let Some(member) = client.member() else {
             // The group has gone on without us, which the next poll will tell.
             return self.abort(clock);
         };
@@ -662,6 +662,12 @@ impl Engine {
                 partition.rewind_to(offset);
             }
             let soon = clock.now + PARK;
+            if let Flow::Paused { until, reason } = &mut partition.flow
+                && reason.is_fault()
+            {
+                *until = soon.max(*until); // told already
+                continue;
+            }
             if matches!(partition.flow, Flow::Paused { until, .. } if until >= soon) {
                 continue;
             }
@@ -717,7 +723,10 @@ impl Engine {
                 | RDKafkaErrorCode::ClusterAuthorizationFailed
                 | RDKafkaErrorCode::TopicAuthorizationFailed
         );
-        if barred || !transaction.settings.exclusive || transaction.renewals >= RENEWALS {
+        // A transaction that failed before the coordinator knew of it cannot be aborted there. Nobody else is involved.
+        let never_begun = error.code == RDKafkaErrorCode::InvalidTransactionalState;
+        let tired = !transaction.settings.exclusive || transaction.renewals >= RENEWALS;
+        if barred || tired && !never_begun {
             self.fatal = Some(FatalError::Kafka(self.words(error.code, &error.message)));
             return;
         }
@@ -728,10 +737,9 @@ impl Engine {
             pipeline = self.judge.config().name,
             worker = self.settings.slot,
             id = transaction.settings.id,
-            "the transaction coordinator has given up on the producer; a new one takes its place, and what was not committed is read again: {}",
+            "a new producer takes the place of one that was given up, and what was not committed is read again: {}",
             error.message
         );
-        self.metrics.commit(false);
         self.in_flights.clear();
         self.deliveries.clear();
         if let Err(error) = self.outlet.renew() {
@@ -765,10 +773,13 @@ impl Engine {
     }
 }
 
-/// Rounds off what a revoke or a removal leaves uncounted: records of the partition with no outcome that will be counted here.
+/// Records of a partition that is given up which have been begun and will not be counted here.
 pub(super) fn uncounted(partition: &Partition, exactly_once: bool) -> u64 {
     match exactly_once {
         true => partition.since_mark(),
         false => partition.tracker.open() as u64,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -191,8 +191,10 @@ pipelines:
             ("ADMIN_LISTEN", "127.0.0.1:0".to_owned()),
             ("RUST_LOG", "warn,driftgate=debug".to_owned()),
         ];
-        let program = Path::new(env!("CARGO_BIN_EXE_driftgate"));
-        let server = Server::start(program, arguments, &environment, &log);
+        let built = env!("CARGO_BIN_EXE_driftgate").to_owned();
+        // Another build of the program, such as an optimised one to measure.
+        let program = std::env::var("DRIFTGATE_TEST_PROGRAM").unwrap_or(built);
+        let server = Server::start(Path::new(&program), arguments, &environment, &log);
         Runner {
             server: Some(server),
             log,

@@ -17,8 +17,8 @@ use super::transactions::State;
 use super::world::{World, micros};
 use crate::ingest::offsets::Counts;
 use crate::native::ClientError;
-use crate::native::transaction::Member as GroupMember;
 use crate::native::consumer::{Entry, Item, OFFSET_INVALID};
+use crate::native::transaction::Member as GroupMember;
 use crate::record::{Outcome, Record};
 use crate::worker::engine::Engine;
 use crate::worker::ports::{Act, Intake, Positions, Records};
@@ -118,7 +118,11 @@ impl SimConsumer {
             let room = most.saturating_sub(batch.0.len());
             let some = core.random.random_range(1..=most.max(1)).min(room);
             let paused = core.members[self.id].paused.contains(&tp);
-            let visible: Vec<bool> = core.transactions.iter().map(|of| of.state == State::Committed).collect();
+            let visible: Vec<bool> = core
+                .transactions
+                .iter()
+                .map(|of| of.state == State::Committed)
+                .collect();
             let reading = &mut core.members[self.id].owned;
             let Some(reading) = reading.get_mut(&tp) else {
                 continue;
@@ -141,7 +145,9 @@ impl SimConsumer {
                 of.is_none_or(|of| visible[of]) || core.bug == Some(Bug::ReadUncommitted)
             };
             let records = partition.records[from..].iter();
-            let records = records.take_while(|stored| stored.offset < end).filter(readable);
+            let records = records
+                .take_while(|stored| stored.offset < end)
+                .filter(readable);
             for stored in records.take(some) {
                 let number_of = core.facts.hand_outs.len();
                 core.facts.hand_outs.push(HandOut {
@@ -318,7 +324,8 @@ impl Positions for SimConsumer {
         let known: Vec<Option<Tp>> = {
             let core = self.world.core();
             let tps = partitions.iter();
-            tps.map(|(topic, partition)| core.log.tp(topic, *partition)).collect()
+            tps.map(|(topic, partition)| core.log.tp(topic, *partition))
+                .collect()
         };
         // Offsets within an open transaction are not told, nor what they were before.
         let answers = |core: &super::core::Core| {
@@ -430,7 +437,11 @@ impl Positions for SimConsumer {
         let mut left = partition.records[partition.at(owned.position)..].iter();
         let end = partition.stable_end();
         let more = left.any(|record| record.offset < end && core.visible(record));
-        Some(if more { owned.position } else { owned.position.max(end) })
+        Some(if more {
+            owned.position
+        } else {
+            owned.position.max(end)
+        })
     }
 
     fn member(&self) -> Option<GroupMember> {
@@ -459,17 +470,17 @@ impl SimConsumer {
         let now = core.now;
         for entry in partitions {
             let tp = core.log.tp(&entry.topic, entry.partition);
-            let owned = tp.and_then(|tp| core.members[self.id].owned.get_mut(&tp));
-            let Some(owned) = owned else {
+            let Some(tp) = tp else {
                 return Err(RDKafkaErrorCode::UnknownPartition);
             };
-            owned.ready_at = now + wait;
-            if let Some(tp) = tp {
-                let all = &mut core.members[self.id].paused;
-                match paused {
-                    true => all.insert(tp),
-                    false => all.remove(&tp),
-                };
+            let member = &mut core.members[self.id];
+            match paused {
+                true => member.paused.insert(tp),
+                false => member.paused.remove(&tp),
+            };
+            // It may be about to go: then only the pause is lifted, which the client would keep otherwise.
+            if let Some(owned) = member.owned.get_mut(&tp) {
+                owned.ready_at = now + wait;
             }
         }
         Ok(())

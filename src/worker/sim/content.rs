@@ -99,7 +99,8 @@ impl Core {
                     return (part, Some("which output it is, is not said".to_owned()));
                 };
                 let is_large = *large == Some(index);
-                if large.is_some() && !is_large && self.plan.sizes_known {
+                let alone = self.plan.sizes_known && self.plan.transactions.is_none();
+                if large.is_some() && !is_large && alone {
                     let part = Part::Output {
                         index,
                         count: *outputs,

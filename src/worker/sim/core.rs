@@ -105,6 +105,8 @@ pub(super) struct Core {
     pub(super) registry_until: Micros,
     pub(super) lookups_until: Micros,
     pub(super) slow_until: Micros,
+    /// Calls to the outside since time last went on.
+    still: (Micros, u32),
     pub(super) violation: Option<String>,
     pub(super) trace: Option<Vec<String>>,
     /// Counts of what happened, by name: shows what the seeds reach.
@@ -138,6 +140,7 @@ impl Core {
             registry_until: 0,
             lookups_until: 0,
             slow_until: 0,
+            still: (0, 0),
             violation: None,
             trace: traced.then(Vec::new),
             seen: BTreeMap::new(),
@@ -179,6 +182,19 @@ impl Core {
         }
         self.now = self.now.max(until);
         None
+    }
+
+    /// A call to the outside: somebody who makes ever more of them while no time passes never comes to an end.
+    pub(super) fn called(&mut self, id: usize) {
+        self.still = match self.still {
+            (at, calls) if at == self.now => (at, calls + 1),
+            _ => (self.now, 0),
+        };
+        if self.still.1 > 100_000 {
+            self.violated(format!(
+                "progress: {id} calls and calls, and no time passes"
+            ));
+        }
     }
 
     /// A random time up to `most`, at least one.

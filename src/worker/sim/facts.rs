@@ -137,7 +137,9 @@ impl Core {
         };
         let (verified, offset) = (owned.verified, entry.offset);
         if offset < verified {
-            return Err(format!("commit: {name} goes back from {verified} to {offset}"));
+            return Err(format!(
+                "commit: {name} goes back from {verified} to {offset}"
+            ));
         }
         let mut counts = owned.counts;
         let partition = self.log.partition(tp);
@@ -164,7 +166,9 @@ impl Core {
         let told = told.map(|told| Outcome::ALL.map(|outcome| told.of(outcome)));
         if told != Some(counts) {
             let told = &entry.metadata;
-            return Err(format!("counts: {name}@{offset}: {told:?}, and true is {counts:?}"));
+            return Err(format!(
+                "counts: {name}@{offset}: {told:?}, and true is {counts:?}"
+            ));
         }
         Ok((tp, counts))
     }
@@ -243,9 +247,9 @@ impl Core {
                 for child in &hand_out.children {
                     let child = &self.facts.children[*child];
                     produced += 1;
-                    let aborted = child.transaction.is_some_and(|of| {
-                        self.transactions[of].state != State::Committed
-                    });
+                    let aborted = child
+                        .transaction
+                        .is_some_and(|of| self.transactions[of].state != State::Committed);
                     if child.appended == 0 || aborted {
                         continue;
                     }
@@ -338,7 +342,9 @@ impl Core {
                 let from = &self.facts.hand_outs[child.hand_out];
                 let name = self.log.name(to);
                 match child.part {
-                    Part::Output { .. } if record.key.is_some() && self.log.kind(from.tp) == Kind::Source => {
+                    Part::Output { .. }
+                        if record.key.is_some() && self.log.kind(from.tp) == Kind::Source =>
+                    {
                         let before = last.insert(from.tp, from.offset).unwrap_or(-1);
                         if before > from.offset {
                             let tp = self.log.name(from.tp);
@@ -362,31 +368,33 @@ impl Core {
 
     /// Whether every record that the group reads is committed.
     pub(super) fn done(&self) -> bool {
-        self.log.all().filter(|tp| self.log.is_read(*tp)).all(|tp| {
-            let partition = self.log.partition(tp);
-            let last = partition.records.last().map_or(0, |last| last.offset + 1);
-            partition
-                .committed
-                .as_ref()
-                .map_or(0, |(offset, _)| *offset)
-                == last
-        })
+        let mut read = self.log.all().filter(|tp| self.log.is_read(*tp));
+        read.all(|tp| self.left(tp).is_none())
     }
 
     /// What is not committed, for the message.
     pub(super) fn undone(&self) -> String {
-        let mut left = Vec::new();
-        for tp in self.log.all().filter(|tp| self.log.is_read(*tp)) {
-            let partition = self.log.partition(tp);
-            let committed = partition
-                .committed
-                .as_ref()
-                .map_or(0, |(offset, _)| *offset);
-            if committed < partition.end {
-                let name = self.log.name(tp);
-                left.push(format!("{name}: {committed} of {}", partition.end));
-            }
-        }
+        let left: Vec<String> = self
+            .log
+            .all()
+            .filter(|tp| self.log.is_read(*tp))
+            .filter_map(|tp| self.left(tp))
+            .collect();
         left.join(", ")
+    }
+
+    /// What of a partition is not committed.
+    fn left(&self, tp: Tp) -> Option<String> {
+        let partition = self.log.partition(tp);
+        let committed = partition.committed.as_ref();
+        let committed = committed.map_or(0, |(offset, _)| *offset);
+        let mut records = partition.records.iter().rev();
+        let last = records.find(|record| self.visible(record));
+        let last = last.map_or(0, |last| last.offset + 1);
+        let open = partition.open.len();
+        (committed < last || open > 0).then(|| {
+            let name = self.log.name(tp);
+            format!("{name}: {committed} of {last}, and {open} transactions are open")
+        })
     }
 }

@@ -303,7 +303,10 @@ impl Core {
     /// The group's offset of a partition.
     pub(super) fn committed(&mut self, tp: Tp, offset: i64, metadata: String) {
         let partition = self.log.partition_mut(tp);
-        let before = partition.committed.as_ref().map_or(0, |(offset, _)| *offset);
+        let before = partition
+            .committed
+            .as_ref()
+            .map_or(0, |(offset, _)| *offset);
         partition.committed = Some((offset, metadata));
         if offset < before {
             let name = self.log.name(tp);

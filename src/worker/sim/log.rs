@@ -76,7 +76,9 @@ pub(super) struct Partition {
 impl Partition {
     /// The end for who reads what is committed.
     pub(super) fn stable_end(&self) -> i64 {
-        self.open.first_key_value().map_or(self.end, |(first, _)| *first)
+        self.open
+            .first_key_value()
+            .map_or(self.end, |(first, _)| *first)
     }
 
     /// The index of the first record at or behind an offset.

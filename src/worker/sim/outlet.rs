@@ -280,7 +280,9 @@ impl Core {
         let too_large = bytes > self.log.topics[tp.topic].limit;
         let epoch = lane.flight[at].epoch;
         let stale = self.is_stale(id, epoch);
-        let refusal = stale.then_some(RDKafkaErrorCode::InvalidProducerEpoch).or(refusal);
+        let refusal = stale
+            .then_some(RDKafkaErrorCode::InvalidProducerEpoch)
+            .or(refusal);
         let error = refusal.or(too_large.then_some(RDKafkaErrorCode::MessageSizeTooLarge));
         for sent in records {
             match error {

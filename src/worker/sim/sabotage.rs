@@ -67,9 +67,21 @@ impl Bug {
             Bug::SeekNowhere,
             &["acknowledgement", "conservation", "counts"],
         ),
-        (Bug::OffsetsAtOnce, &["conservation", "counts", "acknowledgement", "commit"]),
+        (
+            Bug::OffsetsAtOnce,
+            &["conservation", "counts", "acknowledgement", "commit"],
+        ),
         (Bug::AbortedIsRead, &["exactly once", "order"]),
-        (Bug::ReadUncommitted, &["exactly once", "conservation", "counts", "commit", "acknowledgement"]),
+        (
+            Bug::ReadUncommitted,
+            &[
+                "exactly once",
+                "conservation",
+                "counts",
+                "commit",
+                "acknowledgement",
+            ],
+        ),
         (Bug::ZombieWrites, &["exactly once", "order", "atomic"]),
         (Bug::OutageIsPoison, &["content"]),
     ];

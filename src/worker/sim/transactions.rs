@@ -111,7 +111,9 @@ impl Core {
     /// Whether an epoch of an instance's producer is not the one that its id has now.
     pub(super) fn is_stale(&self, id: usize, epoch: u64) -> bool {
         let slot = self.outboxes[id].producer.slot;
-        self.plan.transactions.is_some() && self.ids[slot].epoch != epoch && !self.is(Bug::ZombieWrites)
+        self.plan.transactions.is_some()
+            && self.ids[slot].epoch != epoch
+            && !self.is(Bug::ZombieWrites)
     }
 
     /// Whether offsets of a partition are in an open transaction.
@@ -342,7 +344,11 @@ impl Core {
         }
         // The answer may be late, and come after the one who asks has stopped to wait.
         let troubled = self.commits_until > self.now && self.random.random_bool(0.5);
-        let wait = self.some(if troubled { 6 * SECOND } else { self.plan.round_trip });
+        let wait = self.some(if troubled {
+            6 * SECOND
+        } else {
+            self.plan.round_trip
+        });
         self.after(wait, Event::EndAnswer(id, number));
     }
 
@@ -415,7 +421,10 @@ impl SimOutlet {
         }
         let producer = &mut core.outboxes[id].producer;
         let ending = producer.ending.take();
-        if ending.as_ref().is_some_and(|ending| ending.commits != commits) {
+        if ending
+            .as_ref()
+            .is_some_and(|ending| ending.commits != commits)
+        {
             core.violated("atomic: a transaction was to be ended in two ways".to_owned());
             return Err(late());
         }
@@ -483,6 +492,11 @@ impl Transactions for SimOutlet {
         out: &mut Vec<Delivery>,
     ) -> Result<(), TransactionError> {
         self.end(false, timeout, out)
+    }
+
+    fn failure(&mut self) -> Option<TransactionError> {
+        let code = self.world.core().outboxes[self.id].producer.failed?;
+        Some(error(code, Then::Abort))
     }
 
     fn renew(&mut self) -> Result<(), FatalError> {

@@ -25,8 +25,8 @@ use crate::failure_log::FailureLog;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::pipeline::{Checked, Sink};
-use crate::worker::{Shared, TransactionSettings};
 use crate::worker::engine::{Engine, Outside, Settings};
+use crate::worker::{Shared, TransactionSettings};
 
 /// The most instances at a time.
 const INSTANCES: usize = 4;
@@ -35,8 +35,9 @@ const WINDOW: usize = 8;
 /// How long an instance has for a revoke and for a shutdown.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// Rounded up: a wait that is not over takes time.
 pub(super) fn micros(duration: Duration) -> Micros {
-    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX / 4)
+    Micros::try_from(duration.as_nanos().div_ceil(1_000)).unwrap_or(Micros::MAX / 4)
 }
 
 /// What unwinds an instance that dies.
@@ -172,6 +173,7 @@ impl World {
     pub(super) fn step(self: &Arc<Self>, id: usize) {
         let frozen = {
             let mut core = self.core();
+            core.called(id);
             if !core.faults || core.violation.is_some() {
                 return;
             }
@@ -462,7 +464,7 @@ impl Instance {
             let kept = partition.tracker.in_flight();
             let doubts =
                 partition.suspects.len() + partition.refused.len() + partition.doubted.len();
-            if kept > most || doubts > 3 * (capacity + batch) {
+            if kept > most || doubts > 3 * (capacity + most) {
                 core.violated(format!(
                     "memory: {}-{} keeps {kept} records and {doubts} doubts",
                     partition.topic, partition.number
