@@ -40,13 +40,19 @@ pub enum PauseReason {
     BrokerRefused,
     /// The dead-letter topic did not take a dead letter.
     DeadLetterRefused,
+    /// The group's next offset lies behind the end of the log: the topic was cut, or deleted and made again.
+    LogTruncated,
     /// The producer's queue is full. Normal.
     Backpressure,
+    /// A breaker has tripped: too many dead letters, or too many records in quarantine. Until a person resumes it.
+    Breaker,
+    /// An operator asked for it.
+    Operator,
 }
 
 impl PauseReason {
     /// Every reason, for tables and metric labels.
-    pub const ALL: [PauseReason; 10] = [
+    pub const ALL: [PauseReason; 13] = [
         PauseReason::RetryNotDue,
         PauseReason::RegistryUnavailable,
         PauseReason::LookupUnavailable,
@@ -56,7 +62,10 @@ impl PauseReason {
         PauseReason::Drift,
         PauseReason::BrokerRefused,
         PauseReason::DeadLetterRefused,
+        PauseReason::LogTruncated,
         PauseReason::Backpressure,
+        PauseReason::Breaker,
+        PauseReason::Operator,
     ];
 
     /// The stable word: metric label and JSON value.
@@ -71,14 +80,17 @@ impl PauseReason {
             PauseReason::Drift => "drift",
             PauseReason::BrokerRefused => "broker_refused",
             PauseReason::DeadLetterRefused => "dead_letter_refused",
+            PauseReason::LogTruncated => "log_truncated",
             PauseReason::Backpressure => "backpressure",
+            PauseReason::Breaker => "breaker",
+            PauseReason::Operator => "operator",
         }
     }
 
     /// Whether someone has to act, or a dependency to come back. The other pauses are how the engine works.
     pub const fn is_fault(self) -> bool {
         match self {
-            PauseReason::RetryNotDue | PauseReason::Backpressure => false,
+            PauseReason::RetryNotDue | PauseReason::Backpressure | PauseReason::Operator => false,
             PauseReason::RegistryUnavailable
             | PauseReason::LookupUnavailable
             | PauseReason::LookupMisconfigured
@@ -86,7 +98,9 @@ impl PauseReason {
             | PauseReason::NativeUnavailable
             | PauseReason::Drift
             | PauseReason::BrokerRefused
-            | PauseReason::DeadLetterRefused => true,
+            | PauseReason::DeadLetterRefused
+            | PauseReason::LogTruncated
+            | PauseReason::Breaker => true,
         }
     }
 }
@@ -108,6 +122,8 @@ pub enum Dependency {
     Lookup(String),
     /// A table that a lookup asks, by its pipeline and the field that it fills. Down while it is not loaded.
     Table(String),
+    /// A source topic or one of our retry topics, by its name. Down while it does not exist.
+    Topic(String),
 }
 
 impl fmt::Display for Dependency {
@@ -117,6 +133,7 @@ impl fmt::Display for Dependency {
             Dependency::Registry => f.write_str("registry"),
             Dependency::Lookup(name) => write!(f, "lookup:{name}"),
             Dependency::Table(name) => write!(f, "table:{name}"),
+            Dependency::Topic(name) => write!(f, "topic:{name}"),
         }
     }
 }
@@ -147,7 +164,8 @@ pub struct Readiness {
     pub ready: bool,
     /// Why not, one sentence each. Bounded by the number of pipelines, workers and dependencies, not by partitions.
     pub reasons: Vec<String>,
-    /// What is wrong and does not make it unready, one sentence each: servers of lookups that fail.
+    /// What is wrong, or wanted so, and does not make it unready, one sentence each: servers of lookups that fail, what an
+    /// operator has paused.
     pub degraded: Vec<String>,
     /// Partitions paused by a fault.
     pub paused: usize,
@@ -185,8 +203,18 @@ struct State {
     pauses: BTreeMap<(String, String, i32), PauseEntry>,
     /// Pipeline, topic and partition of those that have lag and make no progress, for no reason that they know.
     stuck: BTreeSet<(String, String, i32)>,
+    /// By pipeline, topic and partition: when the head of a retry partition failed first.
+    retries: BTreeMap<(String, String, i32), i64>,
+    dependencies: BTreeMap<Dependency, Known>,
+}
+
+/// What is known of a dependency.
+#[derive(Debug)]
+struct Known {
     /// `None`: up. `Some`: what went wrong last.
-    dependencies: BTreeMap<Dependency, Option<String>>,
+    fault: Option<String>,
+    /// Since when it is up, or down.
+    since: Instant,
 }
 
 /// The shared state. Locked per batch or per event, never per record.
@@ -204,6 +232,7 @@ impl Health {
                 workers: BTreeMap::new(),
                 pauses: BTreeMap::new(),
                 stuck: BTreeSet::new(),
+                retries: BTreeMap::new(),
                 dependencies: BTreeMap::new(),
             }),
         })
@@ -260,10 +289,17 @@ impl Health {
         }
     }
 
-    /// A partition was paused, or is paused for another reason than before.
-    pub fn pause(&self, entry: PauseEntry) {
+    /// A partition was paused, is paused for another reason than before, or was tried again in vain: then its pause goes
+    /// on, and began when it did.
+    pub fn pause(&self, mut entry: PauseEntry) {
         let key = (entry.pipeline.clone(), entry.topic.clone(), entry.partition);
-        self.lock().pauses.insert(key, entry);
+        let mut state = self.lock();
+        if let Some(before) = state.pauses.get(&key)
+            && before.reason == entry.reason
+        {
+            entry.since = before.since;
+        }
+        state.pauses.insert(key, entry);
     }
 
     /// The partition is read again.
@@ -277,6 +313,7 @@ impl Health {
     pub fn release(&self, pipeline: &str, topic: &str, partition: i32) {
         self.resume(pipeline, topic, partition);
         self.unstuck(pipeline, topic, partition);
+        self.retry_waits(pipeline, topic, partition, None);
     }
 
     /// The partition has lag and has made no progress for longer than the watchdog allows.
@@ -293,7 +330,22 @@ impl Health {
 
     /// What the last use of a dependency showed.
     pub fn dependency(&self, name: Dependency, result: Result<(), String>) {
-        self.lock().dependencies.insert(name, result.err());
+        let fault = result.err();
+        let mut state = self.lock();
+        let known = state.dependencies.entry(name).or_insert_with(|| Known {
+            fault: fault.clone(),
+            since: Instant::now(),
+        });
+        if known.fault.is_some() != fault.is_some() {
+            known.since = Instant::now();
+        }
+        known.fault = fault;
+    }
+
+    /// Every dependency that was used so far, with its state, for `/healthz`: a dependency that is down is no reason to
+    /// restart, but who looks there wants to know.
+    pub fn dependency_report(&self) -> Vec<Value> {
+        dependency_report(&self.lock(), Instant::now())
     }
 
     /// Every dependency that was used so far, and whether it answered last time.
@@ -301,7 +353,7 @@ impl Health {
         let state = self.lock();
         let known = state.dependencies.iter();
         known
-            .map(|(name, fault)| (name.clone(), fault.is_none()))
+            .map(|(name, known)| (name.clone(), known.fault.is_none()))
             .collect()
     }
 
@@ -323,14 +375,17 @@ impl Health {
                 ));
             }
         }
-        for (dependency, fault) in &state.dependencies {
-            match (dependency, fault) {
+        for (dependency, known) in &state.dependencies {
+            match (dependency, &known.fault) {
                 (Dependency::Broker | Dependency::Registry, Some(fault)) => {
                     reasons.push(format!("{dependency} is unavailable: {fault}"));
                 }
                 // Every record that needs it waits.
                 (Dependency::Table(name), Some(fault)) => {
                     reasons.push(format!("lookup {name}: {fault}"));
+                }
+                (Dependency::Topic(name), Some(fault)) => {
+                    reasons.push(format!("topic {name}: {fault}"));
                 }
                 // A server that is down sends its records to the retry tiers; the rest flows on, so the instance is
                 // ready.
@@ -340,7 +395,11 @@ impl Health {
                 (_, None) => {}
             }
         }
-        let paused = pause_reasons(&state, &mut reasons);
+        let is_fault = |entry: &PauseEntry| entry.reason.is_fault();
+        let paused = pause_reasons(&state, is_fault, &mut reasons);
+        // As somebody wants it: an orchestrator has nothing to wait for.
+        let is_asked = |entry: &PauseEntry| entry.reason == PauseReason::Operator;
+        pause_reasons(&state, is_asked, &mut degraded);
         stuck_reasons(&state, &mut reasons);
         Readiness {
             ready: reasons.is_empty(),
@@ -402,13 +461,7 @@ impl Health {
                 json!({ "pipeline": pipeline, "topic": topic, "partition": partition })
             })
             .collect();
-        let dependencies: Vec<Value> = state
-            .dependencies
-            .iter()
-            .map(|(name, fault)| {
-                json!({ "name": name.to_string(), "up": fault.is_none(), "error": fault })
-            })
-            .collect();
+        let dependencies = dependency_report(&state, now);
         json!({
             "phase": phase,
             "ready": readiness.ready,
@@ -461,11 +514,30 @@ impl Health {
     }
 }
 
+fn dependency_report(state: &State, now: Instant) -> Vec<Value> {
+    let known = state.dependencies.iter();
+    known
+        .map(|(name, known)| {
+            let seconds = now.saturating_duration_since(known.since).as_secs();
+            json!({
+                "name": name.to_string(),
+                "up": known.fault.is_none(),
+                "for_seconds": seconds,
+                "error": known.fault,
+            })
+        })
+        .collect()
+}
+
 /// Adds one sentence for each pipeline and reason, so that a thousand partitions behind one registry read as one
 /// fact. Returns the number of partitions.
-fn pause_reasons(state: &State, reasons: &mut Vec<String>) -> usize {
+fn pause_reasons(
+    state: &State,
+    which: impl Fn(&PauseEntry) -> bool,
+    reasons: &mut Vec<String>,
+) -> usize {
     let mut faults: BTreeMap<(&str, PauseReason), Vec<&PauseEntry>> = BTreeMap::new();
-    for entry in state.pauses.values().filter(|e| e.reason.is_fault()) {
+    for entry in state.pauses.values().filter(|entry| which(entry)) {
         faults
             .entry((&entry.pipeline, entry.reason))
             .or_default()
@@ -521,6 +593,9 @@ fn timestamp(millis: i64) -> String {
         Err(_) => millis.to_string(),
     }
 }
+
+mod faults;
+pub use faults::Faults;
 
 #[cfg(test)]
 mod tests;

@@ -12,12 +12,16 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
-use crate::alert::Alerts;
+use crate::alerts::{Alerts, Watched};
+use crate::beside::Beside;
 use crate::build::{self, BuildError};
 use crate::config::diagnose;
 use crate::config::model::{Config, Delivery, DriftAction, Pipeline};
 use crate::contract::cache::{CacheSettings, RegistryState, SchemaCache};
 use crate::contract::registry::{RegistryClient, RegistryError};
+use crate::control::desk::Desk;
+use crate::control::state::Controls;
+use crate::control::{self};
 use crate::embedded::broker::EmbeddedBroker;
 use crate::error::FatalError;
 use crate::failure_log::FailureLog;
@@ -29,7 +33,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::{Compiled, Event, Gate, Stages};
 use crate::review;
 use crate::transform::native::Natives;
-use crate::worker::{Settings, Shared, TransactionSettings, Worker};
+use crate::worker::{Settings, Shared, TransactionSettings, Worker, wall_clock};
 
 /// Records that a partition may have begun behind one that is not acknowledged: some 4 MB of books, and a tenth of a second
 /// at full speed.
@@ -55,6 +59,7 @@ pub struct Instance {
     /// How long a partition with lag may make no progress before the watchdog speaks: a minute.
     pub stuck_after: Duration,
     natives: Natives,
+    controls: Arc<Controls>,
     failures: Arc<FailureLog>,
     shutdown: CancellationToken,
 }
@@ -67,6 +72,7 @@ impl Instance {
             health: Health::new(),
             stuck_after: STUCK_AFTER,
             natives: Natives::default(),
+            controls: Arc::default(),
             failures: Arc::new(FailureLog::new(Instant::now())),
             shutdown,
         }
@@ -91,15 +97,31 @@ impl Instance {
             Some(listen) => {
                 let token = config.admin.token.clone();
                 let (metrics, health) = (Arc::clone(&self.metrics), Arc::clone(&self.health));
-                let (address, task) =
-                    admin::serve(listen, token, metrics, health, self.shutdown.clone()).await?;
+                let (address, task) = admin::serve(
+                    listen,
+                    token,
+                    metrics,
+                    health,
+                    Desk::new(config),
+                    self.shutdown.clone(),
+                )
+                .await?;
                 tracing::info!(%address, "admin: /metrics /healthz /readyz");
                 Some(task)
             }
             None => None,
         };
-        let result = self.run_pipelines(config, vars, embedded).await;
+        let watched = Watched {
+            health: Arc::clone(&self.health),
+            metrics: Arc::clone(&self.metrics),
+            instance: name(config, vars),
+            wall: wall_clock,
+            shutdown: self.shutdown.clone(),
+        };
+        let alerts = Alerts::start(config, &watched, &Handle::current())?;
+        let result = self.run_pipelines(config, vars, embedded, &alerts).await;
         self.shutdown.cancel();
+        alerts.finish(result.as_ref().err()).await;
         self.failures.flush(Instant::now());
         if let Some(task) = admin
             && let Err(error) = task.await
@@ -114,6 +136,7 @@ impl Instance {
         config: &Config,
         vars: &dyn Fn(&str) -> Option<String>,
         embedded: Option<&EmbeddedBroker>,
+        alerts: &Alerts,
     ) -> Result<(), FatalError> {
         let registry = RegistryClient::lasting(&config.registry)?;
         let Some(prepared) = self.prepare(config, &registry, vars, embedded).await? else {
@@ -137,7 +160,12 @@ impl Instance {
             Arc::clone(&self.failures),
             self.shutdown.clone(),
         ));
-        let workers = self.start_workers(config, prepared, &cache, embedded.is_some())?;
+        // Dropped last: its threads end when the instance does.
+        let mut beside = Beside::new(self.shutdown.clone());
+        if !self.follow_controls(config, &mut beside).await? {
+            return Ok(());
+        }
+        let workers = self.start_workers(config, prepared, &cache, embedded.is_some(), alerts)?;
         self.health.set_running();
         let result = self.join(workers).await;
         observer.abort();
@@ -211,6 +239,7 @@ impl Instance {
     ) -> Result<Option<Known>, FatalError> {
         if let Some(broker) = embedded {
             let mut known = Known::new();
+            broker.create_topic(&pipeline.control_topic(), 1)?;
             for topic in topics::asked(pipeline) {
                 broker.create_topic(&topic, EMBEDDED_PARTITIONS)?;
             }
@@ -225,7 +254,8 @@ impl Instance {
             return Ok(Some(known));
         }
         let admin = TopicAdmin::new(&properties::admin(&config.kafka), ASK)?;
-        let names = topics::names(pipeline);
+        let mut names = topics::names(pipeline);
+        names.push(pipeline.control_topic());
         let known = loop {
             match admin.known(&names).await {
                 Ok(known) => break known,
@@ -259,6 +289,36 @@ impl Instance {
         admin.known(&names).await.map(Some)
     }
 
+    /// Reads what operators have asked for, to its end, and goes on following it. `false`: shutdown came.
+    async fn follow_controls(
+        &self,
+        config: &Config,
+        beside: &mut Beside,
+    ) -> Result<bool, FatalError> {
+        for (index, pipeline) in config.pipelines.iter().enumerate() {
+            // Pipelines of one group have one topic: its orders name the pipeline.
+            let mut before = config.pipelines[..index].iter();
+            if before.any(|other| other.group == pipeline.group) {
+                continue;
+            }
+            let topic = pipeline.control_topic();
+            self.health.start_up(format!("reading {topic}"));
+            let controls = Arc::clone(&self.controls);
+            let loaded = control::follow::start(&config.kafka, pipeline, controls, beside)?;
+            tokio::select! {
+                result = loaded => {
+                    // Without an answer the thread has ended, which it does at a shutdown.
+                    result.unwrap_or(Ok(()))?;
+                }
+                () = self.shutdown.cancelled() => {}
+            }
+            if self.shutdown.is_cancelled() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Waits before another attempt. `false`: shutdown came.
     async fn pause(&self) -> bool {
         tokio::select! {
@@ -273,6 +333,7 @@ impl Instance {
         prepared: Vec<(Compiled, Known)>,
         cache: &Arc<SchemaCache>,
         is_alone: bool,
+        alerts: &Alerts,
     ) -> Result<Vec<Running>, FatalError> {
         let origins = Arc::new(Origins::default());
         let total: usize = config
@@ -306,7 +367,7 @@ impl Instance {
                 .iter()
                 .filter_map(|(topic, facts)| Some((topic.clone(), facts.max_message_bytes?)))
                 .collect();
-            let gate = Arc::new(self.gate(pipeline)?);
+            let gate = Arc::new(self.gate(pipeline, alerts));
             // Of this pipeline in this process, and nobody else's: two may share a group.
             let random = format!("{:016x}", SmallRng::from_os_rng().random::<u64>());
             for slot in 0..pipeline.workers {
@@ -335,6 +396,7 @@ impl Instance {
                         .saturating_sub(Duration::from_secs(2))
                         .max(Duration::from_secs(1)),
                     stuck_after: self.stuck_after,
+                    start: properties::start(&config.kafka),
                     partitions: partitions.clone(),
                     sizes: sizes.clone(),
                     transaction,
@@ -372,13 +434,14 @@ impl Instance {
     }
 
     /// What judges the writer schemas of a pipeline, and tells what it finds.
-    fn gate(&self, pipeline: &Pipeline) -> Result<Gate, FatalError> {
-        let alerts = Alerts::start(pipeline, &Handle::current())?;
+    fn gate(&self, pipeline: &Pipeline, alerts: &Alerts) -> Gate {
+        let alerts = alerts.teller(&pipeline.name);
         let metrics = Arc::clone(&self.metrics);
         let (name, owner) = (pipeline.name.clone(), pipeline.owner.to_string());
         let contract = &pipeline.contract;
         let tell = move |event: &Event<'_>| event.tell(&name, &owner, &metrics, &alerts);
-        Ok(Gate::new(contract.drift, contract.schema.subject(), tell))
+        let gate = Gate::new(contract.drift, contract.schema.subject(), tell);
+        gate.with_controls(Arc::clone(&self.controls), &pipeline.name)
     }
 
     fn shared(&self) -> Shared {
@@ -386,6 +449,7 @@ impl Instance {
             metrics: Arc::clone(&self.metrics),
             health: Arc::clone(&self.health),
             failures: Arc::clone(&self.failures),
+            controls: Arc::clone(&self.controls),
             shutdown: self.shutdown.clone(),
         }
     }
@@ -408,6 +472,23 @@ impl Instance {
         }
         result
     }
+}
+
+/// What people know this instance by: its static membership, or the machine's name and the process's number.
+pub fn name(config: &Config, vars: &dyn Fn(&str) -> Option<String>) -> String {
+    if let Some(id) = &config.kafka.group_instance_id {
+        return id.clone();
+    }
+    let host = vars("HOSTNAME").filter(|name| !name.is_empty());
+    // The variable is not exported everywhere; where neither is there, the number has to do.
+    let host = host.or_else(|| std::fs::read_to_string("/etc/hostname").ok());
+    let host = host.map(|name| name.trim().to_owned()).unwrap_or_default();
+    format!("{host}/{}", std::process::id())
+}
+
+/// The wall clock: milliseconds since the epoch.
+pub fn now() -> i64 {
+    wall_clock()
 }
 
 /// Partitions of each topic on the embedded broker.
@@ -534,6 +615,7 @@ async fn observe(
             () = shutdown.cancelled() => return,
         }
         metrics.set_schema_cache(&cache.stats());
+        cache.probe();
         match cache.registry_state() {
             RegistryState::Up => health.dependency(Dependency::Registry, Ok(())),
             RegistryState::Down { message, .. } => {

@@ -81,7 +81,11 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let mut report = Report {
-        warnings: std::mem::take(&mut loaded.warnings),
+        warnings: [
+            std::mem::take(&mut loaded.warnings),
+            std::mem::take(&mut loaded.advice),
+        ]
+        .concat(),
         ..Report::default()
     };
     let explained = super::runtime()?.block_on(examine(&loaded.config, &args, &mut report))?;
@@ -316,7 +320,9 @@ async fn check_compatibility_level(
 async fn ask_broker(config: &Config, report: &mut Report) -> anyhow::Result<()> {
     let admin = TopicAdmin::new(&properties::admin(&config.kafka), Duration::from_secs(10))?;
     for pipeline in &config.pipelines {
-        let known = match admin.known(&topics::names(pipeline)).await {
+        let mut names = topics::names(pipeline);
+        names.push(pipeline.control_topic());
+        let known = match admin.known(&names).await {
             Ok(known) => known,
             Err(error) => {
                 let servers = &config.kafka.bootstrap_servers;

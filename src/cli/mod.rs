@@ -1,9 +1,12 @@
 //! The commands, one file each. Exit codes: 0 ok, 1 findings, 2 usage or a configuration that `run` refuses, 3 could
 //! not run. Results go to stdout, logs and messages to stderr.
 
+pub mod alert;
 pub mod check;
 pub mod completions;
+pub mod control;
 pub mod demo;
+pub mod dlq;
 pub mod evaluate;
 pub mod explain;
 pub mod flow;
@@ -84,13 +87,23 @@ enum Command {
     Init(init::InitArgs),
     /// Explain one record: its bytes value by value, writer against contract, and what becomes of it.
     Explain(Box<explain::ExplainArgs>),
+    /// Triage of dead letters: list, count and show them, and send them back.
+    #[command(subcommand)]
+    Dlq(dlq::DlqCommand),
     /// Register and review schemas.
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
     /// Publish rows of CSV or JSON lines as Avro records.
     Produce(Box<produce::ProduceArgs>),
+    /// Try out the webhooks that alerts go to.
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
     /// List the functions that expressions can call, or explain one.
     Functions(functions::FunctionsArgs),
+    /// Take no more records of a pipeline or a partition, until `resume`.
+    Pause(control::PauseArgs),
+    /// Go on after a breaker, a pause or a drift that halted, once a person has looked.
+    Resume(control::ResumeArgs),
     /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
     /// Print the version, also of librdkafka.
@@ -122,9 +135,13 @@ pub fn main_with(natives: Natives) -> ExitCode {
         Command::Try(args) => evaluate::run(args),
         Command::Init(args) => init::run(args),
         Command::Explain(args) => explain::run(*args, load_config),
+        Command::Dlq(command) => dlq::run(command, load_config),
         Command::Schema(command) => schema::run(command, load_config),
         Command::Produce(args) => produce::run(*args, load_config),
+        Command::Alert(command) => alert::run(command),
         Command::Functions(args) => functions::run(args),
+        Command::Pause(args) => control::pause(args),
+        Command::Resume(args) => control::resume(args),
         Command::Completions(args) => completions::run(args),
         Command::Version => version(),
     };

@@ -3,13 +3,15 @@
 
 use std::path::Path;
 
+use super::alerts;
 use super::fault::Fault;
-use super::keys::{Key, main, pipeline};
+use super::keys::{Key, RATIO_LIMIT, main, pipeline};
 use super::model::*;
 use super::scalar::parse_listen;
 use super::steps;
 use super::topics;
 use super::tree::{Body, Node, Tree};
+use super::units::parse_ratio_in;
 use super::view::{View, placed};
 
 /// What lowering adds to.
@@ -20,6 +22,8 @@ pub(crate) struct Lowering<'a> {
     pub(crate) complete: bool,
     pub(crate) faults: Vec<Fault>,
     pub(crate) warnings: Vec<Fault>,
+    /// Warnings that `check` alone tells.
+    pub(crate) advice: Vec<Fault>,
 }
 
 /// Reads the whole tree.
@@ -245,7 +249,12 @@ fn admin(view: View<'_>, cx: &mut Lowering<'_>) -> Admin {
                 .hint("token: ${file:/run/secrets/driftgate-admin}, or listen on 127.0.0.1"),
         );
     }
-    Admin { listen, token }
+    let public_url = view.text("public_url");
+    Admin {
+        listen,
+        token,
+        public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
+    }
 }
 
 pub(crate) fn owner(view: View<'_>) -> Owner {
@@ -265,6 +274,13 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
                 format!("the pipeline `{name}` has no owner"),
             )
             .hint("owner: { team: …, contact: … }, so that a dead letter belongs to somebody"),
+        );
+    }
+    if view.entry("alerts").is_none() {
+        let message = format!("the pipeline `{name}` has no alerts");
+        cx.advice.push(
+            Fault::new(view.at(), name, message)
+                .hint("alerts: [ { webhook: …, format: … } ], or alerts: [] where the metrics alone are to tell"),
         );
     }
     let source = view.map("source");
@@ -303,7 +319,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         sink,
         failure: failure(view.map("failure"), cx),
         secrets: secrets(view.node("secrets")),
-        alerts: alerts(view.items("alerts")),
+        alerts: alerts::lower(view.items("alerts"), cx),
         create_topics: view.bool("create_topics"),
     }
 }
@@ -371,6 +387,8 @@ fn contract(view: View<'_>, cx: &mut Lowering<'_>) -> Contract {
         schema,
         rules,
         drift: drift(view.map("drift")),
+        quarantine_above: ratio_limit(&view.map("drift"), "pause_above")
+            .expect("the key has a default"),
         key: view.node("key").is_some_and(is_map).then(|| {
             let key = view.map("key");
             KeyContract {
@@ -409,11 +427,6 @@ fn secrets(node: Option<&Node>) -> Vec<(String, Secret)> {
             Some((name, Secret::new(entry.value.text()?)))
         })
         .collect()
-}
-
-fn alerts(items: &[Node]) -> Vec<Secret> {
-    let hook = |item: &Node| item.get("webhook")?.text().map(Secret::new);
-    items.iter().filter_map(hook).collect()
 }
 
 fn drift(view: View<'_>) -> Drift {
@@ -521,8 +534,55 @@ fn failure(view: View<'_>, cx: &mut Lowering<'_>) -> Failure {
         dead_letter: DeadLetter {
             topic: dead_letter.text("topic"),
             retention: dead_letter.optional_duration("retention"),
+            headers: dialects(dead_letter, cx),
+            pause_above: ratio_limit(&dead_letter, "pause_above"),
+            pause_after: dead_letter.int("pause_after"),
         },
     }
+}
+
+/// Words that are none have been reported.
+fn dialects(view: View<'_>, cx: &mut Lowering<'_>) -> Vec<HeaderDialect> {
+    let mut dialects = Vec::new();
+    for item in view.items("headers") {
+        let all = [
+            HeaderDialect::Connect,
+            HeaderDialect::Spring,
+            HeaderDialect::Streams,
+        ];
+        let word = item.text().unwrap_or_default();
+        let Some(dialect) = all.into_iter().find(|dialect| dialect.as_str() == word) else {
+            continue;
+        };
+        if dialects.contains(&dialect) {
+            let fault = Fault::new(&item.place, &item.raw, "the dialect stands there twice");
+            cx.faults.push(fault.hint("take one out"));
+            continue;
+        }
+        dialects.push(dialect);
+    }
+    dialects
+}
+
+/// `20%/1m`, or a mapping.
+fn ratio_limit(view: &View<'_>, name: &str) -> Option<RatioLimit> {
+    let long = view.map(name);
+    if view.node(name).is_some_and(is_map) {
+        return Some(RatioLimit {
+            ratio: long.ratio("ratio"),
+            window: long.duration("window"),
+            at_least: long.int("at_least").unwrap_or(1),
+        });
+    }
+    // A text that is none has been reported as that.
+    let (ratio, window) = parse_ratio_in(view.scalar(name)?).ok().unwrap_or_default();
+    Some(RatioLimit {
+        ratio,
+        window,
+        at_least: View::new(None, RATIO_LIMIT, view.at())
+            .int("at_least")
+            .unwrap_or(1),
+    })
 }
 
 /// The mapping of one entry of a list or of one step.

@@ -61,6 +61,9 @@ pub fn redacted(config: &Config) -> String {
     if config.admin.token.is_some() {
         line("admin.token", REDACTED);
     }
+    if let Some(url) = &config.admin.public_url {
+        line("admin.public_url", &bare_url(url));
+    }
     line("memory_limit", &format_size(config.memory_limit));
     line("shutdown_grace", &format_duration(config.shutdown_grace));
     for pipeline in &config.pipelines {
@@ -98,11 +101,8 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
     ] {
         line(&format!("contract.drift.{class}"), action.as_str());
     }
-    if !pipeline.alerts.is_empty() {
-        line(
-            "alerts",
-            &format!("{} webhooks {REDACTED}", pipeline.alerts.len()),
-        );
+    for (index, alert) in pipeline.alerts.iter().enumerate() {
+        line(&format!("alerts.{}", index + 1), &alert_text(alert));
     }
     if let Some(rules) = &pipeline.contract.rules {
         line("contract.rules", &rules.display().to_string());
@@ -127,6 +127,10 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
         "sink.auto_register",
         &pipeline.sink.auto_register.to_string(),
     );
+    line(
+        "contract.drift.pause_above",
+        &ratio_limit(&pipeline.contract.quarantine_above),
+    );
     let failure = &pipeline.failure;
     let tiers: Vec<String> = failure
         .tiers
@@ -146,6 +150,42 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
             .retention
             .map_or("for ever".to_owned(), format_duration),
     );
+    let dialects = failure.dead_letter.headers.iter();
+    let dialects: Vec<&str> = dialects.map(|dialect| dialect.as_str()).collect();
+    line(
+        "failure.dead_letter.headers",
+        &format!("[{}]", dialects.join(", ")),
+    );
+    let never = || "never".to_owned();
+    let above = failure.dead_letter.pause_above.as_ref();
+    let above = above.map_or_else(never, ratio_limit);
+    line("failure.dead_letter.pause_above", &above);
+    let after = failure.dead_letter.pause_after;
+    let after = after.map_or_else(never, |count| count.to_string());
+    line("failure.dead_letter.pause_after", &after);
+}
+
+fn alert_text(alert: &Alert) -> String {
+    let kinds: Vec<_> = alert.kinds.iter().map(|kind| kind.as_str()).collect();
+    format!(
+        "webhook {REDACTED}, format {}, after {}, dead_letters_above {}, remind_every {}, kinds {}",
+        alert.format.as_str(),
+        format_duration(alert.after),
+        alert.dead_letters_above,
+        alert
+            .remind_every
+            .map_or("never".to_owned(), format_duration),
+        kinds.join(" ")
+    )
+}
+
+fn ratio_limit(limit: &RatioLimit) -> String {
+    format!(
+        "{{ ratio: {}, window: {}, at_least: {} }}",
+        format_ratio(limit.ratio),
+        format_duration(limit.window),
+        limit.at_least
+    )
 }
 
 /// The word of the file.

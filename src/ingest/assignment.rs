@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::offsets::{Counts, OffsetTracker};
+use super::standing::{Cause, Standing};
 use crate::error::RecordError;
+use crate::failure::breaker::Decisions;
 use crate::health::PauseReason;
 use crate::metrics::PartitionMetrics;
-use crate::native::consumer::Entry;
+use crate::native::consumer::{Entry, OFFSET_BEGINNING};
 
 /// What a partition is to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +89,9 @@ pub struct Partition {
     /// Records that were in a batch which a broker refused for its size, by offset. Which of the batch was too large
     /// nobody says, so each is produced in a batch of its own when it is read again.
     pub suspects: BTreeSet<i64>,
+    /// How often the headers of a record's dead letter have been shortened, by its offset: its topic does not take it with
+    /// longer ones.
+    pub shortened: BTreeMap<i64, u8>,
     /// Sinks that an output of a record with several could not be written to, by its offset: when it is read again,
     /// those go first, so that the others are not written once more for nothing.
     pub doubted: BTreeMap<i64, BTreeSet<usize>>,
@@ -98,8 +103,28 @@ pub struct Partition {
     pub unanswered: usize,
     /// When the last one was sent.
     pub committed_at: Instant,
+    /// Why no record is taken until a person says so, whatever else it waits for.
+    pub barred: Option<PauseReason>,
+    /// The pauses that its commits tell of. Those of a breaker and of an operator stand on the source partition, for its
+    /// retry partitions as well.
+    pub standing: Vec<Standing>,
+    /// Those that the last commit told of.
+    pub said: Vec<Standing>,
+    /// In words, why its breaker tripped; empty where that was another owner's.
+    pub why: String,
+    /// In words, who paused it.
+    pub asked: String,
+    /// What a breaker has seen of it; `None` where the pipeline has no breaker.
+    pub decisions: Option<Decisions>,
+    /// Until when the breaker looks more closely, after a resume.
+    pub careful_until: Option<Instant>,
+    /// Whether its topic does not exist: nothing is committed, or the offset would outlive the log that it is of.
+    pub gone: bool,
     /// Retry only: the last due time written to this partition, milliseconds since the epoch.
     pub latest_due: i64,
+    /// Retry only: the first unfinished record that has been read, by its offset, and when it failed first, in
+    /// milliseconds since the epoch.
+    pub head: Option<(i64, i64)>,
     /// Under exactly_once: how it stood at the last commit, which an abort goes back to.
     pub mark: Mark,
     /// The committable offset at the watchdog's last look.
@@ -139,12 +164,22 @@ impl Partition {
             rewind: None,
             refused: BTreeMap::new(),
             suspects: BTreeSet::new(),
+            shortened: BTreeMap::new(),
             doubted: BTreeMap::new(),
             faulted: false,
             committed: committed.map(|(offset, _)| offset),
             unanswered: 0,
             committed_at: now,
+            barred: None,
+            standing: Vec::new(),
+            said: Vec::new(),
+            why: String::new(),
+            asked: String::new(),
+            decisions: None,
+            careful_until: None,
+            gone: false,
             latest_due: 0,
+            head: None,
             mark: Mark {
                 offset: committed.map(|(offset, _)| offset),
                 counts,
@@ -157,6 +192,20 @@ impl Partition {
         }
     }
 
+    /// Whether the record at that offset stands before every unfinished one that is known.
+    pub fn is_head(&self, offset: i64) -> bool {
+        self.head
+            .is_none_or(|(head, _)| offset < head || head < self.tracker.committable())
+    }
+
+    /// When the first unfinished record of a retry partition failed first, if one has been read.
+    pub fn waits_since(&self) -> Option<i64> {
+        let head = self
+            .head
+            .filter(|(offset, _)| *offset >= self.tracker.committable());
+        head.map(|(_, since)| since)
+    }
+
     /// The source topic: its own, or the one that its retries come from.
     pub fn source(&self) -> &str {
         match &self.role {
@@ -167,7 +216,10 @@ impl Partition {
 
     /// Whether records are taken now.
     pub fn is_open(&self) -> bool {
-        self.flow == Flow::Open && self.seek.is_none() && self.rewind.is_none()
+        self.flow == Flow::Open
+            && self.barred.is_none()
+            && self.seek.is_none()
+            && self.rewind.is_none()
     }
 
     /// Stops at `offset`: that record and those behind it are read again, not before `until`.
@@ -183,6 +235,37 @@ impl Partition {
         self.tracker.rewind_to(offset);
         self.metrics.discarded((open - self.tracker.open()) as u64);
         self.seek = Some(offset);
+        if let Some(decisions) = &mut self.decisions {
+            decisions.rewind_to(offset);
+        }
+    }
+
+    /// No writer schema halts it any more.
+    pub fn lift_drift(&mut self) {
+        self.standing
+            .retain(|one| !matches!(one.cause, Cause::Drift { .. }));
+    }
+
+    /// The log is another one than before: begins anew at its beginning, with nothing counted.
+    pub fn begin_anew(&mut self, epoch: u64) {
+        self.metrics.discarded(self.tracker.open() as u64);
+        self.tracker = OffsetTracker::new(0, Counts::default());
+        self.epoch = epoch;
+        self.positioned = false;
+        self.rewind = None;
+        self.refused.clear();
+        self.suspects.clear();
+        self.doubted.clear();
+        if let Some(decisions) = &mut self.decisions {
+            decisions.rewind_to(i64::MIN);
+        }
+        self.committed = None;
+        self.mark = Mark {
+            offset: None,
+            counts: Counts::default(),
+            latest_due: self.latest_due,
+        };
+        self.seek = Some(OFFSET_BEGINNING);
     }
 
     /// What was done since the mark is committed.
@@ -215,6 +298,9 @@ impl Partition {
         self.metrics.discarded(self.since_mark());
         self.tracker.restore(offset, self.mark.counts);
         self.seek = Some(offset);
+        if let Some(decisions) = &mut self.decisions {
+            decisions.rewind_to(offset);
+        }
     }
 
     /// An entry of it for librdkafka's calls.
@@ -227,17 +313,34 @@ impl Partition {
         }
     }
 
-    /// The commit that is due: the committable offset with its outcome counts, unless it was sent already. With `age`,
-    /// also an unchanged one that old, since brokers forget offsets that nobody renews.
+    /// The commit that is due: the committable offset with its outcome counts and the pauses that stand, unless it was sent
+    /// already. With `age`, also an unchanged one that old, since brokers forget offsets that nobody renews.
     pub fn commit(&self, now: Instant, age: Duration) -> Option<Entry> {
-        let offset = self.tracker.committable();
+        let mut offset = self.tracker.committable();
         let stale = now.saturating_duration_since(self.committed_at) >= age;
-        let due = self.positioned && offset >= 0 && (self.committed != Some(offset) || stale);
+        let news = self.standing != self.said;
+        let due = self.positioned
+            && !self.gone
+            && offset >= 0
+            && (self.committed != Some(offset) || stale || news);
         // Before the first record of a partition without a commit there is nothing to say.
-        let nothing = self.committed.is_none() && offset == 0;
-        (due && !nothing).then(|| Entry {
-            metadata: Some(self.tracker.counts().to_metadata()),
-            ..self.entry(offset)
+        if self.committed.is_none() && offset == 0 {
+            if self.standing.is_empty() {
+                return None;
+            }
+            // But for a pause, which is told where that record stands.
+            offset = self.tracker.first_incomplete();
+        }
+        due.then(|| {
+            let mut metadata = self.tracker.counts().to_metadata();
+            for standing in &self.standing {
+                metadata.push(' ');
+                metadata.push_str(&standing.to_word());
+            }
+            Entry {
+                metadata: Some(metadata),
+                ..self.entry(offset)
+            }
         })
     }
 }

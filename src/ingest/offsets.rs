@@ -73,11 +73,14 @@ impl Counts {
             return None;
         }
         for word in words {
-            let (name, count) = word.split_once('=')?;
-            let outcome = Outcome::ALL
-                .into_iter()
-                .find(|outcome| outcome.as_str() == name)?;
-            counts.0[outcome as usize] = count.parse().ok()?;
+            let named = word.split_once('=').and_then(|(name, count)| {
+                let mut all = Outcome::ALL.into_iter();
+                Some((all.find(|outcome| outcome.as_str() == name)?, count))
+            });
+            // Other words belong to others, or to a later version, and say nothing about the counts.
+            if let Some((outcome, count)) = named {
+                counts.0[outcome as usize] = count.parse().ok()?;
+            }
         }
         Some(counts)
     }
@@ -324,6 +327,24 @@ mod tests {
         );
         assert_eq!(Counts::from_metadata("somebody else's"), None);
         assert_eq!(Counts::from_metadata("driftgate/1 emitted=x"), None);
+    }
+
+    /// Whoever reads what a later version has written keeps the counts that it knows.
+    #[test]
+    fn words_that_are_not_known_leave_the_counts_as_they_are() {
+        let mut tracker = OffsetTracker::new(0, Counts::default());
+        let sequence = tracker.begin(0).expect("in order");
+        tracker.complete(sequence, Outcome::Emitted);
+        let counts = tracker.counts();
+        let check = |text: &str| {
+            assert_eq!(Counts::from_metadata(text), Some(counts), "{text}");
+        };
+        let text = counts.to_metadata();
+        check(&text);
+        for more in ["paused=breaker@5", "new=x", "word", "", "=", "replayed=7"] {
+            check(&format!("{text} {more}"));
+            check(&text.replacen(' ', &format!(" {more} "), 1));
+        }
     }
 
     #[test]

@@ -572,13 +572,18 @@ fn admitted(
 ) -> Result<Arc<Plan>, RecordError> {
     let known = entry.verdicts.iter().position(|(topic, _)| topic == source);
     let verdict = match (known, &entry.writer) {
-        (Some(place), _) => &entry.verdicts[place].1,
+        (Some(place), _) => &mut entry.verdicts[place].1,
         (None, Some(writer)) => {
             let verdict = gate.judge(source, id, contract, writer, entry.subjects.as_deref());
-            &entry.verdicts.push_mut((source.to_owned(), verdict)).1
+            &mut entry.verdicts.push_mut((source.to_owned(), verdict)).1
         }
         (None, None) => return entry.plan.clone(),
     };
+    if verdict.action == DriftAction::Halt
+        && let Some(accepted) = gate.accepted(source, id, verdict)
+    {
+        *verdict = accepted;
+    }
     match verdict.action {
         DriftAction::Allow | DriftAction::Warn => entry.plan.clone(),
         DriftAction::Quarantine => Err(drifted(Reason::Drift, id, verdict)),

@@ -8,9 +8,11 @@ use super::ports::Positions;
 use super::transaction::uncounted;
 use crate::error::{FatalError, Reason};
 use crate::failure::backoff;
+use crate::failure::breaker::Decisions;
 use crate::failure::classify::{Disposition, classify};
 use crate::ingest::assignment::{Partition, Role};
 use crate::ingest::offsets::Counts;
+use crate::ingest::standing::{Cause, Standing};
 use crate::native::consumer::{Client, Entry, OFFSET_BEGINNING, OFFSET_INVALID, Rebalance};
 
 /// How long one question for committed offsets may take, how long it is asked again, and after which wait. A broker that
@@ -29,7 +31,7 @@ impl Engine {
     }
 
     /// The partition with its retry partitions.
-    fn family(&self, topic: &str, number: i32) -> Vec<(String, i32, Role)> {
+    pub(super) fn family(&self, topic: &str, number: i32) -> Vec<(String, i32, Role)> {
         let mut family = vec![(topic.to_owned(), number, Role::Source)];
         for (tier, retry) in self.retry_topics(topic) {
             let source = topic.to_owned();
@@ -144,6 +146,9 @@ impl Engine {
             let found = committed
                 .iter()
                 .find(|entry| entry.topic == topic && entry.partition == number);
+            let said = found
+                .and_then(|entry| entry.metadata.as_deref())
+                .map_or_else(Vec::new, Standing::of_metadata);
             let found = found.filter(|entry| entry.offset >= 0).map(|entry| {
                 let counts = entry.metadata.as_deref().and_then(Counts::from_metadata);
                 (entry.offset, counts.unwrap_or_default())
@@ -162,9 +167,16 @@ impl Engine {
                 metrics,
                 clock.now,
             );
+            // A breaker's pause that stood with the last owner stands: known before anything is read. An operator's is asked
+            // of the control topic, and a drift is met again.
+            let stands = |one: &&Standing| matches!(one.cause, Cause::Breaker | Cause::Quarantine);
+            partition.standing = said.iter().filter(stands).copied().collect();
+            partition.said = said;
+            let limits = self.limits;
+            partition.decisions = limits.is_any().then(|| Decisions::new(&limits, clock.now));
             let start = match role {
                 // A source without a commit starts where `auto.offset.reset` says.
-                Role::Source => found.map_or(OFFSET_INVALID, |(offset, _)| offset),
+                Role::Source => found.map_or(self.settings.start, |(offset, _)| offset),
                 // A retry partition without one starts at its beginning, whatever that property says.
                 Role::Retry { tier, .. } => {
                     let delay = self.judge.config().failure.tiers[tier];
@@ -175,6 +187,11 @@ impl Engine {
             };
             answer.push(partition.entry(start));
             self.assignment.insert(partition);
+        }
+        for entry in partitions {
+            if let Some(source) = self.assignment.find(&entry.topic, entry.partition) {
+                self.obey_for(source, clock);
+            }
         }
         if !partitions.is_empty() {
             tracing::info!(pipeline = name, worker = self.settings.slot, partitions = %listed(partitions), "assigned");

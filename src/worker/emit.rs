@@ -11,6 +11,7 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::Clock;
 use super::engine::{ALONE_WAIT, Engine, Fate, Taken, too_large};
+use crate::failure::breaker::Decided;
 use crate::health::PauseReason;
 use crate::ingest::properties::BROKER_MESSAGE_BYTES;
 use crate::native::producer::Produce;
@@ -36,7 +37,7 @@ impl Engine {
             return self.fail(taken, record, own, &error, clock);
         }
         match self.produce(taken, record, own, output, None, false) {
-            Ok(()) => {}
+            Ok(()) => self.decided(taken.slot, taken.offset, Decided::Passed, clock),
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
                 let error = too_large(self.topic(output));
                 self.fail(taken, record, own, &error, clock);
@@ -95,6 +96,7 @@ impl Engine {
                 return;
             }
         }
+        self.decided(taken.slot, taken.offset, Decided::Passed, clock);
     }
 
     /// All outputs of a record into the open transaction, in their order: one that is refused aborts it, and with it the

@@ -1,5 +1,6 @@
 //! A worker's state, and what it hands to the producer.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rand::Rng;
@@ -8,12 +9,13 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::ports::{Judge, Outlet, Time};
 use super::transaction::{self, Transaction};
-use super::{Clock, Shared};
+use super::{Clock, Shared, standing};
 use crate::emit::in_flight::{InFlight, InFlights};
 use crate::error::{FatalError, Reason, RecordError};
 use crate::failure::backoff;
+use crate::failure::breaker::Limits;
 use crate::failure::classify::{self, Next, classify};
-use crate::failure::envelope::{Envelope, Origin};
+use crate::failure::envelope::{Envelope, Origin, SHORTEST};
 use crate::failure_log::FailedRecord;
 use crate::health::{PauseEntry, PauseReason};
 use crate::ingest::assignment::{Assignment, Flow, Rewind, Role};
@@ -40,6 +42,8 @@ pub struct Settings {
     pub shutdown_grace: Duration,
     /// How long a partition with lag may make no progress before the watchdog speaks.
     pub stuck_after: Duration,
+    /// Where a source partition begins that the group has no offset for: an offset, or one of librdkafka's logical ones.
+    pub start: i64,
     /// Partitions of each topic at start, by topic: retry topics must have those of their source.
     pub partitions: std::collections::HashMap<String, i32>,
     /// `max.message.bytes` of each topic at start, where the broker tells.
@@ -85,6 +89,14 @@ pub(super) struct Engine {
     pub(super) leave_by: Option<Instant>,
     /// Whether the cluster was found unreachable and has not answered since.
     pub(super) unreachable: bool,
+    /// When its breakers trip.
+    pub(super) limits: Limits,
+    /// The version of the operators' orders that were acted on.
+    pub(super) obeyed: u64,
+    /// Topics of ours that were said not to exist, and when to look again.
+    pub(super) gone: BTreeMap<String, Instant>,
+    /// Partitions, by slot, whose next offset is not in their log.
+    pub(super) out_of_range: BTreeSet<usize>,
     /// Whether the producer's queue was full in the batch under way: the rest of it does not wait again.
     pub(super) blocked: bool,
     /// Under exactly_once.
@@ -123,6 +135,7 @@ impl Engine {
         } = outside;
         let metrics = shared.metrics.pipeline(&judge.config().name);
         let clock = time.read();
+        let limits = standing::limits(judge.config());
         shared
             .health
             .worker_alive(&judge.config().name, settings.slot);
@@ -143,6 +156,10 @@ impl Engine {
             next_look: clock.now,
             leave_by: None,
             unreachable: false,
+            limits,
+            obeyed: 0,
+            gone: BTreeMap::new(),
+            out_of_range: BTreeSet::new(),
             blocked: false,
         }
     }
@@ -172,12 +189,18 @@ impl Engine {
             failure.budget,
             error.retry_after,
         );
+        if next == Next::DeadLetter && self.holds_back(taken, error.reason, clock) {
+            return;
+        }
         self.log_failure(taken, error, next, clock);
         match next {
             Next::Tier(tier) => self.retry(taken, record, own, error, tier, clock),
             Next::DeadLetter => self.dead_letter(taken, record, own, error, clock),
             Next::Pause => {
                 let reason = pause_reason(error.reason);
+                if reason == PauseReason::Drift {
+                    self.halted(taken.slot, error.schema_id, clock);
+                }
                 self.pause(
                     taken.slot,
                     taken.offset,
@@ -240,7 +263,9 @@ impl Engine {
             Ok(()) => {}
             // Too large with our headers around it: the dead-letter topic is asked next, and pauses if it says no.
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                self.dead_letter(taken, record, own, error, clock)
+                if !self.holds_back(taken, error.reason, clock) {
+                    self.dead_letter(taken, record, own, error, clock);
+                }
             }
             Err(code) => self.not_sent(taken, &topic, code, PauseReason::BrokerRefused, clock),
         }
@@ -259,30 +284,36 @@ impl Engine {
         };
         let topic = self.judge.config().dead_letter_topic(partition.source());
         let number = partition.number;
-        let envelope = Envelope::new(
-            self.judge.stamp(),
-            &taken.origin,
-            error,
-            own,
-            clock.wall,
-            None,
-        );
-        let produce = Produce {
-            topic: &topic,
-            partition: Some(number),
-            timestamp: taken.origin.timestamp,
-            key: record.key,
-            value: record.value,
-            headers: &envelope.headers(),
-        };
         let fate = Fate {
             outcome: Outcome::DeadLettered,
             sink: 0,
             tier: 0,
             reason: Some(error.reason),
         };
-        if let Err(code) = self.send(&produce, taken, fate, false) {
-            self.not_sent(taken, &topic, code, PauseReason::DeadLetterRefused, clock);
+        let mut steps = partition.shortened.get(&taken.offset).copied().unwrap_or(0);
+        loop {
+            let (stamp, origin) = (self.judge.stamp(), &taken.origin);
+            let envelope =
+                Envelope::new(stamp, origin, error, own, clock.wall, None).shortened(steps);
+            let produce = Produce {
+                topic: &topic,
+                partition: Some(number),
+                timestamp: taken.origin.timestamp,
+                key: record.key,
+                value: record.value,
+                headers: &envelope.headers(),
+            };
+            match self.send(&produce, taken, fate, false) {
+                Ok(()) => {
+                    let decided = standing::fate(error.reason);
+                    return self.decided(taken.slot, taken.offset, decided, clock);
+                }
+                Err(RDKafkaErrorCode::MessageSizeTooLarge) if steps < SHORTEST => steps += 1,
+                Err(code) => {
+                    let reason = PauseReason::DeadLetterRefused;
+                    return self.not_sent(taken, &topic, code, reason, clock);
+                }
+            }
         }
     }
 
@@ -422,6 +453,10 @@ impl Engine {
         let Some(partition) = self.assignment.get_mut(slot) else {
             return;
         };
+        if partition.barred.is_some() {
+            // What stands above it is what there is to tell.
+            return;
+        }
         partition.metrics.set_paused(Some(&reason));
         partition.faulted |= reason.is_fault();
         let config = self.judge.config();
@@ -512,6 +547,17 @@ pub(super) fn too_large(topic: &str) -> RecordError {
         Reason::RecordTooLarge,
         format!("larger than {topic} accepts"),
     )
+}
+
+/// The error of a record that was to be retried, and that the retry topic does not take for its size.
+pub(super) fn too_large_to_retry(topic: &str, reason: Option<Reason>) -> RecordError {
+    let mut error = too_large(topic);
+    if let Some(reason) = reason {
+        error
+            .message
+            .push_str(&format!(", where it was to wait for another try: {reason}"));
+    }
+    error
 }
 
 /// The pause that belongs to a reason whose disposition is to pause.

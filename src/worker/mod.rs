@@ -4,10 +4,12 @@
 mod assign;
 mod emit;
 mod engine;
+mod gone;
 mod ports;
 mod settle;
 #[cfg(test)]
 mod sim;
+mod standing;
 mod take;
 mod transaction;
 
@@ -23,6 +25,7 @@ pub use self::engine::Settings;
 use self::engine::{Engine, Outside};
 use self::ports::{Intake, Positions, System};
 pub use self::transaction::Settings as TransactionSettings;
+use crate::control::state::Controls;
 use crate::error::FatalError;
 use crate::failure_log::FailureLog;
 use crate::health::{Dependency, Health};
@@ -76,6 +79,8 @@ pub struct Shared {
     pub health: Arc<Health>,
     /// First occurrences and summaries of failures.
     pub failures: Arc<FailureLog>,
+    /// What operators have asked for.
+    pub controls: Arc<Controls>,
     /// Ends the worker.
     pub shutdown: CancellationToken,
 }
@@ -164,6 +169,7 @@ impl Engine {
     /// One round: timers, a batch, the acknowledgements that have come in.
     fn turn(&mut self, consumer: &mut dyn Intake) -> Result<(), FatalError> {
         let clock = self.time.read();
+        self.obey(clock);
         self.timers(consumer, clock);
         let timeout = self.wait(clock);
         consumer.poll(timeout, self, &mut |engine, batch, positions| {
@@ -246,6 +252,9 @@ impl Engine {
             | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed => {
                 return Err(FatalError::Kafka(message.to_owned()));
+            }
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
+                self.topic_gone(message);
             }
             _ => tracing::debug!(pipeline = self.judge.config().name, %code, "{message}"),
         }

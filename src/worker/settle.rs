@@ -5,10 +5,11 @@ use std::time::Duration;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::Clock;
-use super::engine::{Engine, too_large};
+use super::engine::{Engine, too_large, too_large_to_retry};
 use super::ports::Positions;
 use crate::emit::in_flight::InFlight;
 use crate::failure::backoff;
+use crate::failure::envelope::SHORTEST;
 use crate::health::{Dependency, Health, PauseReason};
 use crate::ingest::assignment::{Flow, Partition, Rewind, Role};
 use crate::native::consumer::Entry;
@@ -33,6 +34,7 @@ impl Engine {
             true => self.abort(clock),
             false => self.rewind(clock),
         }
+        self.find_range(client, clock);
         self.hold(client, clock);
     }
 
@@ -62,6 +64,9 @@ impl Engine {
                 // One of several, or of a record that has been stopped meanwhile: no outcome yet.
                 if !partition.tracker.complete(sent.sequence, sent.outcome) {
                     continue;
+                }
+                if let Some(decisions) = &mut partition.decisions {
+                    decisions.settle(partition.tracker.committable());
                 }
                 got_through(&self.shared.health, &self.judge.config().name, partition);
                 count(partition, &sent, clock);
@@ -97,6 +102,14 @@ impl Engine {
             } else if own_fault && sent.outcome == Outcome::Emitted {
                 // The record's own fault: it becomes a dead letter when it is read again.
                 partition.refused.insert(sent.offset, too_large(&topic));
+                None
+            } else if own_fault && sent.outcome == Outcome::Retried {
+                // Nobody will make the retry topic larger for one record: it becomes a dead letter when it is read again.
+                let error = too_large_to_retry(&topic, sent.reason);
+                partition.refused.insert(sent.offset, error);
+                None
+            } else if own_fault && shorten(partition, sent.offset) {
+                // Once more with shorter headers, before the partition waits for a larger topic.
                 None
             } else {
                 let purged = matches!(
@@ -175,7 +188,7 @@ impl Engine {
                 partition.flow = Flow::Open;
                 // A fault stays told while its record is tried again, until something gets through: else whoever asks
                 // in between would see a pause that comes and goes.
-                if !partition.faulted {
+                if !partition.faulted && partition.barred.is_none() {
                     told_open(&self.shared.health, &self.judge.config().name, partition);
                 }
             }
@@ -200,6 +213,7 @@ impl Engine {
                 partition.rewind.is_some()
                     || partition.seek.is_some()
                     || partition.held
+                    || partition.barred.is_some()
                     || partition.flow != Flow::Open
             })
             .filter_map(|partition| self.assignment.find(&partition.topic, partition.number))
@@ -251,6 +265,7 @@ impl Engine {
             let slot = self.assignment.find(&entry.topic, entry.partition);
             if let Some(partition) = slot.and_then(|slot| self.assignment.get_mut(slot)) {
                 partition.committed = Some(entry.offset);
+                partition.said.clone_from(&partition.standing);
                 partition.committed_at = now;
                 partition.unanswered += usize::from(wait.is_none());
                 partition.metrics.set_committed(entry.offset);
@@ -306,6 +321,7 @@ impl Engine {
         if self.unreachable && client.reachable(PROBE_TIMEOUT) {
             self.answered();
         }
+        self.look_for_gone(client, clock);
         let stuck_after = self.settings.stuck_after;
         for partition in self.assignment.iter_mut() {
             let committable = partition.tracker.committable();
@@ -321,7 +337,12 @@ impl Engine {
             let lag = high.map_or(0, |high| (high - reached).max(0));
             match partition.role {
                 Role::Source => partition.metrics.set_lag(lag),
-                Role::Retry { .. } => partition.metrics.set_retries_pending(lag),
+                Role::Retry { .. } => {
+                    partition.metrics.set_retries_pending(lag);
+                    let since = partition.waits_since().filter(|_| lag > 0);
+                    let (topic, number) = (&partition.topic, partition.number);
+                    self.shared.health.retry_waits(&name, topic, number, since);
+                }
             }
             partition.metrics.set_in_flight(partition.tracker.open());
             let moved = partition.seen != committable || lag == 0;
@@ -330,10 +351,11 @@ impl Engine {
                 got_through(&self.shared.health, &name, partition);
             }
             // A pause says itself why. But for a full queue: should that never end, somebody has to be told.
-            let waits = match partition.flow {
-                Flow::Open => partition.faulted,
-                Flow::Paused { reason, .. } => reason != PauseReason::Backpressure,
-            };
+            let waits = partition.barred.is_some()
+                || match partition.flow {
+                    Flow::Open => partition.faulted,
+                    Flow::Paused { reason, .. } => reason != PauseReason::Backpressure,
+                };
             if moved || waits {
                 partition.progressed_at = clock.now;
                 if std::mem::take(&mut partition.stuck) {
@@ -381,10 +403,21 @@ impl Engine {
     }
 }
 
+/// Notes that the dead letter of a record is to have shorter headers. False once they are as short as they may be; then it
+/// begins anew, since somebody may have made the topic larger meanwhile.
+fn shorten(partition: &mut Partition, offset: i64) -> bool {
+    let steps = partition.shortened.remove(&offset).unwrap_or(0);
+    let shorter = steps < SHORTEST;
+    if shorter {
+        partition.shortened.insert(offset, steps + 1);
+    }
+    shorter
+}
+
 /// Something of the partition got through: pauses begin short again, and a fault that was told is over.
 pub(super) fn got_through(health: &Health, pipeline: &str, partition: &mut Partition) {
     partition.tries = 0;
-    if partition.faulted && partition.flow == Flow::Open {
+    if partition.faulted && partition.flow == Flow::Open && partition.barred.is_none() {
         told_open(health, pipeline, partition);
     }
 }
@@ -412,13 +445,14 @@ pub(super) fn count(partition: &Partition, sent: &InFlight, clock: Clock) {
 
 pub(super) fn told_open(health: &Health, pipeline: &str, partition: &mut Partition) {
     partition.faulted = false;
+    partition.lift_drift();
     partition.metrics.set_paused(None);
     health.resume(pipeline, &partition.topic, partition.number);
 }
 
 /// Brings librdkafka's state in line with the partition's.
 fn hold_one(client: &dyn Positions, partition: &mut Partition) -> Result<(), String> {
-    let paused = matches!(partition.flow, Flow::Paused { .. });
+    let paused = matches!(partition.flow, Flow::Paused { .. }) || partition.barred.is_some();
     if (paused || partition.seek.is_some()) && !partition.held {
         client
             .pause(&[partition.entry(0)])
@@ -431,9 +465,13 @@ fn hold_one(client: &dyn Positions, partition: &mut Partition) -> Result<(), Str
         partition.held = true;
     }
     if let Some(offset) = partition.seek {
-        client
-            .seek(&[partition.entry(offset)], SEEK_TIMEOUT)
-            .map_err(|error| format!("seek to {offset} failed: {}", error.message))?;
+        let entries = [partition.entry(offset)];
+        let sought = match client.seek(&entries, SEEK_TIMEOUT) {
+            // It is not read any more, since its offset was out of range.
+            Err(error) if error.code == RDKafkaErrorCode::State => client.restart(&entries),
+            sought => sought,
+        };
+        sought.map_err(|error| format!("seek to {offset} failed: {}", error.message))?;
         tracing::debug!(
             topic = partition.topic,
             partition = partition.number,

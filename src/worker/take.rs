@@ -5,6 +5,7 @@ use super::engine::{Engine, Taken};
 use super::ports::{Positions, Records};
 use super::settle::got_through;
 use crate::failure::backoff;
+use crate::failure::breaker::Decided;
 use crate::failure::envelope::{self, Origin};
 use crate::health::{Dependency, PauseReason};
 use crate::ingest::assignment::{Flow, Role};
@@ -103,6 +104,10 @@ impl Engine {
                 });
             }
             return None;
+        }
+        if matches!(partition.role, Role::Retry { .. }) && partition.is_head(record.offset) {
+            let since = envelope::first_failed_at(record);
+            partition.head = since.map(|since| (record.offset, since));
         }
         if not_due {
             let wait = backoff::retry_sleep(std::time::Duration::from_millis(
@@ -205,6 +210,7 @@ impl Engine {
                     partition.metrics.filtered(1);
                     got_through(&self.shared.health, &self.judge.config().name, partition);
                 }
+                self.decided(taken.slot, taken.offset, Decided::Passed, clock);
             }
             Verdict::Failed(error) => self.fail(taken, record, own, &error, clock),
             Verdict::LookUp(_) => unreachable!("look_up resolves every lookup"),
@@ -224,6 +230,11 @@ impl Engine {
                 self.fatal = Some(crate::error::FatalError::Kafka(format!(
                     "{topic}: {message}"
                 )));
+            }
+            Code::UnknownTopicOrPartition | Code::UnknownTopic => self.topic_gone(topic),
+            Code::AutoOffsetReset | Code::OffsetOutOfRange => {
+                self.out_of_range
+                    .extend(self.assignment.find(topic, partition));
             }
             // The consumer has met its end: under static membership, another one with the same id has taken its place.
             Code::Fatal | Code::FencedInstanceId => {
@@ -251,6 +262,7 @@ impl Engine {
                 && partition.tracker.in_flight() == 0
                 && partition.refused.is_empty()
                 && partition.suspects.is_empty()
+                && partition.shortened.is_empty()
                 && partition.doubted.is_empty()
             {
                 continue;
@@ -262,6 +274,9 @@ impl Engine {
             };
             partition.refused.retain(|offset, _| *offset >= committable);
             partition.suspects.retain(|offset| *offset >= committable);
+            partition
+                .shortened
+                .retain(|offset, _| *offset >= committable);
             partition.doubted.retain(|offset, _| *offset >= committable);
         }
     }

@@ -431,6 +431,7 @@ impl Engine {
             };
             partition.committed = Some(*offset);
             partition.committed_at = clock.now;
+            partition.said.clone_from(&partition.standing);
             partition.metrics.set_committed(*offset);
             partition.mark(*offset);
         }

@@ -34,9 +34,14 @@ pub(crate) const WALLS: &[Wall] = &[
             "cli::version",
             // Reads one record of a topic.
             "cli::explain::fetch",
+            // Reads dead letters, and keeps how far a redrive has come.
+            "dlq::read",
             // Ask for the members of a group and read a table's topic, on threads beside the record path.
             "lookup::members",
             "lookup::table::load",
+            // Follows the control topic on a thread beside the record path, and reads committed offsets for an operator.
+            "control::follow",
+            "control::desk",
         ],
         why: "the record path has handles of its own; rdkafka's consumer is in event mode and loses rebalances",
     },
@@ -49,6 +54,7 @@ pub(crate) const WALLS: &[Wall] = &[
             "ingest",
             "worker",
             "produce",
+            "dlq::send",
         ],
         why: "error codes are the words in which a broker refuses; they end where a reason has been made of them",
     },
@@ -59,7 +65,12 @@ pub(crate) const WALLS: &[Wall] = &[
     },
     Wall {
         what: "reqwest",
-        only: &["alert", "contract::registry", "transform::lookup::client"],
+        only: &[
+            "alerts::deliver",
+            "alerts::hook",
+            "contract::registry",
+            "transform::lookup::client",
+        ],
         why: "HTTP is asked by the registry client and by lookups, whose failures are classified there, and by alerts, \
               whose failures change nothing",
     },
@@ -154,19 +165,41 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("record", &[]),
     ("headers", &[]),
     ("config", &[]),
+    // Threads beside the workers, and their end.
+    ("beside", &["error"]),
     // Seen from outside: what is told about the others, without knowing them.
     ("health", &[]),
     ("metrics", &["error", "health", "contract::cache"]),
     ("telemetry", &["error"]),
     ("failure_log", &["config", "error"]),
     ("status", &["health", "metrics", "telemetry"]),
-    ("admin", &["config", "error", "health", "metrics"]),
-    ("alert", &["config", "error"]),
+    (
+        "admin",
+        &["config", "control::desk", "error", "health", "metrics"],
+    ),
+    ("alerts", &["config", "error", "health", "metrics"]),
     // The stages. None knows the one beside it, nor who calls it.
     ("native", &["error", "record"]),
     (
         "ingest",
         &["config", "error", "health", "metrics", "native", "record"],
+    ),
+    // What is decided goes back with its partition when that is rewound.
+    ("ingest::assignment", &["failure::breaker"]),
+    // Operators' orders. Orders and their state are plain data, which the record path asks; desk and reader stand beside it.
+    ("control", &["error"]),
+    (
+        "control::follow",
+        &["beside", "config", "ingest::properties"],
+    ),
+    (
+        "control::desk",
+        &[
+            "config",
+            "ingest::properties",
+            "ingest::standing",
+            "native::producer",
+        ],
     ),
     ("contract", &["config", "error", "record"]),
     // Rules are expressions over a contract's fields. So expressions and contract know each other, by these two doors.
@@ -192,6 +225,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "lookup",
         &[
+            "beside",
             "config",
             "contract",
             "error",
@@ -208,9 +242,11 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "pipeline",
         &[
-            "alert",
+            "alerts",
             "config",
             "contract",
+            // Which writer schemas an operator has accepted.
+            "control::state",
             "error",
             // What rules and steps see of a record is put together here.
             "expr",
@@ -225,6 +261,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
+            // Which partitions an operator has paused, and which pauses are answered.
+            "control::state",
             "emit",
             "error",
             "failure",
@@ -239,6 +277,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     // Judges tell their pipeline's configuration.
     ("worker::ports", &["config::model"]),
+    // Limits as they are written, and told in the same form.
+    ("worker::standing", &["config::model", "config::units"]),
     // A record for people: schemas, values and the configuration of rules and steps, with the fields that their expressions
     // read, no topics.
     ("explain", &["config", "contract", "error", "expr"]),
@@ -292,8 +332,10 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         "instance",
         &[
             "admin",
+            "beside",
             "build",
-            "alert",
+            "alerts",
+            "control",
             "config",
             "contract",
             "embedded::broker",
@@ -317,6 +359,21 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         "produce",
         &["config", "contract", "error", "ingest", "native", "review"],
     ),
+    // Reads what failure wrote, and writes what ingest reads: knows the words of both, and none of the stages.
+    (
+        "dlq",
+        &[
+            "config",
+            "contract::wire",
+            "error",
+            "failure",
+            "headers",
+            "ingest::properties",
+            "native",
+            "produce::send",
+            "record",
+        ],
+    ),
     (
         "demo",
         &[
@@ -326,9 +383,11 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "alerts",
             "build",
             "config",
             "contract",
+            "control::desk",
             "demo",
             "embedded",
             "error",
@@ -347,9 +406,10 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "cli::explain",
         &[
-            "explain", "failure", "headers", "lookup", "pipeline", "record", "trial",
+            "dlq", "explain", "failure", "headers", "lookup", "pipeline", "record", "trial",
         ],
     ),
+    ("cli::dlq", &["dlq", "explain"]),
     ("cli::test", &["trial"]),
     ("cli::evaluate", &["record", "trial"]),
     ("main", &["cli"]),
@@ -357,6 +417,11 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// Modules that compute and nothing else: no clock (`now` is an argument), no input or output, no chance.
 pub(crate) const PURE: &[&str] = &[
+    "alerts::incidents",
+    "alerts::notice",
+    "alerts::render",
+    "alerts::signs",
+    "alerts::window",
     "contract::decimal",
     "contract::decode",
     "contract::default",
@@ -373,11 +438,18 @@ pub(crate) const PURE: &[&str] = &[
     "contract::varint",
     "contract::value",
     "contract::wire",
+    "dlq::decide",
+    "dlq::dialect",
+    "dlq::filter",
+    "dlq::progress",
+    "dlq::tally",
     "emit",
     "explain",
     "expr",
+    "control::order",
     "failure",
     "ingest::assignment",
+    "ingest::standing",
     "record",
     "transform",
 ];

@@ -296,6 +296,13 @@ impl Runner {
         self.server().runs()
     }
 
+    /// Where its admin server listens.
+    #[track_caller]
+    pub fn address(&mut self) -> String {
+        wait::eventually(LIMIT, "the admin server answers", || self.page("/healthz"));
+        self.admin.clone().expect("known, since it has answered")
+    }
+
     /// Status and body of a page of its admin server; `None` while it does not answer.
     pub fn page(&mut self, path: &str) -> Option<(u16, String)> {
         if self.admin.is_none() {

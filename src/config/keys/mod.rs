@@ -66,6 +66,8 @@ pub(crate) enum Kind {
     Url {
         base: bool,
     },
+    /// An HTTP URL that is a secret as a whole.
+    SecretUrl,
     /// An existing file, relative to the configuration file.
     File,
     /// A legal topic name.
@@ -94,7 +96,9 @@ pub(crate) enum Kind {
     },
     /// So many in a time: `50/s`.
     Rate,
-    /// A mapping, or its first key's value alone.
+    /// A ratio within a time: `20%/1m`.
+    RatioIn,
+    /// A mapping, or one value in its place, most often its first key's.
     MapOr {
         short: &'static Kind,
         keys: &'static [Key],
@@ -192,7 +196,7 @@ impl Kind {
             Kind::Ratio => "a ratio",
             Kind::Choice(_) => "one of the listed words",
             Kind::Listen => "an address and port, or off",
-            Kind::Url { .. } => "an HTTP URL",
+            Kind::Url { .. } | Kind::SecretUrl => "an HTTP URL",
             Kind::File => "a path",
             Kind::Topic => "a topic name",
             Kind::Group => "a consumer group",
@@ -201,6 +205,7 @@ impl Kind {
             Kind::Properties | Kind::Map(_) | Kind::OneOf(_) | Kind::Named { .. } => "a mapping",
             Kind::List { .. } => "a list",
             Kind::Rate => "a rate",
+            Kind::RatioIn => "a ratio within a time",
             Kind::MapOr { short, .. } => short.expected(),
             Kind::Anything => "anything",
         }
@@ -244,6 +249,30 @@ pub(crate) const OWNER: &[Key] = &[
         Kind::Text,
         "Where to reach them: a channel, an address, a rota.",
     ),
+];
+
+/// A limit on what part of the records may end in some way.
+pub(crate) const RATIO_LIMIT: &[Key] = &[
+    key("ratio", Kind::Ratio, "More than this part of the records is too many.").required(),
+    key(
+        "window",
+        Kind::Duration {
+            min: secs(1),
+            max: secs(DAY),
+        },
+        "Of the records of the last so long. It slides in steps of a twentieth.",
+    )
+    .default("1m"),
+    key(
+        "at_least",
+        Kind::Int {
+            min: 1,
+            max: 1_000_000,
+        },
+        "Fewer records than this within the window say nothing: with 20, and every record a dead letter, the 20th is the \
+         one that pauses.",
+    )
+    .default("20"),
 ];
 
 /// The items of a list's default, which is written `[a, b]`.

@@ -173,6 +173,11 @@ fn a_configuration_names_contracts_by_file_and_sinks_by_subject() {
             schema: contract,
             rules: rules.map(PathBuf::from),
             drift: crate::config::model::Drift::default(),
+            quarantine_above: crate::config::model::RatioLimit {
+                ratio: 0.5,
+                window: Duration::from_secs(60),
+                at_least: 20,
+            },
             key: None,
         },
         prepare: Vec::new(),
@@ -191,6 +196,9 @@ fn a_configuration_names_contracts_by_file_and_sinks_by_subject() {
             dead_letter: DeadLetter {
                 topic: None,
                 retention: None,
+                headers: Vec::new(),
+                pause_above: None,
+                pause_after: None,
             },
         },
         secrets: Vec::new(),
@@ -217,6 +225,7 @@ fn a_configuration_names_contracts_by_file_and_sinks_by_subject() {
         admin: Admin {
             listen: None,
             token: None,
+            public_url: None,
         },
         memory_limit: 0,
         shutdown_grace: Duration::ZERO,

@@ -421,6 +421,23 @@ impl Positions for SimConsumer {
         Ok(())
     }
 
+    fn has_topic(&self, topic: &str, _: Duration) -> Option<bool> {
+        let core = self.world.core();
+        (!core.dark()).then(|| core.log.number(topic).is_some())
+    }
+
+    fn restart(&self, partitions: &[Entry]) -> Result<(), ClientError> {
+        self.seek(partitions, Duration::ZERO)
+    }
+
+    fn range(&self, topic: &str, partition: i32, _: Duration) -> Option<(i64, i64)> {
+        let core = self.world.core();
+        let tp = core.log.tp(topic, partition)?;
+        core.away(tp)
+            .is_none()
+            .then(|| (0, core.log.partition(tp).end))
+    }
+
     fn watermarks(&self, topic: &str, partition: i32) -> Option<(i64, i64)> {
         let core = self.world.core();
         let tp = core.log.tp(topic, partition)?;

@@ -93,6 +93,7 @@ impl Scene {
                 group: GROUP.to_owned(),
                 owner: "t <c>".to_owned(),
                 contract: "a@1".to_owned(),
+                ..Stamp::default()
             },
             sinks: vec![sink("out"), sink("other")],
         }
@@ -255,6 +256,7 @@ impl World {
         });
         let settings = Settings {
             transaction,
+            start: crate::native::consumer::OFFSET_BEGINNING,
             slot: 0,
             batch: core.plan.batch,
             window: match core.is(Bug::NoWindow) {
@@ -295,6 +297,7 @@ impl World {
             metrics: self.metrics.clone(),
             health: Health::new(),
             failures: Arc::new(FailureLog::new(self.start)),
+            controls: Arc::default(),
             shutdown: CancellationToken::new(),
         };
         let instance = Instance {

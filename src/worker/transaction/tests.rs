@@ -204,6 +204,18 @@ impl Positions for Group {
         Ok(())
     }
 
+    fn has_topic(&self, _: &str, _: Duration) -> Option<bool> {
+        Some(true)
+    }
+
+    fn restart(&self, partitions: &[Entry]) -> Result<(), ClientError> {
+        self.seek(partitions, Duration::ZERO)
+    }
+
+    fn range(&self, _: &str, _: i32, _: Duration) -> Option<(i64, i64)> {
+        None
+    }
+
     fn watermarks(&self, _: &str, _: i32) -> Option<(i64, i64)> {
         None
     }
@@ -321,6 +333,7 @@ impl Bed {
                 group: "g".into(),
                 owner: "t <c>".into(),
                 contract: "s@1".into(),
+                dialects: Vec::new(),
             },
             sinks: vec![Sink {
                 topic: "out".into(),
@@ -344,6 +357,7 @@ impl Bed {
             revoke_grace: second,
             shutdown_grace: second,
             stuck_after: 60 * second,
+            start: crate::native::consumer::OFFSET_BEGINNING,
             partitions: Default::default(),
             sizes: Default::default(),
             transaction: Some(Settings {
@@ -359,6 +373,7 @@ impl Bed {
             metrics: Arc::clone(&metrics),
             health: Health::new(),
             failures: Arc::new(FailureLog::new(Instant::now())),
+            controls: Arc::default(),
             shutdown: CancellationToken::new(),
         };
         let mut bed = Bed {
