@@ -9,7 +9,7 @@ use crate::failure::breaker::Decided;
 use crate::failure::envelope::{self, Origin};
 use crate::health::{Dependency, PauseReason};
 use crate::ingest::assignment::{Flow, Role};
-use crate::native::consumer::Item;
+use crate::native::consumer::{Item, OFFSET_BEGINNING, OFFSET_END};
 use crate::pipeline::{Verdict, Work};
 use crate::record::{Outcome, Record};
 
@@ -79,15 +79,18 @@ impl Engine {
             Role::Retry { .. } => envelope::due_at(record),
         };
         let not_due = self.is_retry_not_due(slot, due_at, clock);
-        let window = self.settings.window;
+        let (window, begin) = (self.settings.window, self.settings.start);
         let partition = self.assignment.get_mut(slot)?;
         partition.metrics.read(1);
         if partition.fresh {
             // Perhaps fetched before the partition changed hands: read again from where the group stands.
-            let start = if partition.positioned {
-                partition.tracker.expected()
-            } else {
-                record.offset
+            let start = match (partition.positioned, &partition.role) {
+                (true, _) => partition.tracker.expected(),
+                // Without a committed offset that is its beginning. This record may be far behind it: the partition was
+                // ours before, and what was begun then may have come to nothing.
+                (false, Role::Retry { .. }) => OFFSET_BEGINNING,
+                (false, Role::Source) if begin == OFFSET_END => record.offset,
+                (false, Role::Source) => begin,
             };
             partition.seek.get_or_insert(start);
             partition.metrics.discarded(1);
