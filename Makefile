@@ -10,9 +10,12 @@ DEMO_ARGS ?=
 TEST_ARGS ?=
 # How often `make soak` runs the tests.
 SOAK_ROUNDS ?= 10
+# How many seeds of the simulation `make soak` runs, and from which on.
+SOAK_SEEDS ?= 1000000
+SOAK_FROM ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build lint test soak audit clean
+.PHONY: help demo build lint test soak simulate audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,13 +40,18 @@ test: ## every test, with a real Apache Kafka and two real schema registries (TE
 	@scripts/fetch
 	@scripts/with-real $(CARGO) test --locked $(TEST_ARGS)
 
-soak: ## the same tests again and again, to find what fails one time in many (SOAK_ROUNDS, TEST_ARGS)
+soak: simulate ## the same tests again and again, to find what fails one time in many (SOAK_ROUNDS, TEST_ARGS)
 	@scripts/need test
 	@scripts/fetch
 	@for round in $$(seq $(SOAK_ROUNDS)); do \
 		echo "==> round $$round of $(SOAK_ROUNDS)"; \
 		DRIFTGATE_TEST_SOAK=1 scripts/with-real $(CARGO) test --locked $(TEST_ARGS) || exit 1; \
 	done
+
+simulate: ## seeds of the workers' simulation, optimised (SOAK_SEEDS, SOAK_FROM); a part of soak
+	@scripts/need build
+	DRIFTGATE_SIM_SEEDS=$(SOAK_SEEDS) DRIFTGATE_SIM_FROM=$(SOAK_FROM) \
+		$(CARGO) test --locked --profile simulation --lib -- worker::sim::tests::no_seed_breaks_an_invariant
 
 audit: ## known vulnerabilities of the dependencies (fetches the advisory database)
 	@scripts/need lint

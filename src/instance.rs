@@ -35,6 +35,9 @@ use crate::review;
 use crate::transform::native::Natives;
 use crate::worker::{Settings, Shared, TransactionSettings, Worker, wall_clock};
 
+/// Records that a partition may have begun behind one that is not acknowledged: some 4 MB of books, and a tenth of a second
+/// at full speed.
+const WINDOW: usize = 100_000;
 /// Records of one batch; fewer where lookups make each one slow, so that a batch stays far below
 /// `max.poll.interval.ms`.
 const BATCH: usize = 1000;
@@ -385,6 +388,7 @@ impl Instance {
                 let settings = Settings {
                     slot,
                     batch: lookups.batch(BATCH, BATCH_WITH_LOOKUPS, pipeline.workers),
+                    window: WINDOW,
                     commit_interval: Duration::from_secs(1),
                     revoke_grace: config.shutdown_grace.min(Duration::from_secs(10)),
                     shutdown_grace: config

@@ -148,7 +148,9 @@ pub struct Partition {
     pub faulted: bool,
     /// The offset of the last commit that was sent; `None` forces the next one.
     pub committed: Option<i64>,
-    /// When that was.
+    /// Commits that were sent and not answered.
+    pub unanswered: usize,
+    /// When the last one was sent.
     pub committed_at: Instant,
     /// Why no record is taken until a person says so, whatever else it waits for.
     pub barred: Option<PauseReason>,
@@ -217,6 +219,7 @@ impl Partition {
             doubted: BTreeMap::new(),
             faulted: false,
             committed: committed.map(|(offset, _)| offset),
+            unanswered: 0,
             committed_at: now,
             barred: None,
             standing: Vec::new(),
@@ -418,6 +421,15 @@ impl Partition {
                 ..self.entry(offset)
             }
         })
+    }
+}
+
+impl Partition {
+    /// Before the partition is given up: a commit without an answer may be refused yet, so it is said once more.
+    pub fn doubt_commit(&mut self) {
+        if self.unanswered > 0 {
+            self.committed = None;
+        }
     }
 }
 

@@ -245,6 +245,11 @@ impl Engine {
                 .iter()
                 .filter_map(|(topic, number, _)| self.assignment.find(topic, *number))
                 .collect();
+            for slot in &slots {
+                if let Some(partition) = self.assignment.get_mut(*slot) {
+                    partition.doubt_commit();
+                }
+            }
             let commits = self.last_commits(&slots, Duration::MAX, self.revoke_patience());
             // Bounded, because the group waits for us: a coordinator that is away must not hold up everybody.
             let result = client.commit(&commits, Some(self.commit_patience()));

@@ -32,6 +32,9 @@ pub struct Settings {
     pub slot: usize,
     /// The most records of one batch.
     pub batch: usize,
+    /// The most records of a partition that are begun and not behind the committable offset. Complete ones wait there
+    /// behind one that is not, however long its broker is away.
+    pub window: usize,
     /// How often offsets are committed.
     pub commit_interval: Duration,
     /// How long a revoke waits for acknowledgements.

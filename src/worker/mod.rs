@@ -8,6 +8,8 @@ mod gone;
 mod ledger;
 mod ports;
 mod settle;
+#[cfg(test)]
+mod sim;
 mod standing;
 mod take;
 mod transaction;
@@ -22,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::engine::Settings;
 use self::engine::{Engine, Outside};
-use self::ports::{Intake, System};
+use self::ports::{Intake, Positions, System};
 pub use self::transaction::Settings as TransactionSettings;
 use crate::control::state::Controls;
 use crate::error::FatalError;
@@ -123,16 +125,7 @@ impl Worker {
             .engine
             .start_transactions()
             .and_then(|()| self.turn_until_shutdown());
-        let clock = self.engine.time.read();
-        self.engine.stop_taking(clock);
-        self.engine.drain(self.engine.settings.shutdown_grace);
-        if result.is_ok() {
-            let patience = self.engine.commit_patience();
-            self.engine.commit(&self.consumer, patience);
-        } else {
-            // Under exactly_once, who reads what is committed does not have to wait for the time-out.
-            self.engine.abort(clock);
-        }
+        self.engine.wind_up(&self.consumer, result.is_ok());
         let patience = self.engine.leave_patience();
         let Worker {
             consumer,
@@ -160,6 +153,20 @@ impl Worker {
 }
 
 impl Engine {
+    /// Takes nothing more and waits for what is under way. What is acknowledged is committed, unless an error ended it.
+    fn wind_up(&mut self, consumer: &dyn Positions, clean: bool) {
+        let clock = self.time.read();
+        self.stop_taking(clock);
+        self.drain(self.settings.shutdown_grace);
+        if clean {
+            let patience = self.commit_patience();
+            self.commit(consumer, patience);
+        } else {
+            // Under exactly_once, who reads what is committed does not have to wait for the time-out.
+            self.abort(clock);
+        }
+    }
+
     /// One round: timers, a batch, the acknowledgements that have come in.
     fn turn(&mut self, consumer: &mut dyn Intake) -> Result<(), FatalError> {
         let clock = self.time.read();

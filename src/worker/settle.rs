@@ -249,6 +249,7 @@ impl Engine {
         if self.transaction.is_some() {
             return self.commit_transaction(client, Some(patience));
         }
+        self.assignment.iter_mut().for_each(Partition::doubt_commit);
         let slots = self.all_slots();
         let entries = self.last_commits(&slots, RECOMMIT, patience);
         let patience = self.commit_patience();
@@ -280,6 +281,7 @@ impl Engine {
                 partition.committed = Some(entry.offset);
                 partition.said.clone_from(&partition.standing);
                 partition.committed_at = now;
+                partition.unanswered += usize::from(wait.is_none());
                 partition.metrics.set_committed(entry.offset);
             }
         }
@@ -287,6 +289,12 @@ impl Engine {
 
     /// The answer to a commit.
     pub(super) fn committed(&mut self, error: Option<RDKafkaErrorCode>, entries: &[Entry]) {
+        for entry in entries {
+            let slot = self.assignment.find(&entry.topic, entry.partition);
+            if let Some(partition) = slot.and_then(|slot| self.assignment.get_mut(slot)) {
+                partition.unanswered = partition.unanswered.saturating_sub(1);
+            }
+        }
         if error == Some(RDKafkaErrorCode::NoOffset) {
             return;
         }

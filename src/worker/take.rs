@@ -9,7 +9,7 @@ use crate::failure::breaker::Decided;
 use crate::failure::envelope::{self, Origin};
 use crate::health::{Dependency, PauseReason};
 use crate::ingest::assignment::{Flow, Role};
-use crate::native::consumer::Item;
+use crate::native::consumer::{Item, OFFSET_BEGINNING, OFFSET_END};
 use crate::pipeline::{Verdict, Work};
 use crate::record::{Outcome, Record};
 
@@ -79,14 +79,18 @@ impl Engine {
             Role::Retry { .. } => envelope::due_at(record),
         };
         let not_due = self.is_retry_not_due(slot, due_at, clock);
+        let (window, begin) = (self.settings.window, self.settings.start);
         let partition = self.assignment.get_mut(slot)?;
         partition.metrics.read(1);
         if partition.fresh {
             // Perhaps fetched before the partition changed hands: read again from where the group stands.
-            let start = if partition.positioned {
-                partition.tracker.expected()
-            } else {
-                record.offset
+            let start = match (partition.positioned, &partition.role) {
+                (true, _) => partition.tracker.expected(),
+                // Without a committed offset that is its beginning. This record may be far behind it: the partition was
+                // ours before, and what was begun then may have come to nothing.
+                (false, Role::Retry { .. }) => OFFSET_BEGINNING,
+                (false, Role::Source) if begin == OFFSET_END => record.offset,
+                (false, Role::Source) => begin,
             };
             partition.seek.get_or_insert(start);
             partition.metrics.discarded(1);
@@ -125,6 +129,15 @@ impl Engine {
                 false,
                 clock,
             );
+            return None;
+        }
+        if partition.tracker.in_flight() >= window && record.offset >= partition.tracker.expected()
+        {
+            let wait = backoff::pause(0);
+            partition.metrics.discarded(1);
+            partition.stop(record.offset, clock.now + wait, PauseReason::Backpressure);
+            let detail = "too many records wait behind one that is not acknowledged";
+            self.told(slot, PauseReason::Backpressure, detail, wait, false, clock);
             return None;
         }
         let Some(sequence) = partition.tracker.begin(record.offset) else {

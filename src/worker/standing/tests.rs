@@ -334,7 +334,7 @@ impl Scene {
     /// As another process would begin, with nothing but what is committed.
     fn on(failure: &str, shore: Shore) -> Scene {
         let text = format!(
-            "pipelines:\n  p:\n    owner: {{ team: t }}\n    source: {{ topics: [t] }}\n    contract: {{ subject: s }}\n    \
+            "pipelines:\n  p:\n    owner: {{ team: t }}\n    provenance: none\n    source: {{ topics: [t] }}\n    contract: {{ subject: s }}\n    \
              sink: {{ topic: out, subject: out-value }}\n    failure: {failure}\n"
         );
         let folder = std::path::Path::new(".");
@@ -349,6 +349,7 @@ impl Scene {
         };
         let settings = Settings {
             slot: 0,
+            window: 100_000,
             batch: 1000,
             commit_interval: Duration::from_secs(1),
             revoke_grace: Duration::from_secs(1),

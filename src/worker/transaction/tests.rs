@@ -306,6 +306,7 @@ pipelines:
     owner: { team: t, contact: c }
     group: g
     delivery: exactly_once
+    provenance: PROVENANCE
     source: { topics: [in] }
     contract: { subject: s }
     sink: { topic: out, subject: s }
@@ -322,7 +323,12 @@ struct Bed {
 impl Bed {
     /// A worker that has its partition, of which nothing has been read.
     fn new(exclusive: bool, records: usize) -> Bed {
-        let loaded = crate::config::load_text(YAML, "test", Path::new(""), &|_| None);
+        Bed::with(exclusive, records, "none")
+    }
+
+    fn with(exclusive: bool, records: usize, provenance: &str) -> Bed {
+        let text = YAML.replace("PROVENANCE", provenance);
+        let loaded = crate::config::load_text(&text, "test", Path::new(""), &|_| None);
         let config = loaded.unwrap_or_else(|faults| panic!("{faults:#?}")).config;
         let producer = Scripted::default();
         let schema = Schema::parse(r#""string""#, &[]).expect("a schema");
@@ -351,6 +357,7 @@ impl Bed {
         let second = Duration::from_secs(1);
         let settings = WorkerSettings {
             slot: 0,
+            window: 1000,
             batch: 10,
             commit_interval: second,
             revoke_grace: second,
@@ -458,6 +465,31 @@ fn outputs_then_offsets_then_the_commit_and_only_then_the_counts() {
     bed.turn(&[(3, "filter")]);
     bed.due();
     assert_eq!(bed.producer.calls(), "begin, offsets in@4, commit");
+}
+
+/// A ledger's entries are of the transaction whose offsets they lead to, and what is aborted is not told.
+#[test]
+fn the_ledger_is_written_within_the_transaction() {
+    let mut bed = Bed::with(true, 100, "ledger");
+    bed.turn(&[(0, "a"), (1, "filter")]);
+    assert_eq!(bed.producer.calls(), "begin, send out");
+    bed.due();
+    let written = "send in.g.ledger, offsets in@2, commit";
+    assert_eq!(bed.producer.calls(), written);
+    // Only filtered: it begins one for the entry and the offset.
+    bed.turn(&[(2, "filter")]);
+    bed.due();
+    let filtered = "begin, send in.g.ledger, offsets in@3, commit";
+    assert_eq!(bed.producer.calls(), filtered);
+    bed.producer.script().commits.push_back(answer(Then::Abort));
+    bed.turn(&[(3, "a")]);
+    bed.due();
+    let aborted = "begin, send out, send in.g.ledger, offsets in@4, commit, abort";
+    assert_eq!(bed.producer.calls(), aborted);
+    bed.turn(&[(3, "a")]);
+    bed.due();
+    let again = "begin, send out, send in.g.ledger, offsets in@4, commit";
+    assert_eq!(bed.producer.calls(), again);
 }
 
 #[test]

@@ -1,0 +1,521 @@
+//! A producer over the log. As an idempotent one of librdkafka: queued per partition, sent in batches with several in
+//! flight, appended in order and once, refused by the batch; what was sent may be appended after its instance died.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng;
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::core::{Core, Event};
+use super::facts::{Child, Part};
+use super::log::{FROM, Headers, Kind, Stored, Tp, size};
+use super::plan::{CLIENT_LIMIT, MILLI, Micros, SECOND};
+use super::sabotage::Bug;
+use super::transactions::TransactionalProducer;
+use super::world::{World, micros};
+use crate::native::ClientError;
+use crate::native::producer::{Delivery, Produce};
+use crate::worker::ports::Outlet;
+
+/// Batches of a partition that are under way at a time.
+const IN_FLIGHT: usize = 5;
+
+/// A record on its way.
+#[derive(Debug, Clone)]
+struct Sent {
+    token: usize,
+    child: usize,
+    record: Stored,
+}
+
+#[derive(Debug)]
+struct Batch {
+    number: u64,
+    /// The epoch of its producer, under exactly_once.
+    epoch: u64,
+    /// Whether nobody waits for its answer: its producer was replaced.
+    mute: bool,
+    records: Vec<Sent>,
+    result: Option<Option<RDKafkaErrorCode>>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    queue: VecDeque<Sent>,
+    flight: VecDeque<Batch>,
+    /// Whether a [`Event::Send`] is to come.
+    due: bool,
+    last_append: Micros,
+    last_ack: Micros,
+}
+
+/// What a producer has under way.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    lanes: BTreeMap<Tp, Lane>,
+    ready: Vec<Delivery>,
+    /// Records whose report the producer has not handed on.
+    pub(super) outstanding: usize,
+    number: u64,
+    /// Under exactly_once.
+    pub(super) producer: TransactionalProducer,
+}
+
+impl Core {
+    /// Whether a record can be queued, and if so, it is.
+    fn enqueue(
+        &mut self,
+        id: usize,
+        produce: &Produce<'_>,
+        token: usize,
+    ) -> Result<(), RDKafkaErrorCode> {
+        if produce.topic.ends_with(".ledger") {
+            // The ledger is not simulated: its topic takes everything at once.
+            let outbox = &mut self.outboxes[id];
+            outbox.outstanding += 1;
+            outbox.ready.push(Delivery { token, error: None });
+            return Ok(());
+        }
+        let Some(topic) = self.log.number(produce.topic) else {
+            let what = format!("a record for {}, which there is not", produce.topic);
+            self.violated(what);
+            return Err(RDKafkaErrorCode::UnknownTopic);
+        };
+        let from = produce.headers.iter().rev().find(|(name, _)| *name == FROM);
+        let from = from.and_then(|(_, value)| std::str::from_utf8((*value)?).ok()?.parse().ok());
+        let Some(hand_out) = from.filter(|from: &usize| *from < self.facts.hand_outs.len()) else {
+            let what = format!("headers: a record for {} lost its own", produce.topic);
+            self.violated(what);
+            return Err(RDKafkaErrorCode::InvalidArgument);
+        };
+        self.may_produce(id)?;
+        let headers: Headers = produce
+            .headers
+            .iter()
+            .filter(|(name, _)| *name != FROM)
+            .map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec)))
+            .collect();
+        let tp = self.facts.hand_outs[hand_out].tp;
+        if self.outboxes[id].outstanding >= self.plan.capacity && !self.is(Bug::NoQueueLimit) {
+            self.facts.excused.insert(tp);
+            self.count("queue full");
+            return Err(RDKafkaErrorCode::QueueFull);
+        }
+        if size(produce.key, produce.value, &headers) > CLIENT_LIMIT {
+            self.facts.excused.insert(tp);
+            return Err(RDKafkaErrorCode::MessageSizeTooLarge);
+        }
+        let partitions = self.log.topics[topic].partitions.len();
+        let partition = match (produce.partition, produce.key) {
+            (Some(partition), _) => usize::try_from(partition).expect("not negative"),
+            (None, Some(key)) => {
+                key.iter().map(|byte| usize::from(*byte)).sum::<usize>() % partitions
+            }
+            (None, None) => self.random.random_range(0..partitions),
+        };
+        let to = Tp { topic, partition };
+        let mut record = Stored {
+            origin: self.facts.hand_outs[hand_out].origin,
+            key: produce.key.map(<[u8]>::to_vec),
+            value: produce.value.map(<[u8]>::to_vec),
+            headers,
+            timestamp: produce.timestamp,
+            ..Stored::default()
+        };
+        self.spoil(&mut record, to);
+        let part = self.check_produced(id, hand_out, to, &mut record);
+        let home = self.members[id].owned.get(&to);
+        record.writer = (id, home.map_or(0, |home| home.epoch));
+        let child = self.facts.children.len();
+        self.facts.children.push(Child {
+            hand_out,
+            part,
+            uid: None,
+            appended: 0,
+            acknowledged: false,
+            failed: false,
+            transaction: None,
+        });
+        self.facts.hand_outs[hand_out].children.push(child);
+        self.noted(id, hand_out);
+        self.tell(|| {
+            let of = &self_name(part);
+            format!("{id} produces {of} of hand-out {hand_out}, token {token}")
+        });
+        let outbox = &mut self.outboxes[id];
+        outbox.outstanding += 1;
+        let lane = outbox.lanes.entry(to).or_default();
+        lane.queue.push_back(Sent {
+            token,
+            child,
+            record,
+        });
+        let swap = lane.queue.len() >= 2;
+        let due = std::mem::replace(&mut lane.due, true);
+        if swap && self.strikes(Bug::SwapRecords) {
+            let lane = self.outboxes[id].lanes.get_mut(&to).expect("just there");
+            let last = lane.queue.len() - 1;
+            lane.queue.swap(last, last - 1);
+        }
+        if !due {
+            let wait = self.random.random_range(0..=self.plan.linger);
+            self.after(wait, Event::Send(id, to));
+        }
+        Ok(())
+    }
+
+    /// What a broken engine would have written.
+    fn spoil(&mut self, record: &mut Stored, to: Tp) {
+        let is_retry = matches!(self.log.kind(to), Kind::Retry { .. });
+        if is_retry && self.strikes(Bug::DueBefore) {
+            for (name, value) in &mut record.headers {
+                if name == crate::headers::DUE_AT {
+                    *value = Some(b"1".to_vec());
+                }
+            }
+        }
+        if self.strikes(Bug::PileHeaders)
+            && let Some(ours) = record
+                .headers
+                .iter()
+                .find(|(name, _)| name == crate::headers::REASON)
+                .cloned()
+        {
+            record.headers.push(ours);
+        }
+        if self.strikes(Bug::ChangeBytes)
+            && let Some(value) = &mut record.value
+        {
+            value.push(b'!');
+        }
+    }
+
+    /// A batch of what is queued goes to the broker.
+    pub(super) fn send(&mut self, id: usize, tp: Tp) {
+        let frozen = self.members[id].frozen_until;
+        if frozen > self.now {
+            let wait = frozen - self.now;
+            return self.after(wait, Event::Send(id, tp));
+        }
+        let wait = self.some(self.plan.round_trip);
+        let most = self.plan.produce_batch;
+        let limit = match self.plan.sizes_known {
+            true => super::plan::SINK_LIMIT,
+            false => CLIENT_LIMIT,
+        };
+        let outbox = &mut self.outboxes[id];
+        let Some(lane) = outbox.lanes.get_mut(&tp) else {
+            return;
+        };
+        if lane.flight.len() >= IN_FLIGHT {
+            return self.after(MILLI, Event::Send(id, tp));
+        }
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        while let Some(next) = lane.queue.front() {
+            let record = &next.record;
+            bytes += size(
+                record.key.as_deref(),
+                record.value.as_deref(),
+                &record.headers,
+            );
+            if records.len() >= most || (!records.is_empty() && bytes > limit) {
+                break;
+            }
+            records.extend(lane.queue.pop_front());
+        }
+        lane.due = !lane.queue.is_empty();
+        let more = lane.due;
+        outbox.number += 1;
+        let (number, epoch) = (outbox.number, outbox.producer.epoch);
+        let at = (self.now + wait).max(lane.last_append + 1);
+        lane.last_append = at;
+        if !records.is_empty() {
+            lane.flight.push_back(Batch {
+                number,
+                epoch,
+                mute: false,
+                records,
+                result: None,
+            });
+            self.after(at - self.now, Event::Append(id, tp, number));
+        }
+        if more {
+            self.after(MILLI / 5, Event::Send(id, tp));
+        }
+    }
+
+    /// A batch reaches its broker.
+    pub(super) fn append(&mut self, id: usize, tp: Tp, number: u64) {
+        if let Some(until) = self.away(tp) {
+            let wait = until - self.now;
+            return self.after(wait, Event::Append(id, tp, number));
+        }
+        let Some(lane) = self.outboxes[id].lanes.get(&tp) else {
+            return;
+        };
+        let Some(at) = lane.flight.iter().position(|batch| batch.number == number) else {
+            return;
+        };
+        // The batch in front of it was held up by an outage.
+        if lane
+            .flight
+            .iter()
+            .take(at)
+            .any(|batch| batch.result.is_none())
+        {
+            return self.after(1, Event::Append(id, tp, number));
+        }
+        let records = lane.flight[at].records.clone();
+        let bytes: usize = records
+            .iter()
+            .map(|sent| &sent.record)
+            .map(|record| {
+                size(
+                    record.key.as_deref(),
+                    record.value.as_deref(),
+                    &record.headers,
+                )
+            })
+            .sum();
+        let refusal = self
+            .refusals
+            .iter()
+            .find(|(topic, _, until)| *topic == tp.topic && *until > self.now)
+            .map(|(_, code, _)| *code);
+        let too_large = bytes > self.log.topics[tp.topic].limit;
+        let epoch = lane.flight[at].epoch;
+        let stale = self.is_stale(id, epoch);
+        let refusal = stale
+            .then_some(RDKafkaErrorCode::InvalidProducerEpoch)
+            .or(refusal);
+        let error = refusal.or(too_large.then_some(RDKafkaErrorCode::MessageSizeTooLarge));
+        for sent in records {
+            match error {
+                Some(_) => self.refuse(&sent),
+                None => self.appended(id, tp, sent),
+            }
+        }
+        if error.is_some() {
+            self.count("batches refused");
+        }
+        let name = self.log.name(tp);
+        self.tell(|| format!("{name}: batch {number} of {id}: {error:?}"));
+        let wait = match self.slow_until > self.now {
+            true => self.some(8 * SECOND),
+            false => self.some(self.plan.round_trip),
+        };
+        let now = self.now;
+        let lane = self.outboxes[id].lanes.get_mut(&tp).expect("seen above");
+        lane.flight[at].result = Some(error);
+        let at = (now + wait).max(lane.last_ack + 1);
+        lane.last_ack = at;
+        self.after(at - now, Event::Ack(id, tp, number));
+    }
+
+    fn refuse(&mut self, sent: &Sent) {
+        let child = &mut self.facts.children[sent.child];
+        child.failed = true;
+        let tp = self.facts.hand_outs[child.hand_out].tp;
+        self.facts.excused.insert(tp);
+        self.facts.refused.insert(tp);
+    }
+
+    fn appended(&mut self, id: usize, tp: Tp, sent: Sent) {
+        if self.strikes(Bug::DropAppend) {
+            return;
+        }
+        let times = match self.strikes(Bug::AppendTwice) {
+            true => 2,
+            false => 1,
+        };
+        let Sent { child, record, .. } = sent;
+        for _ in 0..times {
+            let mut record = record.clone();
+            record.uid = self.appended;
+            self.appended += 1;
+            let facts = &mut self.facts.children[child];
+            facts.appended += 1;
+            if facts.appended > 1 {
+                self.violated("duplicate: a record was appended twice".to_owned());
+            }
+            self.facts.children[child].uid = Some(record.uid);
+            if let Kind::Sink(_) = self.log.kind(tp) {
+                self.check_order(child, tp, record.key.is_some());
+            }
+            record.transaction = self.enlisted(id, tp);
+            self.facts.children[child].transaction = record.transaction;
+            let partition = self.log.partition_mut(tp);
+            record.offset = partition.end;
+            partition.end += 1;
+            partition.records.push(Arc::new(record));
+        }
+    }
+
+    /// An answer reaches the producer.
+    pub(super) fn acknowledge(&mut self, id: usize, tp: Tp, number: u64) {
+        if let Some(until) = self.away(tp) {
+            let wait = until - self.now;
+            return self.after(wait, Event::Ack(id, tp, number));
+        }
+        let frozen = self.members[id].frozen_until;
+        if frozen > self.now {
+            let wait = frozen - self.now;
+            return self.after(wait, Event::Ack(id, tp, number));
+        }
+        let loses = self.strikes(Bug::LoseReport);
+        let outbox = &mut self.outboxes[id];
+        let Some(lane) = outbox.lanes.get_mut(&tp) else {
+            return;
+        };
+        let Some(at) = lane.flight.iter().position(|batch| batch.number == number) else {
+            return;
+        };
+        if at > 0 {
+            return self.after(1, Event::Ack(id, tp, number));
+        }
+        let Some(batch) = lane.flight.pop_front() else {
+            return;
+        };
+        if batch.mute {
+            return;
+        }
+        let error = batch.result.flatten();
+        if let (Some(code), true) = (error, self.plan.transactions.is_some()) {
+            self.outboxes[id].producer.failed.get_or_insert(code);
+        }
+        for sent in batch.records {
+            if error.is_none() {
+                self.facts.children[sent.child].acknowledged = true;
+            }
+            if !loses {
+                self.outboxes[id].ready.push(Delivery {
+                    token: sent.token,
+                    error,
+                });
+            }
+        }
+    }
+
+    /// The producer is gone: what was not sent is lost, and of what was, the first so many batches of each partition
+    /// still arrive.
+    pub(super) fn abandon(&mut self, id: usize) {
+        let lanes: Vec<Tp> = self.outboxes[id].lanes.keys().copied().collect();
+        for tp in lanes {
+            let sent = self.outboxes[id].lanes[&tp].flight.len();
+            let arrive = self.random.random_range(0..=sent);
+            let lane = self.outboxes[id].lanes.get_mut(&tp).expect("just listed");
+            lane.queue.clear();
+            let appended = lane.flight.iter().filter(|batch| batch.result.is_some());
+            let keep = arrive.max(appended.count());
+            lane.flight.truncate(keep);
+        }
+    }
+
+    /// Another producer takes the place of the one that there was.
+    pub(super) fn replace(&mut self, id: usize) {
+        self.abandon(id);
+        let outbox = &mut self.outboxes[id];
+        for lane in outbox.lanes.values_mut() {
+            for batch in &mut lane.flight {
+                batch.mute = true;
+            }
+        }
+        outbox.ready.clear();
+        outbox.outstanding = 0;
+    }
+
+    /// What is queued and not sent is given up.
+    pub(super) fn purge(&mut self, id: usize) {
+        let outbox = &mut self.outboxes[id];
+        for lane in outbox.lanes.values_mut() {
+            for sent in lane.queue.drain(..) {
+                outbox.ready.push(Delivery {
+                    token: sent.token,
+                    error: Some(RDKafkaErrorCode::PurgeQueue),
+                });
+            }
+        }
+    }
+
+    /// What waits for its linger time is sent now.
+    pub(super) fn send_all(&mut self, id: usize) {
+        let lanes = self.outboxes[id].lanes.iter();
+        let waiting: Vec<Tp> = lanes
+            .filter(|(_, lane)| !lane.queue.is_empty())
+            .map(|(tp, _)| *tp)
+            .collect();
+        for tp in waiting {
+            self.send(id, tp);
+        }
+    }
+
+    /// Whether everything that an instance has produced is answered.
+    pub(super) fn flushed(&self, id: usize) -> bool {
+        let outbox = &self.outboxes[id];
+        outbox.outstanding == outbox.ready.len()
+    }
+}
+
+fn self_name(part: Part) -> String {
+    match part {
+        Part::Output { index, count } => format!("output {index}/{count}"),
+        Part::Retry => "a retry".to_owned(),
+        Part::Dead => "a dead letter".to_owned(),
+    }
+}
+
+/// An instance's producer.
+pub(super) struct SimOutlet {
+    pub(super) world: Arc<World>,
+    pub(super) id: usize,
+}
+
+impl SimOutlet {
+    pub(super) fn reports(&self, out: &mut Vec<Delivery>) {
+        let mut core = self.world.core();
+        let outbox = &mut core.outboxes[self.id];
+        outbox.outstanding -= outbox.ready.len();
+        out.append(&mut outbox.ready);
+    }
+}
+
+impl Outlet for SimOutlet {
+    fn send(&mut self, record: &Produce<'_>, token: usize) -> Result<(), RDKafkaErrorCode> {
+        self.world.step(self.id);
+        self.world.core().enqueue(self.id, record, token)
+    }
+
+    fn poll(&mut self, timeout: Duration, out: &mut Vec<Delivery>) {
+        self.world.step(self.id);
+        if !timeout.is_zero() {
+            let id = self.id;
+            self.world.wait(id, micros(timeout), &|core| {
+                !core.outboxes[id].ready.is_empty()
+            });
+        }
+        self.reports(out);
+    }
+
+    fn flush(&mut self, timeout: Duration, out: &mut Vec<Delivery>) {
+        self.world.step(self.id);
+        let id = self.id;
+        self.world.core().send_all(id);
+        self.world
+            .wait(id, micros(timeout), &|core| core.flushed(id));
+        self.reports(out);
+    }
+
+    fn fatal_error(&self) -> Option<ClientError> {
+        let code = self.world.core().outboxes[self.id].producer.ended?;
+        Some(ClientError {
+            code,
+            message: code.to_string(),
+        })
+    }
+
+    fn take_errors(&mut self) -> Vec<ClientError> {
+        Vec::new()
+    }
+}

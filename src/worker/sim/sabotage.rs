@@ -1,0 +1,88 @@
+//! Deliberate bugs. Each stands for one that an engine or a client could have, and breaks one of the invariants; a test
+//! holds that the simulation notices.
+
+/// What is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bug {
+    /// An offset is committed before its record's outcome is acknowledged.
+    CommitAhead,
+    /// The counts in a commit's metadata are not those of its records.
+    WrongCounts,
+    /// A record is acknowledged and not written.
+    DropAppend,
+    /// A record is written twice.
+    AppendTwice,
+    /// Two records of a partition are written in the wrong order.
+    SwapRecords,
+    /// A retry is due before the one in front of it.
+    DueBefore,
+    /// A retry is taken for one that is due.
+    DueNow,
+    /// Our headers pile up.
+    PileHeaders,
+    /// A produced value is not what it should be.
+    ChangeBytes,
+    /// A delivery report never comes.
+    LoseReport,
+    /// Nothing bounds what the producer queues.
+    NoQueueLimit,
+    /// Nothing bounds what an engine begins behind a record that is not acknowledged.
+    NoWindow,
+    /// A commit is taken for answered as soon as it is sent.
+    AnswerEarly,
+    /// The engine does not give up what it has lost.
+    RevokeUntold,
+    /// A seek does nothing: what a pause has discarded is skipped.
+    SeekNowhere,
+    /// Offsets count as soon as they are sent, whatever becomes of their transaction.
+    OffsetsAtOnce,
+    /// What an aborted transaction has written is read like any other.
+    AbortedIsRead,
+    /// Retries that are not committed are read.
+    ReadUncommitted,
+    /// Nobody keeps a producer out whose id another one has.
+    ZombieWrites,
+    /// An outage is taken for bad data.
+    OutageIsPoison,
+}
+
+impl Bug {
+    /// Each with the invariant that notices it: the first word of the violation.
+    pub(super) const ALL: [(Bug, &'static [&'static str]); 20] = [
+        (Bug::CommitAhead, &["acknowledgement", "commit"]),
+        (Bug::WrongCounts, &["counts"]),
+        (Bug::DropAppend, &["conservation"]),
+        (Bug::AppendTwice, &["duplicate"]),
+        (Bug::SwapRecords, &["order"]),
+        (Bug::DueBefore, &["due"]),
+        (Bug::DueNow, &["early"]),
+        (Bug::PileHeaders, &["content"]),
+        (Bug::ChangeBytes, &["content"]),
+        (Bug::LoseReport, &["progress"]),
+        (Bug::NoQueueLimit, &["memory"]),
+        (Bug::NoWindow, &["memory"]),
+        (Bug::AnswerEarly, &["duplicate"]),
+        (Bug::RevokeUntold, &["ownership"]),
+        (
+            Bug::SeekNowhere,
+            &["acknowledgement", "conservation", "counts"],
+        ),
+        (
+            Bug::OffsetsAtOnce,
+            &["conservation", "counts", "acknowledgement", "commit"],
+        ),
+        (Bug::AbortedIsRead, &["exactly once", "order"]),
+        (
+            Bug::ReadUncommitted,
+            &[
+                "exactly once",
+                "conservation",
+                "counts",
+                "commit",
+                "acknowledgement",
+            ],
+        ),
+        (Bug::ZombieWrites, &["exactly once", "order", "atomic"]),
+        (Bug::OutageIsPoison, &["content"]),
+    ];
+}
