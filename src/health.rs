@@ -42,11 +42,17 @@ pub enum PauseReason {
     DeadLetterRefused,
     /// The producer's queue is full. Normal.
     Backpressure,
+    /// With `ordering: per_key`: what is in retry is read first, to know which keys wait. Normal.
+    Rebuilding,
+    /// With `ordering: per_key`: a key that is written to fast is let catch up with its records in retry. Normal.
+    KeyCatchesUp,
+    /// With `ordering: per_key`: as many records or keys are in retry as may be.
+    ParkedFull,
 }
 
 impl PauseReason {
     /// Every reason, for tables and metric labels.
-    pub const ALL: [PauseReason; 10] = [
+    pub const ALL: [PauseReason; 13] = [
         PauseReason::RetryNotDue,
         PauseReason::RegistryUnavailable,
         PauseReason::LookupUnavailable,
@@ -57,6 +63,9 @@ impl PauseReason {
         PauseReason::BrokerRefused,
         PauseReason::DeadLetterRefused,
         PauseReason::Backpressure,
+        PauseReason::Rebuilding,
+        PauseReason::KeyCatchesUp,
+        PauseReason::ParkedFull,
     ];
 
     /// The stable word: metric label and JSON value.
@@ -72,13 +81,19 @@ impl PauseReason {
             PauseReason::BrokerRefused => "broker_refused",
             PauseReason::DeadLetterRefused => "dead_letter_refused",
             PauseReason::Backpressure => "backpressure",
+            PauseReason::Rebuilding => "rebuilding",
+            PauseReason::KeyCatchesUp => "key_catches_up",
+            PauseReason::ParkedFull => "parked_full",
         }
     }
 
     /// Whether someone has to act, or a dependency to come back. The other pauses are how the engine works.
     pub const fn is_fault(self) -> bool {
         match self {
-            PauseReason::RetryNotDue | PauseReason::Backpressure => false,
+            PauseReason::RetryNotDue
+            | PauseReason::Backpressure
+            | PauseReason::Rebuilding
+            | PauseReason::KeyCatchesUp => false,
             PauseReason::RegistryUnavailable
             | PauseReason::LookupUnavailable
             | PauseReason::LookupMisconfigured
@@ -86,7 +101,8 @@ impl PauseReason {
             | PauseReason::NativeUnavailable
             | PauseReason::Drift
             | PauseReason::BrokerRefused
-            | PauseReason::DeadLetterRefused => true,
+            | PauseReason::DeadLetterRefused
+            | PauseReason::ParkedFull => true,
         }
     }
 }

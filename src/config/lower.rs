@@ -6,6 +6,7 @@ use std::path::Path;
 use super::fault::Fault;
 use super::keys::{Key, main, pipeline};
 use super::model::*;
+use super::retry;
 use super::scalar::parse_listen;
 use super::steps;
 use super::topics;
@@ -301,7 +302,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         prepare,
         transform,
         sink,
-        failure: failure(view.map("failure"), cx),
+        failure: retry::failure(view.map("failure"), cx),
         secrets: secrets(view.node("secrets")),
         alerts: alerts(view.items("alerts")),
         create_topics: view.bool("create_topics"),
@@ -450,35 +451,6 @@ fn sink(view: View<'_>, cx: &mut Lowering<'_>) -> Sink {
         schema,
         place: view.at().clone(),
         auto_register,
-    }
-}
-
-fn failure(view: View<'_>, cx: &mut Lowering<'_>) -> Failure {
-    let retry = view.map("retry");
-    let tiers = retry.durations("tiers");
-    for pair in tiers.windows(2) {
-        if let [(before, _), (delay, Some(node))] = pair
-            && delay < before
-        {
-            cx.faults.push(
-                Fault::new(
-                    &node.place,
-                    &node.raw,
-                    "a tier is at least as long as the one before",
-                )
-                .hint("put the delays in rising order"),
-            );
-        }
-    }
-    let dead_letter = view.map("dead_letter");
-    Failure {
-        tiers: tiers.into_iter().map(|(delay, _)| delay).collect(),
-        jitter: retry.ratio("jitter"),
-        budget: retry.duration("budget"),
-        dead_letter: DeadLetter {
-            topic: dead_letter.text("topic"),
-            retention: dead_letter.optional_duration("retention"),
-        },
     }
 }
 

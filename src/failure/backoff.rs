@@ -16,6 +16,11 @@ pub fn latest_due(now: i64, delay: Duration, jitter: f64) -> i64 {
     now.saturating_add(jittered(delay, jitter, 1.0))
 }
 
+/// In milliseconds, as times are written.
+pub fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
 fn jittered(delay: Duration, jitter: f64, unit: f64) -> i64 {
     let delay = delay.as_millis() as f64;
     (delay + delay * jitter * unit) as i64

@@ -3,3 +3,4 @@
 pub mod backoff;
 pub mod classify;
 pub mod envelope;
+pub mod parking;

@@ -149,6 +149,11 @@ impl Partition {
         self.flow == Flow::Open && self.seek.is_none() && self.rewind.is_none()
     }
 
+    /// Whether it is paused for that.
+    pub fn is_paused_for(&self, reason: PauseReason) -> bool {
+        matches!(self.flow, Flow::Paused { reason: why, .. } if why == reason)
+    }
+
     /// Stops at `offset`: that record and those behind it are read again, not before `until`.
     pub fn stop(&mut self, offset: i64, until: Instant, reason: PauseReason) {
         self.rewind_to(offset);

@@ -166,6 +166,7 @@ impl Engine {
             answer.push(partition.entry(start));
             self.assignment.insert(partition);
         }
+        self.rebuild(partitions, &answer, clock);
         if !partitions.is_empty() {
             tracing::info!(pipeline = name, worker = self.settings.slot, partitions = %listed(partitions), "assigned");
         }
@@ -219,6 +220,9 @@ impl Engine {
         }
         let mut answer = Vec::with_capacity(families.len());
         for (topic, number, _) in families {
+            if let Some(slot) = self.assignment.find(&topic, number) {
+                self.families.forget(slot);
+            }
             if let Some(partition) = self.assignment.remove(&topic, number) {
                 partition.metrics.discarded(partition.tracker.open() as u64);
                 self.shared.metrics.forget_partition(&partition.metrics);
@@ -238,6 +242,7 @@ fn fates() -> impl Iterator<Item = (Reason, bool)> {
         let retried: &[bool] = match classify(reason) {
             Disposition::DeadLetter => &[false],
             Disposition::Retry | Disposition::RetryUntilBudget => &[true, false],
+            Disposition::Follow => &[true],
             Disposition::Pause => &[],
         };
         retried.iter().map(move |retried| (reason, *retried))

@@ -1,7 +1,8 @@
 //! A batch: each record is begun, run through the pipeline, and its outcome produced in the order of the batch.
 
 use super::Clock;
-use super::engine::{Engine, Taken};
+use super::engine::{Engine, Step, Taken};
+use super::parked::doomed;
 use super::ports::Records;
 use super::settle::got_through;
 use crate::failure::backoff;
@@ -10,7 +11,7 @@ use crate::health::{Dependency, PauseReason};
 use crate::ingest::assignment::{Flow, Role};
 use crate::native::consumer::Item;
 use crate::pipeline::{Verdict, Work};
-use crate::record::{Outcome, Record};
+use crate::record::{Header, Outcome, Record};
 
 impl Engine {
     /// Takes every record of the batch whose partition is ours and open. The others are dropped, which loses nothing:
@@ -72,7 +73,9 @@ impl Engine {
         let not_due = self.is_retry_not_due(slot, due_at, clock);
         let partition = self.assignment.get_mut(slot)?;
         partition.metrics.read(1);
-        if partition.fresh {
+        // A partition that waits for what is in retry has been read of before it was paused: nothing was taken, and it is
+        // read again.
+        if partition.fresh || partition.is_paused_for(PauseReason::Rebuilding) {
             // Perhaps fetched before the partition changed hands: read again from where the group stands.
             let start = if partition.positioned {
                 partition.tracker.expected()
@@ -115,15 +118,28 @@ impl Engine {
             Role::Source => Origin::of_source(record),
             Role::Retry { source, .. } => Origin::of_retry(record, source),
         };
-        Some(Taken {
+        let mut taken = Taken {
             slot,
             sequence,
             offset: record.offset,
+            step: match () {
+                () if origin.control.is_some() => Step::Control,
+                () if origin.not_before > clock.wall => Step::Rest,
+                () => Step::Judge,
+            },
             origin,
-        })
+            key: None,
+            extras: 0,
+        };
+        self.line_up(&mut taken, record);
+        Some(taken)
     }
 
     fn judge(&mut self, taken: &Taken, record: &Record<'_>) -> Verdict {
+        if taken.step != Step::Judge {
+            // Nobody looks at it: `finish` goes by the step.
+            return Verdict::Filtered;
+        }
         let partition = self.assignment.get(taken.slot);
         if let Some(error) = partition.and_then(|partition| partition.refused.get(&taken.offset)) {
             return Verdict::Failed(error.clone());
@@ -141,7 +157,7 @@ impl Engine {
 
     fn finish(&mut self, taken: &Taken, record: &Record<'_>, verdict: Verdict, clock: Clock) {
         // A record before it may have stopped the partition: then this one was rewound, and is read again after it.
-        let Some(partition) = self.assignment.get_mut(taken.slot).filter(|partition| {
+        let Some(partition) = self.assignment.get(taken.slot).filter(|partition| {
             partition.rewind.is_none() && partition.tracker.holds(taken.sequence)
         }) else {
             return;
@@ -159,21 +175,68 @@ impl Engine {
                 &renamed
             }
         };
+        match self.step(taken, record) {
+            Step::Judge => {}
+            Step::Follow => return self.follow(taken, record, own, clock),
+            Step::Doomed(dead) => {
+                let error = doomed(&taken.origin, dead);
+                return self.fail(taken, record, own, &error, clock);
+            }
+            Step::Rest => return self.rest(taken, record, clock),
+            Step::Control => return self.control(taken, record, clock),
+        }
+        let held = self.goes(taken, &verdict);
+        let taken = held.as_ref().unwrap_or(taken);
+        let outcome = match verdict {
+            Verdict::Filtered => Outcome::Filtered,
+            Verdict::EmitAll(ref outputs) if outputs.is_empty() => Outcome::Filtered,
+            _ => Outcome::Emitted,
+        };
+        self.act(taken, record, own, verdict, clock);
+        if taken.extras > 0 {
+            self.let_go(taken, record, outcome, clock);
+        }
+    }
+
+    fn act(
+        &mut self,
+        taken: &Taken,
+        record: &Record<'_>,
+        own: &[Header<'_>],
+        verdict: Verdict,
+        clock: Clock,
+    ) {
         match verdict {
             Verdict::Emit(output) => self.emit(taken, record, own, &output, clock),
             Verdict::EmitAll(outputs) if !outputs.is_empty() => {
                 self.emit_all(taken, record, own, &outputs, clock);
             }
             // An array without elements leaves nothing to emit, and that is no failure.
-            Verdict::Filtered | Verdict::EmitAll(_) => {
-                partition.metrics.filtered(1);
-                partition
-                    .tracker
-                    .complete(taken.sequence, Outcome::Filtered);
-                got_through(&self.shared.health, &self.judge.config().name, partition);
-            }
+            Verdict::Filtered | Verdict::EmitAll(_) => self.filtered(taken),
             Verdict::Failed(error) => self.fail(taken, record, own, &error, clock),
             Verdict::LookUp(_) => unreachable!("look_up resolves every lookup"),
+        }
+    }
+
+    /// A record is complete that nothing is produced for.
+    pub(super) fn filtered(&mut self, taken: &Taken) {
+        let Some(partition) = self.assignment.get_mut(taken.slot) else {
+            return;
+        };
+        if taken.extras > 0 {
+            // What goes with it says when it is complete.
+            partition.tracker.expect(taken.sequence, taken.extras);
+            return;
+        }
+        partition.metrics.filtered(1);
+        partition
+            .tracker
+            .complete(taken.sequence, Outcome::Filtered);
+        got_through(&self.shared.health, &self.judge.config().name, partition);
+        if let Some(key) = taken.key {
+            let parked = (key.0, taken.origin.offset);
+            self.families
+                .finished(taken.slot, parked, Outcome::Filtered);
         }
     }
 

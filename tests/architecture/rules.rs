@@ -153,7 +153,9 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("record", &[]),
     ("headers", &[]),
-    ("config", &[]),
+    // Reasons for which records fail are named there, and some may be given another fate than `classify` does.
+    ("config", &["error"]),
+    ("config::retry", &["failure::classify"]),
     // Seen from outside: what is told about the others, without knowing them.
     ("health", &[]),
     ("metrics", &["error", "health", "contract::cache"]),
