@@ -111,6 +111,16 @@ fn kind(kind_of: &Kind) -> String {
         }
         Kind::Size { min } => format!("size, at least {}", format_size(*min)),
         Kind::Choice(_) => "one word of".to_owned(),
+        Kind::MapOr {
+            short: Kind::Choice(words),
+            ..
+        } => {
+            let words: Vec<_> = words
+                .iter()
+                .map(|word| format!("`{}`", word.word))
+                .collect();
+            format!("{}, or a mapping", words.join(", "))
+        }
         Kind::MapOr { short, .. } => format!("{}, or a mapping", kind(short)),
         Kind::Secret => "secret text".to_owned(),
         Kind::File => "path of an existing file".to_owned(),

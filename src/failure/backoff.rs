@@ -64,6 +64,31 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// What another owner has written before is not known, only that it cannot be due later than this.
+        #[test]
+        fn due_times_never_decrease_from_one_owner_to_the_next(
+            owners in proptest::collection::vec(
+                proptest::collection::vec((0i64..60_000, 0.0f64..1.0), 1..20),
+                1..6,
+            ),
+            delay_ms in 1_000u64..600_000,
+            jitter in 0.0f64..1.0,
+        ) {
+            let delay = Duration::from_millis(delay_ms);
+            let (mut now, mut last) = (0, 0);
+            for writes in owners {
+                let mut previous = latest_due(now, delay, jitter);
+                for (step, unit) in writes {
+                    now += step;
+                    previous = due_at(previous, now, delay, jitter, unit);
+                    prop_assert!(previous >= last, "{previous} behind {last}");
+                    last = previous;
+                }
+            }
+        }
+    }
+
     #[test]
     fn pauses_double_to_a_bound() {
         assert_eq!(pause(0), Duration::from_millis(200));

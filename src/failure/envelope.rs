@@ -2,7 +2,7 @@
 //! The record's own headers go through byte for byte; ours are replaced at each hop and never pile up.
 
 use super::parking::Control;
-use crate::error::RecordError;
+use crate::error::{Reason, RecordError};
 use crate::headers;
 use crate::record::{Header, Record};
 
@@ -93,6 +93,11 @@ fn number<T: std::str::FromStr>(record: &Record<'_>, name: &str) -> Option<T> {
 /// When a retry is due, without the rest of its origin.
 pub fn due_at(record: &Record<'_>) -> i64 {
     number(record, headers::DUE_AT).unwrap_or(0)
+}
+
+/// Why a record went into retry.
+pub fn reason(record: &Record<'_>) -> Option<Reason> {
+    text(record, headers::REASON).and_then(Reason::parse)
 }
 
 /// The headers that the source record had, from a record of one of our retry topics: ours removed, and what the source
@@ -299,7 +304,6 @@ fn bounded(mut text: String, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Reason;
 
     fn source() -> Record<'static> {
         Record {

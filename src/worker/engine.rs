@@ -110,6 +110,8 @@ pub(super) struct Taken {
 pub(super) enum Step {
     /// It is run through the pipeline.
     Judge,
+    /// The same, once it is known that the record of its key in front of it in the batch does not fail.
+    Behind,
     /// It goes behind the record of its key that is in retry.
     Follow,
     /// The dead letter of its key at this offset of the source takes it along.

@@ -1,12 +1,15 @@
 //! A batch: each record is begun, run through the pipeline, and its outcome produced in the order of the batch.
 
+use std::collections::HashSet;
+
 use super::Clock;
 use super::engine::{Engine, Step, Taken};
 use super::parked::doomed;
-use super::ports::Records;
+use super::ports::{Records, Waiting};
 use super::settle::got_through;
 use crate::failure::backoff;
 use crate::failure::envelope::{self, Origin};
+use crate::failure::parking::Key;
 use crate::health::{Dependency, PauseReason};
 use crate::ingest::assignment::{Flow, Role};
 use crate::native::consumer::Item;
@@ -39,17 +42,10 @@ impl Engine {
                 }
             }
         }
-        let assignment = &self.assignment;
-        self.judge.look_up(&mut work, &mut |(index, taken), again| {
-            if let (Item::Record(record), Some(partition)) =
-                (batch.get(*index), assignment.get(taken.slot))
-            {
-                let is_retry = matches!(partition.role, Role::Retry { .. });
-                envelope::at_source(&record, &taken.origin, is_retry, |record| {
-                    again(partition.source(), record, Some(&partition.metrics));
-                });
-            }
-        });
+        self.look_up(&mut work, batch);
+        if self.judge_behind(&mut work, batch) {
+            self.look_up(&mut work, batch);
+        }
         for Work {
             tag: (index, taken),
             verdict,
@@ -61,6 +57,51 @@ impl Engine {
         }
         let elapsed = self.time.read().now.saturating_duration_since(clock.now);
         self.metrics.batch(elapsed.as_secs_f64(), batch.len());
+    }
+
+    fn look_up(&mut self, work: &mut [Waiting], batch: &dyn Records) {
+        let assignment = &self.assignment;
+        self.judge.look_up(work, &mut |(index, taken), again| {
+            if let (Item::Record(record), Some(partition)) =
+                (batch.get(*index), assignment.get(taken.slot))
+            {
+                let is_retry = matches!(partition.role, Role::Retry { .. });
+                envelope::at_source(&record, &taken.origin, is_retry, |record| {
+                    again(partition.source(), record, Some(&partition.metrics));
+                });
+            }
+        });
+    }
+
+    /// Runs the records through the pipeline that are behind another one of their key in the batch, now that it is known
+    /// what that one comes to. Those whose first one fails are left alone: a service that is down is not asked about each
+    /// record that waits for it. Whether there were any.
+    fn judge_behind(&mut self, work: &mut [Waiting], batch: &dyn Records) -> bool {
+        if !work.iter().any(|work| work.tag.1.step == Step::Behind) {
+            return false;
+        }
+        let failed: HashSet<(usize, Option<Key>)> = work
+            .iter()
+            .filter(|work| matches!(work.verdict, Verdict::Failed(_)))
+            .map(|work| (work.tag.1.slot, work.tag.1.key))
+            .collect();
+        for Work {
+            tag: (index, taken),
+            verdict,
+        } in work
+        {
+            if taken.step != Step::Behind {
+                continue;
+            }
+            taken.step = match failed.contains(&(taken.slot, taken.key)) {
+                true => Step::Follow,
+                false => Step::Judge,
+            };
+            if let Item::Record(record) = batch.get(*index) {
+                *verdict = self.judge(taken, &record);
+            }
+        }
+        true
     }
 
     /// Enters a record into the books, unless it is not to be taken now.
@@ -177,7 +218,7 @@ impl Engine {
         };
         match self.step(taken, record) {
             Step::Judge => {}
-            Step::Follow => return self.follow(taken, record, own, clock),
+            Step::Follow | Step::Behind => return self.follow(taken, record, own, clock),
             Step::Doomed(dead) => {
                 let error = doomed(&taken.origin, dead);
                 return self.fail(taken, record, own, &error, clock);

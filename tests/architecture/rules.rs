@@ -37,6 +37,8 @@ pub(crate) const WALLS: &[Wall] = &[
             // Ask for the members of a group and read a table's topic, on threads beside the record path.
             "lookup::members",
             "lookup::table::load",
+            // Reads what is in retry when partitions are assigned, on a thread beside the record path.
+            "worker::survey",
         ],
         why: "the record path has handles of its own; rdkafka's consumer is in event mode and loses rebalances",
     },
@@ -241,6 +243,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     // Judges tell their pipeline's configuration.
     ("worker::ports", &["config::model"]),
+    // What becomes of those that waited for a dead letter is chosen there.
+    ("worker::parked::hop", &["config::model"]),
     // A record for people: schemas, values and the configuration of rules and steps, with the fields that their expressions
     // read, no topics.
     ("explain", &["config", "contract", "error", "expr"]),
