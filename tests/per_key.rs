@@ -5,7 +5,7 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use driftgate::headers;
 use support::live::{Job, LIMIT, Shape, both, id};
 use support::lookup::{Reply, ScriptedServer};
 use support::topics::{self, Read, Write};
-use support::wait;
+use support::{Bed, wait};
 use support::{eventually, live};
 
 const KEYS: i64 = 20;
@@ -531,15 +531,15 @@ fn sources_with_different_partition_counts_keep_an_order_each() {
 
 // --- what it costs the others --------------------------------------------------------------------------------------
 
-/// One record in a hundred fails for a while: the others flow at more than nine tenths of the speed that they have when
-/// nothing fails. Both runs are in one process and one after the other, in pairs, and what is compared is their ratio:
-/// how fast this machine is does not matter.
+/// One record in a hundred fails all the while: the others flow at more than nine tenths of the speed that they have where
+/// nothing fails. Two instances run beside each other on the same broker, one with failures and one without, and what is
+/// compared is how far each comes in the same time: how fast this machine is, and what else it does, does not matter.
 #[test]
 fn one_failing_record_in_a_hundred_leaves_the_others_their_speed() {
     let Some(bed) = live::real() else { return };
-    // Under `make soak` the failures last a minute and more.
+    // Under `make soak` that lasts for more than a minute.
     let is_soak = std::env::var_os("DRIFTGATE_TEST_SOAK").is_some();
-    let count = if is_soak { 3_000_000 } else { 300_000 };
+    let count = if is_soak { 3_000_000 } else { 150_000 };
     for retry in [
         "{ tiers: [1s, 5s], reasons: { transform_failed: { attempts: 1000 } } }",
         "{ tiers: [1s, 5s], ordering: per_key, \
@@ -547,10 +547,12 @@ fn one_failing_record_in_a_hundred_leaves_the_others_their_speed() {
     ] {
         let mut best: f64 = 0.0;
         for _ in 0..3 {
-            let clean = speed(&bed, retry, count, false);
-            let failing = speed(&bed, retry, count, true);
-            eprintln!("{retry}: {clean:.0}/s without failures, {failing:.0}/s of the others with");
-            best = best.max(failing / clean);
+            let ratio = side_by_side(&bed, retry, count);
+            eprintln!(
+                "{retry}: the others keep {:.0} % of their speed",
+                ratio * 100.0
+            );
+            best = best.max(ratio);
             if best >= 0.9 {
                 break;
             }
@@ -562,9 +564,12 @@ fn one_failing_record_in_a_hundred_leaves_the_others_their_speed() {
 /// Keys of the records: enough that a key in a hundred is a record in a hundred.
 const MANY: i64 = 1000;
 
-/// Records of keys that do not fail, emitted in a second, of so many that are there from the start.
-fn speed(bed: &support::Bed, retry: &'static str, count: i64, fails: bool) -> f64 {
-    // The step fails on the notes that say so, as long as it is tried.
+fn is_bad(id: i64) -> bool {
+    id % 100 == 0
+}
+
+/// A source of so many records, of which those of a key in a hundred may fail as long as they are tried.
+fn full_source(bed: &Bed, retry: &'static str, count: i64, fails: bool) -> Job {
     let steps = "      - set: { note: \"note == 'fail' ? string(int('x' + note)) : note\" }";
     let shape = Shape {
         partitions: 4,
@@ -573,23 +578,49 @@ fn speed(bed: &support::Bed, retry: &'static str, count: i64, fails: bool) -> f6
         ..Shape::default()
     };
     let job = Job::new(bed, None, shape);
-    let is_bad = |id: i64| fails && id % 100 == 0;
     for from in (0..count).step_by(50_000) {
         let writes: Vec<Write> = (from..from + 50_000)
             .map(|id| {
-                let note = if is_bad(id) { "fail" } else { "good" };
+                let note = if fails && is_bad(id) { "fail" } else { "good" };
                 Write::new(format!("{}", id % MANY), job.parcel(id, note))
             })
             .collect();
         topics::produce(&job.client, &job.source, &writes);
     }
-    let others = (0..count).filter(|id| !is_bad(*id)).count() as f64;
-    job.live(None, |live| {
-        let emitted = || live.metric("driftgate_records_total", &["outcome=\"emitted\""]);
-        live.eventually("it flows", || emitted() > 0.0);
-        let (before, begun) = (emitted(), Instant::now());
-        let limit = if count > 1_000_000 { 20 * LIMIT } else { LIMIT };
-        eventually(limit, "the others are through", || emitted() >= others);
-        (others - before) / begun.elapsed().as_secs_f64()
+    job
+}
+
+/// The part of their speed that records have which do not fail, beside some that do.
+fn side_by_side(bed: &Bed, retry: &'static str, count: i64) -> f64 {
+    let jobs = [false, true].map(|fails| full_source(bed, retry, count, fails));
+    let emitted = [AtomicI64::new(0), AtomicI64::new(0)];
+    let now = || [0, 1].map(|index: usize| emitted[index].load(Ordering::Relaxed));
+    let (limit, end) = (20 * LIMIT, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for (job, emitted) in jobs.iter().zip(&emitted) {
+            let end = &end;
+            scope.spawn(move || {
+                job.live(None, |live| {
+                    wait::eventually(limit, "the end of the measurement", || {
+                        let count = live.metric("driftgate_records_total", &["\"emitted\""]);
+                        emitted.store(count as i64, Ordering::Relaxed);
+                        end.load(Ordering::Relaxed) || live.shutdown.is_cancelled()
+                    });
+                });
+            });
+        }
+        let several = |part: i64| count * part / 20;
+        wait::eventually(limit, "both flow", || {
+            now().iter().all(|emitted| *emitted > several(1))
+        });
+        let from = now();
+        wait::eventually(limit, "one is nearly through", || {
+            now().iter().any(|emitted| *emitted > several(18))
+        });
+        let to = now();
+        end.store(true, Ordering::Relaxed);
+        let [clean, failing] = [0, 1].map(|index| (to[index] - from[index]) as f64);
+        // Where nothing fails, these are ninety-nine in a hundred.
+        failing / (clean * 0.99)
     })
 }

@@ -169,7 +169,11 @@ fn chosen(view: &View<'_>, tiers: &[Duration], cx: &mut Lowering<'_>) -> Vec<usi
     for (delay, node) in named {
         // Two tiers of one delay are named one after the other.
         let from = found.last().map_or(0, |last| last + 1);
-        let index = (from..tiers.len()).find(|index| tiers[*index] == delay);
+        let is_it = |index: &usize| tiers[*index] == delay;
+        // One that is out of order has been reported as that.
+        let index = (from..tiers.len())
+            .find(is_it)
+            .or_else(|| (0..from).find(is_it));
         match (index, node) {
             (Some(index), _) => found.push(index),
             (None, Some(node)) if cx.complete => {

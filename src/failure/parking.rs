@@ -9,11 +9,37 @@
 //! read from a retry topic and not known, such as one that a person sent back, is entered when it is read.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
 /// A record's key: 128 bits of hash. Two keys that share one wait for each other, and that is all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key(pub u128);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0 as u64);
+    }
+}
+
+/// Of what is a hash already.
+#[derive(Debug, Clone, Copy, Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
 
 impl Key {
     /// Of a record's key; a record without one is in no order with any other.
@@ -136,24 +162,41 @@ pub struct Predecessor {
 /// The records of one source partition that are in retry. A clone is a snapshot: an aborted transaction restores one.
 #[derive(Debug, Clone)]
 pub struct Parking {
-    lines: HashMap<Key, Line>,
+    lines: HashMap<Key, Line, BuildHasherDefault<AsIs>>,
     records: usize,
     limits: Limits,
+    /// Counts the keys that were added: who knows that a key was not there need not look again before that has changed.
+    added: u64,
 }
 
 impl Parking {
     /// Nothing is in retry.
     pub fn new(limits: Limits) -> Parking {
         Parking {
-            lines: HashMap::new(),
+            lines: HashMap::default(),
             records: 0,
             limits,
+            added: 0,
         }
+    }
+
+    /// Changes whenever a key is added.
+    pub fn added(&self) -> u64 {
+        self.added
+    }
+
+    /// Whether a record of the key is in retry.
+    pub fn has(&self, key: Key) -> bool {
+        self.lines.contains_key(&key)
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        *self = Parking::new(self.limits);
+        let added = self.added + 1;
+        *self = Parking {
+            added,
+            ..Parking::new(self.limits)
+        };
     }
 
     /// Whether nothing is in retry.
@@ -197,7 +240,11 @@ impl Parking {
 
     /// The record's entry, made if there is none.
     fn entry(&mut self, key: Key, offset: i64) -> &mut Parked {
-        let line = self.lines.entry(key).or_default();
+        let added = &mut self.added;
+        let line = self.lines.entry(key).or_insert_with(|| {
+            *added += 1;
+            Line::default()
+        });
         let index = line.find(offset).unwrap_or_else(|index| {
             let parked = Parked {
                 offset,

@@ -125,6 +125,10 @@ impl Trial {
     /// What becomes of a record of a source topic, or of one of its retry or dead-letter topics, whose own headers
     /// `record` has. Lookups are asked only if `ask` says so.
     pub fn run(&self, source: &str, record: &Record<'_>, origin: &Origin, ask: bool) -> Fate {
+        if origin.control.is_some() {
+            // It stands for a dead letter in front of those that wait for it, and comes to nothing.
+            return Fate::Filtered;
+        }
         let contract = &self.compiled.config.contract;
         let gate = Gate::new(contract.drift, contract.schema.subject(), |_| {});
         let mut stages = Stages::new(

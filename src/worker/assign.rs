@@ -7,10 +7,11 @@ use super::engine::Engine;
 use super::ports::Positions;
 use crate::error::{FatalError, Reason};
 use crate::failure::backoff;
-use crate::failure::classify::{Disposition, classify};
+use crate::failure::classify::Disposition;
 use crate::ingest::assignment::{Partition, Role};
 use crate::ingest::offsets::Counts;
 use crate::native::consumer::{Client, Entry, OFFSET_BEGINNING, OFFSET_INVALID, Rebalance};
+use crate::pipeline::policy;
 
 /// How long one question for committed offsets may take, how long it is asked again, and after which wait. A broker that
 /// has just come back answers at once that it is still loading them: tries without a wait would be over in a moment.
@@ -140,7 +141,8 @@ impl Engine {
                 (entry.offset, counts.unwrap_or_default())
             });
             let metrics = self.shared.metrics.partition(&name, &topic, number);
-            for (reason, retried) in fates() {
+            let failure = &self.judge.config().failure;
+            for (reason, retried) in fates(|reason| policy(failure, reason).disposition) {
                 metrics.expect_failure(reason, retried);
             }
             let epoch = self.assignment.next_epoch();
@@ -237,9 +239,9 @@ impl Engine {
 }
 
 /// What can become of failed records: reason, and whether by a retry or else a dead letter. A pause is neither.
-fn fates() -> impl Iterator<Item = (Reason, bool)> {
-    Reason::ALL.into_iter().flat_map(|reason| {
-        let retried: &[bool] = match classify(reason) {
+fn fates(of: impl Fn(Reason) -> Disposition) -> impl Iterator<Item = (Reason, bool)> {
+    Reason::ALL.into_iter().flat_map(move |reason| {
+        let retried: &[bool] = match of(reason) {
             Disposition::DeadLetter => &[false],
             Disposition::Retry | Disposition::RetryUntilBudget => &[true, false],
             Disposition::Follow => &[true],

@@ -99,8 +99,10 @@ pub(super) struct Taken {
     pub(super) offset: i64,
     pub(super) origin: Origin,
     pub(super) step: Step,
-    /// With an order per key, and something of its partition in retry: its key.
+    /// With an order per key: its key, if that has a record in retry.
     pub(super) key: Option<Key>,
+    /// As of when the key had none.
+    pub(super) free_at: u64,
     /// What is produced with it and is no output of it.
     pub(super) extras: usize,
 }

@@ -34,19 +34,35 @@ struct Family {
 /// The families of a worker, by the slot of their source partition.
 #[derive(Debug, Default)]
 pub(super) struct Families {
-    families: HashMap<usize, Family>,
+    families: Vec<Option<Family>>,
     /// From the slot of each of its partitions.
-    homes: HashMap<usize, usize>,
+    homes: Vec<Option<usize>>,
     names: HashMap<(String, i32), usize>,
 }
 
 impl Families {
     fn of(&self, slot: usize) -> Option<&Family> {
-        self.families.get(self.homes.get(&slot)?)
+        let home = (*self.homes.get(slot)?)?;
+        self.families.get(home)?.as_ref()
     }
 
     fn of_mut(&mut self, slot: usize) -> Option<&mut Family> {
-        self.families.get_mut(self.homes.get(&slot)?)
+        let home = (*self.homes.get(slot)?)?;
+        self.families.get_mut(home)?.as_mut()
+    }
+
+    fn put(&mut self, home: usize, family: Family) {
+        let last = family.tiers.iter().copied().fold(home, usize::max);
+        if self.homes.len() <= last {
+            self.homes.resize(last + 1, None);
+        }
+        for slot in family.tiers.iter().copied().chain([home]) {
+            self.homes[slot] = Some(home);
+        }
+        if self.families.len() <= home {
+            self.families.resize_with(home + 1, || None);
+        }
+        self.families[home] = Some(family);
     }
 
     /// What is in retry of the partition's source.
@@ -60,8 +76,12 @@ impl Families {
 
     /// The partition in this slot is no longer ours.
     pub(super) fn forget(&mut self, slot: usize) {
-        self.homes.remove(&slot);
-        if self.families.remove(&slot).is_some() {
+        if let Some(home) = self.homes.get_mut(slot) {
+            *home = None;
+        }
+        if let Some(family) = self.families.get_mut(slot)
+            && family.take().is_some()
+        {
             self.names.retain(|_, home| *home != slot);
         }
     }
@@ -83,15 +103,14 @@ impl Families {
     /// Keys and records in retry of a source partition.
     pub(super) fn parked(&self, topic: &str, number: i32) -> Option<(usize, usize)> {
         let home = self.names.get(&(topic.to_owned(), number))?;
-        let parking = &self.families.get(home)?.parking;
+        let parking = &self.families.get(*home)?.as_ref()?.parking;
         Some((parking.keys(), parking.records()))
     }
 
     /// Whether a partition waits for what is in retry to be read.
     pub(super) fn is_rebuilding(&self) -> bool {
-        self.families
-            .values()
-            .any(|family| family.rebuild.is_some())
+        let mut families = self.families.iter().flatten();
+        families.any(|family| family.rebuild.is_some())
     }
 }
 
@@ -105,9 +124,10 @@ impl Engine {
         self.families.of(taken.slot)?;
         let partition = self.assignment.get(taken.slot)?;
         let origin = &taken.origin;
-        let is_ours = origin.is_placed
-            && origin.topic == partition.source()
-            && origin.partition == partition.number;
+        let is_ours = partition.role == Role::Source
+            || origin.is_placed
+                && origin.topic == partition.source()
+                && origin.partition == partition.number;
         is_ours.then(|| Key::of(record.key)).flatten()
     }
 
@@ -124,13 +144,21 @@ impl Engine {
             Role::Retry { tier, .. } => Some(tier),
         };
         if tier.is_none() && family.parking.is_empty() {
+            taken.free_at = family.parking.added();
             return;
         }
         let epoch = partition.epoch;
-        taken.key = self.key_of(taken, record);
-        let (Some(key), Some(parking)) = (taken.key, self.families.parking_mut(taken.slot)) else {
+        let (Some(key), Some(parking)) = (
+            self.key_of(taken, record),
+            self.families.parking_mut(taken.slot),
+        ) else {
             return;
         };
+        if tier.is_none() && !parking.has(key) {
+            taken.free_at = parking.added();
+            return;
+        }
+        taken.key = Some(key);
         if taken.step == Step::Control {
             return;
         }
@@ -143,6 +171,10 @@ impl Engine {
                 None if parking.may_go(key, offset, epoch) => Step::Judge,
                 None => Step::Behind,
             };
+            if taken.step == Step::Follow {
+                // Those behind it have no chance either.
+                parking.stays(key, offset);
+            }
         }
     }
 
@@ -152,7 +184,7 @@ impl Engine {
         let Some(parking) = self
             .families
             .parking(taken.slot)
-            .filter(|parking| !parking.is_empty())
+            .filter(|parking| taken.key.is_some() || parking.added() != taken.free_at)
         else {
             return taken.step;
         };

@@ -170,6 +170,7 @@ impl Engine {
             },
             origin,
             key: None,
+            free_at: 0,
             extras: 0,
         };
         self.line_up(&mut taken, record);

@@ -63,7 +63,6 @@ impl Engine {
             };
             self.survey.begin(ticket, topic, from.clone());
             for slot in std::iter::once(home).chain(tiers.iter().copied()) {
-                self.families.homes.insert(slot, home);
                 if let Some(partition) = self.assignment.get_mut(slot) {
                     partition.flow = Flow::Paused {
                         until: clock.now + UNTIL_TOLD,
@@ -93,7 +92,7 @@ impl Engine {
                 }),
                 tiers,
             };
-            self.families.families.insert(home, family);
+            self.families.put(home, family);
         }
     }
 
@@ -104,7 +103,7 @@ impl Engine {
         }
         for event in self.survey.poll() {
             let ticket = event.ticket();
-            let mut families = self.families.families.values_mut();
+            let mut families = self.families.families.iter_mut().flatten();
             let Some(family) = families.find(|family| {
                 family
                     .rebuild
@@ -166,8 +165,10 @@ impl Engine {
 
     /// The family of these retry partitions is taken now.
     fn read_on(&mut self, tiers: &[usize], clock: Clock) {
-        let home = tiers.first().and_then(|slot| self.families.homes.get(slot));
-        for slot in tiers.iter().chain(home) {
+        let home = tiers
+            .first()
+            .and_then(|slot| *self.families.homes.get(*slot)?);
+        for slot in tiers.iter().chain(&home) {
             if let Some(partition) = self.assignment.get_mut(*slot)
                 && partition.is_paused_for(PauseReason::Rebuilding)
             {
@@ -180,7 +181,7 @@ impl Engine {
     }
 
     fn survey_again(&mut self, clock: Clock) {
-        for (home, family) in &mut self.families.families {
+        for family in self.families.families.iter_mut().flatten() {
             let Some(rebuild) = &mut family.rebuild else {
                 continue;
             };
@@ -192,7 +193,7 @@ impl Engine {
             rebuild.ticket = self.assignment.next_epoch();
             rebuild.latest.fill(0);
             family.parking.clear();
-            tracing::debug!(slot = home, "what is in retry is read again");
+            tracing::debug!(rebuild.source, "what is in retry is read again");
             let (source, from) = (rebuild.source.clone(), rebuild.from.clone());
             self.survey.begin(rebuild.ticket, &source, from);
         }
