@@ -546,7 +546,7 @@ fn one_failing_record_in_a_hundred_leaves_the_others_their_speed() {
          reasons: { transform_failed: { attempts: 1000 } } }",
     ] {
         let mut best: f64 = 0.0;
-        for _ in 0..3 {
+        for _ in 0..5 {
             let ratio = side_by_side(&bed, retry, count);
             eprintln!(
                 "{retry}: the others keep {:.0} % of their speed",

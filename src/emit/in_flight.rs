@@ -29,7 +29,7 @@ pub struct InFlight {
     /// Timestamp of the source record, milliseconds since the epoch.
     pub timestamp: Option<i64>,
     /// With an order per key, of a record in retry: the hash of its key, and its offset in the source.
-    pub parked: Option<(u128, i64)>,
+    pub parked: Option<(u64, i64)>,
     /// Whether it only goes with the outcome, on a retry topic, and is not the record itself.
     pub extra: bool,
 }

@@ -11,13 +11,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
-/// A record's key: 128 bits of hash. Two keys that share one wait for each other, and that is all.
+/// A record's key: 64 bits of hash. Two keys that share one wait for each other, and that is all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key(pub u128);
+pub struct Key(pub u64);
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0 as u64);
+        state.write_u64(self.0);
     }
 }
 
@@ -44,13 +44,9 @@ impl Hasher for AsIs {
 impl Key {
     /// Of a record's key; a record without one is in no order with any other.
     pub fn of(key: Option<&[u8]>) -> Option<Key> {
-        let key = key?;
-        let half = |seed: u8| {
-            let mut hasher = DefaultHasher::new();
-            (seed, key).hash(&mut hasher);
-            u128::from(hasher.finish())
-        };
-        Some(Key(half(1) << 64 | half(2)))
+        let mut hasher = DefaultHasher::new();
+        hasher.write(key?);
+        Some(Key(hasher.finish()))
     }
 }
 

@@ -87,7 +87,7 @@ impl Families {
     }
 
     /// A record has its outcome.
-    pub(super) fn finished(&mut self, slot: usize, (key, offset): (u128, i64), outcome: Outcome) {
+    pub(super) fn finished(&mut self, slot: usize, (key, offset): (u64, i64), outcome: Outcome) {
         if outcome != Outcome::Retried
             && let Some(parking) = self.parking_mut(slot)
         {

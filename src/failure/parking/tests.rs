@@ -289,14 +289,14 @@ impl World {
         log.next = end;
         let mut judged = Vec::new();
         for event in &batch {
-            let k = Key(u128::from(event.key));
+            let k = Key(u64::from(event.key));
             self.parking.read(k, event.offset, tier, epoch);
             judged.push(!self.parking.must_wait(k, event.offset, epoch));
         }
         for (index, ((event, fails), was_judged)) in
             batch.into_iter().zip(fails).zip(judged).enumerate()
         {
-            let k = Key(u128::from(event.key));
+            let k = Key(u64::from(event.key));
             let place = from + index;
             let to = if !was_judged || !self.parking.may_go(k, event.offset, epoch) {
                 let before = self.parking.predecessor(k, event.offset);
@@ -331,7 +331,7 @@ impl World {
                     break;
                 };
                 if to_sink {
-                    let k = Key(u128::from(event.key));
+                    let k = Key(u64::from(event.key));
                     self.parking.resolved(k, event.offset, false);
                 }
             }
@@ -364,7 +364,7 @@ impl World {
             log.open.clear();
             if let Some(tier) = partition.checked_sub(1) {
                 for event in &log.records[log.committed..] {
-                    let k = Key(u128::from(event.key));
+                    let k = Key(u64::from(event.key));
                     self.parking.found(k, event.offset, tier, 0, None);
                 }
             }
