@@ -13,6 +13,7 @@ use crate::contract::registry::{RegistryClient, RegistryError, Version};
 use crate::contract::rules::{Listed, Rules, Side, Subject, Tags};
 use crate::contract::schema::Schema;
 use crate::expr::scope::{Event, Plain, Secrets};
+use crate::failure::dialect::Dialect;
 use crate::failure::envelope::Stamp;
 use crate::pipeline::{Checked, Compiled, Key, Sink};
 use crate::review::files;
@@ -193,6 +194,7 @@ impl Parts {
                 group: config.group.clone(),
                 owner: config.owner.to_string(),
                 contract: self.contract.name,
+                dialects: dialects(&config.failure.dead_letter.headers),
             },
             config: config.clone(),
             contract: self.contract.schema,
@@ -479,6 +481,15 @@ fn registered(
     }
     tags.add_file(file);
     Rules::of_subject(rules, subject, side, event, &tags)
+}
+
+fn dialects(words: &[model::HeaderDialect]) -> Vec<Dialect> {
+    let dialect = |word: &model::HeaderDialect| match word {
+        model::HeaderDialect::Connect => Dialect::Connect,
+        model::HeaderDialect::Spring => Dialect::Spring,
+        model::HeaderDialect::Streams => Dialect::Streams,
+    };
+    words.iter().map(dialect).collect()
 }
 
 /// The paths of a contract's fields that its schema's text or its version in the registry gives a tag.

@@ -53,3 +53,11 @@ pub const COUNT: &str = "driftgate.count";
 
 /// Bound of [`ERROR`] in bytes.
 pub const ERROR_LIMIT: usize = 2048;
+
+/// Cuts a text at a character boundary, so that a header stays UTF-8.
+pub fn bounded(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        text.truncate(text.floor_char_boundary(limit));
+    }
+    text
+}

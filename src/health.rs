@@ -40,6 +40,8 @@ pub enum PauseReason {
     BrokerRefused,
     /// The dead-letter topic did not take a dead letter.
     DeadLetterRefused,
+    /// The group's next offset lies behind the end of the log: the topic was cut, or deleted and made again.
+    LogTruncated,
     /// The producer's queue is full. Normal.
     Backpressure,
     /// With `ordering: per_key`: what is in retry is read first, to know which keys wait. Normal.
@@ -52,7 +54,7 @@ pub enum PauseReason {
 
 impl PauseReason {
     /// Every reason, for tables and metric labels.
-    pub const ALL: [PauseReason; 13] = [
+    pub const ALL: [PauseReason; 14] = [
         PauseReason::RetryNotDue,
         PauseReason::RegistryUnavailable,
         PauseReason::LookupUnavailable,
@@ -62,6 +64,7 @@ impl PauseReason {
         PauseReason::Drift,
         PauseReason::BrokerRefused,
         PauseReason::DeadLetterRefused,
+        PauseReason::LogTruncated,
         PauseReason::Backpressure,
         PauseReason::Rebuilding,
         PauseReason::KeyCatchesUp,
@@ -80,6 +83,7 @@ impl PauseReason {
             PauseReason::Drift => "drift",
             PauseReason::BrokerRefused => "broker_refused",
             PauseReason::DeadLetterRefused => "dead_letter_refused",
+            PauseReason::LogTruncated => "log_truncated",
             PauseReason::Backpressure => "backpressure",
             PauseReason::Rebuilding => "rebuilding",
             PauseReason::KeyCatchesUp => "key_catches_up",
@@ -102,7 +106,8 @@ impl PauseReason {
             | PauseReason::Drift
             | PauseReason::BrokerRefused
             | PauseReason::DeadLetterRefused
-            | PauseReason::ParkedFull => true,
+            | PauseReason::ParkedFull
+            | PauseReason::LogTruncated => true,
         }
     }
 }
@@ -124,6 +129,8 @@ pub enum Dependency {
     Lookup(String),
     /// A table that a lookup asks, by its pipeline and the field that it fills. Down while it is not loaded.
     Table(String),
+    /// A source topic or one of our retry topics, by its name. Down while it does not exist.
+    Topic(String),
 }
 
 impl fmt::Display for Dependency {
@@ -133,6 +140,7 @@ impl fmt::Display for Dependency {
             Dependency::Registry => f.write_str("registry"),
             Dependency::Lookup(name) => write!(f, "lookup:{name}"),
             Dependency::Table(name) => write!(f, "table:{name}"),
+            Dependency::Topic(name) => write!(f, "topic:{name}"),
         }
     }
 }
@@ -201,6 +209,8 @@ struct State {
     pauses: BTreeMap<(String, String, i32), PauseEntry>,
     /// Pipeline, topic and partition of those that have lag and make no progress, for no reason that they know.
     stuck: BTreeSet<(String, String, i32)>,
+    /// By pipeline, topic and partition: when the head of a retry partition failed first.
+    retries: BTreeMap<(String, String, i32), i64>,
     /// `None`: up. `Some`: what went wrong last.
     dependencies: BTreeMap<Dependency, Option<String>>,
 }
@@ -220,6 +230,7 @@ impl Health {
                 workers: BTreeMap::new(),
                 pauses: BTreeMap::new(),
                 stuck: BTreeSet::new(),
+                retries: BTreeMap::new(),
                 dependencies: BTreeMap::new(),
             }),
         })
@@ -276,10 +287,17 @@ impl Health {
         }
     }
 
-    /// A partition was paused, or is paused for another reason than before.
-    pub fn pause(&self, entry: PauseEntry) {
+    /// A partition was paused, is paused for another reason than before, or was tried again in vain: then its pause goes
+    /// on, and began when it did.
+    pub fn pause(&self, mut entry: PauseEntry) {
         let key = (entry.pipeline.clone(), entry.topic.clone(), entry.partition);
-        self.lock().pauses.insert(key, entry);
+        let mut state = self.lock();
+        if let Some(before) = state.pauses.get(&key)
+            && before.reason == entry.reason
+        {
+            entry.since = before.since;
+        }
+        state.pauses.insert(key, entry);
     }
 
     /// The partition is read again.
@@ -293,6 +311,7 @@ impl Health {
     pub fn release(&self, pipeline: &str, topic: &str, partition: i32) {
         self.resume(pipeline, topic, partition);
         self.unstuck(pipeline, topic, partition);
+        self.retry_waits(pipeline, topic, partition, None);
     }
 
     /// The partition has lag and has made no progress for longer than the watchdog allows.
@@ -347,6 +366,9 @@ impl Health {
                 // Every record that needs it waits.
                 (Dependency::Table(name), Some(fault)) => {
                     reasons.push(format!("lookup {name}: {fault}"));
+                }
+                (Dependency::Topic(name), Some(fault)) => {
+                    reasons.push(format!("topic {name}: {fault}"));
                 }
                 // A server that is down sends its records to the retry tiers; the rest flows on, so the instance is
                 // ready.
@@ -537,6 +559,9 @@ fn timestamp(millis: i64) -> String {
         Err(_) => millis.to_string(),
     }
 }
+
+mod faults;
+pub use faults::Faults;
 
 #[cfg(test)]
 mod tests;

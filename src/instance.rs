@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
-use crate::alert::Alerts;
+use crate::alerts::{Alerts, Watched};
 use crate::build::{self, BuildError};
 use crate::config::diagnose;
 use crate::config::model::{Config, DriftAction, Pipeline};
@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::{Compiled, Event, Gate, Stages};
 use crate::review;
 use crate::transform::native::Natives;
-use crate::worker::{Settings, Shared, Worker};
+use crate::worker::{Settings, Shared, Worker, wall_clock};
 
 /// Records of one batch; fewer where lookups make each one slow, so that a batch stays far below
 /// `max.poll.interval.ms`.
@@ -93,8 +93,17 @@ impl Instance {
             }
             None => None,
         };
-        let result = self.run_pipelines(config, vars, embedded).await;
+        let watched = Watched {
+            health: Arc::clone(&self.health),
+            metrics: Arc::clone(&self.metrics),
+            instance: name(config, vars),
+            wall: wall_clock,
+            shutdown: self.shutdown.clone(),
+        };
+        let alerts = Alerts::start(config, &watched, &Handle::current())?;
+        let result = self.run_pipelines(config, vars, embedded, &alerts).await;
         self.shutdown.cancel();
+        alerts.finish(result.as_ref().err()).await;
         self.failures.flush(Instant::now());
         if let Some(task) = admin
             && let Err(error) = task.await
@@ -109,6 +118,7 @@ impl Instance {
         config: &Config,
         vars: &dyn Fn(&str) -> Option<String>,
         embedded: Option<&EmbeddedBroker>,
+        alerts: &Alerts,
     ) -> Result<(), FatalError> {
         let registry = RegistryClient::lasting(&config.registry)?;
         let Some(prepared) = self.prepare(config, &registry, vars, embedded).await? else {
@@ -132,7 +142,7 @@ impl Instance {
             Arc::clone(&self.failures),
             self.shutdown.clone(),
         ));
-        let workers = self.start_workers(config, prepared, &cache, embedded.is_some())?;
+        let workers = self.start_workers(config, prepared, &cache, embedded.is_some(), alerts)?;
         self.health.set_running();
         let result = self.join(workers).await;
         observer.abort();
@@ -268,6 +278,7 @@ impl Instance {
         prepared: Vec<(Compiled, Known)>,
         cache: &Arc<SchemaCache>,
         is_alone: bool,
+        alerts: &Alerts,
     ) -> Result<Vec<Running>, FatalError> {
         let origins = Arc::new(Origins::default());
         let total: usize = config
@@ -301,7 +312,7 @@ impl Instance {
                 .iter()
                 .filter_map(|(topic, facts)| Some((topic.clone(), facts.max_message_bytes?)))
                 .collect();
-            let gate = Arc::new(self.gate(pipeline)?);
+            let gate = Arc::new(self.gate(pipeline, alerts));
             for slot in 0..pipeline.workers {
                 let settings = Settings {
                     slot,
@@ -313,6 +324,7 @@ impl Instance {
                         .saturating_sub(Duration::from_secs(2))
                         .max(Duration::from_secs(1)),
                     stuck_after: self.stuck_after,
+                    start: properties::start(&config.kafka),
                     partitions: partitions.clone(),
                     sizes: sizes.clone(),
                 };
@@ -346,13 +358,13 @@ impl Instance {
     }
 
     /// What judges the writer schemas of a pipeline, and tells what it finds.
-    fn gate(&self, pipeline: &Pipeline) -> Result<Gate, FatalError> {
-        let alerts = Alerts::start(pipeline, &Handle::current())?;
+    fn gate(&self, pipeline: &Pipeline, alerts: &Alerts) -> Gate {
+        let alerts = alerts.teller(&pipeline.name);
         let metrics = Arc::clone(&self.metrics);
         let (name, owner) = (pipeline.name.clone(), pipeline.owner.to_string());
         let contract = &pipeline.contract;
         let tell = move |event: &Event<'_>| event.tell(&name, &owner, &metrics, &alerts);
-        Ok(Gate::new(contract.drift, contract.schema.subject(), tell))
+        Gate::new(contract.drift, contract.schema.subject(), tell)
     }
 
     fn shared(&self) -> Shared {
@@ -382,6 +394,23 @@ impl Instance {
         }
         result
     }
+}
+
+/// What people know this instance by: its static membership, or the machine's name and the process's number.
+pub fn name(config: &Config, vars: &dyn Fn(&str) -> Option<String>) -> String {
+    if let Some(id) = &config.kafka.group_instance_id {
+        return id.clone();
+    }
+    let host = vars("HOSTNAME").filter(|name| !name.is_empty());
+    // The variable is not exported everywhere; where neither is there, the number has to do.
+    let host = host.or_else(|| std::fs::read_to_string("/etc/hostname").ok());
+    let host = host.map(|name| name.trim().to_owned()).unwrap_or_default();
+    format!("{host}/{}", std::process::id())
+}
+
+/// The wall clock: milliseconds since the epoch.
+pub fn now() -> i64 {
+    wall_clock()
 }
 
 /// Partitions of each topic on the embedded broker.

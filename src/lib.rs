@@ -16,10 +16,12 @@
 //! - [`worker`]: the poll loop.
 //! - [`build`], [`instance`]: from the configuration to compiled pipelines, and to a running instance.
 //! - [`native`]: librdkafka's C interface, the only unsafe code.
-//! - [`metrics`], [`health`], [`admin`], [`telemetry`], [`failure_log`], [`status`]: what is seen from outside.
+//! - [`metrics`], [`health`], [`admin`], [`telemetry`], [`failure_log`], [`status`], [`alerts`]: what is seen from
+//!   outside.
 //! - [`embedded`]: an in-process broker and registry for the demo and the tests.
 //! - [`demo`], [`produce`]: the demo's story, and rows of CSV or JSON lines as records.
 //! - [`explain`]: a record's bytes, value by value.
+//! - [`dlq`]: dead letters, read, counted and sent back.
 //! - [`trial`]: one record through a pipeline without a broker, held against what a case expects.
 //! - [`review`]: registration and review of schemas.
 //! - [`cli`]: one file per command.
@@ -70,12 +72,13 @@
 //! With Kafka, [`instance::Instance::with_natives`] runs what `driftgate run` runs; `examples/native-step` is such a program.
 
 pub mod admin;
-pub mod alert;
+pub mod alerts;
 pub mod build;
 pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod demo;
+pub mod dlq;
 pub mod embedded;
 pub mod emit;
 pub mod error;

@@ -61,7 +61,7 @@ fn check_edited(file: &str, old: &str, new: &str, line: &str, exit: i32, says: &
     check(folder.path(), line, exit, says);
 }
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: &[&str] = &[
     "",
     "run",
     "check",
@@ -70,10 +70,15 @@ const COMMANDS: [&str; 15] = [
     "try",
     "init",
     "explain",
+    "dlq list",
+    "dlq stats",
+    "dlq show",
+    "dlq redrive",
     "schema register",
     "schema check",
     "schema diff",
     "produce",
+    "alert test",
     "functions",
     "completions",
     "version",
@@ -82,7 +87,7 @@ const COMMANDS: [&str; 15] = [
 #[test]
 fn every_command_has_help_with_an_example_and_exit_codes() {
     let folder = tempfile::tempdir().unwrap();
-    for command in COMMANDS {
+    for &command in COMMANDS {
         let output = driftgate(folder.path(), &format!("{command} --help"));
         assert_eq!(output.status.code(), Some(0), "{command}");
         let help = text(&output.stdout);
@@ -128,8 +133,10 @@ fn every_command_is_in_the_list() {
             "try",
             "init",
             "explain",
+            "dlq",
             "schema",
             "produce",
+            "alert",
             "functions",
             "completions",
             "version",

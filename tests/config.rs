@@ -452,10 +452,14 @@ fn faults_of_kinds_at_their_places() {
             (7, 31, "pause_above", "not available yet"),
         ),
         (
-            "failure: { dead_letter: { headers: [spring] } }",
-            (7, 31, "headers", "not available yet"),
+            "failure: { dead_letter: { headers: [sprin] } }",
+            (7, 41, "sprin", "expected connect, spring or streams"),
         ),
-        ("alerts: [ { webhook: x } ]", (7, 26, "x", "not a URL")),
+        (
+            "failure: { dead_letter: { headers: [spring, spring] } }",
+            (7, 49, "spring", "stands there twice"),
+        ),
+        ("alerts: [ { webhook: x } ]", (7, 26, "", "not a URL")),
         ("dedup: { key: a }", (7, 5, "dedup", "not available yet")),
         ("stale: { key: a }", (7, 5, "stale", "not available yet")),
         (

@@ -205,6 +205,106 @@ fn a_dead_letter_topic_that_is_too_small_pauses_and_drops_nothing() {
     assert_eq!(dead.iter().map(live::id).collect::<Vec<_>>(), [-1]);
 }
 
+/// Its headers are what is too large: they are shortened, the value never is. What is cut is our text alone.
+#[test]
+fn a_dead_letter_that_its_topic_takes_with_shorter_headers_is_written_with_those() {
+    let Some(bed) = real() else { return };
+    for (long, limit, steps) in [("contact", 5_300, 2), ("rule", 5_300, 1)] {
+        let shape = Shape {
+            retry: "{ tiers: [] }, dead_letter: { headers: [connect, spring] }",
+            ..single()
+        };
+        let job = Job::new(&bed, None, shape);
+        let edit = |file: &str, from: &str, to: &str| {
+            let path = job.folder.path().join(file);
+            let text = std::fs::read_to_string(&path).expect("the job's own file");
+            std::fs::write(path, text.replace(from, to)).expect("the job's own folder");
+        };
+        match long {
+            "contact" => edit("driftgate.yaml", "#depot", &noise(1_200)),
+            _ => edit("parcel.rules.yaml", "positive-id", &noise(1_200)),
+        }
+        let value = job.parcel(-1, &noise(4_000));
+        let program = job.start("run", "program");
+        let ready = format!("http://{}/readyz", job.admin("program"));
+        eventually(LIMIT, "ready", || {
+            http::get(&ready)
+                .send()
+                .is_ok_and(|(status, _)| status == 200)
+        });
+        live::limit(&job.client, &job.dlq, limit);
+        let mut writes = small(&job, 0..5);
+        let large = Write::new("key", value.clone()).header("traceparent", "00-1");
+        writes.push(large);
+        writes.extend(small(&job, 5..10));
+        topics::produce(&job.client, &job.source, &writes);
+        eventually(LIMIT, "all is committed", || {
+            job.committed(&job.source) == 11
+        });
+        let dead = topics::consume_all(&job.client, &job.dlq);
+        assert_eq!(dead.len(), 1, "{long}");
+        let letter = &dead[0];
+        assert_eq!(letter.value, Some(value), "never a truncated value");
+        assert_eq!(letter.header("traceparent"), Some("00-1"));
+        assert_eq!(letter.header("driftgate.reason"), Some("rule_violation"));
+        assert_eq!(letter.header("driftgate.source.offset"), Some("5"));
+        assert_eq!(letter.count("__connect.errors.topic"), 0);
+        let error = letter.header("driftgate.error").map(str::len);
+        assert_eq!(error, (steps == 1).then_some(128), "{long}");
+        assert_eq!(letter.header("driftgate.owner").is_some(), steps == 1);
+        assert_eq!(in_order(&job.emitted()), (0..10).collect::<Vec<_>>());
+        assert_eq!(program.stop(LIMIT).code(), Some(0));
+    }
+}
+
+/// The retry topic was made smaller after the start. The record is not to blame for what it was to be retried for, and can
+/// wait nowhere: a dead letter says both, and its partition goes on.
+#[test]
+fn a_retry_that_its_topic_does_not_take_becomes_a_dead_letter() {
+    let Some(bed) = real() else { return };
+    let shape = Shape {
+        retry: "{ tiers: [1s] }",
+        ..single()
+    };
+    let job = Job::new(&bed, None, shape);
+    let retry = job.retry_topic(1);
+    let unknown = |length| {
+        let mut value = job.parcel(1, &noise(length));
+        value[1..5].copy_from_slice(&1_999_999_999_u32.to_be_bytes());
+        value
+    };
+    let (large, little) = (unknown(5_000), unknown(10));
+    job.live(None, |live| {
+        live.ready();
+        live::limit(&job.client, &retry, 3_000);
+        let mut writes = small(&job, 0..5);
+        writes.push(Write::new("key", large.clone()));
+        writes.push(Write::new("key", little.clone()));
+        writes.extend(small(&job, 5..10));
+        topics::produce(&job.client, &job.source, &writes);
+        live.eventually("all is committed", || job.committed(&job.source) == 12);
+        live.eventually("both have their outcome", || job.count(&job.dlq) == 2);
+        live.ready();
+    });
+    assert_eq!(in_order(&job.emitted()), (0..10).collect::<Vec<_>>());
+    let dead = topics::consume_all(&job.client, &job.dlq);
+    let reason = |value: &Vec<u8>| {
+        let letter = dead
+            .iter()
+            .find(|letter| letter.value.as_ref() == Some(value));
+        let letter = letter.expect("byte for byte");
+        let header = |name| letter.header(name).expect("ours").to_owned();
+        (header("driftgate.reason"), header("driftgate.error"))
+    };
+    let (word, error) = reason(&large);
+    assert_eq!(word, "record_too_large");
+    assert!(
+        error.contains(&retry) && error.contains("unknown_schema"),
+        "{error}"
+    );
+    assert_eq!(reason(&little).0, "unknown_schema");
+}
+
 // --- what is seen from outside -----------------------------------------------------------------------------------
 
 #[test]

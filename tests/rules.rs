@@ -728,10 +728,7 @@ fn a_numeric_status_is_stopped_put_right_and_sent_through_again() {
             unique("orders-gate"),
             unique("orders.clean"),
         );
-        let (redrive, names) = (
-            unique("redrive"),
-            [source.as_str(), group.as_str(), sink.as_str()],
-        );
+        let names = [source.as_str(), group.as_str(), sink.as_str()];
         let before = configuration(bed, "driftgate.yaml", names);
         let client = bed.client();
         prepare(bed, &before, embedded);
@@ -763,16 +760,33 @@ fn a_numeric_status_is_stopped_put_right_and_sent_through_again() {
             );
         }
 
-        let again = configuration(bed, "driftgate-redrive.yaml", [&dlq, &redrive, &sink]);
-        if let Some(broker) = embedded {
-            broker
-                .create_topics(&again.pipelines[0], PARTITIONS)
-                .expect("topics");
-        }
-        let left = again.pipelines[0].dead_letter_topic(&dlq);
-        run_until(&again, embedded, || {
-            count(&client, &sink) == 4 && count(&client, &left) == 1
-        });
+        // Sent back to the retry topic, where the instance that is put right finds them.
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("driftgate.yaml");
+        let text = std::fs::read_to_string(example("driftgate-put-right.yaml")).expect("the file");
+        let text = text
+            .replace("topics: [orders]", &format!("topics: [{source}]"))
+            .replace("group: orders-gate", &format!("group: {group}"))
+            .replace("topic: orders.clean", &format!("topic: {sink}"))
+            .replace(
+                "put-right/",
+                &format!("{}/", example("put-right").display()),
+            )
+            .replace(" schemas/", &format!(" {}/", example("schemas").display()));
+        std::fs::write(&file, text).expect("a file");
+        let output = Command::new(env!("CARGO_BIN_EXE_driftgate"))
+            .env("KAFKA_BOOTSTRAP_SERVERS", &bed.bootstrap)
+            .env("SCHEMA_REGISTRY_URL", &bed.registry_url)
+            .args(["--log-level", "error", "dlq", "redrive", "-c"])
+            .arg(&file)
+            .output()
+            .expect("the program runs");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(
+            told.starts_with("read                    3\nsent back               3\n"),
+            "{told}"
+        );
 
         // And what comes from shipping now takes no detour.
         let after = configuration(bed, "driftgate-put-right.yaml", names);
@@ -783,7 +797,7 @@ fn a_numeric_status_is_stopped_put_right_and_sent_through_again() {
             "orders-from-shipping.jsonl",
         );
         run_until(&after, embedded, || {
-            count(&client, &sink) == 6 && count(&client, &dlq) == 4
+            count(&client, &sink) == 6 && count(&client, &dlq) == 5
         });
 
         let clean = orders(&topics::consume_all(&client, &sink));
@@ -799,13 +813,20 @@ fn a_numeric_status_is_stopped_put_right_and_sent_through_again() {
             clean,
             expected.map(|(key, status)| (key.to_owned(), status.to_owned()))
         );
-        let left = topics::consume_all(&client, &left);
-        assert_eq!(left[0].key.as_deref(), Some(&b"B-3"[..]));
-        assert_eq!(left[0].header("driftgate.reason"), Some("rule_violation"));
-        assert!(
-            left[0]
-                .header("driftgate.error")
-                .is_some_and(|error| error.contains("known-status"))
-        );
+        // The status that is in no table has failed again, and once more among the new ones.
+        let letters = topics::consume_all(&client, &dlq);
+        let rule = |read: &&Read| read.header("driftgate.reason") == Some("rule_violation");
+        let left: Vec<&Read> = letters.iter().filter(rule).collect();
+        let mut redriven: Vec<_> = left
+            .iter()
+            .map(|read| read.header("driftgate.redriven"))
+            .collect();
+        redriven.sort();
+        assert_eq!(redriven, [None, Some("1")]);
+        for letter in left {
+            assert_eq!(letter.key.as_deref(), Some(&b"B-3"[..]));
+            let error = letter.header("driftgate.error");
+            assert!(error.is_some_and(|error| error.contains("known-status")));
+        }
     });
 }

@@ -29,10 +29,11 @@ fn over_sasl_ssl_with_acls_and_a_registry_that_asks_who_it_is() {
         registry,
         secrets: tempfile::tempdir().expect("a folder"),
     };
-    // One broker and one registry; the three share nothing else.
+    // One broker and one registry; the four share nothing else.
     std::thread::scope(|scope| {
         scope.spawn(|| the_least_rights_are_enough(&place));
         scope.spawn(|| a_missing_right_on_the_sink_pauses(&place));
+        scope.spawn(|| a_missing_right_on_the_dead_letter_topic_pauses(&place));
         scope.spawn(|| a_wrong_password_is_told(&place));
     });
 }
@@ -74,6 +75,13 @@ impl Place {
 
     /// What every job needs: to read the source and to be in its group, to write what it makes, to read its retries.
     fn allow_all_but_the_sink(&self, job: &Job) {
+        self.allow_all_but_what_is_written(job);
+        self.kafka
+            .allow_topic(&job.dlq(), false, &["Write", "Create"]);
+    }
+
+    /// The same without the dead-letter topic.
+    fn allow_all_but_what_is_written(&self, job: &Job) {
         let app = format!("User:{}", self.kafka.app.username);
         let allow = |operations: &[&str], resources: &[&str]| {
             let mut rules = vec!["--allow-principal", &app];
@@ -83,10 +91,9 @@ impl Place {
             rules.extend(resources);
             self.kafka.allow(&rules);
         };
-        let (retry, dlq) = (job.retry(1), job.dlq());
+        let retry = job.retry(1);
         allow(&["Read"], &["--topic", &job.source, "--group", &job.group]);
         allow(&["Read", "Write", "Create"], &["--topic", &retry]);
-        allow(&["Write", "Create"], &["--topic", &dlq]);
     }
 
     fn no_secret_in(&self, runner: &Runner, others: &[&str]) {
@@ -138,10 +145,51 @@ fn the_least_rights_are_enough(place: &Place) {
     let reason = |value: &[u8]| find(&dead, value).header("driftgate.reason");
     assert_eq!(reason(&poison), Some("unframed"));
     assert_eq!(reason(&unknown), Some("unknown_schema"));
+    the_dead_letters_go_back(place, &job);
     for (topic, partitions) in [(job.sink.clone(), PARTITIONS), (job.dlq(), PARTITIONS)] {
         assert_eq!(topics::partitions(&place.admin, &topic), partitions);
     }
     place.no_secret_in(&runner, &[]);
+}
+
+/// With the rights that docs/dead-letters.md lists for it, on top of the pipeline's.
+fn the_dead_letters_go_back(place: &Place, job: &Job) {
+    let app = format!("User:{}", place.kafka.app.username);
+    let dlq = |command: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_driftgate"))
+            .args(["--log-level", "error", "dlq"])
+            .args(command)
+            .args(["--output", "json", "-c"])
+            .arg(job.folder.path().join("driftgate.yaml"))
+            .output()
+            .expect("the program runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code(), json, told)
+    };
+    let (code, _, told) = dlq(&["list"]);
+    assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains("authorization failed"), "{told}");
+    place.kafka.allow_topic(&job.dlq(), false, &["Read"]);
+    let (code, list, told) = dlq(&["list"]);
+    assert_eq!((code, &list["matched"]), (Some(0), &2.into()), "{told}");
+    let (code, _, told) = dlq(&["redrive"]);
+    assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains("authorization failed"), "{told}");
+    place.kafka.allow(&[
+        "--allow-principal",
+        &app,
+        "--operation",
+        "Read",
+        "--group",
+        &format!("{}.redrive", job.group),
+        "--resource-pattern-type",
+        "prefixed",
+    ]);
+    let before = count(&place.admin, &job.retry(1));
+    let (code, summary, told) = dlq(&["redrive"]);
+    assert_eq!((code, &summary["redriven"]), (Some(0), &2.into()), "{told}");
+    assert_eq!(count(&place.admin, &job.retry(1)), before + 2);
 }
 
 fn a_missing_right_on_the_sink_pauses(place: &Place) {
@@ -180,6 +228,59 @@ fn a_missing_right_on_the_sink_pauses(place: &Place) {
     runner.wait_ready(200, &[]);
     runner.stop();
     assert_eq!(count(&place.admin, &job.dlq()), 0);
+    place.no_secret_in(&runner, &[]);
+}
+
+/// Poison that cannot be put aside: its partition waits in front of it, the others go on, and nothing is passed over.
+fn a_missing_right_on_the_dead_letter_topic_pauses(place: &Place) {
+    let job = place.right_job("dlq");
+    let schema = place.register(&job);
+    topics::create(&place.admin, &job.dlq(), PARTITIONS, &[]);
+    place.allow_all_but_what_is_written(&job);
+    place
+        .kafka
+        .allow_topic(&job.sink, false, &["Write", "Create"]);
+    place.kafka.allow_topic(&job.dlq(), false, &["Describe"]);
+    let mut runner = job.start("gate");
+    runner.wait_ready(200, &[]);
+    let good = |n: i64, partition| Write::new("k", payment(schema, n, "EUR")).to(partition);
+    let poison = b"not Avro".to_vec();
+    let writes = [
+        good(0, 0),
+        Write::new("poison", poison.clone()).to(0),
+        good(1, 0),
+        good(2, 1),
+    ];
+    topics::produce(&place.admin, &job.source, &writes);
+    runner.wait_ready(
+        503,
+        &[
+            "dead_letter_refused",
+            &job.dlq(),
+            "Topic authorization failed",
+        ],
+    );
+    wait::throughout(Duration::from_secs(3), Duration::from_millis(500), || {
+        assert!(runner.runs(), "it waits and does not end");
+        assert_eq!(count(&place.admin, &job.dlq()), 0);
+        let committed = topics::committed(&place.admin, &job.group, &job.source);
+        let first = committed[0].as_ref().map_or(0, |(offset, _)| *offset);
+        assert!(first <= 1, "nothing is passed over: {committed:?}");
+    });
+    let warned = |line: &&str| line.contains("partition paused") && line.contains(&job.dlq());
+    assert!(runner.log().lines().find(warned).is_some());
+
+    place.kafka.allow_topic(&job.dlq(), false, &["Write"]);
+    job.wait_for_all(&place.admin, 3);
+    let totals = job.settled(&place.admin, &job.source);
+    assert_eq!((totals["emitted"], totals["dead_lettered"]), (3, 1));
+    runner.wait_ready(200, &[]);
+    runner.stop();
+    let dead = topics::consume_all(&place.admin, &job.dlq());
+    assert_eq!(
+        find(&dead, &poison).header("driftgate.source.offset"),
+        Some("1")
+    );
     place.no_secret_in(&runner, &[]);
 }
 

@@ -81,7 +81,11 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let mut report = Report {
-        warnings: std::mem::take(&mut loaded.warnings),
+        warnings: [
+            std::mem::take(&mut loaded.warnings),
+            std::mem::take(&mut loaded.advice),
+        ]
+        .concat(),
         ..Report::default()
     };
     let explained = super::runtime()?.block_on(examine(&loaded.config, &args, &mut report))?;

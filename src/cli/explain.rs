@@ -12,12 +12,13 @@ use std::sync::Arc;
 use self::body::Body;
 use self::fetch::{Found, Owned};
 use self::outcome::{Judge, Role};
-use super::{COULD_NOT_RUN, FINDINGS, USAGE, complain, environment, print, runtime};
+use super::{COULD_NOT_RUN, FINDINGS, Output, USAGE, complain, environment, print, runtime};
 use crate::config::model::{Config, Pipeline, RulesFile};
 use crate::contract::cache::{CacheSettings, SchemaCache};
 use crate::contract::registry::RegistryClient;
 use crate::contract::wire;
-use crate::explain::{self, Lineage, Report, moment, shown};
+use crate::dlq::dialect;
+use crate::explain::{self, Lineage, Report, Shown, moment, shown};
 use crate::failure::envelope::Origin;
 use crate::headers;
 use crate::record::Record;
@@ -37,49 +38,42 @@ Exit codes: 0 explained, whatever becomes of the record, 1 there is no record at
 pub struct ExplainArgs {
     /// The configuration file
     #[arg(short, long, default_value = "driftgate.yaml")]
-    config: PathBuf,
+    pub(super) config: PathBuf,
     /// Topic to read from: a source, or one of our retry and dead-letter topics
     #[arg(long, requires_all = ["partition", "offset"], required_unless_present = "file")]
-    topic: Option<String>,
+    pub(super) topic: Option<String>,
     /// Partition
     #[arg(long, requires = "topic", value_parser = clap::value_parser!(i32).range(0..))]
-    partition: Option<i32>,
+    pub(super) partition: Option<i32>,
     /// Offset
     #[arg(long, requires = "topic", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
-    offset: Option<i64>,
+    pub(super) offset: Option<i64>,
     /// A file that holds a record's value, framing included; `-` is stdin
     #[arg(long, conflicts_with = "topic", value_name = "FILE")]
-    file: Option<PathBuf>,
+    pub(super) file: Option<PathBuf>,
     /// Writer schema id of a file without framing
     #[arg(long, requires = "file", value_name = "ID")]
-    schema_id: Option<u32>,
+    pub(super) schema_id: Option<u32>,
     /// The pipeline to explain by [default: the one that reads the topic, or the only one]
     #[arg(long, value_name = "NAME")]
-    pipeline: Option<String>,
+    pub(super) pipeline: Option<String>,
     /// Show the values of fields that are tagged as PII
     #[arg(long)]
-    unmask: bool,
+    pub(super) unmask: bool,
     /// Call the lookups of the pipeline, as `run` would [default: stop before the first]
     #[arg(long)]
-    with_lookups: bool,
+    pub(super) with_lookups: bool,
     /// Lines at most
     #[arg(long, value_name = "N", default_value_t = 1000)]
-    lines: usize,
+    pub(super) lines: usize,
     /// Form of the explanation
     #[arg(long, value_enum, default_value = "table")]
-    output: Output,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    /// A line per value.
-    Table,
-    /// One JSON object.
-    Json,
+    pub(super) output: Output,
 }
 
 /// Why there is nothing to explain.
-enum Refusal {
+#[derive(Debug)]
+pub(super) enum Refusal {
     Usage(String),
     NotThere(String),
     CouldNotRun(String),
@@ -98,12 +92,20 @@ pub fn run(
         }
     };
     let runtime = runtime()?;
-    let explained = explain(&args, &config, runtime.handle());
+    let explained = explain(&args, &config, false, runtime.handle());
     // A request that hangs is not waited for.
     runtime.shutdown_background();
+    conclude(explained, args.output)
+}
+
+/// Prints what was explained, or why nothing was.
+pub(super) fn conclude(
+    explained: Result<(Report, ExitCode), Refusal>,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
     match explained {
         Ok((report, code)) => {
-            let text = match args.output {
+            let text = match output {
                 Output::Table => explain::text(&report),
                 Output::Json => serde_json::to_string_pretty(&report)? + "\n",
             };
@@ -122,9 +124,11 @@ pub fn run(
     }
 }
 
-fn explain(
+/// As [`run`] explains a record. With `is_letter` it is one that failed, whatever its topic: its headers are told.
+pub(super) fn explain(
     args: &ExplainArgs,
     config: &Config,
+    is_letter: bool,
     runtime: &tokio::runtime::Handle,
 ) -> Result<(Report, ExitCode), Refusal> {
     if let Some(name) = &args.pipeline {
@@ -201,8 +205,11 @@ fn explain(
     let none = careful.unwrap_or_default();
     let lineage = judge.as_ref().map_or(&none, |judge| &judge.lineage);
     let contract = judge.as_ref().map(|judge| judge.contract());
+    let letter = dialect::read(&read);
     let body = Body::explain(&record, &schemas, contract, lineage, mask, args.lines);
 
+    // Where a part of the value cannot be read, nobody can tell whether another tool repeats it.
+    let hidden = mask && body.hide_key;
     let mut code = ExitCode::SUCCESS;
     let outcome = match &judge {
         Some(judge) => judge.outcome(&record, &origin, mask),
@@ -225,8 +232,28 @@ fn explain(
             timestamp: read.timestamp.map(moment),
             role: role.as_ref().map(Role::words),
         },
+        // Headers like ours are told as ours on our own topics, and where somebody says that these are dead letters.
         origin: match &role {
-            Some(role) if !role.is_source() => Some(outcome::origin(&read, &origin)),
+            Some(role) if !role.is_source() => {
+                let mut letter = letter;
+                // What is missing is filled in from the record, as a worker does.
+                letter.topic = Some(origin.topic.clone());
+                letter.partition = Some(origin.partition);
+                letter.offset = Some(origin.offset);
+                letter.timestamp = origin.timestamp;
+                Some(outcome::origin(
+                    &read,
+                    &letter,
+                    contract,
+                    (hidden, &body.secrets),
+                ))
+            }
+            _ if is_letter && letter.dialect.is_some() => Some(outcome::origin(
+                &read,
+                &letter,
+                contract,
+                (hidden, &body.secrets),
+            )),
             _ => None,
         },
         key: match (mask && body.hide_key, read.key) {
@@ -236,7 +263,13 @@ fn explain(
         headers: read
             .headers
             .iter()
-            .map(|(name, value)| ((*name).to_owned(), shown(*value, &body.secrets)))
+            .map(|(name, value)| {
+                let shown = match hidden && dialect::may_quote(name) {
+                    true => Shown::Text(explain::MASK.to_owned()),
+                    false => header(name, *value, &body.secrets),
+                };
+                ((*name).to_owned(), shown)
+            })
             .collect(),
         value_bytes: read.value.map(<[u8]>::len),
         writer: body.writer,
@@ -249,6 +282,22 @@ fn explain(
         remarks,
     };
     Ok((report, code))
+}
+
+/// A header for a person. Numbers that other tools write as bytes are told as numbers.
+fn header(name: &str, value: Option<&[u8]>, secrets: &[String]) -> Shown {
+    match (shown(value, secrets), value) {
+        (Shown::Bytes { hex, length }, Some(value)) => match dialect::decoded(name, value) {
+            Some(text) => Shown::Text(text),
+            None => Shown::Bytes { hex, length },
+        },
+        // Bytes of a number may look like a text.
+        (Shown::Text(text), Some(value)) if text != explain::MASK => {
+            let decoded = dialect::decoded(name, value);
+            Shown::Text(decoded.filter(|_| value.len() <= 8).unwrap_or(text))
+        }
+        (other, _) => other,
+    }
 }
 
 fn named<'c>(config: &'c Config, name: &str) -> Result<&'c Pipeline, Refusal> {
@@ -357,7 +406,7 @@ fn tagged(config: &Config) -> Option<Lineage> {
 }
 
 /// The rules file of a pipeline. It has been read once already, so a fault in it has been told.
-fn rules_of(pipeline: &Pipeline) -> RulesFile {
+pub(super) fn rules_of(pipeline: &Pipeline) -> RulesFile {
     let load = |path: &PathBuf| crate::config::rules::load(path, &environment).ok();
     let loaded = pipeline.contract.rules.as_ref().and_then(load);
     loaded.map(|(rules, _)| rules).unwrap_or_default()

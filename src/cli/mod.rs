@@ -1,9 +1,11 @@
 //! The commands, one file each. Exit codes: 0 ok, 1 findings, 2 usage or a configuration that `run` refuses, 3 could
 //! not run. Results go to stdout, logs and messages to stderr.
 
+pub mod alert;
 pub mod check;
 pub mod completions;
 pub mod demo;
+pub mod dlq;
 pub mod evaluate;
 pub mod explain;
 pub mod flow;
@@ -84,11 +86,17 @@ enum Command {
     Init(init::InitArgs),
     /// Explain one record: its bytes value by value, writer against contract, and what becomes of it.
     Explain(Box<explain::ExplainArgs>),
+    /// Triage of dead letters: list, count and show them, and send them back.
+    #[command(subcommand)]
+    Dlq(dlq::DlqCommand),
     /// Register and review schemas.
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
     /// Publish rows of CSV or JSON lines as Avro records.
     Produce(Box<produce::ProduceArgs>),
+    /// Try out the webhooks that alerts go to.
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
     /// List the functions that expressions can call, or explain one.
     Functions(functions::FunctionsArgs),
     /// Print a completion script for a shell.
@@ -122,8 +130,10 @@ pub fn main_with(natives: Natives) -> ExitCode {
         Command::Try(args) => evaluate::run(args),
         Command::Init(args) => init::run(args),
         Command::Explain(args) => explain::run(*args, load_config),
+        Command::Dlq(command) => dlq::run(command, load_config),
         Command::Schema(command) => schema::run(command, load_config),
         Command::Produce(args) => produce::run(*args, load_config),
+        Command::Alert(command) => alert::run(command),
         Command::Functions(args) => functions::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Version => version(),

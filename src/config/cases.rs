@@ -245,6 +245,7 @@ pub fn load_text(text: &str, path: &Path) -> Result<CaseFile, Vec<Fault>> {
         complete: tree.complete,
         faults: Vec::new(),
         warnings: Vec::new(),
+        advice: Vec::new(),
     };
     let lowered = tree
         .root

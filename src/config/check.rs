@@ -52,7 +52,7 @@ impl<'a> Checker<'a> {
     }
 
     fn value(&mut self, node: &Node, kind: &'static Kind, at: &Place, name: &str) {
-        if let (Kind::Secret, true) = (kind, !matches!(node.body, Body::Null)) {
+        if let (Kind::Secret | Kind::SecretUrl, true) = (kind, !matches!(node.body, Body::Null)) {
             self.mask_leaves(node, &|_, _| true, "");
         }
         // A URL's user name, password and query, wherever one stands and whatever else is wrong with its line.
@@ -144,7 +144,7 @@ impl<'a> Checker<'a> {
     fn scalar_fault(&mut self, node: &Node, kind: &Kind, name: &str, problem: Problem) {
         let reference = matches!(&node.body, Body::Scalar(scalar) if scalar.reference);
         let text = match kind {
-            Kind::Secret => String::new(),
+            Kind::Secret | Kind::SecretUrl => String::new(),
             Kind::Map(_) | Kind::OneOf(_) | Kind::Named { .. } | Kind::Properties => {
                 self.mask_misplaced(node, kind);
                 String::new()
@@ -161,6 +161,7 @@ impl<'a> Checker<'a> {
         let quiet = matches!(
             kind,
             Kind::Secret
+                | Kind::SecretUrl
                 | Kind::Url { .. }
                 | Kind::Map(_)
                 | Kind::OneOf(_)
@@ -481,7 +482,7 @@ fn holds_secrets(table: &'static [Key]) -> bool {
 
 fn takes_secrets(kind: &Kind) -> bool {
     match kind {
-        Kind::Secret | Kind::Properties => true,
+        Kind::Secret | Kind::SecretUrl | Kind::Properties => true,
         Kind::Named { value, .. } => takes_secrets(value),
         _ => false,
     }

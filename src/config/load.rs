@@ -24,6 +24,8 @@ pub struct Loaded {
     pub config: Config,
     /// What is legal and likely not meant.
     pub warnings: Vec<Fault>,
+    /// What `check` warns of besides, and a running instance does not.
+    pub advice: Vec<Fault>,
     /// The rules files that the pipelines name, by [`Contract::rules`](super::model::Contract::rules).
     pub rules: BTreeMap<PathBuf, RulesFile>,
     /// The configuration file, then the rules files: what gives faults their lines.
@@ -62,10 +64,12 @@ pub fn load_text(
         base,
         vars,
     };
-    let mut config = None;
+    let (mut config, mut advice) = (None, Vec::new());
     let (source, mut warnings, mut faults) = input.read(main::ROOT, &mut |tree, cx| {
-        config = Some(lower::lower(tree, name, cx))
+        config = Some(lower::lower(tree, name, cx));
+        advice = std::mem::take(&mut cx.advice);
     });
+    advice.iter_mut().for_each(|fault| source.locate(fault));
     let mut sources = vec![source];
     let mut rules_files = BTreeMap::new();
     for pipeline in config.iter().flat_map(|config| &config.pipelines) {
@@ -94,6 +98,7 @@ pub fn load_text(
         Some(config) if faults.is_empty() => Ok(Loaded {
             config,
             warnings,
+            advice,
             rules: rules_files,
             sources,
         }),
@@ -133,6 +138,7 @@ impl Input<'_> {
             complete: tree.complete,
             faults: Vec::new(),
             warnings: checker.warnings,
+            advice: Vec::new(),
         };
         if tree.root.is_some() {
             lower(&tree, &mut cx);

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::alerts;
 use super::fault::Fault;
 use super::keys::{Key, main, pipeline};
 use super::model::*;
@@ -21,6 +22,8 @@ pub(crate) struct Lowering<'a> {
     pub(crate) complete: bool,
     pub(crate) faults: Vec<Fault>,
     pub(crate) warnings: Vec<Fault>,
+    /// Warnings that `check` alone tells.
+    pub(crate) advice: Vec<Fault>,
 }
 
 /// Reads the whole tree.
@@ -246,7 +249,12 @@ fn admin(view: View<'_>, cx: &mut Lowering<'_>) -> Admin {
                 .hint("token: ${file:/run/secrets/driftgate-admin}, or listen on 127.0.0.1"),
         );
     }
-    Admin { listen, token }
+    let public_url = view.text("public_url");
+    Admin {
+        listen,
+        token,
+        public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
+    }
 }
 
 pub(crate) fn owner(view: View<'_>) -> Owner {
@@ -266,6 +274,13 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
                 format!("the pipeline `{name}` has no owner"),
             )
             .hint("owner: { team: …, contact: … }, so that a dead letter belongs to somebody"),
+        );
+    }
+    if view.entry("alerts").is_none() {
+        let message = format!("the pipeline `{name}` has no alerts");
+        cx.advice.push(
+            Fault::new(view.at(), name, message)
+                .hint("alerts: [ { webhook: …, format: … } ], or alerts: [] where the metrics alone are to tell"),
         );
     }
     let source = view.map("source");
@@ -304,7 +319,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         sink,
         failure: retry::failure(view.map("failure"), cx),
         secrets: secrets(view.node("secrets")),
-        alerts: alerts(view.items("alerts")),
+        alerts: alerts::lower(view.items("alerts"), cx),
         create_topics: view.bool("create_topics"),
     }
 }
@@ -367,11 +382,6 @@ fn secrets(node: Option<&Node>) -> Vec<(String, Secret)> {
             Some((name, Secret::new(entry.value.text()?)))
         })
         .collect()
-}
-
-fn alerts(items: &[Node]) -> Vec<Secret> {
-    let hook = |item: &Node| item.get("webhook")?.text().map(Secret::new);
-    items.iter().filter_map(hook).collect()
 }
 
 fn drift(view: View<'_>) -> Drift {
@@ -452,6 +462,29 @@ fn sink(view: View<'_>, cx: &mut Lowering<'_>) -> Sink {
         place: view.at().clone(),
         auto_register,
     }
+}
+
+/// Words that are none have been reported.
+pub(crate) fn dialects(view: View<'_>, cx: &mut Lowering<'_>) -> Vec<HeaderDialect> {
+    let mut dialects = Vec::new();
+    for item in view.items("headers") {
+        let all = [
+            HeaderDialect::Connect,
+            HeaderDialect::Spring,
+            HeaderDialect::Streams,
+        ];
+        let word = item.text().unwrap_or_default();
+        let Some(dialect) = all.into_iter().find(|dialect| dialect.as_str() == word) else {
+            continue;
+        };
+        if dialects.contains(&dialect) {
+            let fault = Fault::new(&item.place, &item.raw, "the dialect stands there twice");
+            cx.faults.push(fault.hint("take one out"));
+            continue;
+        }
+        dialects.push(dialect);
+    }
+    dialects
 }
 
 /// The mapping of one entry of a list or of one step.

@@ -4,6 +4,7 @@
 //! The way of a file: `tree` (YAML with positions) → `interpolate` → `check` (against `keys`, the one table of keys) →
 //! `lower` (the typed model, and what keys mean together).
 
+mod alerts;
 mod amend;
 pub mod cases;
 mod check;

@@ -113,6 +113,8 @@ pub struct Admin {
     pub listen: Option<SocketAddr>,
     /// `token`, needed unless the address is a loopback one. `/healthz` and `/readyz` never ask for it.
     pub token: Option<Secret>,
+    /// `public_url`, without a trailing slash: where alerts link to.
+    pub public_url: Option<String>,
 }
 
 /// Who is told when something is wrong.
@@ -163,8 +165,8 @@ pub struct Pipeline {
     pub failure: Failure,
     /// `secrets`: what `hmac` and the like can name in expressions, in the order of the file.
     pub secrets: Vec<(String, Secret)>,
-    /// `alerts`: URLs that are told of drift.
-    pub alerts: Vec<Secret>,
+    /// `alerts`: the webhooks that are told.
+    pub alerts: Vec<Alert>,
     /// `create_topics`: whether retry, dead-letter and sink topics that are missing are created.
     pub create_topics: bool,
 }
@@ -201,6 +203,105 @@ impl Pipeline {
     /// Where a sink stands in [`Self::sinks`].
     pub fn sink_index(&self, sink: &Sink) -> Option<usize> {
         self.sinks().iter().position(|other| other.is_same(sink))
+    }
+}
+
+/// One entry of `alerts`.
+#[derive(Debug, Clone)]
+pub struct Alert {
+    /// `webhook`
+    pub webhook: Secret,
+    /// `format`
+    pub format: AlertFormat,
+    /// `kinds`, every one unless the file says which.
+    pub kinds: Vec<AlertKind>,
+    /// `after`: how long something must last before it is told.
+    pub after: Duration,
+    /// `dead_letters_above`
+    pub dead_letters_above: Rate,
+    /// `remind_every`; `None` is never.
+    pub remind_every: Option<Duration>,
+}
+
+/// `alerts[].format`: what a webhook is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AlertFormat {
+    /// Our own object.
+    Json,
+    /// `{"text": …}`
+    Slack,
+    /// A message with an adaptive card.
+    Teams,
+}
+
+impl AlertFormat {
+    /// Every format.
+    pub const ALL: [AlertFormat; 3] = [AlertFormat::Json, AlertFormat::Slack, AlertFormat::Teams];
+
+    /// Its word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AlertFormat::Json => "json",
+            AlertFormat::Slack => "slack",
+            AlertFormat::Teams => "teams",
+        }
+    }
+}
+
+/// `alerts[].kinds`: what an alert is about, the gravest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AlertKind {
+    /// The instance ended with an error.
+    Stopped,
+    /// A breaker has tripped.
+    Breaker,
+    /// No broker can be reached, or a topic is gone.
+    Broker,
+    /// The registry cannot be asked.
+    Registry,
+    /// Partitions are paused by a fault that has no kind of its own.
+    Paused,
+    /// Partitions make no progress, and nobody knows why.
+    Stuck,
+    /// A lookup's server fails, or its table is not loaded.
+    Lookup,
+    /// Records wait in retry for longer than their budget.
+    Retries,
+    /// More dead letters than a rate.
+    DeadLetters,
+    /// A writer schema drifted.
+    Drift,
+}
+
+impl AlertKind {
+    /// Every kind, the gravest first.
+    pub const ALL: [AlertKind; 10] = [
+        AlertKind::Stopped,
+        AlertKind::Breaker,
+        AlertKind::Broker,
+        AlertKind::Registry,
+        AlertKind::Paused,
+        AlertKind::Stuck,
+        AlertKind::Lookup,
+        AlertKind::Retries,
+        AlertKind::DeadLetters,
+        AlertKind::Drift,
+    ];
+
+    /// Its word in the configuration, in metrics and in what is sent.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AlertKind::Breaker => "breaker",
+            AlertKind::Paused => "paused",
+            AlertKind::DeadLetters => "dead_letters",
+            AlertKind::Drift => "drift",
+            AlertKind::Registry => "registry",
+            AlertKind::Lookup => "lookup",
+            AlertKind::Broker => "broker",
+            AlertKind::Stuck => "stuck",
+            AlertKind::Retries => "retries",
+            AlertKind::Stopped => "stopped",
+        }
     }
 }
 
@@ -414,6 +515,30 @@ pub struct DeadLetter {
     /// `retention` of a dead-letter topic that we create; `None` is for ever. Brokers delete by the record's timestamp,
     /// which dead letters keep, so any retention deletes dead letters of old events sooner than they were written.
     pub retention: Option<Duration>,
+    /// `headers`: dialects of other tools that dead letters speak besides ours, each once.
+    pub headers: Vec<HeaderDialect>,
+}
+
+/// A word of `failure.dead_letter.headers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderDialect {
+    /// `connect`: Kafka Connect's `__connect.errors.*`.
+    Connect,
+    /// `spring`: Spring's `kafka_dlt-*`.
+    Spring,
+    /// `streams`: Kafka Streams' `__streams.errors.*`.
+    Streams,
+}
+
+impl HeaderDialect {
+    /// Its word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            HeaderDialect::Connect => "connect",
+            HeaderDialect::Spring => "spring",
+            HeaderDialect::Streams => "streams",
+        }
+    }
 }
 
 /// A piece of the configuration file, for messages: where an expression or a path stands.

@@ -61,6 +61,9 @@ pub fn redacted(config: &Config) -> String {
     if config.admin.token.is_some() {
         line("admin.token", REDACTED);
     }
+    if let Some(url) = &config.admin.public_url {
+        line("admin.public_url", &bare_url(url));
+    }
     line("memory_limit", &format_size(config.memory_limit));
     line("shutdown_grace", &format_duration(config.shutdown_grace));
     for pipeline in &config.pipelines {
@@ -90,11 +93,8 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
     ] {
         line(&format!("contract.drift.{class}"), action.as_str());
     }
-    if !pipeline.alerts.is_empty() {
-        line(
-            "alerts",
-            &format!("{} webhooks {REDACTED}", pipeline.alerts.len()),
-        );
+    for (index, alert) in pipeline.alerts.iter().enumerate() {
+        line(&format!("alerts.{}", index + 1), &alert_text(alert));
     }
     if let Some(rules) = &pipeline.contract.rules {
         line("contract.rules", &rules.display().to_string());
@@ -138,6 +138,26 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
             .retention
             .map_or("for ever".to_owned(), format_duration),
     );
+    let dialects = failure.dead_letter.headers.iter();
+    let dialects: Vec<&str> = dialects.map(|dialect| dialect.as_str()).collect();
+    line(
+        "failure.dead_letter.headers",
+        &format!("[{}]", dialects.join(", ")),
+    );
+}
+
+fn alert_text(alert: &Alert) -> String {
+    let kinds: Vec<_> = alert.kinds.iter().map(|kind| kind.as_str()).collect();
+    format!(
+        "webhook {REDACTED}, format {}, after {}, dead_letters_above {}, remind_every {}, kinds {}",
+        alert.format.as_str(),
+        format_duration(alert.after),
+        alert.dead_letters_above,
+        alert
+            .remind_every
+            .map_or("never".to_owned(), format_duration),
+        kinds.join(" ")
+    )
 }
 
 /// The word of the file.

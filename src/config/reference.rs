@@ -80,10 +80,14 @@ fn one(out: &mut String, key: &Key, path: &str, level: usize) -> std::fmt::Resul
         facts.push(format!("Kafka: `{property}`"));
     }
     writeln!(out, "*{}*", facts.join(" · "))?;
-    if let Kind::Choice(words) = key.kind {
-        choices(out, words)?;
+    match key.kind {
+        Kind::Choice(words) => choices(out, words),
+        Kind::List {
+            item: Kind::Choice(words),
+            ..
+        } => choices(out, words),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn choices(out: &mut String, words: &[Word]) -> std::fmt::Result {
@@ -123,6 +127,7 @@ fn kind(kind_of: &Kind) -> String {
         }
         Kind::MapOr { short, .. } => format!("{}, or a mapping", kind(short)),
         Kind::Secret => "secret text".to_owned(),
+        Kind::SecretUrl => "HTTP URL, a secret".to_owned(),
         Kind::File => "path of an existing file".to_owned(),
         Kind::Properties => "mapping of property to value".to_owned(),
         Kind::OneOf(_) => "mapping with exactly one of the keys below".to_owned(),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::lower::{Lowering, sub};
+use super::lower::{Lowering, dialects, sub};
 use super::model::{DeadLetter, Failure, OnDead, Override, PerKey, Placed};
 use super::scalar::closest;
 use super::tree::{Entry, Node};
@@ -29,6 +29,7 @@ pub(crate) fn failure(view: View<'_>, cx: &mut Lowering<'_>) -> Failure {
         dead_letter: DeadLetter {
             topic: dead_letter.text("topic"),
             retention: dead_letter.optional_duration("retention"),
+            headers: dialects(dead_letter, cx),
         },
     }
 }

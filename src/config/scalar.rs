@@ -59,6 +59,7 @@ pub(crate) fn scalar_problem(kind: &Kind, text: &str, base: &Path) -> Option<Pro
         Kind::Choice(words) => choice_problem(words, text),
         Kind::Listen => parse_listen(text).err(),
         Kind::Url { base } => url_problem(text, *base),
+        Kind::SecretUrl => url_problem(text, false),
         Kind::File => file_problem(text, base),
         Kind::Topic => topic_problem(text),
         Kind::Group => topic_problem(text).map(|problem| Problem {

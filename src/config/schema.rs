@@ -132,7 +132,7 @@ fn kind(kind_of: &Kind) -> Value {
         Kind::Rate => pattern("^[0-9]+/(s|m|h)$"),
         Kind::MapOr { short, keys } => json!({ "anyOf": [kind(short), mapping(keys)] }),
         Kind::Choice(words) => or_interpolated(choice(words)),
-        Kind::Url { .. } => json!({ "type": "string" }),
+        Kind::Url { .. } | Kind::SecretUrl => json!({ "type": "string" }),
         Kind::Topic | Kind::Group => pattern("^[A-Za-z0-9._-]{1,249}$"),
         Kind::Version => or_interpolated(json!({ "anyOf": [
             { "const": "latest" },

@@ -11,7 +11,7 @@ const REDACTED: &str = "[redacted]";
 const MAX_WIDTH: usize = 140;
 
 /// Words in a name that make its value a secret.
-const SECRET_WORDS: [&str; 11] = [
+const SECRET_WORDS: [&str; 12] = [
     "password",
     "passwd",
     "passphrase",
@@ -23,6 +23,7 @@ const SECRET_WORDS: [&str; 11] = [
     "api_key",
     "authorization",
     "cookie",
+    "webhook",
 ];
 
 /// Whether a value of that name is never shown. `key` counts as a whole word only: `keystore` is a place, not a key.

@@ -106,6 +106,21 @@ pub struct Origin {
     pub due_at: Option<String>,
     /// How often it was sent back.
     pub redriven: u32,
+    /// Whose headers these are, if not ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<String>,
+    /// The consumer group that failed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Who owns it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// When it failed last, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_at: Option<String>,
+    /// What the contract expects at the field's path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
 }
 
 /// A key or a header.

@@ -44,6 +44,9 @@ fn head(report: &Report, out: &mut String) -> std::fmt::Result {
         if origin.redriven > 0 {
             write!(out, "  sent back {} times", origin.redriven)?;
         }
+        if let Some(dialect) = &origin.dialect {
+            write!(out, "  (headers of {dialect})")?;
+        }
         writeln!(out)?;
         if let Some(reason) = &origin.reason {
             write!(out, "failed    {reason}")?;
@@ -55,8 +58,21 @@ fn head(report: &Report, out: &mut String) -> std::fmt::Result {
             }
             writeln!(out)?;
         }
+        match (&origin.path, &origin.expected) {
+            (Some(path), Some(expected)) => {
+                writeln!(out, "          the contract expects {expected} at {path}")?;
+            }
+            (Some(path), None) => writeln!(out, "          at {path}")?,
+            (None, _) => {}
+        }
+        if let Some(owner) = &origin.owner {
+            writeln!(out, "owner     {owner}")?;
+        }
         if let Some(first) = &origin.first_failed_at {
             writeln!(out, "          first at {first}")?;
+        }
+        if let Some(last) = &origin.failed_at {
+            writeln!(out, "          last at {last}")?;
         }
         if let Some(due) = &origin.due_at {
             writeln!(out, "          due at {due}")?;

@@ -1,9 +1,10 @@
 //! The headers around a failed record: what a retry or a dead letter carries, and what is read back from a retry.
 //! The record's own headers go through byte for byte; ours are replaced at each hop and never pile up.
 
+use super::dialect::{self, Dialect};
 use super::parking::Control;
 use crate::error::{Reason, RecordError};
-use crate::headers;
+use crate::headers::{self, bounded};
 use crate::record::{Header, Record};
 
 /// Where a record came from first, and how often it has failed.
@@ -100,18 +101,37 @@ pub fn reason(record: &Record<'_>) -> Option<Reason> {
     text(record, headers::REASON).and_then(Reason::parse)
 }
 
-/// The headers that the source record had, from a record of one of our retry topics: ours removed, and what the source
-/// itself carried under our prefix under its own name again.
+/// When a record in retry failed first, without the rest of its origin.
+pub fn first_failed_at(record: &Record<'_>) -> Option<i64> {
+    number(record, headers::FIRST_FAILED_AT)
+}
+
+/// The headers that the source record had, from a record of one of our retry or dead-letter topics: ours removed, those
+/// of other dialects that we added behind ours removed too, and what the source itself carried under our prefix under its
+/// own name again.
 pub fn own_headers<'r>(record: &Record<'r>) -> Vec<(std::borrow::Cow<'r, str>, Option<&'r [u8]>)> {
+    let ours = first_of_ours(&record.headers);
     record
         .headers
         .iter()
-        .filter_map(|(name, value)| match name.strip_prefix(headers::PRIOR) {
-            Some(rest) => Some((format!("{}{rest}", headers::PREFIX).into(), *value)),
-            None if name.starts_with(headers::PREFIX) => None,
-            None => Some(((*name).into(), *value)),
-        })
+        .enumerate()
+        .filter_map(
+            |(index, (name, value))| match name.strip_prefix(headers::PRIOR) {
+                Some(rest) => Some((format!("{}{rest}", headers::PREFIX).into(), *value)),
+                None if name.starts_with(headers::PREFIX) => None,
+                None if index > ours && dialect::is_foreign(name) => None,
+                None => Some(((*name).into(), *value)),
+            },
+        )
         .collect()
+}
+
+/// Where the headers that an envelope added begin: the record's own come first.
+pub fn first_of_ours(headers: &[Header<'_>]) -> usize {
+    let ours = |(name, _): &Header<'_>| {
+        name.starts_with(headers::PREFIX) && !name.starts_with(headers::PRIOR)
+    };
+    headers.iter().position(ours).unwrap_or(headers.len())
 }
 
 /// Shows a record of one of our retry topics as it was at its source, so that a step which reads the record's place, time
@@ -149,6 +169,8 @@ pub struct Stamp {
     pub owner: String,
     /// The contract: `subject@version` or `file#fingerprint`.
     pub contract: String,
+    /// Dialects that dead letters speak besides ours.
+    pub dialects: Vec<Dialect>,
 }
 
 /// What the headers tell of failures so far.
@@ -157,6 +179,22 @@ struct Failures {
     first_at: Option<i64>,
     last_at: Option<i64>,
 }
+/// The last step of [`Envelope::shortened`].
+pub const SHORTEST: u8 = 2;
+/// Bytes of an error and of a path that are shortened.
+const SHORT_TEXT: usize = 128;
+/// What stays in the end: why, from where, and what a redrive needs.
+const KEPT: [&str; 9] = [
+    headers::REASON,
+    headers::SOURCE_TOPIC,
+    headers::SOURCE_PARTITION,
+    headers::SOURCE_OFFSET,
+    headers::SOURCE_TIMESTAMP,
+    headers::PIPELINE,
+    headers::GROUP,
+    headers::FAILED_AT,
+    headers::REDRIVEN,
+];
 
 /// Headers of a retry or dead letter, ready to be produced.
 pub struct Envelope {
@@ -281,7 +319,41 @@ impl Envelope {
         if origin.redriven > 0 {
             add(headers::REDRIVEN, origin.redriven.to_string());
         }
+        if due_at.is_none() {
+            for dialect in &stamp.dialects {
+                let added = dialect.headers(stamp, origin, error).into_iter();
+                own.extend(added.map(|(name, value)| (name, Some(value))));
+            }
+        }
         Envelope { own }
+    }
+
+    /// The same in less room, for a dead letter that its topic does not take otherwise: shorter with each step, up to
+    /// [`SHORTEST`]. First other dialects are left out and the error is cut; then all goes that is no reason, no place and
+    /// no group. The record's own headers stay as they are, as do key and value.
+    #[must_use]
+    pub fn shortened(mut self, steps: u8) -> Self {
+        let ours =
+            |name: &str| name.starts_with(headers::PREFIX) && !name.starts_with(headers::PRIOR);
+        let first = self.own.iter().position(|(name, _)| ours(name));
+        let Some(first) = first.filter(|_| steps > 0) else {
+            return self;
+        };
+        let mut added = self.own.split_off(first);
+        added.retain(|(name, _)| {
+            let kept = steps < SHORTEST || KEPT.contains(&name.as_str());
+            ours(name) && kept
+        });
+        for (name, value) in &mut added {
+            if (name == headers::ERROR || name == headers::PATH)
+                && let Some(text) = value.take()
+            {
+                let text = String::from_utf8_lossy(&text).into_owned();
+                *value = Some(bounded(text, SHORT_TEXT).into_bytes());
+            }
+        }
+        self.own.extend(added);
+        self
     }
 
     /// As the producer takes them.
@@ -291,14 +363,6 @@ impl Envelope {
             .map(|(name, value)| (name.as_str(), value.as_deref()))
             .collect()
     }
-}
-
-/// Cuts at a character boundary, so that the header stays UTF-8.
-fn bounded(mut text: String, limit: usize) -> String {
-    if text.len() > limit {
-        text.truncate(text.floor_char_boundary(limit));
-    }
-    text
 }
 
 #[cfg(test)]
@@ -368,6 +432,7 @@ mod tests {
             group: "g".into(),
             owner: "team <#chan>".into(),
             contract: "orders-value@3".into(),
+            dialects: Vec::new(),
         };
         let error = RecordError::new(Reason::LookupUnavailable, "time-out after 2s")
             .at("customer")
@@ -506,6 +571,57 @@ mod tests {
         assert_eq!(find(headers::DUE_AT), None);
         let error = find(headers::ERROR).expect("always there");
         assert!(error.len() <= headers::ERROR_LIMIT && error.starts_with("items[2].price: é"));
+    }
+
+    #[test]
+    fn a_dead_letter_that_has_little_room_keeps_reason_place_and_its_own_headers() {
+        let stamp = Stamp {
+            group: "gate".into(),
+            owner: "team <#chan>".into(),
+            dialects: vec![Dialect::Connect, Dialect::Spring],
+            ..Stamp::default()
+        };
+        let mut origin = Origin::of_source(&source());
+        origin.redriven = 3;
+        let error = RecordError::new(Reason::RuleViolation, "é".repeat(2000)).at("p".repeat(300));
+        let envelope = |steps| {
+            let own = &source().headers;
+            Envelope::new(&stamp, &origin, &error, own, 5, None).shortened(steps)
+        };
+        let own = envelope(0).own[..source().headers.len()].to_vec();
+        let mut size = usize::MAX;
+        for steps in 0..=SHORTEST {
+            let found = envelope(steps);
+            let value = |name: &str| {
+                let headers = found.own.iter();
+                let mut values = headers
+                    .filter(|(n, _)| n == name)
+                    .map(|(_, value)| value.clone());
+                values
+                    .next()
+                    .flatten()
+                    .map(|value| String::from_utf8(value).expect("UTF-8"))
+            };
+            let bytes = |(name, value): &(String, Option<Vec<u8>>)| {
+                name.len() + value.as_ref().map_or(0, Vec::len)
+            };
+            let bytes: usize = found.own.iter().map(bytes).sum();
+            assert!(bytes < size, "{steps}");
+            size = bytes;
+            assert_eq!(found.own[..own.len()], own, "{steps}");
+            assert_eq!(value(headers::REASON).as_deref(), Some("rule_violation"));
+            assert_eq!(value(headers::SOURCE_OFFSET).as_deref(), Some("42"));
+            assert_eq!(value(headers::GROUP).as_deref(), Some("gate"));
+            assert_eq!(value(headers::REDRIVEN).as_deref(), Some("3"));
+            assert_eq!(value("__connect.errors.topic").is_some(), steps == 0);
+            let error = value(headers::ERROR).map(|error| error.len());
+            let path = value(headers::PATH).map(|path| path.len());
+            match steps {
+                0 => assert_eq!((error, path), (Some(headers::ERROR_LIMIT), Some(300))),
+                1 => assert_eq!((error, path), (Some(128), Some(128))),
+                _ => assert_eq!((error, path), (None, None)),
+            }
+        }
     }
 
     #[test]

@@ -2,5 +2,6 @@
 
 pub mod backoff;
 pub mod classify;
+pub mod dialect;
 pub mod envelope;
 pub mod parking;

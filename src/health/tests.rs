@@ -118,6 +118,10 @@ fn readiness_table() {
         },
         &["lookup gate.customer: not loaded"],
     );
+    check(
+        |h| h.dependency(Dependency::Topic("orders".into()), Err("it is gone".into())),
+        &["topic orders: it is gone"],
+    );
     let health = running();
     health.dependency(Dependency::Lookup("crm:80".into()), Err("503".into()));
     assert_eq!(health.readiness().degraded, ["lookup:crm:80: 503"]);
@@ -207,4 +211,58 @@ fn the_report_tells_pauses_and_dependencies() {
         report["dependencies"],
         json!([{ "name": "lookup:customer", "up": false, "error": "503" }])
     );
+}
+
+#[test]
+fn what_is_wrong_is_told_for_each_pipeline() {
+    let health = running();
+    let of = |pipeline: &str, partition| PauseEntry {
+        pipeline: pipeline.into(),
+        ..pause(partition, PauseReason::RegistryUnavailable)
+    };
+    health.pause(of("gate", 1));
+    health.pause(of("gate-2", 2));
+    health.pause(of("a", 3));
+    health.pause(pause(4, PauseReason::Backpressure));
+    health.stuck("gate", "orders", 5);
+    health.stuck("a", "orders", 6);
+    health.retry_waits("gate", "orders.gate.retry.1", 7, Some(1_700));
+    health.retry_waits("gate", "orders.gate.retry.1", 8, Some(1_800));
+    health.retry_waits("gate", "orders.gate.retry.1", 8, None);
+    health.dependency(Dependency::Broker, Ok(()));
+    health.dependency(Dependency::Registry, Err("refused".into()));
+    let expected = Faults {
+        pauses: vec![of("gate", 1)],
+        stuck: vec![("orders".into(), 5)],
+        retries: vec![("orders.gate.retry.1".into(), 7, 1_700)],
+        down: vec![(Dependency::Registry, "refused".into())],
+    };
+    assert_eq!(health.faults("gate"), expected);
+    health.release("gate", "orders", 1);
+    health.release("gate", "orders", 5);
+    health.release("gate", "orders.gate.retry.1", 7);
+    let left = Faults {
+        down: expected.down,
+        ..Faults::default()
+    };
+    assert_eq!(health.faults("gate"), left);
+    assert_eq!(health.faults("a").pauses.len(), 1);
+}
+
+#[test]
+fn a_pause_that_goes_on_began_when_it_did() {
+    let health = running();
+    let at = |since, reason| PauseEntry {
+        since,
+        ..pause(0, reason)
+    };
+    let since = || health.faults("gate").pauses[0].since;
+    health.pause(at(1_000, PauseReason::RegistryUnavailable));
+    health.pause(at(2_000, PauseReason::RegistryUnavailable));
+    assert_eq!(since(), 1_000);
+    health.pause(at(3_000, PauseReason::BrokerRefused));
+    assert_eq!(since(), 3_000, "another reason is another pause");
+    health.resume("gate", "orders", 0);
+    health.pause(at(4_000, PauseReason::BrokerRefused));
+    assert_eq!(since(), 4_000);
 }

@@ -7,7 +7,7 @@ use super::offsets::{Counts, OffsetTracker};
 use crate::error::RecordError;
 use crate::health::PauseReason;
 use crate::metrics::PartitionMetrics;
-use crate::native::consumer::Entry;
+use crate::native::consumer::{Entry, OFFSET_BEGINNING};
 
 /// What a partition is to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +76,9 @@ pub struct Partition {
     /// Records that were in a batch which a broker refused for its size, by offset. Which of the batch was too large
     /// nobody says, so each is produced in a batch of its own when it is read again.
     pub suspects: BTreeSet<i64>,
+    /// How often the headers of a record's dead letter have been shortened, by its offset: its topic does not take it with
+    /// longer ones.
+    pub shortened: BTreeMap<i64, u8>,
     /// Sinks that an output of a record with several could not be written to, by its offset: when it is read again,
     /// those go first, so that the others are not written once more for nothing.
     pub doubted: BTreeMap<i64, BTreeSet<usize>>,
@@ -85,8 +88,13 @@ pub struct Partition {
     pub committed: Option<i64>,
     /// When that was.
     pub committed_at: Instant,
+    /// Whether its topic does not exist: nothing is committed, or the offset would outlive the log that it is of.
+    pub gone: bool,
     /// Retry only: the last due time written to this partition, milliseconds since the epoch.
     pub latest_due: i64,
+    /// Retry only: the first unfinished record that has been read, by its offset, and when it failed first, in
+    /// milliseconds since the epoch.
+    pub head: Option<(i64, i64)>,
     /// The committable offset at the watchdog's last look.
     pub seen: i64,
     /// When it last moved, or there was nothing to do.
@@ -124,16 +132,33 @@ impl Partition {
             rewind: None,
             refused: BTreeMap::new(),
             suspects: BTreeSet::new(),
+            shortened: BTreeMap::new(),
             doubted: BTreeMap::new(),
             faulted: false,
             committed: committed.map(|(offset, _)| offset),
             committed_at: now,
+            gone: false,
             latest_due: 0,
+            head: None,
             seen: start,
             progressed_at: now,
             stuck: false,
             metrics,
         }
+    }
+
+    /// Whether the record at that offset stands before every unfinished one that is known.
+    pub fn is_head(&self, offset: i64) -> bool {
+        self.head
+            .is_none_or(|(head, _)| offset < head || head < self.tracker.committable())
+    }
+
+    /// When the first unfinished record of a retry partition failed first, if one has been read.
+    pub fn waits_since(&self) -> Option<i64> {
+        let head = self
+            .head
+            .filter(|(offset, _)| *offset >= self.tracker.committable());
+        head.map(|(_, since)| since)
     }
 
     /// The source topic: its own, or the one that its retries come from.
@@ -169,6 +194,20 @@ impl Partition {
         self.seek = Some(offset);
     }
 
+    /// The log is another one than before: begins anew at its beginning, with nothing counted.
+    pub fn begin_anew(&mut self, epoch: u64) {
+        self.metrics.discarded(self.tracker.open() as u64);
+        self.tracker = OffsetTracker::new(0, Counts::default());
+        self.epoch = epoch;
+        self.positioned = false;
+        self.rewind = None;
+        self.refused.clear();
+        self.suspects.clear();
+        self.doubted.clear();
+        self.committed = None;
+        self.seek = Some(OFFSET_BEGINNING);
+    }
+
     /// An entry of it for librdkafka's calls.
     pub fn entry(&self, offset: i64) -> Entry {
         Entry {
@@ -184,7 +223,10 @@ impl Partition {
     pub fn commit(&self, now: Instant, age: Duration) -> Option<Entry> {
         let offset = self.tracker.committable();
         let stale = now.saturating_duration_since(self.committed_at) >= age;
-        let due = self.positioned && offset >= 0 && (self.committed != Some(offset) || stale);
+        let due = self.positioned
+            && !self.gone
+            && offset >= 0
+            && (self.committed != Some(offset) || stale);
         // Before the first record of a partition without a commit there is nothing to say.
         let nothing = self.committed.is_none() && offset == 0;
         (due && !nothing).then(|| Entry {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::model::{Kafka, Pipeline};
+use crate::native::consumer::{OFFSET_BEGINNING, OFFSET_END, OFFSET_INVALID};
 
 /// Properties of one client.
 pub type Properties = BTreeMap<String, String>;
@@ -62,11 +63,22 @@ pub fn admin(kafka: &Kafka) -> Properties {
     base(kafka, "driftgate-admin", &skip, &[])
 }
 
+/// Where a partition begins that the group has no offset for, as one of librdkafka's logical offsets: what the user says
+/// by `auto.offset.reset`, or else the beginning.
+pub fn start(kafka: &Kafka) -> i64 {
+    let said = kafka.properties.get("auto.offset.reset");
+    match said.map(|value| value.expose()) {
+        Some("latest" | "largest" | "end") => OFFSET_END,
+        // Not found is told as an offset that is out of range.
+        Some("error") => OFFSET_INVALID,
+        _ => OFFSET_BEGINNING,
+    }
+}
+
 /// Properties of a worker's consumer. `memory` is its share of `memory_limit` in bytes.
 pub fn consumer(kafka: &Kafka, pipeline: &Pipeline, slot: usize, memory: u64) -> Properties {
     let client_id = format!("driftgate-{}-{slot}", pipeline.name);
     let defaults = [
-        ("auto.offset.reset", "earliest".to_owned()),
         // The default of 1 s leaves a fast consumer waiting once its queue has been full.
         ("fetch.queue.backoff.ms", "5".to_owned()),
         (
@@ -86,6 +98,8 @@ pub fn consumer(kafka: &Kafka, pipeline: &Pipeline, slot: usize, memory: u64) ->
         ("enable.auto.commit", "false"),
         ("enable.auto.offset.store", "false"),
         ("enable.partition.eof", "false"),
+        // An offset that the log does not have is ours to judge: to go on elsewhere could lose records without a word.
+        ("auto.offset.reset", "error"),
         ("partition.assignment.strategy", "cooperative-sticky"),
         ("isolation.level", "read_committed"),
         ("allow.auto.create.topics", "false"),

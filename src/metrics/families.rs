@@ -33,6 +33,7 @@ pub(super) struct Families {
     pub(super) outcomes: IntCounterVec,
     pub(super) outputs: IntCounterVec,
     pub(super) discarded: IntCounterVec,
+    pub(super) expired: IntCounterVec,
     pub(super) failures: IntCounterVec,
     pub(super) rule_warnings: IntCounterVec,
     pub(super) schemas: IntCounterVec,
@@ -60,6 +61,9 @@ pub(super) struct Families {
     pub(super) cache_evictions: IntCounter,
     pub(super) cache_entries: IntGauge,
     pub(super) lookups: Lookups,
+    pub(super) alerts_sent: IntCounterVec,
+    pub(super) alerts_waiting: IntGaugeVec,
+    pub(super) alert_webhook_up: IntGaugeVec,
     pub(super) dependency_up: IntGaugeVec,
     pub(super) ready: Gauge,
     pub(super) build_info: IntGaugeVec,
@@ -219,6 +223,11 @@ impl Families {
                 "Records dropped without an outcome because they are read again: after a pause, a rewind or a revoke.",
                 &PARTITION,
             ),
+            expired: counter(
+                "driftgate_records_expired_total",
+                "Offsets that the topic's retention deleted before they were read: retention is shorter than the lag.",
+                &PARTITION,
+            ),
             failures: counter(
                 "driftgate_failures_total",
                 "Records that were retried or dead-lettered, by reason and disposition.",
@@ -352,6 +361,21 @@ impl Families {
                 IntGauge::new("driftgate_schema_cache_entries", "Schemas in the cache."),
             ),
             lookups: Lookups::register(registry),
+            alerts_sent: counter(
+                "driftgate_alerts_sent_total",
+                "Alerts posted to webhooks, resolved notices and reminders among them, by result: ok, or failed (posted again later).",
+                &["pipeline", "kind", "result"],
+            ),
+            alerts_waiting: gauge(
+                "driftgate_alerts_waiting",
+                "Alerts that a webhook has yet to take; by the webhook's number in the pipeline's alerts.",
+                &["pipeline", "webhook"],
+            ),
+            alert_webhook_up: gauge(
+                "driftgate_alert_webhook_up",
+                "1 if a webhook took the last alert that it was sent, else 0; absent until it was sent one.",
+                &["pipeline", "webhook"],
+            ),
             dependency_up: gauge(
                 "driftgate_dependency_up",
                 "1 if the last use of the broker, the registry or a lookup's server succeeded, or a lookup's table is loaded, else 0.",

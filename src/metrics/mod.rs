@@ -13,6 +13,7 @@
 //! read, again. A record that goes through retries is read once from its source and once from each retry topic: the
 //! equation holds for each of them. `tests` below hold it.
 
+mod alerts;
 mod families;
 mod lookup;
 mod partition;
@@ -24,6 +25,7 @@ use prometheus::{Histogram, IntCounter, Registry, TextEncoder};
 
 use crate::contract::cache::CacheStats;
 use crate::health::{Dependency, Health};
+pub use alerts::{AlertMetrics, DeadLetters};
 use families::Families;
 pub use lookup::{Breaker, LookupMetrics, LookupResult, NotAsked, TableMetrics};
 pub use partition::PartitionMetrics;

@@ -18,6 +18,7 @@ use crate::health::PauseReason;
 pub(super) struct Counters {
     read: IntCounter,
     discarded: IntCounter,
+    expired: IntCounter,
     emitted: IntCounter,
     filtered: IntCounter,
     duplicate: IntCounter,
@@ -39,6 +40,7 @@ impl Counters {
         Counters {
             read: families.read.with_label_values(&labels),
             discarded: families.discarded.with_label_values(&labels),
+            expired: families.expired.with_label_values(&labels),
             emitted: outcome("emitted"),
             filtered: outcome("filtered"),
             duplicate: outcome("duplicate"),
@@ -269,6 +271,11 @@ impl PartitionMetrics {
     /// partition.
     pub fn discarded(&self, n: u64) {
         self.counters.discarded.inc_by(n);
+    }
+
+    /// Offsets that retention deleted before they were read.
+    pub fn expired(&self, n: u64) {
+        self.counters.expired.inc_by(n);
     }
 
     /// A record's writer schema id.

@@ -332,3 +332,46 @@ fn clocks_that_disagree_do_not_make_negative_latencies_or_ages() {
     assert_eq!(of("emit_latency_seconds_count"), Some(1.0));
     assert_eq!(of("dead_letter_last_timestamp_seconds"), Some(100.0));
 }
+
+#[test]
+fn alerts_see_the_dead_letters_of_one_pipeline_and_whose_a_partition_is() {
+    let metrics = Metrics::new();
+    let orders = metrics.partition("p", "orders", 0);
+    orders.dead_lettered(Reason::MalformedData);
+    orders.dead_lettered(Reason::MalformedData);
+    orders.retried(Reason::LookupUnavailable);
+    let more = metrics.partition("p", "orders", 1);
+    more.dead_lettered(Reason::MalformedData);
+    metrics
+        .partition("q", "orders", 0)
+        .dead_lettered(Reason::Drift);
+    let expected = [(("orders".to_owned(), "malformed_data".to_owned()), 3)];
+    assert_eq!(metrics.dead_letters("p"), expected.into());
+    assert_eq!(metrics.dead_letters("nobody"), DeadLetters::new());
+    assert!(metrics.owns("p", "orders", 0) && !metrics.owns("p", "orders", 2));
+    metrics.forget_partition(&orders);
+    assert!(!metrics.owns("p", "orders", 0), "it was revoked");
+
+    let webhook = metrics.alert("p", 2, &["drift"]);
+    assert!(
+        !metrics.render().contains("driftgate_alert_webhook_up{"),
+        "unknown"
+    );
+    webhook.sent("drift", false);
+    webhook.waiting(3);
+    let page = metrics.render();
+    for line in [
+        r#"driftgate_alerts_sent_total{kind="drift",pipeline="p",result="failed"} 1"#,
+        r#"driftgate_alerts_sent_total{kind="drift",pipeline="p",result="ok"} 0"#,
+        r#"driftgate_alerts_waiting{pipeline="p",webhook="2"} 3"#,
+        r#"driftgate_alert_webhook_up{pipeline="p",webhook="2"} 0"#,
+    ] {
+        assert!(page.contains(line), "{line}\n{page}");
+    }
+    webhook.sent("drift", true);
+    assert!(
+        metrics
+            .render()
+            .contains(r#"webhook_up{pipeline="p",webhook="2"} 1"#)
+    );
+}

@@ -23,10 +23,10 @@ const CLOSE_STEP: Duration = Duration::from_millis(50);
 
 /// librdkafka's "start at the beginning".
 pub const OFFSET_BEGINNING: i64 = -2;
+/// librdkafka's "start at the end".
+pub const OFFSET_END: i64 = -1;
 /// librdkafka's "no offset".
 pub const OFFSET_INVALID: i64 = -1001;
-/// librdkafka's "start at the committed offset, or where `auto.offset.reset` says".
-pub const OFFSET_STORED: i64 = -1000;
 
 /// Told of rebalances, inside [`Consumer::poll`] and [`Consumer::close`], on the calling thread.
 pub trait Rebalance {
@@ -365,6 +365,34 @@ impl Client<'_> {
         true
     }
 
+    /// Whether a topic exists; `None` without an answer within `timeout`. The whole cluster is asked, because a question by
+    /// name can create the topic.
+    pub fn has_topic(&self, topic: &str, timeout: Duration) -> Option<bool> {
+        let mut answer = std::ptr::null();
+        // SAFETY: the handle is live. On success the answer is ours to destroy, and until then its topics are an array
+        // of the length that it tells, with names that end with NUL.
+        unsafe {
+            let error = sys::rd_kafka_metadata(
+                self.rk,
+                1,
+                std::ptr::null_mut(),
+                &mut answer,
+                millis(timeout),
+            );
+            if code(error).is_some() {
+                return None;
+            }
+            let count = usize::try_from((*answer).topic_cnt).unwrap_or(0);
+            let found = (0..count).any(|index| {
+                let found = &*(*answer).topics.add(index);
+                code(found.err).is_none()
+                    && CStr::from_ptr(found.topic).to_bytes() == topic.as_bytes()
+            });
+            sys::rd_kafka_metadata_destroy(answer);
+            Some(found)
+        }
+    }
+
     /// Stops fetching the partitions; what was fetched and not returned is thrown away.
     pub fn pause(&self, partitions: &[Entry]) -> Result<(), RDKafkaErrorCode> {
         let list = entries_list(partitions);
@@ -401,6 +429,36 @@ impl Client<'_> {
             }),
             None => Ok(()),
         }
+    }
+
+    /// Begins anew at the entries' offsets with partitions that are assigned and that librdkafka has given up reading, as
+    /// it does when their offset is out of range: then a seek is refused.
+    pub fn restart(&self, partitions: &[Entry]) -> Result<(), ClientError> {
+        let list = entries_list(partitions);
+        // SAFETY: handle and list are live for the calls. The partitions leave the assignment and enter it again, which
+        // is no rebalance of the group.
+        unsafe {
+            take_error(sys::rd_kafka_incremental_unassign(self.rk, list.0))?;
+            take_error(sys::rd_kafka_incremental_assign(self.rk, list.0))
+        }
+    }
+
+    /// Low and high watermark, asked of the broker; `None` without an answer within `timeout`.
+    pub fn range(&self, topic: &str, partition: i32, timeout: Duration) -> Option<(i64, i64)> {
+        let name = CString::new(topic).ok()?;
+        let (mut low, mut high) = (OFFSET_INVALID, OFFSET_INVALID);
+        // SAFETY: handle, name and both integers are live for the call.
+        let error = unsafe {
+            sys::rd_kafka_query_watermark_offsets(
+                self.rk,
+                name.as_ptr(),
+                partition,
+                &mut low,
+                &mut high,
+                millis(timeout),
+            )
+        };
+        (code(error).is_none() && low >= 0 && high >= low).then_some((low, high))
     }
 
     /// Low and high watermark as last seen in a fetch; `None` before the first one.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::json;
 
 use super::plans::weight;
-use crate::alert::{Alert, Alerts};
+use crate::alerts::{Drifted, Teller};
 use crate::config::model::{Drift, DriftAction};
 use crate::contract::compat;
 use crate::contract::drift::{self, Finding, Verdict};
@@ -37,7 +37,7 @@ pub struct Event<'a> {
 
 impl Event<'_> {
     /// Tells it: a line in the log, a count for each difference, and an alert if the policy does not allow it.
-    pub fn tell(&self, pipeline: &str, owner: &str, metrics: &Metrics, alerts: &Alerts) {
+    pub fn tell(&self, pipeline: &str, owner: &str, metrics: &Metrics, alerts: &Teller) {
         let Event {
             topic,
             schema_id,
@@ -86,11 +86,10 @@ impl Event<'_> {
                 .collect();
             let details = json!({"schema_id": schema_id, "subjects": self.subjects, "action": action,
                 "findings": findings, "findings_in_all": verdict.findings.len(), "since": self.since.as_ref().map(|(id, _)| id)});
-            alerts.send(Alert {
-                kind: "drift",
-                pipeline: pipeline.to_owned(),
-                owner: owner.to_owned(),
-                topic: (*topic).to_owned(),
+            alerts.drifted(Drifted {
+                topic,
+                schema_id: *schema_id,
+                action,
                 text,
                 details: details.as_object().cloned().unwrap_or_default(),
             });

@@ -226,7 +226,7 @@ impl Rate {
 
 /// Holds a rate over time, not from one record to the next: waits shorter than a millisecond are added up.
 #[derive(Debug)]
-struct Pace {
+pub struct Pace {
     every: Duration,
     due: Instant,
 }
@@ -236,7 +236,8 @@ impl Pace {
     const BEHIND: Duration = Duration::from_secs(1);
     const SHORTEST: Duration = Duration::from_millis(1);
 
-    fn new(rate: Rate, now: Instant) -> Pace {
+    /// A pace that begins now.
+    pub fn new(rate: Rate, now: Instant) -> Pace {
         Pace {
             every: rate.every,
             due: now,
@@ -244,12 +245,13 @@ impl Pace {
     }
 
     /// How long the next record has to wait still.
-    fn wait(&self, now: Instant) -> Option<Duration> {
+    pub fn wait(&self, now: Instant) -> Option<Duration> {
         let wait = self.due.saturating_duration_since(now);
         (wait >= Self::SHORTEST).then_some(wait)
     }
 
-    fn sent(&mut self, now: Instant) {
+    /// One has been sent.
+    pub fn sent(&mut self, now: Instant) {
         self.due += self.every;
         if now.saturating_duration_since(self.due) > Self::BEHIND {
             self.due = now;

@@ -157,7 +157,7 @@ impl Engine {
             );
             let start = match role {
                 // A source without a commit starts where `auto.offset.reset` says.
-                Role::Source => found.map_or(OFFSET_INVALID, |(offset, _)| offset),
+                Role::Source => found.map_or(self.settings.start, |(offset, _)| offset),
                 // A retry partition without one starts at its beginning, whatever that property says.
                 Role::Retry { tier, .. } => {
                     let delay = self.judge.config().failure.tiers[tier];

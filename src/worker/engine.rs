@@ -1,5 +1,6 @@
 //! A worker's state, and what it hands to the producer.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rand::Rng;
@@ -13,7 +14,7 @@ use crate::emit::in_flight::{InFlight, InFlights};
 use crate::error::{FatalError, Reason, RecordError};
 use crate::failure::backoff;
 use crate::failure::classify::{self, Next};
-use crate::failure::envelope::{Envelope, Origin};
+use crate::failure::envelope::{Envelope, Origin, SHORTEST};
 use crate::failure::parking::Key;
 use crate::failure_log::FailedRecord;
 use crate::health::{PauseEntry, PauseReason};
@@ -39,6 +40,8 @@ pub struct Settings {
     pub shutdown_grace: Duration,
     /// How long a partition with lag may make no progress before the watchdog speaks.
     pub stuck_after: Duration,
+    /// Where a source partition begins that the group has no offset for: an offset, or one of librdkafka's logical ones.
+    pub start: i64,
     /// Partitions of each topic at start, by topic: retry topics must have those of their source.
     pub partitions: std::collections::HashMap<String, i32>,
     /// `max.message.bytes` of each topic at start, where the broker tells.
@@ -87,6 +90,10 @@ pub(super) struct Engine {
     pub(super) leave_by: Option<Instant>,
     /// Whether the cluster was found unreachable and has not answered since.
     pub(super) unreachable: bool,
+    /// Topics of ours that were said not to exist, and when to look again.
+    pub(super) gone: BTreeMap<String, Instant>,
+    /// Partitions, by slot, whose next offset is not in their log.
+    pub(super) out_of_range: BTreeSet<usize>,
     /// Whether the producer's queue was full in the batch under way: the rest of it does not wait again.
     pub(super) blocked: bool,
 }
@@ -171,6 +178,8 @@ impl Engine {
             next_look: clock.now,
             leave_by: None,
             unreachable: false,
+            gone: BTreeMap::new(),
+            out_of_range: BTreeSet::new(),
             blocked: false,
         }
     }
@@ -347,22 +356,6 @@ impl Engine {
         }
         let topic = self.judge.config().dead_letter_topic(partition.source());
         let number = partition.number;
-        let envelope = Envelope::new(
-            self.judge.stamp(),
-            &taken.origin,
-            error,
-            own,
-            clock.wall,
-            None,
-        );
-        let produce = Produce {
-            topic: &topic,
-            partition: Some(number),
-            timestamp: taken.origin.timestamp,
-            key: record.key,
-            value: record.value,
-            headers: &envelope.headers(),
-        };
         let fate = Fate {
             outcome: Outcome::DeadLettered,
             sink: 0,
@@ -370,13 +363,32 @@ impl Engine {
             reason: Some(error.reason),
             extra: false,
         };
-        match self.send(&produce, taken, fate, false) {
-            Ok(()) => {
-                if let Some(dead) = dead {
-                    self.stand_for(taken, record, dead, error.reason, clock);
+        let mut steps = partition.shortened.get(&taken.offset).copied().unwrap_or(0);
+        loop {
+            let (stamp, origin) = (self.judge.stamp(), &taken.origin);
+            let envelope =
+                Envelope::new(stamp, origin, error, own, clock.wall, None).shortened(steps);
+            let produce = Produce {
+                topic: &topic,
+                partition: Some(number),
+                timestamp: taken.origin.timestamp,
+                key: record.key,
+                value: record.value,
+                headers: &envelope.headers(),
+            };
+            match self.send(&produce, taken, fate, false) {
+                Ok(()) => {
+                    if let Some(dead) = dead {
+                        self.stand_for(taken, record, dead, error.reason, clock);
+                    }
+                    return;
+                }
+                Err(RDKafkaErrorCode::MessageSizeTooLarge) if steps < SHORTEST => steps += 1,
+                Err(code) => {
+                    let reason = PauseReason::DeadLetterRefused;
+                    return self.not_sent(taken, &topic, code, reason, clock);
                 }
             }
-            Err(code) => self.not_sent(taken, &topic, code, PauseReason::DeadLetterRefused, clock),
         }
     }
 
@@ -600,6 +612,17 @@ pub(super) fn too_large(topic: &str) -> RecordError {
         Reason::RecordTooLarge,
         format!("larger than {topic} accepts"),
     )
+}
+
+/// The error of a record that was to be retried, and that the retry topic does not take for its size.
+pub(super) fn too_large_to_retry(topic: &str, reason: Option<Reason>) -> RecordError {
+    let mut error = too_large(topic);
+    if let Some(reason) = reason {
+        error
+            .message
+            .push_str(&format!(", where it was to wait for another try: {reason}"));
+    }
+    error
 }
 
 /// The pause that belongs to a reason whose disposition is to pause.

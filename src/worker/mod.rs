@@ -4,6 +4,7 @@
 mod assign;
 mod emit;
 mod engine;
+mod gone;
 mod parked;
 mod ports;
 mod settle;
@@ -225,6 +226,9 @@ impl Engine {
             | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed => {
                 return Err(FatalError::Kafka(message.to_owned()));
+            }
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
+                self.topic_gone(message);
             }
             _ => tracing::debug!(pipeline = self.judge.config().name, %code, "{message}"),
         }

@@ -148,6 +148,8 @@ impl Engine {
             return;
         }
         let epoch = partition.epoch;
+        // What a retry topic has refused for its size cannot follow anybody there.
+        let is_refused = partition.refused.contains_key(&taken.offset);
         let (Some(key), Some(parking)) = (
             self.key_of(taken, record),
             self.families.parking_mut(taken.slot),
@@ -164,7 +166,7 @@ impl Engine {
         }
         let offset = taken.origin.offset;
         parking.read(key, offset, tier, epoch);
-        if taken.step == Step::Judge {
+        if taken.step == Step::Judge && !is_refused {
             taken.step = match parking.doom(key, offset) {
                 Some(dead) => Step::Doomed(dead),
                 None if parking.must_wait(key, offset, epoch) => Step::Follow,
@@ -194,6 +196,7 @@ impl Engine {
                 let offset = taken.origin.offset;
                 match parking.doom(key, offset) {
                     Some(dead) => Step::Doomed(dead),
+                    None if partition.refused.contains_key(&taken.offset) => Step::Judge,
                     None if parking.may_go(key, offset, partition.epoch) => Step::Judge,
                     None => Step::Follow,
                 }

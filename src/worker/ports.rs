@@ -34,12 +34,18 @@ pub(super) trait Positions {
     fn commit(&self, entries: &[Entry], wait: Option<Duration>) -> Result<(), RDKafkaErrorCode>;
     /// Whether a broker answers within `timeout`.
     fn reachable(&self, timeout: Duration) -> bool;
+    /// Whether a topic exists; `None` without an answer within `timeout`.
+    fn has_topic(&self, topic: &str, timeout: Duration) -> Option<bool>;
     /// Stops fetching the partitions; what was fetched and not returned is thrown away.
     fn pause(&self, partitions: &[Entry]) -> Result<(), RDKafkaErrorCode>;
     /// Fetches the partitions again.
     fn resume(&self, partitions: &[Entry]) -> Result<(), RDKafkaErrorCode>;
     /// Moves the position of the partitions to the entries' offsets.
     fn seek(&self, partitions: &[Entry], timeout: Duration) -> Result<(), ClientError>;
+    /// Begins anew at the entries' offsets with partitions that are no longer read, where a seek is refused with `State`.
+    fn restart(&self, partitions: &[Entry]) -> Result<(), ClientError>;
+    /// Low and high watermark, asked of the broker; `None` without an answer within `timeout`.
+    fn range(&self, topic: &str, partition: i32, timeout: Duration) -> Option<(i64, i64)>;
     /// Low and high watermark as last seen in a fetch; `None` before the first one.
     fn watermarks(&self, topic: &str, partition: i32) -> Option<(i64, i64)>;
     /// Whether it is a member of its group.
@@ -213,6 +219,10 @@ impl Positions for Client<'_> {
         Client::reachable(self, timeout)
     }
 
+    fn has_topic(&self, topic: &str, timeout: Duration) -> Option<bool> {
+        Client::has_topic(self, topic, timeout)
+    }
+
     fn pause(&self, partitions: &[Entry]) -> Result<(), RDKafkaErrorCode> {
         Client::pause(self, partitions)
     }
@@ -223,6 +233,14 @@ impl Positions for Client<'_> {
 
     fn seek(&self, partitions: &[Entry], timeout: Duration) -> Result<(), ClientError> {
         Client::seek(self, partitions, timeout)
+    }
+
+    fn restart(&self, partitions: &[Entry]) -> Result<(), ClientError> {
+        Client::restart(self, partitions)
+    }
+
+    fn range(&self, topic: &str, partition: i32, timeout: Duration) -> Option<(i64, i64)> {
+        Client::range(self, topic, partition, timeout)
     }
 
     fn watermarks(&self, topic: &str, partition: i32) -> Option<(i64, i64)> {
@@ -251,6 +269,10 @@ impl Positions for Consumer {
         self.client().reachable(timeout)
     }
 
+    fn has_topic(&self, topic: &str, timeout: Duration) -> Option<bool> {
+        self.client().has_topic(topic, timeout)
+    }
+
     fn pause(&self, partitions: &[Entry]) -> Result<(), RDKafkaErrorCode> {
         self.client().pause(partitions)
     }
@@ -261,6 +283,14 @@ impl Positions for Consumer {
 
     fn seek(&self, partitions: &[Entry], timeout: Duration) -> Result<(), ClientError> {
         self.client().seek(partitions, timeout)
+    }
+
+    fn restart(&self, partitions: &[Entry]) -> Result<(), ClientError> {
+        self.client().restart(partitions)
+    }
+
+    fn range(&self, topic: &str, partition: i32, timeout: Duration) -> Option<(i64, i64)> {
+        self.client().range(topic, partition, timeout)
     }
 
     fn watermarks(&self, topic: &str, partition: i32) -> Option<(i64, i64)> {

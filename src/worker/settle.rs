@@ -5,9 +5,10 @@ use std::time::Duration;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::Clock;
-use super::engine::{Engine, too_large};
+use super::engine::{Engine, too_large, too_large_to_retry};
 use super::ports::Positions;
 use crate::failure::backoff;
+use crate::failure::envelope::SHORTEST;
 use crate::health::{Dependency, Health, PauseReason};
 use crate::ingest::assignment::{Flow, Partition, Rewind, Role};
 use crate::native::consumer::Entry;
@@ -31,6 +32,7 @@ impl Engine {
         let clock = self.time.read();
         self.acknowledge(clock);
         self.rewind(clock);
+        self.find_range(client, clock);
         self.hold(client, clock);
     }
 
@@ -116,6 +118,14 @@ impl Engine {
             } else if own_fault && is_output {
                 // The record's own fault: it becomes a dead letter when it is read again.
                 partition.refused.insert(sent.offset, too_large(&topic));
+                None
+            } else if own_fault && sent.outcome == Outcome::Retried {
+                // Nobody will make the retry topic larger for one record: it becomes a dead letter when it is read again.
+                let error = too_large_to_retry(&topic, sent.reason);
+                partition.refused.insert(sent.offset, error);
+                None
+            } else if own_fault && shorten(partition, sent.offset) {
+                // Once more with shorter headers, before the partition waits for a larger topic.
                 None
             } else {
                 Some((reason, format!("{topic}: not acknowledged: {code}")))
@@ -291,6 +301,7 @@ impl Engine {
         if self.unreachable && client.reachable(PROBE_TIMEOUT) {
             self.answered();
         }
+        self.look_for_gone(client, clock);
         let stuck_after = self.settings.stuck_after;
         for partition in self.assignment.iter_mut() {
             let committable = partition.tracker.committable();
@@ -300,7 +311,12 @@ impl Engine {
             let lag = high.map_or(0, |high| (high - committable.max(0)).max(0));
             match partition.role {
                 Role::Source => partition.metrics.set_lag(lag),
-                Role::Retry { .. } => partition.metrics.set_retries_pending(lag),
+                Role::Retry { .. } => {
+                    partition.metrics.set_retries_pending(lag);
+                    let since = partition.waits_since().filter(|_| lag > 0);
+                    let (topic, number) = (&partition.topic, partition.number);
+                    self.shared.health.retry_waits(&name, topic, number, since);
+                }
             }
             partition.metrics.set_in_flight(partition.tracker.open());
             if let Some((keys, records)) = self.families.parked(&partition.topic, partition.number)
@@ -364,6 +380,17 @@ impl Engine {
     }
 }
 
+/// Notes that the dead letter of a record is to have shorter headers. False once they are as short as they may be; then it
+/// begins anew, since somebody may have made the topic larger meanwhile.
+fn shorten(partition: &mut Partition, offset: i64) -> bool {
+    let steps = partition.shortened.remove(&offset).unwrap_or(0);
+    let shorter = steps < SHORTEST;
+    if shorter {
+        partition.shortened.insert(offset, steps + 1);
+    }
+    shorter
+}
+
 /// Something of the partition got through: pauses begin short again, and a fault that was told is over.
 pub(super) fn got_through(health: &Health, pipeline: &str, partition: &mut Partition) {
     partition.tries = 0;
@@ -393,9 +420,13 @@ fn hold_one(client: &dyn Positions, partition: &mut Partition) -> Result<(), Str
         partition.held = true;
     }
     if let Some(offset) = partition.seek {
-        client
-            .seek(&[partition.entry(offset)], SEEK_TIMEOUT)
-            .map_err(|error| format!("seek to {offset} failed: {}", error.message))?;
+        let entries = [partition.entry(offset)];
+        let sought = match client.seek(&entries, SEEK_TIMEOUT) {
+            // It is not read any more, since its offset was out of range.
+            Err(error) if error.code == RDKafkaErrorCode::State => client.restart(&entries),
+            sought => sought,
+        };
+        sought.map_err(|error| format!("seek to {offset} failed: {}", error.message))?;
         tracing::debug!(
             topic = partition.topic,
             partition = partition.number,

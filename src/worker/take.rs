@@ -131,6 +131,10 @@ impl Engine {
             partition.metrics.discarded(1);
             return None;
         }
+        if matches!(partition.role, Role::Retry { .. }) && partition.is_head(record.offset) {
+            let since = envelope::first_failed_at(record);
+            partition.head = since.map(|since| (record.offset, since));
+        }
         if not_due {
             let wait = backoff::retry_sleep(std::time::Duration::from_millis(
                 u64::try_from(due_at - clock.wall).unwrap_or(0),
@@ -296,6 +300,11 @@ impl Engine {
                     "{topic}: {message}"
                 )));
             }
+            Code::UnknownTopicOrPartition | Code::UnknownTopic => self.topic_gone(topic),
+            Code::AutoOffsetReset | Code::OffsetOutOfRange => {
+                self.out_of_range
+                    .extend(self.assignment.find(topic, partition));
+            }
             Code::PollExceeded => tracing::warn!(
                 pipeline = self.judge.config().name,
                 "a batch took longer than max.poll.interval.ms: {message}"
@@ -318,6 +327,7 @@ impl Engine {
                 && partition.tracker.in_flight() == 0
                 && partition.refused.is_empty()
                 && partition.suspects.is_empty()
+                && partition.shortened.is_empty()
                 && partition.doubted.is_empty()
             {
                 continue;
@@ -325,6 +335,9 @@ impl Engine {
             let committable = partition.tracker.committable();
             partition.refused.retain(|offset, _| *offset >= committable);
             partition.suspects.retain(|offset| *offset >= committable);
+            partition
+                .shortened
+                .retain(|offset, _| *offset >= committable);
             partition.doubted.retain(|offset, _| *offset >= committable);
         }
     }

@@ -34,6 +34,8 @@ pub(crate) const WALLS: &[Wall] = &[
             "cli::version",
             // Reads one record of a topic.
             "cli::explain::fetch",
+            // Reads dead letters, and keeps how far a redrive has come.
+            "dlq::read",
             // Ask for the members of a group and read a table's topic, on threads beside the record path.
             "lookup::members",
             "lookup::table::load",
@@ -51,6 +53,7 @@ pub(crate) const WALLS: &[Wall] = &[
             "ingest",
             "worker",
             "produce",
+            "dlq::send",
         ],
         why: "error codes are the words in which a broker refuses; they end where a reason has been made of them",
     },
@@ -61,7 +64,12 @@ pub(crate) const WALLS: &[Wall] = &[
     },
     Wall {
         what: "reqwest",
-        only: &["alert", "contract::registry", "transform::lookup::client"],
+        only: &[
+            "alerts::deliver",
+            "alerts::hook",
+            "contract::registry",
+            "transform::lookup::client",
+        ],
         why: "HTTP is asked by the registry client and by lookups, whose failures are classified there, and by alerts, \
               whose failures change nothing",
     },
@@ -165,7 +173,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("failure_log", &["config", "error"]),
     ("status", &["health", "metrics", "telemetry"]),
     ("admin", &["config", "error", "health", "metrics"]),
-    ("alert", &["config", "error"]),
+    ("alerts", &["config", "error", "health", "metrics"]),
     // The stages. None knows the one beside it, nor who calls it.
     ("native", &["error", "record"]),
     (
@@ -212,7 +220,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "pipeline",
         &[
-            "alert",
+            "alerts",
             "config",
             "contract",
             "error",
@@ -299,7 +307,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "admin",
             "build",
-            "alert",
+            "alerts",
             "config",
             "contract",
             "embedded::broker",
@@ -323,6 +331,21 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         "produce",
         &["config", "contract", "error", "ingest", "native", "review"],
     ),
+    // Reads what failure wrote, and writes what ingest reads: knows the words of both, and none of the stages.
+    (
+        "dlq",
+        &[
+            "config",
+            "contract::wire",
+            "error",
+            "failure",
+            "headers",
+            "ingest::properties",
+            "native",
+            "produce::send",
+            "record",
+        ],
+    ),
     (
         "demo",
         &[
@@ -332,6 +355,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "alerts",
             "build",
             "config",
             "contract",
@@ -353,9 +377,10 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "cli::explain",
         &[
-            "explain", "failure", "headers", "lookup", "pipeline", "record", "trial",
+            "dlq", "explain", "failure", "headers", "lookup", "pipeline", "record", "trial",
         ],
     ),
+    ("cli::dlq", &["dlq", "explain"]),
     ("cli::test", &["trial"]),
     ("cli::evaluate", &["record", "trial"]),
     ("main", &["cli"]),
@@ -363,6 +388,11 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// Modules that compute and nothing else: no clock (`now` is an argument), no input or output, no chance.
 pub(crate) const PURE: &[&str] = &[
+    "alerts::incidents",
+    "alerts::notice",
+    "alerts::render",
+    "alerts::signs",
+    "alerts::window",
     "contract::decimal",
     "contract::decode",
     "contract::default",
@@ -379,6 +409,11 @@ pub(crate) const PURE: &[&str] = &[
     "contract::varint",
     "contract::value",
     "contract::wire",
+    "dlq::decide",
+    "dlq::dialect",
+    "dlq::filter",
+    "dlq::progress",
+    "dlq::tally",
     "emit",
     "explain",
     "expr",

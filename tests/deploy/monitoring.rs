@@ -37,6 +37,9 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
     pipeline.commit(true);
     pipeline.commit(false);
     metrics.set_schema_cache(&CacheStats::default());
+    let webhook = metrics.alert("p", 1, &["drift"]);
+    webhook.sent("drift", true);
+    webhook.waiting(0);
     let health = Health::new();
     health.dependency(Dependency::Registry, Ok(()));
     metrics.observe_health(&health);

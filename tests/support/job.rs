@@ -49,6 +49,8 @@ pub struct Shape {
     pub steps: Option<String>,
     /// The source topic; one of its own without.
     pub source: Option<String>,
+    /// `delivery`.
+    pub delivery: &'static str,
 }
 
 impl Default for Shape {
@@ -62,6 +64,7 @@ impl Default for Shape {
             lookup: None,
             steps: None,
             source: None,
+            delivery: "at_least_once",
         }
     }
 }
@@ -124,6 +127,7 @@ impl Job {
             registry_auth,
             workers,
             tiers,
+            delivery,
             ..
         } = shape;
         let text = format!(
@@ -137,6 +141,7 @@ pipelines:
     owner: {{ team: billing, contact: "#billing" }}
     group: {group}
     workers: {workers}
+    delivery: {delivery}
     provenance: header
     source: {{ topics: [{source}] }}
     contract: {{ schema: payment.avsc, rules: payment.rules.yaml }}
@@ -352,6 +357,11 @@ impl Runner {
         self.server().signal(Signal::KILL);
         assert!(self.server().ended(LIMIT).is_some(), "killed");
         self.server = None;
+    }
+
+    /// Any signal.
+    pub fn signal(&mut self, signal: Signal) {
+        self.server().signal(signal);
     }
 
     /// Waits for its end by itself; the exit code.

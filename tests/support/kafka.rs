@@ -80,20 +80,32 @@ impl RealKafka {
             let folder = TempDir::with_prefix("driftgate-kafka-").expect("a temporary folder");
             let client_port = ports::free();
             let layout = layout(folder.path(), client_port);
-            layout.write(folder.path());
-            let mut kafka = RealKafka {
-                server: None,
-                libs: libs.to_owned(),
-                folder,
-                client_port,
-            };
-            kafka.format(&layout.users);
+            let mut kafka = RealKafka::formatted(libs, folder, client_port, &layout, &cluster_id());
             match kafka.try_launch() {
                 Ok(()) => return kafka,
                 Err(log) => last = log,
             }
         }
         panic!("a broker did not come up three times; the end of its log:\n{last}");
+    }
+
+    /// A broker with its files written, not started.
+    pub(super) fn formatted(
+        libs: &Path,
+        folder: TempDir,
+        client_port: u16,
+        layout: &Layout,
+        cluster: &str,
+    ) -> RealKafka {
+        layout.write(folder.path());
+        let kafka = RealKafka {
+            server: None,
+            libs: libs.to_owned(),
+            folder,
+            client_port,
+        };
+        kafka.format(&layout.users, cluster);
+        kafka
     }
 
     /// `127.0.0.1:port`. The broker itself, even where a proxy is advertised.
@@ -141,15 +153,25 @@ impl RealKafka {
         self.running().signal(Signal::CONT);
     }
 
+    /// Where Kafka's programs are.
+    pub(super) fn libs(&self) -> &Path {
+        &self.libs
+    }
+
+    /// The broker's folder.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     fn running(&self) -> &Server {
         self.server.as_ref().expect("the broker runs")
     }
 
-    fn format(&self, users: &[Login]) {
+    fn format(&self, users: &[Login], cluster: &str) {
         let mut format = java_command(&self.libs);
         format
             .arg("kafka.tools.StorageTool")
-            .args(["format", "-t", &cluster_id(), "-c"])
+            .args(["format", "-t", cluster, "-c"])
             .arg(self.folder.path().join("server.properties"));
         for Login { username, password } in users {
             format.arg("--add-scram").arg(format!(
@@ -160,6 +182,12 @@ impl RealKafka {
     }
 
     fn try_launch(&mut self) -> Result<(), String> {
+        self.launch();
+        self.serves()
+    }
+
+    /// Starts the process.
+    pub(super) fn launch(&mut self) {
         let mut arguments: Vec<String> = JVM.map(String::from).to_vec();
         arguments.push("-Xmx512m".into());
         arguments.push(log_configuration());
@@ -172,7 +200,12 @@ impl RealKafka {
                 .to_string(),
         );
         let log = self.folder.path().join("broker.log");
-        let mut server = Server::start(&java(), arguments, &[], &log);
+        self.server = Some(Server::start(&java(), arguments, &[], &log));
+    }
+
+    /// Waits until it serves. If it does not, the end of its log; it runs no more then.
+    pub(super) fn serves(&mut self) -> Result<(), String> {
+        let mut server = self.server.take().expect("the broker was started");
         let serves = wait::within(START_LIMIT, || {
             if !server.runs() {
                 return Some(false);
@@ -356,9 +389,9 @@ impl SecureKafka {
 }
 
 /// What a broker is made of before it starts.
-struct Layout {
-    lines: Vec<(String, String)>,
-    users: Vec<Login>,
+pub(super) struct Layout {
+    pub(super) lines: Vec<(String, String)>,
+    pub(super) users: Vec<Login>,
 }
 
 impl Layout {
@@ -374,7 +407,7 @@ impl Layout {
 }
 
 /// One node that is broker and controller, with every internal topic on itself.
-fn base(folder: &Path, controller: u16) -> Vec<(String, String)> {
+pub(super) fn base(folder: &Path, controller: u16) -> Vec<(String, String)> {
     pairs(&[
         ("process.roles", "broker,controller"),
         ("node.id", "1"),
@@ -395,7 +428,7 @@ fn base(folder: &Path, controller: u16) -> Vec<(String, String)> {
     ])
 }
 
-fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(super) fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
@@ -414,7 +447,7 @@ fn log_configuration() -> String {
     format!("-Dlog4j2.configurationFile={}", file.display())
 }
 
-fn java_command(libs: &Path) -> Command {
+pub(super) fn java_command(libs: &Path) -> Command {
     let mut command = Command::new(java());
     command
         .args(JVM)
@@ -423,7 +456,7 @@ fn java_command(libs: &Path) -> Command {
     command
 }
 
-fn run(mut command: Command, what: &str) {
+pub(super) fn run(mut command: Command, what: &str) {
     let output = command.output().expect("java can be run");
     assert!(
         output.status.success(),
@@ -434,7 +467,7 @@ fn run(mut command: Command, what: &str) {
 }
 
 /// 16 random bytes in URL-safe base64, as Kafka writes its ids. One that begins with a dash would be taken for an option.
-fn cluster_id() -> String {
+pub(super) fn cluster_id() -> String {
     use base64::Engine;
     let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let mut bytes = uuid::Uuid::new_v4().into_bytes();

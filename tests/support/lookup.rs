@@ -105,6 +105,8 @@ pub struct Asked {
     pub path: String,
     /// The `Authorization` header.
     pub authorization: Option<String>,
+    /// The body.
+    pub body: String,
 }
 
 /// What the scripted server answers.
@@ -216,11 +218,15 @@ impl Drop for ScriptedServer {
 }
 
 async fn scripted(State(script): State<Arc<Scripted>>, request: Request) -> Response<Body> {
-    let header = request.headers().get("authorization");
+    let (parts, body) = request.into_parts();
+    let header = parts.headers.get("authorization");
+    let body = axum::body::to_bytes(body, 1 << 20).await;
+    let body = body.expect("a small body").to_vec();
     let asked = Asked {
         at: Instant::now(),
-        path: request.uri().to_string(),
+        path: parts.uri.to_string(),
         authorization: header.map(|value| value.to_str().expect("text").to_owned()),
+        body: String::from_utf8(body).expect("text"),
     };
     script.asked.lock().expect("no panic").push(asked.clone());
     let now = script.under_way.fetch_add(1, Ordering::SeqCst) + 1;

@@ -13,6 +13,8 @@
 
 pub mod bed;
 pub mod certificates;
+pub mod cluster;
+pub mod hook;
 pub mod http;
 pub mod job;
 pub mod kafka;
@@ -27,6 +29,8 @@ pub mod topics;
 pub mod wait;
 
 pub use bed::{Bed, Environment};
+pub use cluster::Cluster;
+pub use hook::Hook;
 pub use job::{Job, Runner, Shape};
 pub use kafka::{Login, Options, RealKafka, SecureKafka};
 pub use lookup::{LookupServer, Reply, ScriptedServer};

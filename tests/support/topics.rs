@@ -23,10 +23,11 @@ pub fn client(bootstrap: &str) -> ClientConfig {
     config
 }
 
-/// Creates a topic and waits until the broker tells of it. `settings` are topic configurations.
+/// Creates a topic, with as many copies as the broker has by default, and waits until the broker tells of it. `settings`
+/// are topic configurations.
 pub fn create(config: &ClientConfig, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
     let admin: AdminClient<DefaultClientContext> = config.create().expect("a valid configuration");
-    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
     for (key, value) in settings {
         new = new.set(key, value);
     }

@@ -14,11 +14,13 @@ use crate::contract::decode::{Limits, decode};
 use crate::contract::registry::{RegistryClient, RegistryError};
 use crate::contract::schema::Schema;
 use crate::contract::wire;
+use crate::dlq::dialect::{Dialect, Letter};
+use crate::dlq::tally;
 use crate::error::Reason;
 use crate::explain::lineage::TAG;
-use crate::explain::{self, Lineage, Outcome, emitted, moment};
+use crate::explain::{self, Lineage, Outcome, Shown, emitted, moment, shown};
 use crate::failure::classify::Next;
-use crate::failure::envelope::Origin;
+use crate::failure::envelope::{self, Origin};
 use crate::headers;
 use crate::ingest::properties;
 use crate::lookup::{Around, Lookups};
@@ -225,9 +227,14 @@ impl Judge {
 
     /// Runs the record as a worker would; nothing is written and nobody is told.
     pub(super) fn outcome(&self, record: &Record<'_>, origin: &Origin, mask: bool) -> Outcome {
+        let mut origin = origin.clone();
+        if self.is_dead_letter {
+            // As a redrive would send it: with all its tries before it.
+            (origin.attempt, origin.first_failed_at) = (0, None);
+        }
         let fate = self
             .trial
-            .run(&self.source, record, origin, self.with_lookups);
+            .run(&self.source, record, &origin, self.with_lookups);
         let mut outcome = match fate {
             Fate::Emitted(outputs) => match outputs.as_slice() {
                 [output] => self.emit(output, mask),
@@ -356,22 +363,47 @@ impl Judge {
     }
 }
 
-/// What a retry's or dead letter's headers say.
-pub(super) fn origin(record: &Record<'_>, origin: &Origin) -> explain::Origin {
-    let text = |name: &str| {
-        let value = record.header(name).filter(|value| !value.is_empty());
-        value.map(|value| String::from_utf8_lossy(value).into_owned())
+/// What the headers of a retry or dead letter say. What another tool says of an error may repeat what is masked.
+pub(super) fn origin(
+    record: &Record<'_>,
+    letter: &Letter,
+    contract: Option<&Schema>,
+    (hidden, secrets): (bool, &[String]),
+) -> explain::Origin {
+    let ours = letter.dialect == Some(Dialect::Driftgate);
+    let text = |text: &Option<String>| match shown(text.as_ref().map(String::as_bytes), secrets) {
+        Shown::Text(_) if hidden => Some(explain::MASK.to_owned()),
+        Shown::Text(text) => Some(text),
+        Shown::Null | Shown::Bytes { .. } => None,
     };
+    let expected = letter.path.as_deref().and_then(|path| {
+        let (contract, path) = (contract?, tally::general(path));
+        Some(contract.describe(contract.find(&path)?))
+    });
+    let due_at = ours
+        .then(|| envelope::due_at(record))
+        .filter(|due| *due > 0);
     explain::Origin {
-        position: origin.position(),
-        timestamp: origin.timestamp.map(moment),
-        attempt: origin.attempt,
-        reason: text(headers::REASON),
-        error: text(headers::ERROR),
-        path: text(headers::PATH),
-        pipeline: text(headers::PIPELINE),
-        first_failed_at: origin.first_failed_at.map(moment),
-        due_at: (origin.due_at > 0).then(|| moment(origin.due_at)),
-        redriven: origin.redriven,
+        position: letter.position().unwrap_or_else(|| "not told".to_owned()),
+        timestamp: letter.timestamp.map(moment),
+        attempt: letter.attempt.unwrap_or(0),
+        reason: letter.reason.clone(),
+        error: match ours {
+            true => letter.error.clone(),
+            false => text(&letter.error),
+        },
+        path: letter.path.clone(),
+        pipeline: letter.pipeline.clone(),
+        first_failed_at: letter.first_failed_at.map(moment),
+        due_at: due_at.map(moment),
+        redriven: letter.redriven,
+        dialect: letter
+            .dialect
+            .filter(|_| !ours)
+            .map(|dialect| dialect.as_str().to_owned()),
+        group: letter.group.clone(),
+        owner: letter.owner.clone(),
+        failed_at: letter.failed_at.map(moment),
+        expected,
     }
 }

@@ -155,4 +155,10 @@ const ADMIN: &[Key] = &[
          reach without one.",
     )
     .default_note("none"),
+    key(
+        "public_url",
+        Kind::Url { base: true },
+        "Where people reach this server, or a proxy in front of it: alerts link there. It says nothing about where it listens.",
+    )
+    .default_note("none: alerts have no link"),
 ];

@@ -66,6 +66,8 @@ pub(crate) enum Kind {
     Url {
         base: bool,
     },
+    /// An HTTP URL that is a secret as a whole.
+    SecretUrl,
     /// An existing file, relative to the configuration file.
     File,
     /// A legal topic name.
@@ -192,7 +194,7 @@ impl Kind {
             Kind::Ratio => "a ratio",
             Kind::Choice(_) => "one of the listed words",
             Kind::Listen => "an address and port, or off",
-            Kind::Url { .. } => "an HTTP URL",
+            Kind::Url { .. } | Kind::SecretUrl => "an HTTP URL",
             Kind::File => "a path",
             Kind::Topic => "a topic name",
             Kind::Group => "a consumer group",

@@ -64,18 +64,105 @@ pub(crate) const PIPELINE: &[Key] = &[
     key(
         "alerts",
         Kind::List { item: &Kind::Map(ALERT), max: 16 },
-        "Who else is told, beside log and metrics, when a writer schema drifts that `contract.drift` does not allow.",
+        "Webhooks that are told when something needs a person, and when it is over. docs/alerts.md says what is told and when. \
+         Without one the log and the metrics alone tell, and `check` warns of it.",
     )
     .default_note("none"),
 ];
 
-const ALERT: &[Key] = &[key(
-    "webhook",
-    Kind::Url { base: false },
-    "Takes a POST with a JSON object: `kind`, `pipeline`, `owner`, `topic`, `text` and what belongs to the kind. Tried three \
-     times; it never holds up a record. The path and query of the URL are secrets and are not printed.",
-)
-.required()];
+pub(crate) const ALERT: &[Key] = &[
+    key(
+        "webhook",
+        Kind::SecretUrl,
+        "Takes a POST for each alert. Asked again, with growing waits, until it answers with 2xx; it never holds up a record. The \
+         URL is a secret and is not printed.",
+    )
+    .required(),
+    key(
+        "format",
+        Kind::Choice(FORMAT),
+        "What the webhook is sent. It is not guessed from the URL; where a chat's URL stands without it, loading warns.",
+    )
+    .default("json"),
+    key(
+        "kinds",
+        Kind::List { item: &Kind::Choice(KINDS), max: 16 },
+        "What this webhook is told of.",
+    )
+    .default_note("all"),
+    key(
+        "after",
+        Kind::Duration { min: secs(0), max: secs(3600) },
+        "How long something must last before it is told, and be gone before that is told. What comes and goes within this time, \
+         such as a broker's restart, wakes nobody. Drift and an instance that ends are told at once.",
+    )
+    .default("10s"),
+    key(
+        "dead_letters_above",
+        Kind::Rate,
+        "More dead letters than this, of all partitions that this instance has of the pipeline, are an alert: so many in a \
+         sliding second, minute or hour. A few are everyday life, which `driftgate_failures_total` counts.",
+    )
+    .default("100/m"),
+    key(
+        "remind_every",
+        Kind::Duration { min: secs(60), max: secs(30 * DAY) },
+        "How often what goes on is told again.",
+    )
+    .default_note("never: once, and once when it is over"),
+];
+
+const FORMAT: &[Word] = &[
+    word(
+        "json",
+        "Driftgate's own object, with every fact in a field of its own",
+    ),
+    word(
+        "slack",
+        "`{\"text\": …}`, which Slack, Mattermost, Rocket.Chat and Google Chat take",
+    ),
+    word(
+        "teams",
+        "a message with an adaptive card, which a workflow of Microsoft Teams takes",
+    ),
+];
+
+const KINDS: &[Word] = &[
+    word(
+        "breaker",
+        "a breaker has tripped: partitions wait until somebody has looked",
+    ),
+    word("paused", "partitions are paused by any other fault"),
+    word(
+        "dead_letters",
+        "more dead letters than `dead_letters_above`",
+    ),
+    word(
+        "drift",
+        "a writer schema differs, and `contract.drift` does not allow it",
+    ),
+    word(
+        "registry",
+        "the registry cannot be asked, or partitions wait for it",
+    ),
+    word(
+        "lookup",
+        "a server that a lookup asks fails, or a lookup's table is not loaded",
+    ),
+    word(
+        "broker",
+        "no broker can be reached, or a topic that is read does not exist any more",
+    ),
+    word(
+        "stuck",
+        "partitions have records to read and make no progress",
+    ),
+    word(
+        "retries",
+        "records wait in retry for longer than `failure.retry.budget`",
+    ),
+    word("stopped", "the instance has ended with an error"),
+];
 
 const DELIVERY: &[Word] = &[
     word(
@@ -393,5 +480,20 @@ const DEAD_LETTER: &[Key] = &[
     .default_note("for ever")
     .kafka("retention.ms"),
     later("pause_above", "Pauses a partition when more than this part of its records are dead letters, as `20%/1m`."),
-    later("headers", "Further header dialects for dead letters: `[connect, spring, streams]`."),
+    key(
+        "headers",
+        Kind::List { item: &Kind::Choice(DIALECTS), max: 3 },
+        "Header dialects of other tools that dead letters speak besides `driftgate.*`, for what already reads theirs. A reason \
+         stands where they name an exception's class. They are taken off again when a dead letter is sent back.",
+    )
+    .default("[]"),
+];
+
+const DIALECTS: &[Word] = &[
+    word("connect", "Kafka Connect's `__connect.errors.*`"),
+    word(
+        "spring",
+        "Spring's `kafka_dlt-*`, with its binary partition, offset and timestamp",
+    ),
+    word("streams", "Kafka Streams' `__streams.errors.*`"),
 ];

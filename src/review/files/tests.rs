@@ -194,6 +194,7 @@ fn a_configuration_names_contracts_by_file_and_sinks_by_subject() {
             dead_letter: DeadLetter {
                 topic: None,
                 retention: None,
+                headers: Vec::new(),
             },
         },
         secrets: Vec::new(),
@@ -220,6 +221,7 @@ fn a_configuration_names_contracts_by_file_and_sinks_by_subject() {
         admin: Admin {
             listen: None,
             token: None,
+            public_url: None,
         },
         memory_limit: 0,
         shutdown_grace: Duration::ZERO,

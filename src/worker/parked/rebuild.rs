@@ -7,7 +7,7 @@ use crate::failure::backoff;
 use crate::failure::parking::{Limits, Parking};
 use crate::health::PauseReason;
 use crate::ingest::assignment::Flow;
-use crate::native::consumer::Entry;
+use crate::native::consumer::{Entry, OFFSET_BEGINNING};
 use crate::worker::Clock;
 use crate::worker::engine::Engine;
 use crate::worker::ports::Event;
@@ -94,6 +94,51 @@ impl Engine {
             };
             self.families.put(home, family);
         }
+    }
+
+    /// The log of a partition is not what it was: what is known to be in retry may be gone. Its family is read again from
+    /// where it stands, and what is on its way counts no more.
+    pub(in crate::worker) fn rebuild_family(&mut self, slot: usize, clock: Clock) {
+        let Some(home) = self.families.homes.get(slot).copied().flatten() else {
+            return;
+        };
+        let ticket = self.assignment.next_epoch();
+        let Some(family) = self.families.families.get_mut(home).and_then(Option::as_mut) else {
+            return;
+        };
+        let mut from = Vec::with_capacity(family.tiers.len());
+        for slot in family.tiers.iter().copied().chain([home]) {
+            let epoch = self.assignment.next_epoch();
+            let Some(partition) = self.assignment.get_mut(slot) else {
+                continue;
+            };
+            partition.epoch = epoch;
+            partition.rewind = None;
+            let mut start = OFFSET_BEGINNING;
+            if partition.positioned {
+                start = partition.tracker.first_incomplete();
+                partition.rewind_to(start);
+            }
+            if slot != home {
+                from.push(partition.entry(start));
+            }
+            partition.flow = Flow::Paused {
+                until: clock.now + UNTIL_TOLD,
+                reason: PauseReason::Rebuilding,
+            };
+        }
+        let source = self.assignment.get(home).map(|home| home.topic.clone());
+        let source = source.unwrap_or_default();
+        family.parking.clear();
+        self.survey.begin(ticket, &source, from.clone());
+        family.rebuild = Some(Rebuild {
+            ticket,
+            source,
+            latest: vec![0; from.len()],
+            from,
+            tries: 0,
+            again: None,
+        });
     }
 
     /// Takes in what has been read of retry partitions.

@@ -1,0 +1,254 @@
+//! Which dead letters a command is about: arguments and configuration → topics and a filter.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::build;
+use crate::cli::{environment, explain, natives};
+use crate::config::model::{Config, Pipeline};
+use crate::config::units::parse_duration;
+use crate::contract::path::closest;
+use crate::contract::registry::RegistryClient;
+use crate::dlq::Failure;
+use crate::dlq::filter::{Filter, Offsets};
+use crate::error::Reason;
+use crate::explain::Lineage;
+use crate::explain::lineage::TAG;
+
+/// How long the registry may take to say which fields it tags.
+const TAGS: Duration = Duration::from_secs(5);
+
+/// What `list`, `stats` and `redrive` have in common.
+#[derive(Debug, clap::Args)]
+pub(super) struct Which {
+    /// The configuration file
+    #[arg(short, long, default_value = "driftgate.yaml")]
+    pub(super) config: PathBuf,
+    /// Dead letters of this pipeline [default: of all; of the only one]
+    #[arg(long, value_name = "NAME")]
+    pub(super) pipeline: Option<String>,
+    /// Another topic with dead letters, also of other tools; may be given several times [default: the pipeline's]
+    #[arg(long, value_name = "TOPIC")]
+    pub(super) topic: Vec<String>,
+    /// In this partition
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    pub(super) partition: Option<i32>,
+    /// Between these offsets of each partition, the end left out: 100..200, 100.. or ..200
+    #[arg(long, value_name = "FROM..TO", value_parser = Offsets::parse)]
+    pub(super) offsets: Option<Offsets>,
+    /// Failed for this reason; may be given several times
+    #[arg(long, value_name = "REASON")]
+    pub(super) reason: Vec<String>,
+    /// Failed at this time or later: 2026-11-21T08:00:00Z, 2026-11-21 (UTC), or 2h for two hours ago
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<String>,
+    /// Failed before this time
+    #[arg(long, value_name = "TIME")]
+    pub(super) until: Option<String>,
+    /// With this key, as text, or in hexadecimal as hex:00ff
+    #[arg(long, value_name = "KEY")]
+    pub(super) key: Option<String>,
+    /// Written with this schema; may be given several times
+    #[arg(long, value_name = "ID")]
+    pub(super) schema_id: Vec<u32>,
+}
+
+impl Which {
+    /// The pipelines that are meant.
+    pub(super) fn pipelines<'c>(&self, config: &'c Config) -> Result<Vec<&'c Pipeline>, Failure> {
+        let Some(name) = &self.pipeline else {
+            return Ok(config.pipelines.iter().collect());
+        };
+        let mut pipelines = config.pipelines.iter();
+        match pipelines.find(|pipeline| pipeline.name == *name) {
+            Some(pipeline) => Ok(vec![pipeline]),
+            None => Err(Failure::Asked(format!(
+                "there is no pipeline {name}; there are {}",
+                names(config)
+            ))),
+        }
+    }
+
+    /// Their topics, or those that are named.
+    pub(super) fn topics(&self, pipelines: &[&Pipeline]) -> Vec<String> {
+        let mut topics: Vec<String> = Vec::new();
+        let mut add = |topic: String| {
+            if !topics.contains(&topic) {
+                topics.push(topic);
+            }
+        };
+        if !self.topic.is_empty() {
+            self.topic.iter().cloned().for_each(add);
+            return topics;
+        }
+        for pipeline in pipelines {
+            for source in &pipeline.source_topics {
+                add(pipeline.dead_letter_topic(source));
+            }
+        }
+        topics
+    }
+
+    /// The filter. `now` is in milliseconds since the epoch.
+    pub(super) fn filter(&self, now: i64) -> Result<Filter, Failure> {
+        // Other tools have reasons of their own.
+        if self.topic.is_empty() {
+            for reason in &self.reason {
+                known(reason)?;
+            }
+        }
+        let moment = |name: &str, text: &Option<String>| match text {
+            None => Ok(None),
+            Some(text) => match moment(text, now) {
+                Some(moment) => Ok(Some(moment)),
+                None => Err(Failure::Asked(format!(
+                    "--{name} {text:?} is no time: write 2026-11-21T08:00:00Z, 2026-11-21, or 2h for two hours ago"
+                ))),
+            },
+        };
+        Ok(Filter {
+            reasons: self.reason.clone(),
+            since: moment("since", &self.since)?,
+            until: moment("until", &self.until)?,
+            key: self.key.as_deref().map(key).transpose()?,
+            schema_ids: self.schema_id.clone(),
+            offsets: self.offsets.unwrap_or_default(),
+            partition: self.partition,
+        })
+    }
+}
+
+/// The names of all pipelines.
+pub(super) fn names(config: &Config) -> String {
+    let names: Vec<_> = config.pipelines.iter().map(|p| p.name.as_str()).collect();
+    names.join(", ")
+}
+
+fn known(reason: &str) -> Result<(), Failure> {
+    if Reason::parse(reason).is_some() {
+        return Ok(());
+    }
+    let words = || Reason::ALL.iter().map(|reason| reason.as_str());
+    let hint = match closest(reason, words()) {
+        Some(word) => format!("did you mean {word}?"),
+        None => format!("there are {}", words().collect::<Vec<_>>().join(", ")),
+    };
+    Err(Failure::Asked(format!(
+        "there is no reason {reason}; {hint}"
+    )))
+}
+
+/// A moment, a day, or a time ago; milliseconds since the epoch.
+fn moment(text: &str, now: i64) -> Option<i64> {
+    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
+        return Some(moment.as_millisecond());
+    }
+    if let Ok(day) = text.parse::<jiff::civil::Date>() {
+        let midnight = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+        return Some(midnight.timestamp().as_millisecond());
+    }
+    let ago = parse_duration(text).ok()?;
+    now.checked_sub(i64::try_from(ago.as_millis()).ok()?)
+}
+
+/// Whether a text names a time that moves on: `2h` is another moment each time.
+pub(super) fn moves(text: &str) -> bool {
+    moment(text, 0) != moment(text, 1)
+}
+
+fn key(text: &str) -> Result<Vec<u8>, Failure> {
+    let Some(hex) = text.strip_prefix("hex:") else {
+        return Ok(text.as_bytes().to_vec());
+    };
+    let digits = hex.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| {
+        let text = std::str::from_utf8(pair)
+            .ok()
+            .filter(|text| text.len() == 2)?;
+        u8::from_str_radix(text, 16).ok()
+    };
+    let bytes: Option<Vec<u8>> = digits.map(byte).collect();
+    bytes.ok_or_else(|| {
+        Failure::Asked(format!(
+            "--key {text}: two hexadecimal digits a byte, as hex:00ff"
+        ))
+    })
+}
+
+/// Whether keys of these pipelines may repeat what is tagged. Where nobody can tell, they may.
+pub(super) fn may_be_tagged(
+    pipelines: &[&Pipeline],
+    config: &Config,
+    runtime: &tokio::runtime::Handle,
+) -> bool {
+    let by_rules = |pipeline: &&Pipeline| {
+        let rules = explain::rules_of(pipeline);
+        Lineage::new(&rules, (&[], 0), &[], &[]).has_tags()
+    };
+    if pipelines.iter().any(by_rules) {
+        return true;
+    }
+    let Ok(registry) = RegistryClient::new(&config.registry) else {
+        return true;
+    };
+    let ask = async {
+        for pipeline in pipelines {
+            let compiled =
+                build::compile_with(pipeline, Some(&registry), &environment, natives()).await;
+            let Ok(Some(parts)) = compiled else {
+                return true;
+            };
+            let schema = &pipeline.contract.schema;
+            let tagged = build::tagged(&parts.contract, schema, &registry, TAG).await;
+            if tagged.map_or(true, |paths| !paths.is_empty()) {
+                return true;
+            }
+        }
+        false
+    };
+    runtime
+        .block_on(async { tokio::time::timeout(TAGS, ask).await })
+        .unwrap_or(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_moments_days_or_a_while_ago() {
+        let check = |text: &str, expect: Option<i64>| {
+            assert_eq!(moment(text, 10_000_000), expect, "{text}");
+        };
+        check("1970-01-01T00:00:01Z", Some(1_000));
+        check("1970-01-01T01:00:01+01:00", Some(1_000));
+        check("1970-01-02", Some(86_400_000));
+        check("1h", Some(6_400_000));
+        check("0", None);
+        check("yesterday", None);
+        check("1970-13-01", None);
+        assert!(moves("1h"));
+        assert!(!moves("1970-01-02") && !moves("1970-01-01T00:00:01Z") && !moves("x"));
+    }
+
+    #[test]
+    fn keys_are_text_or_bytes() {
+        let check = |text: &str, expect: Option<&[u8]>| {
+            assert_eq!(key(text).ok().as_deref(), expect, "{text}");
+        };
+        check("C-1", Some(b"C-1"));
+        check("", Some(b""));
+        check("hex:00ff", Some(&[0, 255]));
+        check("hex:", Some(&[]));
+        for wrong in ["hex:0", "hex:0g", "hex:é"] {
+            check(wrong, None);
+        }
+    }
+
+    #[test]
+    fn a_reason_that_there_is_not_is_refused_with_the_nearest() {
+        assert!(known("rule_violation").is_ok());
+        let told = known("rule_violatoin").expect_err("misspelt").to_string();
+        assert!(told.contains("did you mean rule_violation?"), "{told}");
+    }
+}

@@ -1,0 +1,471 @@
+//! Records that flow while the worst happens around them, on a real Kafka: instances are killed at random moments, brokers
+//! are killed, leaders move, the network is cut, a process is frozen past its time, the sink is slow.
+//! Good records, poison, records that fail once and records that are filtered are mixed; at the end each record of the
+//! source is where it belongs, counted from the topics alone.
+//!
+//! `make test` runs them small; with DRIFTGATE_TEST_SOAK=1 (`make soak`) they run in full: 200,000 records, ten kills, a
+//! minute without any broker.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use rdkafka::ClientConfig;
+use rustix::process::Signal;
+use support::job::{LIMIT, PARTITIONS, count, payment, wait_for_count};
+use support::topics::{self, Read, Write};
+use support::{
+    Bed, Cluster, Job, Options, Proxy, RealKafka, Reply, Runner, ScriptedServer, Shape, eventually,
+    wait,
+};
+
+/// Whether all of it is run.
+fn soak() -> bool {
+    std::env::var_os("DRIFTGATE_TEST_SOAK").is_some()
+}
+
+fn bed() -> Option<Bed> {
+    Bed::real().into_iter().next()
+}
+
+/// What a record of the source comes to, which its id alone says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fate {
+    /// To the sink.
+    Good,
+    /// To the sink, after its first lookup has failed.
+    Late,
+    /// Nowhere.
+    Filtered,
+    /// To the dead letters.
+    Poison,
+}
+
+impl Fate {
+    fn of(id: i64) -> Fate {
+        match id % 200 {
+            0 => Fate::Poison,
+            1 | 101 => Fate::Filtered,
+            2 | 102 => Fate::Late,
+            _ => Fate::Good,
+        }
+    }
+}
+
+/// A record: poison has a negative id, which a rule forbids. Only those that are late are looked up by a name of their own.
+fn record(schema: u32, id: i64) -> Write {
+    let value = match Fate::of(id) {
+        Fate::Good => payment(schema, id, "EUR"),
+        Fate::Late => payment(schema, id, &format!("L{id}")),
+        Fate::Filtered => payment(schema, id, "TEST"),
+        Fate::Poison => payment(schema, -1 - id, "EUR"),
+    };
+    Write::new(format!("{}", id % 997), value)
+}
+
+/// Answers, but for the first question about each late record.
+fn lookups() -> ScriptedServer {
+    let seen = Mutex::new(HashSet::new());
+    ScriptedServer::start(move |asked| {
+        let late = asked.path.starts_with("/L");
+        let mut seen = seen.lock().expect("no panic while it is held");
+        match late && seen.insert(asked.path.clone()) {
+            true => Reply::status(503),
+            false => Reply::customer("somebody"),
+        }
+    })
+}
+
+/// The shape of a storm's job: two instances of one worker, a tier of a second, a lookup that mostly knows the answer.
+fn shape(delivery: &'static str, lookups: &ScriptedServer) -> Shape {
+    let url = lookups.url();
+    Shape {
+        steps: Some(format!(
+            "      - lookup: {{ into: customer, url: \"{url}/{{currency}}\", type: customer.avsc, timeout: 2s, cache: 10m }}\n      - drop: [customer]\n"
+        )),
+        tiers: "[1s, 2s, 4s, 8s]".into(),
+        delivery,
+        ..Shape::quick()
+    }
+}
+
+/// Writes records `0..all` at some pace, until they are all written or the time is over.
+fn write(client: &ClientConfig, topic: &str, schema: u32, all: i64, pace: Duration) {
+    const STEP: i64 = 500;
+    let mut next = 0;
+    wait::within(Duration::from_secs(600), || {
+        let began = std::time::Instant::now();
+        let end = (next + STEP).min(all);
+        let writes: Vec<_> = (next..end).map(|id| record(schema, id)).collect();
+        topics::produce(client, topic, &writes);
+        next = end;
+        let left = pace.saturating_sub(began.elapsed());
+        wait::within(left, || false);
+        next == all
+    })
+    .expect("everything is written");
+}
+
+/// How often each position of the source is in a topic.
+type Found = BTreeMap<(i64, i64), usize>;
+
+/// Reads the sink, the dead letters and the source, and holds each record of the source to its fate. Returns how many
+/// copies there are beyond one of each.
+#[track_caller]
+fn every_record_is_where_it_belongs(client: &ClientConfig, job: &Job, all: i64) -> usize {
+    let sources = topics::consume_all(client, &job.source);
+    assert_eq!(sources.len(), usize::try_from(all).expect("few"));
+    let emitted = found(&topics::consume_all(client, &job.sink), |read| {
+        let text = read.header("driftgate.source").expect("a position");
+        let (partition, offset) = text
+            .strip_prefix(&format!("{}-", job.source))
+            .and_then(|rest| rest.split_once('@'))
+            .expect("topic-partition@offset");
+        (number(partition), number(offset))
+    });
+    let dead = found(&topics::consume_all(client, &job.dlq()), |read| {
+        let header = |name| number(read.header(name).expect("a position"));
+        let partition = header("driftgate.source.partition");
+        (partition, header("driftgate.source.offset"))
+    });
+    let mut fates: BTreeMap<Fate, i64> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    let mut copies = 0;
+    for source in &sources {
+        let at = (i64::from(source.partition), source.offset);
+        let fate = Fate::of(id(source));
+        *fates.entry(fate).or_default() += 1;
+        let in_sink = emitted.get(&at).copied().unwrap_or(0);
+        let in_dlq = dead.get(&at).copied().unwrap_or(0);
+        let right = match fate {
+            Fate::Good | Fate::Late => in_sink > 0 && in_dlq == 0,
+            Fate::Poison => in_sink == 0 && in_dlq > 0,
+            Fate::Filtered => in_sink == 0 && in_dlq == 0,
+        };
+        if !right && wrong.len() < 10 {
+            wrong.push(format!(
+                "{at:?} {fate:?}: {in_sink} in the sink, {in_dlq} dead"
+            ));
+        }
+        copies += (in_sink + in_dlq).saturating_sub(1);
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(fates.len(), 4, "all kinds were there: {fates:?}");
+    copies
+}
+
+fn found(reads: &[Read], at: impl Fn(&Read) -> (i64, i64)) -> Found {
+    let mut found = Found::new();
+    for read in reads {
+        *found.entry(at(read)).or_insert(0) += 1;
+    }
+    found
+}
+
+fn number(text: &str) -> i64 {
+    text.parse().expect("a number")
+}
+
+/// The id that a record of the source was written with.
+fn id(read: &Read) -> i64 {
+    let value = read.value.as_deref().expect("a value");
+    let (mut raw, mut shift) = (0u64, 0);
+    for byte in &value[5..] {
+        raw |= u64::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    let id = (raw >> 1).cast_signed() ^ -(raw & 1).cast_signed();
+    if id < 0 { -1 - id } else { id }
+}
+
+/// Waits until the group has finished source and retries, whatever was repeated.
+#[track_caller]
+fn finished(client: &ClientConfig, job: &Job) {
+    let mut topics = vec![job.source.clone()];
+    let tiers = job.config.pipelines[0].failure.tiers.len();
+    topics.extend((1..=tiers).map(|tier| job.retry(tier)));
+    let mut last = String::new();
+    let done = wait::within(Duration::from_secs(240), || {
+        topics.iter().all(|topic| {
+            let ends = ends(client, topic);
+            let committed = topics::committed(client, &job.group, topic);
+            last = format!("{topic}: ends {ends:?}, committed {committed:?}");
+            ends.iter()
+                .zip(&committed)
+                .all(|(end, found)| found.as_ref().map_or(0, |(offset, _)| *offset) >= *end)
+        })
+    });
+    assert!(done.is_some(), "not finished: {last}");
+}
+
+/// The offset behind the last record of each partition. Behind a transaction's records there are markers, which nobody
+/// commits.
+fn ends(client: &ClientConfig, topic: &str) -> Vec<i64> {
+    let mut ends = topics::watermarks(client, topic);
+    let mut last: BTreeMap<i32, i64> = BTreeMap::new();
+    if topic.contains(".retry.") {
+        for read in topics::consume_all(client, topic) {
+            let end = last.entry(read.partition).or_default();
+            *end = (*end).max(read.offset + 1);
+        }
+        for (partition, (_, end)) in (0..).zip(&mut ends) {
+            *end = last.get(&partition).copied().unwrap_or(0);
+        }
+    }
+    ends.into_iter().map(|(_, end)| end).collect()
+}
+
+// ---- instances are killed
+
+/// Two instances; one or the other is killed at a random moment, and a new one takes its place.
+fn kills(delivery: &'static str) {
+    let Some(bed) = bed() else { return };
+    let (records, kills) = if soak() { (200_000, 10) } else { (20_000, 3) };
+    let mut random = StdRng::from_os_rng();
+    let (client, lookups) = (bed.client(), lookups());
+    let job = Job::new(
+        &bed.bootstrap,
+        &bed.registry_url,
+        &shape(delivery, &lookups),
+    );
+    topics::create(&client, &job.source, PARTITIONS, &[]);
+    let schema = support::job::register(&bed, &job.source);
+    let mut runners: Vec<Runner> = (0..2).map(|n| job.start(&format!("gate-{n}"))).collect();
+    for runner in &mut runners {
+        runner.wait_ready(200, &[]);
+    }
+    // Faster than they can be worked through between kills, so that there is always something under way.
+    let copies = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            write(
+                &client,
+                &job.source,
+                schema,
+                records,
+                Duration::from_millis(100),
+            );
+        });
+        for kill in 0..kills {
+            let before = count(&client, &job.sink);
+            eventually(LIMIT, "records flow", || count(&client, &job.sink) > before);
+            wait::within(Duration::from_millis(random.random_range(0..3_000)), || {
+                false
+            });
+            let victim = random.random_range(0..runners.len());
+            runners[victim].kill();
+            runners[victim] = job.start(&format!("gate-{kill}-again"));
+        }
+        writer.join().expect("the writer ends");
+        finished(&client, &job);
+        every_record_is_where_it_belongs(&client, &job, records)
+    });
+    eprintln!("{records} records, {kills} kills, {delivery}: {copies} copies");
+    if delivery == "exactly_once" {
+        assert_eq!(copies, 0, "each record once");
+    }
+    for runner in &mut runners {
+        runner.stop();
+    }
+}
+
+#[test]
+fn kills_at_random_moments_lose_nothing() {
+    kills("at_least_once");
+}
+
+// ---- brokers, leaders, network
+
+/// Three brokers: one is killed and comes back, leaders move, all are away for a while.
+fn cluster(delivery: &'static str) {
+    let (Some(bed), Some(mut cluster)) = (bed(), Cluster::start()) else {
+        return;
+    };
+    let records = if soak() { 200_000 } else { 20_000 };
+    let away = Duration::from_secs(if soak() { 60 } else { 8 });
+    let (client, lookups) = (cluster.client(), lookups());
+    let job = Job::new(
+        &cluster.bootstrap(),
+        &bed.registry_url,
+        &shape(delivery, &lookups),
+    );
+    topics::create(&client, &job.source, PARTITIONS, &[]);
+    let schema = support::job::register(&bed, &job.source);
+    let mut runner = job.start("gate");
+    runner.wait_ready(200, &[]);
+    let flows = || {
+        let before = count(&client, &job.sink);
+        wait_for_count(&client, &job.sink, before + 100);
+    };
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let pace = Duration::from_millis(if soak() { 250 } else { 600 });
+            write(&client, &job.source, schema, records, pace);
+        });
+        flows();
+        let leader = cluster.leader(&job.sink, 0);
+        cluster.node(leader).kill();
+        flows();
+        cluster.node(leader).start_again();
+        cluster.in_step(&job.sink);
+        cluster.in_step(&job.source);
+        cluster.move_leaders(&job.sink);
+        cluster.move_leaders(&job.source);
+        flows();
+        cluster.kill_all();
+        runner.wait_ready(503, &["broker is unavailable"]);
+        wait::within(away, || false);
+        if let Err(log) = cluster.start_all() {
+            panic!("the brokers did not come back:\n{log}");
+        }
+        runner.wait_ready(200, &[]);
+        writer.join().expect("the writer ends");
+    });
+    finished(&client, &job);
+    let copies = every_record_is_where_it_belongs(&client, &job, records);
+    eprintln!("{records} records, three brokers, {delivery}: {copies} copies");
+    if delivery == "exactly_once" {
+        assert_eq!(copies, 0, "each record once");
+    }
+    runner.stop();
+}
+
+#[test]
+fn brokers_that_die_and_leaders_that_move_lose_nothing() {
+    cluster("at_least_once");
+}
+
+/// A broker behind a proxy: connections are cut, then nothing answers, then nothing can be reached, then all is slow.
+fn network(delivery: &'static str) {
+    let Some(bed) = bed() else { return };
+    let proxy = Proxy::start();
+    let options = Options {
+        advertised: Some(proxy.address()),
+        ..Options::default()
+    };
+    let Some(kafka) = RealKafka::start(options) else {
+        return;
+    };
+    proxy.forward_to(&kafka.bootstrap());
+    let records = if soak() { 100_000 } else { 10_000 };
+    let (client, lookups) = (topics::client(&proxy.address()), lookups());
+    let job = Job::new(
+        &proxy.address(),
+        &bed.registry_url,
+        &shape(delivery, &lookups),
+    );
+    topics::create(&client, &job.source, PARTITIONS, &[]);
+    let schema = support::job::register(&bed, &job.source);
+    let mut runner = job.start("gate");
+    runner.wait_ready(200, &[]);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            write(
+                &client,
+                &job.source,
+                schema,
+                records,
+                Duration::from_millis(500),
+            );
+        });
+        let flows = || {
+            let before = count(&client, &job.sink);
+            wait_for_count(&client, &job.sink, before + 100);
+        };
+        flows();
+        for _ in 0..5 {
+            proxy.cut();
+            wait::within(Duration::from_millis(300), || false);
+        }
+        flows();
+        proxy.hold();
+        wait::within(Duration::from_secs(if soak() { 60 } else { 5 }), || false);
+        proxy.pass();
+        flows();
+        proxy.refuse();
+        wait::within(Duration::from_secs(if soak() { 60 } else { 5 }), || false);
+        proxy.pass();
+        flows();
+        // A slow sink, and a slow everything else.
+        proxy.delay(Duration::from_millis(200));
+        flows();
+        proxy.pass();
+        writer.join().expect("the writer ends");
+    });
+    finished(&client, &job);
+    let copies = every_record_is_where_it_belongs(&client, &job, records);
+    eprintln!("{records} records, a bad network, {delivery}: {copies} copies");
+    if delivery == "exactly_once" {
+        assert_eq!(copies, 0, "each record once");
+    }
+    runner.stop();
+}
+
+#[test]
+fn a_network_that_is_cut_held_and_slow_loses_nothing() {
+    network("at_least_once");
+}
+
+// ---- a process that is frozen
+
+/// SIGSTOP until the group has given its partitions away, then SIGCONT: what it had under way is somebody else's now.
+fn frozen(delivery: &'static str) {
+    let Some(bed) = bed() else { return };
+    let records = if soak() { 100_000 } else { 12_000 };
+    let (client, lookups) = (bed.client(), lookups());
+    let mut shape = shape(delivery, &lookups);
+    shape
+        .properties
+        .push(("max.poll.interval.ms".into(), "8000".into()));
+    let job = Job::new(&bed.bootstrap, &bed.registry_url, &shape);
+    topics::create(&client, &job.source, PARTITIONS, &[]);
+    let schema = support::job::register(&bed, &job.source);
+    let (mut first, mut second) = (job.start("first"), job.start("second"));
+    first.wait_ready(200, &[]);
+    second.wait_ready(200, &[]);
+    let owned = |runner: &mut Runner| runner.owned(&job.source);
+    eventually(LIMIT, "both own partitions", || {
+        !owned(&mut first).is_empty() && !owned(&mut second).is_empty()
+    });
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            write(
+                &client,
+                &job.source,
+                schema,
+                records,
+                Duration::from_millis(500),
+            );
+        });
+        let before = count(&client, &job.sink);
+        wait_for_count(&client, &job.sink, before + 100);
+        first.signal(Signal::STOP);
+        eventually(LIMIT, "the other one owns all of it", || {
+            owned(&mut second) == (0..PARTITIONS).collect::<BTreeSet<_>>()
+        });
+        let before = count(&client, &job.sink);
+        wait_for_count(&client, &job.sink, before + 500);
+        first.signal(Signal::CONT);
+        writer.join().expect("the writer ends");
+    });
+    finished(&client, &job);
+    let copies = every_record_is_where_it_belongs(&client, &job, records);
+    eprintln!("{records} records, a frozen process, {delivery}: {copies} copies");
+    if delivery == "exactly_once" {
+        assert_eq!(copies, 0, "each record once");
+    } else {
+        first.wait_ready(200, &[]);
+    }
+    second.stop();
+}
+
+#[test]
+fn a_frozen_process_that_wakes_up_loses_nothing() {
+    frozen("at_least_once");
+}
