@@ -103,7 +103,12 @@ impl Engine {
             return;
         };
         let ticket = self.assignment.next_epoch();
-        let Some(family) = self.families.families.get_mut(home).and_then(Option::as_mut) else {
+        let Some(family) = self
+            .families
+            .families
+            .get_mut(home)
+            .and_then(Option::as_mut)
+        else {
             return;
         };
         let mut from = Vec::with_capacity(family.tiers.len());
