@@ -128,7 +128,7 @@ impl Task {
         loop {
             match consumer.fetch_watermarks(&entry.topic, entry.partition, ASK) {
                 Ok((_, stable)) if stable >= goal => break,
-                Ok(_) if heard.elapsed() < SILENCE => std::thread::sleep(AGAIN),
+                Ok(_) if heard.elapsed() < SILENCE => std::thread::park_timeout(AGAIN),
                 Ok(_) => return Ok(Err("a transaction in it does not end".to_owned())),
                 Err(error) => return Ok(Err(error.to_string())),
             }
