@@ -50,11 +50,15 @@ pub enum PauseReason {
     KeyCatchesUp,
     /// With `ordering: per_key`: as many records or keys are in retry as may be.
     ParkedFull,
+    /// A breaker has tripped: too many dead letters, or too many records in quarantine. Until a person resumes it.
+    Breaker,
+    /// An operator asked for it.
+    Operator,
 }
 
 impl PauseReason {
     /// Every reason, for tables and metric labels.
-    pub const ALL: [PauseReason; 14] = [
+    pub const ALL: [PauseReason; 16] = [
         PauseReason::RetryNotDue,
         PauseReason::RegistryUnavailable,
         PauseReason::LookupUnavailable,
@@ -69,6 +73,8 @@ impl PauseReason {
         PauseReason::Rebuilding,
         PauseReason::KeyCatchesUp,
         PauseReason::ParkedFull,
+        PauseReason::Breaker,
+        PauseReason::Operator,
     ];
 
     /// The stable word: metric label and JSON value.
@@ -88,6 +94,8 @@ impl PauseReason {
             PauseReason::Rebuilding => "rebuilding",
             PauseReason::KeyCatchesUp => "key_catches_up",
             PauseReason::ParkedFull => "parked_full",
+            PauseReason::Breaker => "breaker",
+            PauseReason::Operator => "operator",
         }
     }
 
@@ -97,7 +105,8 @@ impl PauseReason {
             PauseReason::RetryNotDue
             | PauseReason::Backpressure
             | PauseReason::Rebuilding
-            | PauseReason::KeyCatchesUp => false,
+            | PauseReason::KeyCatchesUp
+            | PauseReason::Operator => false,
             PauseReason::RegistryUnavailable
             | PauseReason::LookupUnavailable
             | PauseReason::LookupMisconfigured
@@ -107,7 +116,8 @@ impl PauseReason {
             | PauseReason::BrokerRefused
             | PauseReason::DeadLetterRefused
             | PauseReason::ParkedFull
-            | PauseReason::LogTruncated => true,
+            | PauseReason::LogTruncated
+            | PauseReason::Breaker => true,
         }
     }
 }
@@ -171,7 +181,8 @@ pub struct Readiness {
     pub ready: bool,
     /// Why not, one sentence each. Bounded by the number of pipelines, workers and dependencies, not by partitions.
     pub reasons: Vec<String>,
-    /// What is wrong and does not make it unready, one sentence each: servers of lookups that fail.
+    /// What is wrong, or wanted so, and does not make it unready, one sentence each: servers of lookups that fail, what an
+    /// operator has paused.
     pub degraded: Vec<String>,
     /// Partitions paused by a fault.
     pub paused: usize,
@@ -211,8 +222,16 @@ struct State {
     stuck: BTreeSet<(String, String, i32)>,
     /// By pipeline, topic and partition: when the head of a retry partition failed first.
     retries: BTreeMap<(String, String, i32), i64>,
+    dependencies: BTreeMap<Dependency, Known>,
+}
+
+/// What is known of a dependency.
+#[derive(Debug)]
+struct Known {
     /// `None`: up. `Some`: what went wrong last.
-    dependencies: BTreeMap<Dependency, Option<String>>,
+    fault: Option<String>,
+    /// Since when it is up, or down.
+    since: Instant,
 }
 
 /// The shared state. Locked per batch or per event, never per record.
@@ -328,7 +347,22 @@ impl Health {
 
     /// What the last use of a dependency showed.
     pub fn dependency(&self, name: Dependency, result: Result<(), String>) {
-        self.lock().dependencies.insert(name, result.err());
+        let fault = result.err();
+        let mut state = self.lock();
+        let known = state.dependencies.entry(name).or_insert_with(|| Known {
+            fault: fault.clone(),
+            since: Instant::now(),
+        });
+        if known.fault.is_some() != fault.is_some() {
+            known.since = Instant::now();
+        }
+        known.fault = fault;
+    }
+
+    /// Every dependency that was used so far, with its state, for `/healthz`: a dependency that is down is no reason to
+    /// restart, but who looks there wants to know.
+    pub fn dependency_report(&self) -> Vec<Value> {
+        dependency_report(&self.lock(), Instant::now())
     }
 
     /// Every dependency that was used so far, and whether it answered last time.
@@ -336,7 +370,7 @@ impl Health {
         let state = self.lock();
         let known = state.dependencies.iter();
         known
-            .map(|(name, fault)| (name.clone(), fault.is_none()))
+            .map(|(name, known)| (name.clone(), known.fault.is_none()))
             .collect()
     }
 
@@ -358,8 +392,8 @@ impl Health {
                 ));
             }
         }
-        for (dependency, fault) in &state.dependencies {
-            match (dependency, fault) {
+        for (dependency, known) in &state.dependencies {
+            match (dependency, &known.fault) {
                 (Dependency::Broker | Dependency::Registry, Some(fault)) => {
                     reasons.push(format!("{dependency} is unavailable: {fault}"));
                 }
@@ -378,7 +412,11 @@ impl Health {
                 (_, None) => {}
             }
         }
-        let paused = pause_reasons(&state, &mut reasons);
+        let is_fault = |entry: &PauseEntry| entry.reason.is_fault();
+        let paused = pause_reasons(&state, is_fault, &mut reasons);
+        // As somebody wants it: an orchestrator has nothing to wait for.
+        let is_asked = |entry: &PauseEntry| entry.reason == PauseReason::Operator;
+        pause_reasons(&state, is_asked, &mut degraded);
         stuck_reasons(&state, &mut reasons);
         Readiness {
             ready: reasons.is_empty(),
@@ -440,13 +478,7 @@ impl Health {
                 json!({ "pipeline": pipeline, "topic": topic, "partition": partition })
             })
             .collect();
-        let dependencies: Vec<Value> = state
-            .dependencies
-            .iter()
-            .map(|(name, fault)| {
-                json!({ "name": name.to_string(), "up": fault.is_none(), "error": fault })
-            })
-            .collect();
+        let dependencies = dependency_report(&state, now);
         json!({
             "phase": phase,
             "ready": readiness.ready,
@@ -499,11 +531,30 @@ impl Health {
     }
 }
 
+fn dependency_report(state: &State, now: Instant) -> Vec<Value> {
+    let known = state.dependencies.iter();
+    known
+        .map(|(name, known)| {
+            let seconds = now.saturating_duration_since(known.since).as_secs();
+            json!({
+                "name": name.to_string(),
+                "up": known.fault.is_none(),
+                "for_seconds": seconds,
+                "error": known.fault,
+            })
+        })
+        .collect()
+}
+
 /// Adds one sentence for each pipeline and reason, so that a thousand partitions behind one registry read as one
 /// fact. Returns the number of partitions.
-fn pause_reasons(state: &State, reasons: &mut Vec<String>) -> usize {
+fn pause_reasons(
+    state: &State,
+    which: impl Fn(&PauseEntry) -> bool,
+    reasons: &mut Vec<String>,
+) -> usize {
     let mut faults: BTreeMap<(&str, PauseReason), Vec<&PauseEntry>> = BTreeMap::new();
-    for entry in state.pauses.values().filter(|e| e.reason.is_fault()) {
+    for entry in state.pauses.values().filter(|entry| which(entry)) {
         faults
             .entry((&entry.pipeline, entry.reason))
             .or_default()

@@ -6,16 +6,22 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::alerts::{Alerts, Watched};
+use crate::beside::Beside;
 use crate::build::{self, BuildError};
 use crate::config::diagnose;
-use crate::config::model::{Config, DriftAction, Pipeline};
+use crate::config::model::{Config, Delivery, DriftAction, Pipeline};
 use crate::contract::cache::{CacheSettings, RegistryState, SchemaCache};
 use crate::contract::registry::{RegistryClient, RegistryError};
+use crate::control::desk::Desk;
+use crate::control::state::Controls;
+use crate::control::{self};
 use crate::embedded::broker::EmbeddedBroker;
 use crate::error::FatalError;
 use crate::failure_log::FailureLog;
@@ -27,7 +33,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::{Compiled, Event, Gate, Stages};
 use crate::review;
 use crate::transform::native::Natives;
-use crate::worker::{Settings, Shared, Worker, wall_clock};
+use crate::worker::{Settings, Shared, TransactionSettings, Worker, wall_clock};
 
 /// Records of one batch; fewer where lookups make each one slow, so that a batch stays far below
 /// `max.poll.interval.ms`.
@@ -50,6 +56,7 @@ pub struct Instance {
     /// How long a partition with lag may make no progress before the watchdog speaks: a minute.
     pub stuck_after: Duration,
     natives: Natives,
+    controls: Arc<Controls>,
     failures: Arc<FailureLog>,
     shutdown: CancellationToken,
 }
@@ -62,6 +69,7 @@ impl Instance {
             health: Health::new(),
             stuck_after: STUCK_AFTER,
             natives: Natives::default(),
+            controls: Arc::default(),
             failures: Arc::new(FailureLog::new(Instant::now())),
             shutdown,
         }
@@ -86,8 +94,15 @@ impl Instance {
             Some(listen) => {
                 let token = config.admin.token.clone();
                 let (metrics, health) = (Arc::clone(&self.metrics), Arc::clone(&self.health));
-                let (address, task) =
-                    admin::serve(listen, token, metrics, health, self.shutdown.clone()).await?;
+                let (address, task) = admin::serve(
+                    listen,
+                    token,
+                    metrics,
+                    health,
+                    Desk::new(config),
+                    self.shutdown.clone(),
+                )
+                .await?;
                 tracing::info!(%address, "admin: /metrics /healthz /readyz");
                 Some(task)
             }
@@ -142,6 +157,11 @@ impl Instance {
             Arc::clone(&self.failures),
             self.shutdown.clone(),
         ));
+        // Dropped last: its threads end when the instance does.
+        let mut beside = Beside::new(self.shutdown.clone());
+        if !self.follow_controls(config, &mut beside).await? {
+            return Ok(());
+        }
         let workers = self.start_workers(config, prepared, &cache, embedded.is_some(), alerts)?;
         self.health.set_running();
         let result = self.join(workers).await;
@@ -216,6 +236,7 @@ impl Instance {
     ) -> Result<Option<Known>, FatalError> {
         if let Some(broker) = embedded {
             let mut known = Known::new();
+            broker.create_topic(&pipeline.control_topic(), 1)?;
             for topic in topics::asked(pipeline) {
                 broker.create_topic(&topic, EMBEDDED_PARTITIONS)?;
             }
@@ -230,7 +251,8 @@ impl Instance {
             return Ok(Some(known));
         }
         let admin = TopicAdmin::new(&properties::admin(&config.kafka), ASK)?;
-        let names = topics::names(pipeline);
+        let mut names = topics::names(pipeline);
+        names.push(pipeline.control_topic());
         let known = loop {
             match admin.known(&names).await {
                 Ok(known) => break known,
@@ -262,6 +284,36 @@ impl Instance {
         }
         admin.apply(&findings).await?;
         admin.known(&names).await.map(Some)
+    }
+
+    /// Reads what operators have asked for, to its end, and goes on following it. `false`: shutdown came.
+    async fn follow_controls(
+        &self,
+        config: &Config,
+        beside: &mut Beside,
+    ) -> Result<bool, FatalError> {
+        for (index, pipeline) in config.pipelines.iter().enumerate() {
+            // Pipelines of one group have one topic: its orders name the pipeline.
+            let mut before = config.pipelines[..index].iter();
+            if before.any(|other| other.group == pipeline.group) {
+                continue;
+            }
+            let topic = pipeline.control_topic();
+            self.health.start_up(format!("reading {topic}"));
+            let controls = Arc::clone(&self.controls);
+            let loaded = control::follow::start(&config.kafka, pipeline, controls, beside)?;
+            tokio::select! {
+                result = loaded => {
+                    // Without an answer the thread has ended, which it does at a shutdown.
+                    result.unwrap_or(Ok(()))?;
+                }
+                () = self.shutdown.cancelled() => {}
+            }
+            if self.shutdown.is_cancelled() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Waits before another attempt. `false`: shutdown came.
@@ -313,7 +365,23 @@ impl Instance {
                 .filter_map(|(topic, facts)| Some((topic.clone(), facts.max_message_bytes?)))
                 .collect();
             let gate = Arc::new(self.gate(pipeline, alerts));
+            // Of this pipeline in this process, and nobody else's: two may share a group.
+            let random = format!("{:016x}", SmallRng::from_os_rng().random::<u64>());
             for slot in 0..pipeline.workers {
+                let transaction = match pipeline.delivery {
+                    Delivery::AtLeastOnce => None,
+                    Delivery::ExactlyOnce(transaction) => {
+                        let (id, exclusive) =
+                            properties::transactional_id(&config.kafka, pipeline, slot, &random);
+                        Some(TransactionSettings {
+                            id,
+                            exclusive,
+                            interval: transaction.interval,
+                            records: transaction.records,
+                            timeout: transaction.timeout,
+                        })
+                    }
+                };
                 let settings = Settings {
                     slot,
                     batch: lookups.batch(BATCH, BATCH_WITH_LOOKUPS, pipeline.workers),
@@ -327,10 +395,11 @@ impl Instance {
                     start: properties::start(&config.kafka),
                     partitions: partitions.clone(),
                     sizes: sizes.clone(),
+                    transaction,
                 };
                 // Two thirds for what was fetched, one third for what waits to be acknowledged.
                 let consumer = properties::consumer(&config.kafka, pipeline, slot, share / 3 * 2);
-                let producer = properties::producer(
+                let mut producer = properties::producer(
                     &config.kafka,
                     pipeline,
                     slot,
@@ -338,6 +407,10 @@ impl Instance {
                     topics::largest(pipeline, &known),
                     topics::largest_batch(pipeline, &known),
                 );
+                if let Some(transaction) = &settings.transaction {
+                    let (id, timeout) = (&transaction.id, transaction.timeout);
+                    properties::transactional(&mut producer, id, timeout);
+                }
                 let stages = Stages::new(
                     Arc::clone(&compiled),
                     Arc::clone(cache),
@@ -364,7 +437,8 @@ impl Instance {
         let (name, owner) = (pipeline.name.clone(), pipeline.owner.to_string());
         let contract = &pipeline.contract;
         let tell = move |event: &Event<'_>| event.tell(&name, &owner, &metrics, &alerts);
-        Gate::new(contract.drift, contract.schema.subject(), tell)
+        let gate = Gate::new(contract.drift, contract.schema.subject(), tell);
+        gate.with_controls(Arc::clone(&self.controls), &pipeline.name)
     }
 
     fn shared(&self) -> Shared {
@@ -372,6 +446,7 @@ impl Instance {
             metrics: Arc::clone(&self.metrics),
             health: Arc::clone(&self.health),
             failures: Arc::clone(&self.failures),
+            controls: Arc::clone(&self.controls),
             shutdown: self.shutdown.clone(),
         }
     }
@@ -537,6 +612,7 @@ async fn observe(
             () = shutdown.cancelled() => return,
         }
         metrics.set_schema_cache(&cache.stats());
+        cache.probe();
         match cache.registry_state() {
             RegistryState::Up => health.dependency(Dependency::Registry, Ok(())),
             RegistryState::Down { message, .. } => {

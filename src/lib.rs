@@ -13,6 +13,7 @@
 //! - [`failure`]: what becomes of an error: retry tier, dead letter, pause.
 //! - [`pipeline`]: the one file that names the stages in order.
 //! - [`in_process`]: a pipeline inside a program, without Kafka.
+//! - [`control`]: what operators ask of a running group: pause, resume.
 //! - [`worker`]: the poll loop.
 //! - [`build`], [`instance`]: from the configuration to compiled pipelines, and to a running instance.
 //! - [`native`]: librdkafka's C interface, the only unsafe code.
@@ -73,10 +74,12 @@
 
 pub mod admin;
 pub mod alerts;
+mod beside;
 pub mod build;
 pub mod cli;
 pub mod config;
 pub mod contract;
+pub mod control;
 pub mod demo;
 pub mod dlq;
 pub mod embedded;

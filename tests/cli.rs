@@ -80,6 +80,8 @@ const COMMANDS: &[&str] = &[
     "produce",
     "alert test",
     "functions",
+    "pause",
+    "resume",
     "completions",
     "version",
 ];
@@ -138,6 +140,8 @@ fn every_command_is_in_the_list() {
             "produce",
             "alert",
             "functions",
+            "pause",
+            "resume",
             "completions",
             "version",
             "help"
@@ -496,8 +500,8 @@ fn what_init_writes_is_accepted_and_each_slip_in_it_is_shown_at_its_place() {
         (
             CONFIG,
             "delivery: at_least_once",
-            "delivery: exactly_once",
-            &["not available yet"],
+            "delivery: exactly_once\n    transaction: { intervall: 1s }",
+            &["unknown key `intervall`"],
         ),
     ];
     for (file, old, new, says) in rows {

@@ -414,8 +414,29 @@ fn faults_of_kinds_at_their_places() {
         ("workers: ${WORD}", (7, 14, "${WORD}", "it holds `many`")),
         ("create_topics: yes", (7, 20, "yes", "write true")),
         (
-            "delivery: exactly_once",
-            (7, 15, "exactly_once", "not available yet"),
+            "delivery: exactly_one",
+            (7, 15, "exactly_one", "did you mean exactly_once?"),
+        ),
+        (
+            "transaction: { interval: 100ms }",
+            (
+                7,
+                5,
+                "transaction",
+                "no transactions with `delivery: at_least_once`",
+            ),
+        ),
+        (
+            "delivery: exactly_once\n    transaction: { interval: 2s, timeout: 6s }",
+            (8, 30, "2s", "more than a fifth of `timeout`"),
+        ),
+        (
+            "delivery: exactly_once\n    transaction: { timeout: 15m }",
+            (8, 29, "15m", "at most 2m"),
+        ),
+        (
+            "delivery: exactly_once\n    transaction: { records: 0 }",
+            (8, 29, "0", "from 1 to 1000000"),
         ),
         ("provenance: ledger", (7, 17, "ledger", "not available yet")),
         (
@@ -448,8 +469,24 @@ fn faults_of_kinds_at_their_places() {
             (7, 35, "per-key", "did you mean per_key?"),
         ),
         (
-            "failure: { dead_letter: { pause_above: 20%/1m } }",
-            (7, 31, "pause_above", "not available yet"),
+            "failure: { dead_letter: { pause_above: 20% } }",
+            (7, 44, "20%", "write both: 20%/1m"),
+        ),
+        (
+            "failure: { dead_letter: { pause_above: 20%/1 } }",
+            (7, 44, "20%/1", "1s, if seconds are meant"),
+        ),
+        (
+            "failure: { dead_letter: { pause_above: { window: 1m } } }",
+            (7, 31, "pause_above", "`ratio` is missing"),
+        ),
+        (
+            "failure: { dead_letter: { pause_above: { ratio: 20%, at_least: 0 } } }",
+            (7, 68, "0", "from 1 to 1000000"),
+        ),
+        (
+            "failure: { dead_letter: { pause_after: 0 } }",
+            (7, 44, "0", "from 1 to 1000000"),
         ),
         (
             "failure: { dead_letter: { headers: [sprin] } }",
@@ -814,7 +851,7 @@ pipelines:
   Orders:
     owner: { team: shop }
     workers: 0
-    delivery: exactly_once
+    transaction: { interval: 50ms }
     source: { topics: [orders, orders] }
     contract: { schema: schemas/orders-value.avsc }
     dedup: { key: order_id, window: 24h }
@@ -1108,6 +1145,30 @@ fn init_writes_what_loads_without_a_word() {
     assert_ne!(std::fs::read_to_string(&path).unwrap(), "mine");
 }
 
+#[test]
+fn limits_are_written_short_or_long() {
+    let check = |lines: &str, above: Option<(f64, u64, u64)>, after: Option<u64>| {
+        let config = loaded(&format!("{MINIMAL}    {lines}\n")).config;
+        let dead_letter = &config.pipelines[0].failure.dead_letter;
+        let limit = dead_letter.pause_above.map(|limit| {
+            let window = limit.window.as_secs();
+            (limit.ratio, window, limit.at_least)
+        });
+        assert_eq!((limit, dead_letter.pause_after), (above, after), "{lines}");
+        // Quarantine's is there without a word.
+        let quarantine = config.pipelines[0].contract.quarantine_above;
+        let quarantine = (quarantine.ratio, quarantine.window.as_secs());
+        assert_eq!(quarantine, (0.5, 60), "{lines}");
+    };
+    check("workers: 1", None, None);
+    let short = "failure: { dead_letter: { pause_above: 20%/5m, pause_after: 100 } }";
+    check(short, Some((0.2, 300, 20)), Some(100));
+    let long = "failure: { dead_letter: { pause_above: { ratio: 1%, at_least: 500 } } }";
+    check(long, Some((0.01, 60, 500)), None);
+    let all = "failure: { dead_letter: { pause_above: { ratio: 5%, window: 1h, at_least: 1 } } }";
+    check(all, Some((0.05, 3600, 1)), None);
+}
+
 /// The example of the design page: every key is known, and what is not there yet is refused by that phrase alone.
 #[test]
 fn every_key_of_the_full_example_is_known() {
@@ -1137,11 +1198,7 @@ fn every_key_of_the_full_example_is_known() {
             .all(|fault| fault.message.contains("not available yet")),
         "{rendered}"
     );
-    assert_eq!(
-        named,
-        ["dedup", "ledger", "pause_above", "stale"],
-        "{rendered}"
-    );
+    assert_eq!(named, ["dedup", "ledger", "stale"], "{rendered}");
 }
 
 const FULL: &str = r##"
@@ -1204,6 +1261,32 @@ fn the_flow_is_printed() {
     let json = flow::json(&config);
     assert_eq!(json["pipelines"][1]["retry"][0]["delay_ms"], 90_000);
     assert_eq!(json["pipelines"][0]["dead_letter"][0], "orders.p.dlq");
+}
+
+#[test]
+fn exactly_once_reaches_the_model_and_names_its_transactional_ids() {
+    let pipeline = |keys: &str| {
+        let text = format!(
+            "{MINIMAL}  q:\n    owner: {{ team: b, contact: \"#b\" }}\n    group: g2\n    {keys}\n    source: {{ topics: [out] }}\n    contract: {{ subject: out-value, at: 3 }}\n    sink: {{ topic: end, subject: s }}\n"
+        );
+        loaded(&text).config
+    };
+    let of = |interval, records, timeout| {
+        Delivery::ExactlyOnce(Transaction {
+            interval: Duration::from_millis(interval),
+            records,
+            timeout: Duration::from_secs(timeout),
+        })
+    };
+    let config = pipeline("delivery: exactly_once");
+    assert_eq!(config.pipelines[1].delivery, of(100, 10_000, 15));
+    assert!(flow::table(&config).contains("g2-*"));
+    let json = flow::json(&config);
+    assert_eq!(json["pipelines"][1]["transactional_ids"], "g2-");
+    assert!(json["pipelines"][0]["transactional_ids"].is_null());
+    let keys =
+        "delivery: exactly_once\n    transaction: { interval: 20ms, records: 5, timeout: 1m }";
+    assert_eq!(pipeline(keys).pipelines[1].delivery, of(20, 5, 60));
 }
 
 /// With `DRIFTGATE_UPDATE_DOCS` set, writes the files instead.

@@ -526,11 +526,13 @@ fn cpu(process: u32) -> u64 {
 fn every_missing_topic_is_named_before_anything_is_read() {
     let check = |job: &Job| {
         topics::produce(&job.client, &job.source, &small(job, 0..3));
+        let control = job.config.pipelines[0].control_topic();
         let missing = [
             &job.sink,
             &job.dlq,
             &job.retry_topic(1),
             &job.retry_topic(2),
+            &control,
         ];
         let mut programs = [("check", 1), ("run", 2)].map(|(command, code)| {
             let program = job.start(command, command);

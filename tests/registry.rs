@@ -1001,6 +1001,26 @@ fn an_outage_is_never_an_answer_about_the_id_and_passes() {
 }
 
 #[test]
+fn a_registry_that_nobody_asks_any_more_is_found_to_be_back() {
+    let cached = cached(CacheSettings {
+        probe_after: Duration::from_millis(50),
+        ..CacheSettings::default()
+    });
+    let id = cached.register("s", ORDER);
+    cached.registry.set_fault(Fault::Status(503, None));
+    assert!(matches!(cached.settled(id), Answer::Unavailable { .. }));
+    let is_up = || cached.cache.registry_state() == RegistryState::Up;
+    cached.cache.probe();
+    assert!(!is_up());
+    cached.registry.set_fault(Fault::None);
+    wait_until("a probe has found it", || {
+        cached.cache.probe();
+        is_up()
+    });
+    assert_eq!(cached.cache.stats().fetches, 1, "no record has asked again");
+}
+
+#[test]
 fn a_registry_that_stops_and_starts_again_loses_nothing() {
     let cached = cached(CacheSettings::default());
     let (before, after) = (

@@ -35,6 +35,7 @@ fn over_sasl_ssl_with_acls_and_a_registry_that_asks_who_it_is() {
         scope.spawn(|| a_missing_right_on_the_sink_pauses(&place));
         scope.spawn(|| a_missing_right_on_the_dead_letter_topic_pauses(&place));
         scope.spawn(|| a_wrong_password_is_told(&place));
+        scope.spawn(|| transactions_need_rights_to_their_ids(&place));
     });
 }
 
@@ -48,6 +49,17 @@ impl Place {
 
     /// A job that logs in with these passwords.
     fn job(&self, name: &str, kafka_password: &str, registry_password: &str) -> Job {
+        let shape = Shape::default();
+        self.job_of(shape, name, kafka_password, registry_password)
+    }
+
+    fn job_of(
+        &self,
+        shape: Shape,
+        name: &str,
+        kafka_password: &str,
+        registry_password: &str,
+    ) -> Job {
         let mut properties = self.kafka.properties(&self.kafka.app);
         for (property, value) in &mut properties {
             if property == "sasl.password" {
@@ -63,7 +75,7 @@ impl Place {
                 "{{ basic: {{ username: {user}, password: \"{password}\" }}, tls: {{ ca: \"{ca}\" }} }}"
             ),
             tiers: "[1s]".into(),
-            ..Shape::default()
+            ..shape
         };
         Job::new(&self.kafka.bootstrap(), &self.registry.url(), &shape)
     }
@@ -94,6 +106,8 @@ impl Place {
         let retry = job.retry(1);
         allow(&["Read"], &["--topic", &job.source, "--group", &job.group]);
         allow(&["Read", "Write", "Create"], &["--topic", &retry]);
+        let control = format!("{}.control", job.group);
+        allow(&["Read", "Create"], &["--topic", &control]);
     }
 
     fn no_secret_in(&self, runner: &Runner, others: &[&str]) {
@@ -285,6 +299,48 @@ fn a_missing_right_on_the_dead_letter_topic_pauses(place: &Place) {
 }
 
 /// It waits, since logins may reach a broker late, and says what it waits for.
+/// Under exactly_once the ids are named when a right to them is missing, and a sink without a right pauses as it does
+/// otherwise.
+fn transactions_need_rights_to_their_ids(place: &Place) {
+    let security = place.registry.security().expect("a secure registry");
+    let shape = Shape {
+        delivery: "delivery: exactly_once".into(),
+        workers: 1,
+        ..Shape::default()
+    };
+    let passwords = (&place.kafka.app.password, &security.login.password);
+    let job = place.job_of(shape, "transactions", passwords.0, passwords.1);
+    let schema = place.register(&job);
+    topics::create(&place.admin, &job.sink, PARTITIONS, &[]);
+    place.allow_all_but_the_sink(&job);
+    place.kafka.allow_topic(&job.sink, false, &["Describe"]);
+    let mut barred = job.start("barred");
+    assert_eq!(barred.ended(), Some(3), "{}", barred.log());
+    let prefix = format!("{}-", job.group);
+    for says in [
+        "Write and Describe on the transactional ids",
+        prefix.as_str(),
+    ] {
+        assert!(barred.log().contains(says), "{says}: {}", barred.log());
+    }
+
+    place.kafka.allow_transactions(&prefix, true);
+    let writes: Vec<_> = (0..50)
+        .map(|n| Write::new(format!("{n}"), payment(schema, n, "EUR")))
+        .collect();
+    topics::produce(&place.admin, &job.source, &writes);
+    let mut runner = job.start("gate");
+    let reasons = ["broker_refused", "Topic authorization failed"];
+    runner.wait_ready(503, &reasons);
+    assert!(runner.runs(), "it waits and does not end");
+    place.kafka.allow_topic(&job.sink, false, &["Write"]);
+    assert_eq!(job.wait_for_all(&place.admin, 50), 50);
+    job.settled(&place.admin, &job.source);
+    runner.wait_ready(200, &[]);
+    runner.stop();
+    place.no_secret_in(&runner, &[]);
+}
+
 fn a_wrong_password_is_told(place: &Place) {
     let security = place.registry.security().expect("a secure registry");
     let wrong = "wrong-e4b1c5";

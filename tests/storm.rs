@@ -88,7 +88,7 @@ fn shape(delivery: &'static str, lookups: &ScriptedServer) -> Shape {
             "      - lookup: {{ into: customer, url: \"{url}/{{currency}}\", type: customer.avsc, timeout: 2s, cache: 10m }}\n      - drop: [customer]\n"
         )),
         tiers: "[1s, 2s, 4s, 8s]".into(),
-        delivery,
+        delivery: format!("delivery: {delivery}"),
         ..Shape::quick()
     }
 }

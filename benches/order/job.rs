@@ -54,7 +54,8 @@ fn steps() -> Vec<Step> {
 pub(crate) struct Job {
     transform: Transform,
     rules: Rules,
-    plan: Plan,
+    #[allow(dead_code)]
+    pub(crate) plan: Plan,
     #[allow(dead_code, reason = "only the benchmark compares with it")]
     pub(crate) bare: Plan,
     contract: Schema,
@@ -114,6 +115,9 @@ pub(crate) struct Worker {
     pub(crate) scratch: Scratch,
     arena: Bump,
     buffers: Buffers,
+    answers: Answers,
+    /// Of the one sink: empty.
+    frames: [Vec<u8>; 1],
 }
 
 impl Worker {
@@ -143,13 +147,11 @@ impl Worker {
         if !steps {
             return None;
         }
-        let answers = Answers::new();
-        let frames = [Vec::new()];
         match job
             .transform
-            .run(&mut cx, &answers, &frames, &mut self.buffers)
+            .run(&mut cx, &self.answers, &self.frames, &mut self.buffers)
         {
-            Ok(Progress::Done(mut emitted)) => emitted.pop().map(|emitted| emitted.value),
+            Ok(Progress::Done(emitted)) => Some(emitted.value),
             other => panic!("{other:?}"),
         }
     }

@@ -1,6 +1,8 @@
 //! The admin server: metrics for Prometheus, health for the orchestrator, the state of this instance for a person. It
-//! reads [`Metrics`] and [`Health`] and changes nothing; it runs on the async runtime and never meets a worker's thread.
+//! reads [`Metrics`] and [`Health`], and changes nothing of its own: an operator's order goes to the control topic, as it
+//! does from the command line. It runs on the async runtime and never meets a worker's thread.
 
+mod flow;
 mod token;
 
 use std::io;
@@ -13,7 +15,7 @@ use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -21,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::model::Secret;
+use crate::control::desk::Desk;
 use crate::error::FatalError;
 use crate::health::Health;
 use crate::metrics::Metrics;
@@ -36,7 +39,9 @@ const INDEX: &str = concat!(
 /metrics  Prometheus metrics
 /status   what this instance does: workers, paused partitions, dependencies (JSON)
 /readyz   200 when this instance takes its share of the records, else 503 and why not
-/healthz  200 when it is alive, 503 when a restart would help
+/healthz  200 when it is alive, 503 when a restart would help; how each dependency stands
+
+POST /api/pause and /api/resume take a JSON object: pipeline, topic and partition (both or none), by, reason
 "
 );
 
@@ -45,6 +50,7 @@ struct Shared {
     token: Option<Arc<Secret>>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    desk: Arc<Desk>,
 }
 
 /// Binds `listen` and serves until `shutdown`. Port 0 takes a free port; the address returned is the real one.
@@ -59,6 +65,7 @@ pub async fn serve(
     token: Option<Secret>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    desk: Desk,
     shutdown: CancellationToken,
 ) -> Result<(SocketAddr, JoinHandle<()>), FatalError> {
     let cannot_bind = |error: io::Error| FatalError::Start(bind_message(listen, &error));
@@ -68,6 +75,7 @@ pub async fn serve(
         token: token.map(Arc::new),
         metrics,
         health,
+        desk: Arc::new(desk),
     });
     let server = axum::serve(listener, router)
         .with_graceful_shutdown(shutdown.clone().cancelled_owned())
@@ -109,6 +117,8 @@ fn router(shared: Shared) -> Router {
         .route("/", get(async || INDEX))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .route("/api/pause", post(flow::pause))
+        .route("/api/resume", post(flow::resume))
         .route_layer(middleware::from_fn_with_state(shared.clone(), guard));
     Router::new()
         .route("/healthz", get(healthz))
@@ -147,7 +157,8 @@ async fn status(State(shared): State<Shared>) -> Json<Value> {
 async fn healthz(State(shared): State<Shared>) -> impl IntoResponse {
     let liveness = shared.health.liveness();
     let word = if liveness.alive { "ok" } else { "unhealthy" };
-    let body = json!({ "status": word, "reasons": liveness.reasons });
+    let dependencies = shared.health.dependency_report();
+    let body = json!({ "status": word, "reasons": liveness.reasons, "dependencies": dependencies });
     (ok_or_unavailable(liveness.alive), Json(body))
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::model::{Config, Kafka, Registry, RegistryAuth, RegistryTls};
 use crate::health::{Dependency, PauseEntry, PauseReason};
 use tokio::io::AsyncWriteExt;
 
@@ -11,6 +12,32 @@ struct Served {
     client: reqwest::Client,
 }
 
+/// For no pipeline at all.
+fn desk() -> Desk {
+    Desk::new(&Config {
+        kafka: Kafka {
+            bootstrap_servers: "127.0.0.1:1".to_owned(),
+            properties: Default::default(),
+            group_instance_id: None,
+        },
+        registry: Registry {
+            url: String::new(),
+            auth: RegistryAuth::None,
+            tls: RegistryTls::default(),
+            cache_dir: None,
+            timeout: Duration::ZERO,
+        },
+        admin: crate::config::model::Admin {
+            listen: None,
+            token: None,
+            public_url: None,
+        },
+        memory_limit: 0,
+        shutdown_grace: Duration::ZERO,
+        pipelines: Vec::new(),
+    })
+}
+
 async fn served(token: Option<&str>) -> Served {
     let metrics = Metrics::new();
     let health = Health::new();
@@ -20,6 +47,7 @@ async fn served(token: Option<&str>) -> Served {
         token.map(Secret::new),
         Arc::clone(&metrics),
         Arc::clone(&health),
+        desk(),
         shutdown.clone(),
     )
     .await
@@ -102,17 +130,26 @@ async fn readyz_follows_the_instance_through_its_life() {
 #[tokio::test]
 async fn healthz_fails_only_when_a_restart_would_help() {
     let served = served(None).await;
-    let ok = json!({ "status": "ok", "reasons": [] });
-    assert_eq!(served.get_json("/healthz").await, (200, ok.clone()));
+    let check = async |status: u16, reasons: Value, dependencies: Value| {
+        let word = if status == 200 { "ok" } else { "unhealthy" };
+        let body = json!({ "status": word, "reasons": reasons, "dependencies": dependencies });
+        assert_eq!(served.get_json("/healthz").await, (status, body));
+    };
+    check(200, json!([]), json!([])).await;
     served
         .health
         .dependency(Dependency::Broker, Err("all brokers down".into()));
-    assert_eq!(served.get_json("/healthz").await, (200, ok));
+    served.health.dependency(Dependency::Registry, Ok(()));
+    let dependencies = json!([
+        { "name": "broker", "up": false, "for_seconds": 0, "error": "all brokers down" },
+        { "name": "registry", "up": true, "for_seconds": 0, "error": null },
+    ]);
+    check(200, json!([]), dependencies.clone()).await;
     served
         .health
         .worker_ended("gate", 2, Err("panicked".into()));
-    let dead = json!({ "status": "unhealthy", "reasons": ["worker 2 of gate ended: panicked"] });
-    assert_eq!(served.get_json("/healthz").await, (503, dead));
+    let dead = json!(["worker 2 of gate ended: panicked"]);
+    check(503, dead, dependencies).await;
 }
 
 #[tokio::test]
@@ -161,6 +198,40 @@ async fn the_token_guards_all_but_the_probes() {
 }
 
 #[tokio::test]
+async fn orders_are_refused_with_what_is_wrong_about_them() {
+    let (open, guarded) = (served(None).await, served(Some("s3cret")).await);
+    let post = async |served: &Served, path: &str, token: Option<&str>, host: &str, body: &str| {
+        let url = format!("http://{}{path}", served.address);
+        let mut request = served.client.post(url).body(body.to_owned());
+        request = request.header(CONTENT_TYPE, "application/json");
+        if !host.is_empty() {
+            request = request.header("host", host);
+        }
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.expect("an answer");
+        let status = response.status().as_u16();
+        (status, response.text().await.expect("a body"))
+    };
+    let asked = r#"{"pipeline":"orders"}"#;
+    for path in ["/api/pause", "/api/resume"] {
+        assert_eq!(post(&guarded, path, None, "", asked).await.0, 401);
+        let (status, body) = post(&guarded, path, Some("s3cret"), "gate.example", asked).await;
+        assert_eq!(status, 404, "{body}");
+        assert!(body.contains("there is no pipeline orders"), "{body}");
+        assert_eq!(post(&open, path, None, "", asked).await.0, 404);
+        let (status, body) = post(&open, path, None, "evil.example", asked).await;
+        assert_eq!(status, 403, "{body}");
+        for wrong in ["", "{}", r#"{"pipeline":"orders","partitions":1}"#] {
+            let (status, body) = post(&open, path, None, "", wrong).await;
+            assert_eq!(status, 400, "{wrong}: {body}");
+        }
+        assert_eq!(open.get(path, None).await.0, 405, "an order is no question");
+    }
+}
+
+#[tokio::test]
 async fn the_index_names_every_page_and_there_is_no_other() {
     let served = served(None).await;
     let (status, index) = served.get("/", None).await;
@@ -188,6 +259,7 @@ async fn a_taken_port_is_named_with_what_to_do() {
         None,
         Metrics::new(),
         Health::new(),
+        desk(),
         CancellationToken::new(),
     )
     .await;

@@ -320,7 +320,9 @@ async fn check_compatibility_level(
 async fn ask_broker(config: &Config, report: &mut Report) -> anyhow::Result<()> {
     let admin = TopicAdmin::new(&properties::admin(&config.kafka), Duration::from_secs(10))?;
     for pipeline in &config.pipelines {
-        let known = match admin.known(&topics::names(pipeline)).await {
+        let mut names = topics::names(pipeline);
+        names.push(pipeline.control_topic());
+        let known = match admin.known(&names).await {
             Ok(known) => known,
             Err(error) => {
                 let servers = &config.kafka.bootstrap_servers;

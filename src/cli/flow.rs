@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::build::RuleLine;
 use crate::config::delivery;
-use crate::config::model::{Config, Pipeline, SchemaSource, Sink};
+use crate::config::model::{Config, Delivery, Pipeline, SchemaSource, Sink};
 use crate::config::units::{format_duration, format_ratio};
 
 /// One row a topic, grouped by pipeline.
@@ -120,7 +120,20 @@ fn topics(pipeline: &Pipeline) -> Vec<(String, String, String)> {
         };
         rows.push(("dead letter".to_owned(), topic, what));
     }
+    if let Some(prefix) = transactional_ids(pipeline) {
+        let what = "transactional ids that begin so: needs Write and Describe on them";
+        rows.push((
+            "transactions".to_owned(),
+            format!("{prefix}*"),
+            what.to_owned(),
+        ));
+    }
     rows
+}
+
+/// What the transactional ids of a pipeline begin with, for whoever grants rights; `None` without transactions.
+fn transactional_ids(pipeline: &Pipeline) -> Option<String> {
+    matches!(pipeline.delivery, Delivery::ExactlyOnce(_)).then(|| format!("{}-", pipeline.group))
 }
 
 /// Each once, in the order of the sources.
@@ -201,6 +214,7 @@ fn pipeline_json(pipeline: &Pipeline) -> Value {
         "routed": pipeline.sinks().into_iter().skip(1).map(sink).collect::<Vec<_>>(),
         "retry": retries,
         "dead_letter": dead_letter_topics(pipeline),
+        "transactional_ids": transactional_ids(pipeline),
     })
 }
 

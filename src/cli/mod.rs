@@ -4,6 +4,7 @@
 pub mod alert;
 pub mod check;
 pub mod completions;
+pub mod control;
 pub mod demo;
 pub mod dlq;
 pub mod evaluate;
@@ -99,6 +100,10 @@ enum Command {
     Alert(alert::AlertCommand),
     /// List the functions that expressions can call, or explain one.
     Functions(functions::FunctionsArgs),
+    /// Take no more records of a pipeline or a partition, until `resume`.
+    Pause(control::PauseArgs),
+    /// Go on after a breaker, a pause or a drift that halted, once a person has looked.
+    Resume(control::ResumeArgs),
     /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
     /// Print the version, also of librdkafka.
@@ -135,6 +140,8 @@ pub fn main_with(natives: Natives) -> ExitCode {
         Command::Produce(args) => produce::run(*args, load_config),
         Command::Alert(command) => alert::run(command),
         Command::Functions(args) => functions::run(args),
+        Command::Pause(args) => control::pause(args),
+        Command::Resume(args) => control::resume(args),
         Command::Completions(args) => completions::run(args),
         Command::Version => version(),
     };

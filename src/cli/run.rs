@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{COULD_NOT_RUN, USAGE, complain, complain_of, environment, natives, warn_of};
 use crate::build::{self, BuildError};
+use crate::config::model::Delivery;
 use crate::config::{self, Loaded, fault::Fault, model::Config};
 use crate::embedded::broker::EmbeddedBroker;
 use crate::embedded::registry::EmbeddedRegistry;
@@ -119,6 +120,13 @@ async fn embed(config: &mut Config) -> Result<(EmbeddedBroker, EmbeddedRegistry)
     config.registry.cache_dir = None;
     for pipeline in &mut config.pipelines {
         pipeline.sink.auto_register = true;
+        if matches!(pipeline.delivery, Delivery::ExactlyOnce(_)) {
+            pipeline.delivery = Delivery::AtLeastOnce;
+            tracing::warn!(
+                pipeline = pipeline.name,
+                "the embedded broker keeps no offsets of transactions: this run is at_least_once"
+            );
+        }
     }
     tracing::info!(
         bootstrap_servers = config.kafka.bootstrap_servers,

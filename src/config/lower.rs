@@ -5,13 +5,14 @@ use std::path::Path;
 
 use super::alerts;
 use super::fault::Fault;
-use super::keys::{Key, main, pipeline};
+use super::keys::{Key, RATIO_LIMIT, main, pipeline};
 use super::model::*;
 use super::retry;
 use super::scalar::parse_listen;
 use super::steps;
 use super::topics;
 use super::tree::{Body, Node, Tree};
+use super::units::parse_ratio_in;
 use super::view::{View, placed};
 
 /// What lowering adds to.
@@ -310,7 +311,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
             .int("workers")
             .and_then(|count| usize::try_from(count).ok())
             .unwrap_or(1),
-        delivery: Delivery::AtLeastOnce,
+        delivery: delivery(&view, cx),
         provenance,
         source_topics: topics.collect(),
         contract: contract(view.map("contract"), cx),
@@ -322,6 +323,49 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         alerts: alerts::lower(view.items("alerts"), cx),
         create_topics: view.bool("create_topics"),
     }
+}
+
+fn delivery(view: &View<'_>, cx: &mut Lowering<'_>) -> Delivery {
+    let transaction = view.map("transaction");
+    if view.scalar("delivery") != Some("exactly_once") {
+        if transaction.is_present() {
+            cx.faults.push(
+                Fault::new(
+                    view.place("transaction"),
+                    "transaction",
+                    "there are no transactions with `delivery: at_least_once`",
+                )
+                .hint("delivery: exactly_once, or take it out"),
+            );
+        }
+        return Delivery::AtLeastOnce;
+    }
+    let (interval, timeout) = (
+        transaction.duration("interval"),
+        transaction.duration("timeout"),
+    );
+    if interval > timeout / 5 {
+        let key = match transaction.has("interval") {
+            true => "interval",
+            false => "timeout",
+        };
+        cx.faults.push(
+            Fault::new(
+                transaction.value_place(key),
+                transaction.raw(key),
+                "`interval` is more than a fifth of `timeout`: a slow commit would come too late",
+            )
+            .hint("a shorter `interval`, or a longer `timeout`"),
+        );
+    }
+    let records = transaction.int("records");
+    Delivery::ExactlyOnce(Transaction {
+        interval,
+        records: records
+            .and_then(|count| usize::try_from(count).ok())
+            .unwrap_or(1),
+        timeout,
+    })
 }
 
 fn contract(view: View<'_>, cx: &mut Lowering<'_>) -> Contract {
@@ -344,6 +388,8 @@ fn contract(view: View<'_>, cx: &mut Lowering<'_>) -> Contract {
         schema,
         rules,
         drift: drift(view.map("drift")),
+        quarantine_above: ratio_limit(&view.map("drift"), "pause_above")
+            .expect("the key has a default"),
         key: view.node("key").is_some_and(is_map).then(|| {
             let key = view.map("key");
             KeyContract {
@@ -485,6 +531,27 @@ pub(crate) fn dialects(view: View<'_>, cx: &mut Lowering<'_>) -> Vec<HeaderDiale
         dialects.push(dialect);
     }
     dialects
+}
+
+/// `20%/1m`, or a mapping.
+pub(crate) fn ratio_limit(view: &View<'_>, name: &str) -> Option<RatioLimit> {
+    let long = view.map(name);
+    if view.node(name).is_some_and(is_map) {
+        return Some(RatioLimit {
+            ratio: long.ratio("ratio"),
+            window: long.duration("window"),
+            at_least: long.int("at_least").unwrap_or(1),
+        });
+    }
+    // A text that is none has been reported as that.
+    let (ratio, window) = parse_ratio_in(view.scalar(name)?).ok().unwrap_or_default();
+    Some(RatioLimit {
+        ratio,
+        window,
+        at_least: View::new(None, RATIO_LIMIT, view.at())
+            .int("at_least")
+            .unwrap_or(1),
+    })
 }
 
 /// The mapping of one entry of a list or of one step.

@@ -172,6 +172,11 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
+    /// `<group>.control`: pauses and resumes that operators ask for, read by every instance of the group.
+    pub fn control_topic(&self) -> String {
+        format!("{}.control", self.group)
+    }
+
     /// `<source>.<group>.retry.<tier>`, tiers counted from 1.
     pub fn retry_topic(&self, source: &str, tier: usize) -> String {
         format!("{source}.{}.retry.{tier}", self.group)
@@ -310,6 +315,19 @@ impl AlertKind {
 pub enum Delivery {
     /// Outputs are acknowledged before the offset is committed; a crash may repeat some.
     AtLeastOnce,
+    /// Outputs and offsets commit in one transaction.
+    ExactlyOnce(Transaction),
+}
+
+/// `transaction`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transaction {
+    /// `interval`: how long one is open.
+    pub interval: Duration,
+    /// `records`: the most that are produced or filtered in one.
+    pub records: usize,
+    /// `timeout`: when the coordinator gives one up.
+    pub timeout: Duration,
 }
 
 /// `provenance`
@@ -330,6 +348,8 @@ pub struct Contract {
     pub rules: Option<PathBuf>,
     /// `drift`
     pub drift: Drift,
+    /// `drift.pause_above`: past it a partition pauses instead of putting one record more into quarantine.
+    pub quarantine_above: RatioLimit,
     /// `key`: what the record's key must be; `None` leaves keys alone.
     pub key: Option<KeyContract>,
 }
@@ -356,6 +376,27 @@ pub struct Drift {
     pub unit_changed: DriftAction,
     /// `unknown_subject`: the writer schema is registered, and under no subject of this topic.
     pub unknown_subject: DriftAction,
+}
+
+impl Drift {
+    /// Whether any difference sends records to quarantine.
+    pub fn may_quarantine(&self) -> bool {
+        let Drift {
+            added_optional,
+            removed,
+            type_changed,
+            unit_changed,
+            unknown_subject,
+        } = *self;
+        [
+            added_optional,
+            removed,
+            type_changed,
+            unit_changed,
+            unknown_subject,
+        ]
+        .contains(&DriftAction::Quarantine)
+    }
 }
 
 impl Default for Drift {
@@ -517,6 +558,10 @@ pub struct DeadLetter {
     pub retention: Option<Duration>,
     /// `headers`: dialects of other tools that dead letters speak besides ours, each once.
     pub headers: Vec<HeaderDialect>,
+    /// `pause_above`: past it a partition pauses instead of writing one dead letter more.
+    pub pause_above: Option<RatioLimit>,
+    /// `pause_after`: so many dead letters in a row are the most.
+    pub pause_after: Option<u64>,
 }
 
 /// A word of `failure.dead_letter.headers`.
@@ -539,6 +584,17 @@ impl HeaderDialect {
             HeaderDialect::Streams => "streams",
         }
     }
+}
+
+/// What part of the records may end in some way, within a time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RatioLimit {
+    /// `ratio`, 0 to 1: more than this is too many.
+    pub ratio: f64,
+    /// `window`
+    pub window: Duration,
+    /// `at_least`: fewer records say nothing.
+    pub at_least: u64,
 }
 
 /// A piece of the configuration file, for messages: where an expression or a path stands.

@@ -79,6 +79,14 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
     line("group", &pipeline.group);
     line("workers", &pipeline.workers.to_string());
     line("delivery", delivery(pipeline.delivery));
+    if let Delivery::ExactlyOnce(transaction) = pipeline.delivery {
+        line(
+            "transaction.interval",
+            &format_duration(transaction.interval),
+        );
+        line("transaction.records", &transaction.records.to_string());
+        line("transaction.timeout", &format_duration(transaction.timeout));
+    }
     line("provenance", provenance(pipeline.provenance));
     line("create_topics", &pipeline.create_topics.to_string());
     line("source.topics", &pipeline.source_topics.join(", "));
@@ -119,6 +127,10 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
         "sink.auto_register",
         &pipeline.sink.auto_register.to_string(),
     );
+    line(
+        "contract.drift.pause_above",
+        &ratio_limit(&pipeline.contract.quarantine_above),
+    );
     let failure = &pipeline.failure;
     let tiers: Vec<String> = failure
         .tiers
@@ -144,6 +156,13 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
         "failure.dead_letter.headers",
         &format!("[{}]", dialects.join(", ")),
     );
+    let never = || "never".to_owned();
+    let above = failure.dead_letter.pause_above.as_ref();
+    let above = above.map_or_else(never, ratio_limit);
+    line("failure.dead_letter.pause_above", &above);
+    let after = failure.dead_letter.pause_after;
+    let after = after.map_or_else(never, |count| count.to_string());
+    line("failure.dead_letter.pause_after", &after);
 }
 
 fn alert_text(alert: &Alert) -> String {
@@ -160,10 +179,20 @@ fn alert_text(alert: &Alert) -> String {
     )
 }
 
+fn ratio_limit(limit: &RatioLimit) -> String {
+    format!(
+        "{{ ratio: {}, window: {}, at_least: {} }}",
+        format_ratio(limit.ratio),
+        format_duration(limit.window),
+        limit.at_least
+    )
+}
+
 /// The word of the file.
 pub(crate) fn delivery(delivery: Delivery) -> &'static str {
     match delivery {
         Delivery::AtLeastOnce => "at_least_once",
+        Delivery::ExactlyOnce(_) => "exactly_once",
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::lower::{Lowering, dialects, sub};
+use super::lower::{Lowering, dialects, ratio_limit, sub};
 use super::model::{DeadLetter, Failure, OnDead, Override, PerKey, Placed};
 use super::scalar::closest;
 use super::tree::{Entry, Node};
@@ -30,6 +30,8 @@ pub(crate) fn failure(view: View<'_>, cx: &mut Lowering<'_>) -> Failure {
             topic: dead_letter.text("topic"),
             retention: dead_letter.optional_duration("retention"),
             headers: dialects(dead_letter, cx),
+            pause_above: ratio_limit(&dead_letter, "pause_above"),
+            pause_after: dead_letter.int("pause_after"),
         },
     }
 }

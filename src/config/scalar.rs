@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::keys::{Kind, Word};
 use super::units::{
-    Problem, format_duration, format_size, parse_duration, parse_rate, parse_ratio, parse_size,
+    Problem, format_duration, format_size, parse_duration, parse_rate, parse_ratio, parse_ratio_in,
+    parse_size,
 };
 
 /// Longest name that Kafka gives a topic.
@@ -55,6 +56,7 @@ pub(crate) fn scalar_problem(kind: &Kind, text: &str, base: &Path) -> Option<Pro
         },
         Kind::Ratio => parse_ratio(text).err(),
         Kind::Rate => parse_rate(text).err(),
+        Kind::RatioIn => parse_ratio_in(text).err(),
         Kind::MapOr { short, .. } => scalar_problem(short, text, base),
         Kind::Choice(words) => choice_problem(words, text),
         Kind::Listen => parse_listen(text).err(),

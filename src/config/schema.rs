@@ -130,6 +130,9 @@ fn kind(kind_of: &Kind) -> Value {
         Kind::Size { .. } => pattern("^[0-9]+ *(B|KB|MB|GB|KiB|MiB|GiB)$"),
         Kind::Ratio => pattern("^[0-9]+(\\.[0-9]+)? *%$"),
         Kind::Rate => pattern("^[0-9]+/(s|m|h)$"),
+        Kind::RatioIn => {
+            pattern("^[0-9]+(\\.[0-9]+)? *%/([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$")
+        }
         Kind::MapOr { short, keys } => json!({ "anyOf": [kind(short), mapping(keys)] }),
         Kind::Choice(words) => or_interpolated(choice(words)),
         Kind::Url { .. } | Kind::SecretUrl => json!({ "type": "string" }),

@@ -162,6 +162,16 @@ fn check_derived(
         }
     }
     for (pipeline, node) in pipelines {
+        let control = pipeline.control_topic();
+        let dead_letter = (pipeline.failure.dead_letter.topic.as_ref() == Some(&control))
+            .then(|| "its dead-letter topic".to_owned());
+        if let Some(what) = taken_by(&control, sources, sinks).or(dead_letter) {
+            let message = format!("the control topic `{control}` is {what}");
+            faults.push(
+                Fault::new(&node.place, "", message)
+                    .hint("it holds what operators ask for, and nothing else; another `group` gives it another name"),
+            );
+        }
         let Some(topic) = &pipeline.failure.dead_letter.topic else {
             continue;
         };

@@ -217,6 +217,19 @@ pub fn parse_ratio(text: &str) -> Result<f64, Problem> {
     }
 }
 
+/// `20%/1m`: a part of one, and the time that it is measured over.
+pub fn parse_ratio_in(text: &str) -> Result<(f64, Duration), Problem> {
+    let Some((ratio, window)) = text.split_once('/') else {
+        return Err(Problem::new("not a ratio within a time").hint("write both: 20%/1m"));
+    };
+    let ratio = parse_ratio(ratio)?;
+    let window = parse_duration(window)?;
+    match window.as_secs() {
+        1..=86_400 => Ok((ratio, window)),
+        _ => Err(Problem::new("the time is from 1s to 1d")),
+    }
+}
+
 /// The ratio as a percentage.
 pub fn format_ratio(ratio: f64) -> String {
     let percent = (ratio * 100.0 * 1e6).round() / 1e6;
@@ -338,6 +351,27 @@ mod tests {
         }
         let problem = parse_ratio("0.2").expect_err("a part of one");
         assert_eq!(problem.hint.as_deref(), Some("write 20%"));
+    }
+
+    #[test]
+    fn ratios_within_a_time() {
+        for (text, ratio, secs) in [("20%/1m", 0.2, 60), ("0.5%/1h30m", 0.005, 5400)] {
+            let expect = (ratio, Duration::from_secs(secs));
+            assert_eq!(parse_ratio_in(text), Ok(expect), "{text}");
+        }
+        for text in [
+            "20%",
+            "20%/",
+            "/1m",
+            "20/1m",
+            "120%/1m",
+            "20%/60",
+            "20%/0s",
+            "20%/2d",
+            "20%/1m/1m",
+        ] {
+            assert!(parse_ratio_in(text).is_err(), "{text}");
+        }
     }
 
     proptest! {

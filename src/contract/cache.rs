@@ -40,6 +40,9 @@ pub struct CacheSettings {
     pub bytes: usize,
     /// Whether the subjects of an id are asked for with its schema.
     pub subjects: bool,
+    /// How long after the registry may be asked again, and nobody has, [`SchemaCache::probe`] asks. Longer than any partition
+    /// waits between two tries.
+    pub probe_after: Duration,
 }
 
 impl Default for CacheSettings {
@@ -49,6 +52,7 @@ impl Default for CacheSettings {
             capacity: 10_000,
             bytes: 64 * 1024 * 1024,
             subjects: false,
+            probe_after: Duration::from_secs(15),
         }
     }
 }
@@ -140,6 +144,8 @@ struct State {
     unconfirmed: BTreeSet<u32>,
     /// Whether somebody is on the way to ask for them.
     confirming: bool,
+    /// Whether a probe is under way.
+    probing: bool,
     /// What is not among the entries does not exist, and nobody is asked.
     closed: bool,
 }
@@ -180,6 +186,7 @@ impl SchemaCache {
             retry_at: None,
             unconfirmed: BTreeSet::new(),
             confirming: false,
+            probing: false,
             closed: false,
         };
         SchemaCache {
@@ -268,6 +275,28 @@ impl SchemaCache {
     /// Whether the registry answers, for readiness.
     pub fn registry_state(&self) -> RegistryState {
         self.shared.lock().registry.clone()
+    }
+
+    /// Asks a registry that is down, and that nobody asks any more, whether it is back: what wanted it may be another
+    /// instance's now, and nothing else would ever tell. One probe at a time. For whoever looks at
+    /// [`Self::registry_state`] again and again.
+    pub fn probe(&self) {
+        let mut state = self.shared.lock();
+        if !state.is_unasked(Instant::now(), self.shared.settings.probe_after) {
+            return;
+        }
+        state.probing = true;
+        drop(state);
+        let shared = Arc::clone(&self.shared);
+        self.shared.runtime.spawn(async move {
+            let said = shared.client.ping().await;
+            let mut state = shared.lock();
+            state.probing = false;
+            match said {
+                Ok(()) => state.answered(),
+                Err(failure) => state.failed(&failure, Instant::now()),
+            }
+        });
     }
 
     /// Counts.
@@ -500,6 +529,13 @@ impl State {
             RegistryState::Up => MAX_IN_FLIGHT,
             RegistryState::Down { .. } => 1,
         }
+    }
+
+    /// Whether the registry is down, could have been asked for so long, and was not.
+    fn is_unasked(&self, now: Instant, after: Duration) -> bool {
+        let is_down = matches!(self.registry, RegistryState::Down { .. });
+        let is_quiet = self.in_flight == 0 && !self.probing && self.unconfirmed.is_empty();
+        is_down && is_quiet && self.retry_at.is_none_or(|at| at + after <= now)
     }
 
     fn is_waiting(&self, id: u32) -> bool {

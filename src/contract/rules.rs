@@ -12,6 +12,7 @@
 
 mod compile;
 mod fields;
+mod near;
 mod reach;
 mod set;
 mod tags;
@@ -25,6 +26,7 @@ use super::view;
 use crate::config::fault::Fault;
 use crate::config::model::{OnFail, Placed, RulesFile};
 use crate::error::{Reason, RecordError};
+use crate::expr::lean::field::Field;
 use crate::expr::path::Path;
 use crate::expr::scope::{Constant, Event, Profile, Variable, with_scope};
 use crate::expr::value::compare_decimals;
@@ -73,6 +75,8 @@ enum Test {
     Fields(Vec<fields::Target>),
     Field {
         reach: Reach,
+        /// The field, where it lies at a mark.
+        near: Option<Field>,
         test: FieldTest,
     },
 }
@@ -273,6 +277,9 @@ impl Rules {
     /// Checks the event in `cx`, in the order of the file. A rule that only warns is told to `warned` by its name.
     pub fn check(&self, cx: &mut Cx<'_>, warned: &mut dyn FnMut(&str)) -> Result<(), RecordError> {
         for rule in &self.rules {
+            if rule.test.surely_holds(cx) {
+                continue;
+            }
             match (rule.violation(cx), rule.on_fail) {
                 (None, _) => {}
                 (Some(error), OnFail::DeadLetter) => return Err(error),
@@ -336,11 +343,27 @@ fn judge(guard: Option<&Expr>, expr: &Expr, cx: &mut Cx<'_>) -> Option<String> {
     }
 }
 
+impl Test {
+    /// Whether it is seen at once that it holds.
+    #[inline]
+    fn surely_holds(&self, cx: &mut Cx<'_>) -> bool {
+        match self {
+            Test::Expr(expr) => expr.surely_holds(cx),
+            Test::Field {
+                near: Some(field),
+                test,
+                ..
+            } => test.surely_holds(*field, cx),
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Test {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Test::Expr(expr) | Test::Message { expr, .. } => write!(f, "`{}`", expr.text()),
-            Test::Field { reach, test } => write!(f, "{} {test}", reach.text),
+            Test::Field { reach, test, .. } => write!(f, "{} {test}", reach.text),
             Test::Fields(_) => f.write_str("fields"),
         }
     }
@@ -372,7 +395,7 @@ impl Compiled {
                 let wrong = targets.iter().find_map(|target| target.violation(cx));
                 wrong.map(|wrong| fail(&wrong.message, &wrong.path))
             }
-            Test::Field { reach, test } => {
+            Test::Field { reach, test, .. } => {
                 let required = matches!(test, FieldTest::Required);
                 let mut trail = Trail::default();
                 let failed = reach.visit(cx, &mut trail, &mut |cx, found| match found {
@@ -406,9 +429,7 @@ impl FieldTest {
                     Val::Decimal(unscaled, _) => unscaled,
                     _ => return true,
                 };
-                let below = |bound: &Vec<u8>| compare_decimals((number, 0), (bound, 0)).is_lt();
-                let above = |bound: &Vec<u8>| compare_decimals((number, 0), (bound, 0)).is_gt();
-                min.as_ref().is_some_and(below) || max.as_ref().is_some_and(above)
+                !within(number, min.as_deref(), max.as_deref())
             }
             FieldTest::Float { min, max, .. } => {
                 let Val::Double(number) = value else {
@@ -449,6 +470,12 @@ impl FieldTest {
             }
         }
     }
+}
+
+/// Whether a whole number lies within bounds, all as Avro has decimals.
+fn within(number: &[u8], min: Option<&[u8]>, max: Option<&[u8]>) -> bool {
+    let against = |bound: &[u8]| compare_decimals((number, 0), (bound, 0));
+    min.is_none_or(|min| against(min).is_ge()) && max.is_none_or(|max| against(max).is_le())
 }
 
 #[cfg(test)]

@@ -46,6 +46,7 @@ impl EmbeddedBroker {
 
     /// Creates every topic of a pipeline, each with `partitions` partitions.
     pub fn create_topics(&self, pipeline: &Pipeline, partitions: i32) -> Result<(), FatalError> {
+        self.create_topic(&pipeline.control_topic(), 1)?;
         topics::names(pipeline)
             .iter()
             .try_for_each(|topic| self.create_topic(topic, partitions))

@@ -63,6 +63,16 @@ impl InFlights {
         Some(entry)
     }
 
+    /// Those that wait.
+    pub fn iter(&self) -> impl Iterator<Item = &InFlight> {
+        self.entries.iter().flatten()
+    }
+
+    /// Forgets all: their producer is gone, and no report of them comes any more.
+    pub fn clear(&mut self) {
+        *self = InFlights::default();
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
         self.entries.len() - self.free.len()

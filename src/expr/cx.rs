@@ -50,6 +50,15 @@ impl<'a> Cx<'a> {
         }
     }
 
+    /// What a register holds; nothing if there is none of that number.
+    #[inline]
+    pub fn register(&self, register: u32) -> Option<Val<'a>> {
+        match *self.registers.get(register as usize)? {
+            Val::Unread(octets) => Some(Val::Text(std::str::from_utf8(octets).ok()?)),
+            value => Some(value),
+        }
+    }
+
     /// Takes steps, if there are any left.
     #[inline]
     pub fn spend(&mut self, steps: u64) -> Result<(), TooLong> {

@@ -1,7 +1,7 @@
 //! A checked expression as it is evaluated: every field a place, every name resolved, every literal of the type that it
 //! is compared with. Made by the checker, read by the evaluator and by coercion.
 
-use std::fmt;
+use std::cmp::Ordering;
 
 use jiff::SignedDuration;
 
@@ -62,7 +62,7 @@ impl Const {
             Val::Date(days) => Const::Date(days),
             Val::Time(nanos) => Const::Time(nanos),
             Val::Enum(index) => Const::Enum(index),
-            Val::Avro(..) | Val::List(_) | Val::Map(_) => return None,
+            Val::Unread(_) | Val::Avro(..) | Val::List(_) | Val::Map(_) => return None,
         })
     }
 
@@ -187,6 +187,21 @@ pub(super) enum Op {
     GreaterOrEqual,
 }
 
+impl Op {
+    /// Whether it holds of what is so ordered.
+    #[inline]
+    pub(super) const fn of(self, order: Ordering) -> bool {
+        match self {
+            Op::Equal => order.is_eq(),
+            Op::NotEqual => order.is_ne(),
+            Op::Less => order.is_lt(),
+            Op::LessOrEqual => order.is_le(),
+            Op::Greater => order.is_gt(),
+            Op::GreaterOrEqual => order.is_ge(),
+        }
+    }
+}
+
 /// An arithmetic operator; `+` is also that of texts, bytes and lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sum {
@@ -261,22 +276,11 @@ pub(super) enum EachKind {
 }
 
 /// A call of a function of the table.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Called {
     pub(super) name: &'static str,
     pub(super) call: Call,
     pub(super) args: Vec<Ir>,
-}
-
-impl fmt::Debug for Called {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Called {
-            name,
-            args,
-            call: _,
-        } = self;
-        f.debug_tuple(name).field(args).finish()
-    }
 }
 
 impl Ir {

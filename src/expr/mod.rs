@@ -30,6 +30,7 @@ mod eval;
 pub mod functions;
 pub mod instant;
 mod ir;
+pub(crate) mod lean;
 pub mod number;
 pub mod path;
 pub mod scope;
@@ -56,12 +57,15 @@ use check::Checked;
 use cx::STEPS;
 use eval::{Run, Stop};
 use ir::{Const, Ir, Root};
+use lean::Lean;
 use scope::Profile;
 
 /// A compiled expression. Belongs to the schema and the places that it was compiled for.
 #[derive(Debug, Clone)]
 pub struct Expr {
     ir: Ir,
+    /// The same as a short program, for what is small.
+    lean: Option<Lean>,
     ty: Type,
     fields: Vec<String>,
     text: String,
@@ -72,6 +76,7 @@ impl Expr {
     pub fn compile(text: &Placed<String>, scope: &Scope<'_>) -> Result<Expr, Vec<Fault>> {
         let Checked { ir, ty, fields } = check::compile(text, scope)?;
         Ok(Expr {
+            lean: lean::lower(&ir, scope.schema),
             ir,
             ty,
             fields,
@@ -87,6 +92,7 @@ impl Expr {
             (Base::Boolean, false) => return Ok(expr),
             (Base::Boolean, true) if scope.profile == Profile::Confluent => {
                 let message = format!("`{}` is null", expr.text);
+                expr.lean = None;
                 expr.ir = Ir::Present(Box::new(expr.ir), message);
                 expr.ty.nullable = false;
                 return Ok(expr);
@@ -141,6 +147,7 @@ impl Expr {
     pub fn coerced(&self, schema: &Schema, target: NodeId) -> Result<Option<Expr>, NoSymbol> {
         let ir = coerce::to(&self.ir, &self.ty.base, schema, target)?;
         Ok(ir.map(|ir| Expr {
+            lean: lean::lower(&ir, schema),
             ir,
             ty: Type {
                 base: Base::of(schema, target),
@@ -157,8 +164,45 @@ impl Expr {
         Run::new(cx).eval(&self.ir).map_err(|stop| error(*stop))
     }
 
+    /// The same into a register.
+    #[inline]
+    pub(crate) fn eval_into(&self, cx: &mut Cx<'_>, into: u32) -> Result<(), RecordError> {
+        if let Some(lean) = &self.lean {
+            cx.steps = STEPS;
+            if lean.put(cx, into as usize) {
+                return Ok(());
+            }
+        }
+        cx.registers[into as usize] = self.eval(cx)?;
+        Ok(())
+    }
+
     /// Evaluates a condition.
+    #[inline]
     pub fn eval_bool(&self, cx: &mut Cx<'_>) -> Result<bool, RecordError> {
+        if let Some(Lean::Test(test)) = &self.lean {
+            cx.steps = STEPS;
+            if let Some(answer) = test.holds(cx) {
+                return Ok(answer);
+            }
+        }
+        self.evaluated_bool(cx)
+    }
+
+    /// Whether it is seen at once that the condition is true. If it is not, [`Expr::eval_bool`] knows.
+    #[inline]
+    pub(crate) fn surely_holds(&self, cx: &mut Cx<'_>) -> bool {
+        match &self.lean {
+            Some(Lean::Test(test)) => {
+                cx.steps = STEPS;
+                test.holds(cx) == Some(true)
+            }
+            _ => false,
+        }
+    }
+
+    #[inline(never)]
+    fn evaluated_bool(&self, cx: &mut Cx<'_>) -> Result<bool, RecordError> {
         cx.steps = STEPS;
         Run::new(cx).truth(&self.ir).map_err(|stop| error(*stop))
     }

@@ -27,6 +27,9 @@ pub enum Val<'a> {
     Double(f64),
     /// `string`, `uuid` on a string.
     Text(&'a str),
+    /// A text that nobody has looked at yet, in UTF-8. Registers alone hold it, and [`Cx::register`](super::Cx::register)
+    /// hands it out as [`Val::Text`].
+    Unread(&'a [u8]),
     /// `bytes` and `fixed` without another meaning.
     Bytes(&'a [u8]),
     /// `decimal`: the unscaled number as Avro has it (two's complement, big-endian, no bytes are 0), and its scale.
@@ -66,7 +69,7 @@ impl<'a> Val<'a> {
             Val::Bool(_) => "boolean",
             Val::Int(_) => "int",
             Val::Double(_) => "double",
-            Val::Text(_) => "string",
+            Val::Text(_) | Val::Unread(_) => "string",
             Val::Bytes(_) => "bytes",
             Val::Decimal(..) => "decimal",
             Val::Timestamp(_) => "timestamp",
@@ -244,6 +247,10 @@ pub fn write(
     out: &mut Vec<u8>,
 ) -> Result<(), Failure> {
     let written = schema.node(node);
+    if let Val::Unread(bytes) = value {
+        let text = std::str::from_utf8(bytes).map_err(|_| broken(Broken))?;
+        return write(schema, node, Val::Text(text), out);
+    }
     if let Val::Avro(own, bytes) = value {
         if own == node {
             out.extend_from_slice(bytes);
@@ -326,6 +333,44 @@ pub fn write(
         (_, value) => return Err(unfit(schema, node, value)),
     }
     Ok(())
+}
+
+/// How a text is written into a node that takes one, a string or a union of null and a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextIn {
+    /// The union's index, as it is written.
+    index: Option<u8>,
+}
+
+impl TextIn {
+    /// Of the node, if it is one of these.
+    pub fn of(schema: &Schema, node: NodeId) -> Option<TextIn> {
+        let is = |node: NodeId, kind: Kind| {
+            let written = schema.node(node);
+            written.kind == kind && written.logical.is_none()
+        };
+        let index = match &schema.node(node).kind {
+            Kind::Union(branches) => match branches[..] {
+                [null, text] if is(null, Kind::Null) && is(text, Kind::String) => Some(1 << 1),
+                [text, null] if is(null, Kind::Null) && is(text, Kind::String) => Some(0),
+                _ => return None,
+            },
+            _ if is(node, Kind::String) => None,
+            _ => return None,
+        };
+        Some(TextIn { index })
+    }
+
+    /// Appends what [`write`] would, of a text in UTF-8.
+    #[inline]
+    pub fn put(self, text: &[u8], out: &mut Vec<u8>) {
+        out.extend(self.index);
+        match u8::try_from(text.len()) {
+            Ok(length) if length < 64 => out.push(length << 1),
+            _ => put_index(text.len(), out),
+        }
+        out.extend_from_slice(text);
+    }
 }
 
 fn unfit(schema: &Schema, node: NodeId, value: Val<'_>) -> Failure {
@@ -506,6 +551,46 @@ mod tests {
     use super::*;
     use crate::contract::arbitrary;
     use proptest::prelude::*;
+
+    /// Whatever the length takes, and whichever branch the text is.
+    #[test]
+    fn a_text_is_put_where_it_would_be_written() {
+        let node = |json: &str| crate::expr::testing::schema(json);
+        for takes in [
+            r#""string""#,
+            r#"["null","string"]"#,
+            r#"["string","null"]"#,
+        ] {
+            let schema = node(takes);
+            let text_in = TextIn::of(&schema, schema.root).expect("takes a text");
+            for length in [0, 1, 63, 64, 127, 128, 9_000] {
+                let text = "x".repeat(length);
+                let mut found = b"before".to_vec();
+                let mut expect = found.clone();
+                text_in.put(text.as_bytes(), &mut found);
+                write(&schema, schema.root, Val::Text(&text), &mut expect).expect("fits");
+                assert_eq!(found, expect, "{takes} {length}");
+                expect.truncate(6);
+                write(
+                    &schema,
+                    schema.root,
+                    Val::Unread(text.as_bytes()),
+                    &mut expect,
+                )
+                .expect("fits");
+                assert_eq!(found, expect, "{takes} {length}");
+            }
+        }
+        for other in [
+            r#""bytes""#,
+            r#"["null","string","bytes"]"#,
+            r#"{"type":"string","logicalType":"uuid"}"#,
+            r#"["null",{"type":"enum","name":"E","symbols":["A"]}]"#,
+        ] {
+            let schema = node(other);
+            assert_eq!(TextIn::of(&schema, schema.root), None, "{other}");
+        }
+    }
 
     proptest! {
         /// What is read and written again are the same bytes, but for blocks of collections.

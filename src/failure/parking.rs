@@ -155,7 +155,8 @@ pub struct Predecessor {
     pub tier: usize,
 }
 
-/// The records of one source partition that are in retry. A clone is a snapshot: an aborted transaction restores one.
+/// The records of one source partition that are in retry. From a mark on it remembers what changes, so that an aborted
+/// transaction can undo it: a record that went through is in retry again, and a dead letter is none.
 #[derive(Debug, Clone)]
 pub struct Parking {
     lines: HashMap<Key, Line, BuildHasherDefault<AsIs>>,
@@ -163,6 +164,9 @@ pub struct Parking {
     limits: Limits,
     /// Counts the keys that were added: who knows that a key was not there need not look again before that has changed.
     added: u64,
+    /// What the records that changed since the mark were then; `None` for one that was not known. Without a mark nothing
+    /// is kept.
+    before: Option<HashMap<(Key, i64), Option<Parked>>>,
 }
 
 impl Parking {
@@ -173,6 +177,51 @@ impl Parking {
             records: 0,
             limits,
             added: 0,
+            before: None,
+        }
+    }
+
+    /// From now on what is done is kept in mind, so that [`Self::restore`] can undo it.
+    pub fn mark(&mut self) {
+        self.before.get_or_insert_default().clear();
+    }
+
+    /// Undoes what was done since the mark: every record in retry is where it was, and waits there. Does nothing without
+    /// a mark.
+    pub fn restore(&mut self) {
+        let Some(mut changed) = self.before.take() else {
+            return;
+        };
+        for ((key, offset), before) in changed.drain() {
+            let Some(before) = before else {
+                self.remove(key, offset);
+                continue;
+            };
+            *self.entry(key, offset) = Parked {
+                stage: Stage::Waiting,
+                dead: None,
+                ..before
+            };
+            let has_dead = |parked: &&Parked| parked.dead.is_some();
+            if let Some(line) = self.lines.get_mut(&key) {
+                line.dead = line.records.iter().filter(has_dead).count();
+            }
+            if let Some(dead) = before.dead {
+                self.set_dead(key, offset, dead);
+            }
+        }
+        self.before = Some(changed);
+    }
+
+    /// A record is about to change.
+    fn keep(&mut self, key: Key, offset: i64) {
+        if let Some(before) = &self.before
+            && !before.contains_key(&(key, offset))
+        {
+            let parked = self.get(key, offset).copied();
+            if let Some(before) = &mut self.before {
+                before.insert((key, offset), parked);
+            }
         }
     }
 
@@ -229,6 +278,9 @@ impl Parking {
     }
 
     fn get_mut(&mut self, key: Key, offset: i64) -> Option<&mut Parked> {
+        if self.before.is_some() && self.get(key, offset).is_some() {
+            self.keep(key, offset);
+        }
         let line = self.lines.get_mut(&key)?;
         let index = line.find(offset).ok()?;
         line.records.get_mut(index)
@@ -236,6 +288,7 @@ impl Parking {
 
     /// The record's entry, made if there is none.
     fn entry(&mut self, key: Key, offset: i64) -> &mut Parked {
+        self.keep(key, offset);
         let added = &mut self.added;
         let line = self.lines.entry(key).or_insert_with(|| {
             *added += 1;
@@ -418,6 +471,7 @@ impl Parking {
     }
 
     fn remove(&mut self, key: Key, offset: i64) {
+        self.keep(key, offset);
         let Some(line) = self.lines.get_mut(&key) else {
             return;
         };

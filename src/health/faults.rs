@@ -36,7 +36,7 @@ impl Health {
             .take_while(|((name, ..), _)| name == pipeline)
             .map(|((_, topic, partition), since)| (topic.clone(), *partition, *since));
         let down = state.dependencies.iter();
-        let down = down.filter_map(|(name, fault)| Some((name.clone(), fault.clone()?)));
+        let down = down.filter_map(|(name, known)| Some((name.clone(), known.fault.clone()?)));
         Faults {
             pauses: pauses.cloned().collect(),
             stuck: stuck.collect(),

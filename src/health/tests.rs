@@ -190,6 +190,20 @@ fn an_outage_never_asks_for_a_restart() {
 }
 
 #[test]
+fn what_an_operator_has_paused_is_told_and_is_no_fault() {
+    let health = running();
+    health.pause(pause(3, PauseReason::Operator));
+    let readiness = health.readiness();
+    assert!(readiness.ready && readiness.paused == 0, "{readiness:?}");
+    let told = "gate: orders[3] paused, operator: connection refused";
+    assert_eq!(readiness.degraded, [told]);
+    health.pause(pause(4, PauseReason::Breaker));
+    let readiness = health.readiness();
+    assert!(!readiness.ready && readiness.paused == 1, "{readiness:?}");
+    assert_eq!(readiness.degraded, [told]);
+}
+
+#[test]
 fn the_report_tells_pauses_and_dependencies() {
     let health = running();
     health.pause(PauseEntry {
@@ -209,7 +223,7 @@ fn the_report_tells_pauses_and_dependencies() {
     );
     assert_eq!(
         report["dependencies"],
-        json!([{ "name": "lookup:customer", "up": false, "error": "503" }])
+        json!([{ "name": "lookup:customer", "up": false, "for_seconds": 0, "error": "503" }])
     );
 }
 

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use super::offsets::{Counts, OffsetTracker};
+use super::standing::{Cause, Standing};
 use crate::error::RecordError;
+use crate::failure::breaker::Decisions;
 use crate::health::PauseReason;
 use crate::metrics::PartitionMetrics;
 use crate::native::consumer::{Entry, OFFSET_BEGINNING};
@@ -42,6 +44,17 @@ pub enum Flow {
 pub struct Rewind {
     /// How long to wait, and why; `None` goes on at once.
     pub pause: Option<(PauseReason, String)>,
+}
+
+/// How a partition stood when a transaction was committed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Where the next transaction begins; `None` before the first record of a partition that has no committed offset.
+    pub offset: Option<i64>,
+    /// The outcomes below it.
+    pub counts: Counts,
+    /// [`Partition::latest_due`]
+    pub latest_due: i64,
 }
 
 /// One partition of ours.
@@ -88,6 +101,21 @@ pub struct Partition {
     pub committed: Option<i64>,
     /// When that was.
     pub committed_at: Instant,
+    /// Why no record is taken until a person says so, whatever else it waits for.
+    pub barred: Option<PauseReason>,
+    /// The pauses that its commits tell of. Those of a breaker and of an operator stand on the source partition, for its
+    /// retry partitions as well.
+    pub standing: Vec<Standing>,
+    /// Those that the last commit told of.
+    pub said: Vec<Standing>,
+    /// In words, why its breaker tripped; empty where that was another owner's.
+    pub why: String,
+    /// In words, who paused it.
+    pub asked: String,
+    /// What a breaker has seen of it; `None` where the pipeline has no breaker.
+    pub decisions: Option<Decisions>,
+    /// Until when the breaker looks more closely, after a resume.
+    pub careful_until: Option<Instant>,
     /// Whether its topic does not exist: nothing is committed, or the offset would outlive the log that it is of.
     pub gone: bool,
     /// Retry only: the last due time written to this partition, milliseconds since the epoch.
@@ -95,6 +123,8 @@ pub struct Partition {
     /// Retry only: the first unfinished record that has been read, by its offset, and when it failed first, in
     /// milliseconds since the epoch.
     pub head: Option<(i64, i64)>,
+    /// Under exactly_once: how it stood at the last commit, which an abort goes back to.
+    pub mark: Mark,
     /// The committable offset at the watchdog's last look.
     pub seen: i64,
     /// When it last moved, or there was nothing to do.
@@ -137,9 +167,21 @@ impl Partition {
             faulted: false,
             committed: committed.map(|(offset, _)| offset),
             committed_at: now,
+            barred: None,
+            standing: Vec::new(),
+            said: Vec::new(),
+            why: String::new(),
+            asked: String::new(),
+            decisions: None,
+            careful_until: None,
             gone: false,
             latest_due: 0,
             head: None,
+            mark: Mark {
+                offset: committed.map(|(offset, _)| offset),
+                counts,
+                latest_due: 0,
+            },
             seen: start,
             progressed_at: now,
             stuck: false,
@@ -171,7 +213,10 @@ impl Partition {
 
     /// Whether records are taken now.
     pub fn is_open(&self) -> bool {
-        self.flow == Flow::Open && self.seek.is_none() && self.rewind.is_none()
+        self.flow == Flow::Open
+            && self.barred.is_none()
+            && self.seek.is_none()
+            && self.rewind.is_none()
     }
 
     /// Whether it is paused for that.
@@ -192,6 +237,15 @@ impl Partition {
         self.tracker.rewind_to(offset);
         self.metrics.discarded((open - self.tracker.open()) as u64);
         self.seek = Some(offset);
+        if let Some(decisions) = &mut self.decisions {
+            decisions.rewind_to(offset);
+        }
+    }
+
+    /// No writer schema halts it any more.
+    pub fn lift_drift(&mut self) {
+        self.standing
+            .retain(|one| !matches!(one.cause, Cause::Drift { .. }));
     }
 
     /// The log is another one than before: begins anew at its beginning, with nothing counted.
@@ -204,8 +258,51 @@ impl Partition {
         self.refused.clear();
         self.suspects.clear();
         self.doubted.clear();
+        if let Some(decisions) = &mut self.decisions {
+            decisions.rewind_to(i64::MIN);
+        }
         self.committed = None;
+        self.mark = Mark {
+            offset: None,
+            counts: Counts::default(),
+            latest_due: self.latest_due,
+        };
         self.seek = Some(OFFSET_BEGINNING);
+    }
+
+    /// What was done since the mark is committed.
+    pub fn mark(&mut self, offset: i64) {
+        self.mark = Mark {
+            offset: Some(offset),
+            counts: self.tracker.counts(),
+            latest_due: self.latest_due,
+        };
+    }
+
+    /// Records begun since the mark, with an outcome or without.
+    pub fn since_mark(&self) -> u64 {
+        let done = self.tracker.counts().total();
+        done.saturating_sub(self.mark.counts.total()) + self.tracker.in_flight() as u64
+    }
+
+    /// Back to the mark: what was done since is undone, and read again. What was produced for it does not count from now
+    /// on (`epoch`). What is known of single records stays known.
+    pub fn restore(&mut self, epoch: u64) {
+        self.rewind = None;
+        self.epoch = epoch;
+        self.latest_due = self.mark.latest_due;
+        let Some(offset) = self.mark.offset else {
+            return; // nothing has been read
+        };
+        if self.tracker.expected() == offset && self.tracker.in_flight() == 0 {
+            return; // nothing since
+        }
+        self.metrics.discarded(self.since_mark());
+        self.tracker.restore(offset, self.mark.counts);
+        self.seek = Some(offset);
+        if let Some(decisions) = &mut self.decisions {
+            decisions.rewind_to(offset);
+        }
     }
 
     /// An entry of it for librdkafka's calls.
@@ -218,20 +315,34 @@ impl Partition {
         }
     }
 
-    /// The commit that is due: the committable offset with its outcome counts, unless it was sent already. With `age`,
-    /// also an unchanged one that old, since brokers forget offsets that nobody renews.
+    /// The commit that is due: the committable offset with its outcome counts and the pauses that stand, unless it was sent
+    /// already. With `age`, also an unchanged one that old, since brokers forget offsets that nobody renews.
     pub fn commit(&self, now: Instant, age: Duration) -> Option<Entry> {
-        let offset = self.tracker.committable();
+        let mut offset = self.tracker.committable();
         let stale = now.saturating_duration_since(self.committed_at) >= age;
+        let news = self.standing != self.said;
         let due = self.positioned
             && !self.gone
             && offset >= 0
-            && (self.committed != Some(offset) || stale);
+            && (self.committed != Some(offset) || stale || news);
         // Before the first record of a partition without a commit there is nothing to say.
-        let nothing = self.committed.is_none() && offset == 0;
-        (due && !nothing).then(|| Entry {
-            metadata: Some(self.tracker.counts().to_metadata()),
-            ..self.entry(offset)
+        if self.committed.is_none() && offset == 0 {
+            if self.standing.is_empty() {
+                return None;
+            }
+            // But for a pause, which is told where that record stands.
+            offset = self.tracker.first_incomplete();
+        }
+        due.then(|| {
+            let mut metadata = self.tracker.counts().to_metadata();
+            for standing in &self.standing {
+                metadata.push(' ');
+                metadata.push_str(&standing.to_word());
+            }
+            Entry {
+                metadata: Some(metadata),
+                ..self.entry(offset)
+            }
         })
     }
 }
@@ -296,6 +407,14 @@ impl Assignment {
     /// All of them, to change.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Partition> {
         self.slots.iter_mut().flatten()
+    }
+
+    /// The slots that have a partition.
+    pub fn slots(&self) -> Vec<usize> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter_map(|(slot, partition)| partition.as_ref().map(|_| slot))
+            .collect()
     }
 
     /// When the first paused partition is to be tried again.

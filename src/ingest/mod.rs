@@ -4,4 +4,5 @@
 pub mod assignment;
 pub mod offsets;
 pub mod properties;
+pub mod standing;
 pub mod topics;

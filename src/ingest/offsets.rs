@@ -47,6 +47,11 @@ impl Counts {
         self.0[outcome as usize]
     }
 
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
     fn add(&mut self, outcome: Outcome) {
         self.0[outcome as usize] += 1;
     }
@@ -68,11 +73,14 @@ impl Counts {
             return None;
         }
         for word in words {
-            let (name, count) = word.split_once('=')?;
-            let outcome = Outcome::ALL
-                .into_iter()
-                .find(|outcome| outcome.as_str() == name)?;
-            counts.0[outcome as usize] = count.parse().ok()?;
+            let named = word.split_once('=').and_then(|(name, count)| {
+                let mut all = Outcome::ALL.into_iter();
+                Some((all.find(|outcome| outcome.as_str() == name)?, count))
+            });
+            // Other words belong to others, or to a later version, and say nothing about the counts.
+            if let Some((outcome, count)) = named {
+                counts.0[outcome as usize] = count.parse().ok()?;
+            }
         }
         Some(counts)
     }
@@ -198,6 +206,21 @@ impl OffsetTracker {
         self.rewind_to(self.first_incomplete())
     }
 
+    /// Goes back to what a transaction that was aborted had begun with: everything begun since is forgotten, and `offset`
+    /// is expected next. Sequences given out before are void.
+    pub fn restore(&mut self, offset: i64, counts: Counts) {
+        self.pending.clear();
+        self.committable = offset;
+        self.expected = offset;
+        self.counts = counts;
+    }
+
+    /// Whether no record is complete, or has outputs acknowledged, behind one that is not: then all that was produced is
+    /// below [`Self::committable`].
+    pub fn is_whole(&self) -> bool {
+        self.pending.iter().all(|pending| pending.outcome.is_none())
+    }
+
     /// Forgets the records from `offset` on, and expects that one next; those before it stay in flight.
     pub fn rewind_to(&mut self, offset: i64) -> i64 {
         while self
@@ -306,6 +329,24 @@ mod tests {
         assert_eq!(Counts::from_metadata("driftgate/1 emitted=x"), None);
     }
 
+    /// Whoever reads what a later version has written keeps the counts that it knows.
+    #[test]
+    fn words_that_are_not_known_leave_the_counts_as_they_are() {
+        let mut tracker = OffsetTracker::new(0, Counts::default());
+        let sequence = tracker.begin(0).expect("in order");
+        tracker.complete(sequence, Outcome::Emitted);
+        let counts = tracker.counts();
+        let check = |text: &str| {
+            assert_eq!(Counts::from_metadata(text), Some(counts), "{text}");
+        };
+        let text = counts.to_metadata();
+        check(&text);
+        for more in ["paused=breaker@5", "new=x", "word", "", "=", "replayed=7"] {
+            check(&format!("{text} {more}"));
+            check(&text.replacen(' ', &format!(" {more} "), 1));
+        }
+    }
+
     #[test]
     fn a_record_is_complete_with_the_last_of_its_outputs() {
         let mut tracker = OffsetTracker::new(0, Counts::default());
@@ -352,6 +393,30 @@ mod tests {
             ),
             (0, 1)
         );
+    }
+
+    #[test]
+    fn a_restored_tracker_stands_where_its_transaction_began() {
+        let mut tracker = OffsetTracker::new(5, Counts::default());
+        let kept = tracker.begin(5).expect("in order");
+        tracker.complete(kept, Outcome::Filtered);
+        let (offset, counts) = (tracker.committable(), tracker.counts());
+        let undone = tracker.begin(6).expect("in order");
+        let open = tracker.begin(9).expect("in order");
+        assert!(tracker.is_whole());
+        tracker.complete(open, Outcome::Emitted);
+        assert!(!tracker.is_whole(), "9 is behind 6, which is open");
+        tracker.complete(undone, Outcome::Emitted);
+        assert!(tracker.is_whole());
+        assert_eq!((tracker.committable(), tracker.counts().total()), (10, 3));
+        let late = tracker.begin(10).expect("in order");
+        tracker.restore(offset, counts);
+        assert_eq!((tracker.committable(), tracker.expected()), (6, 6));
+        assert_eq!((tracker.counts().total(), tracker.open()), (1, 0));
+        let again = tracker.begin(6).expect("read again");
+        assert!(!tracker.complete(late, Outcome::Emitted), "void");
+        assert!(tracker.complete(again, Outcome::DeadLettered));
+        assert_eq!(tracker.counts().total(), 2);
     }
 
     #[derive(Debug, Clone)]

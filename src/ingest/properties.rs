@@ -2,6 +2,7 @@
 //! those what the guarantees rest on. `config` has refused the user's properties that the third layer would undo.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::config::model::{Kafka, Pipeline};
 use crate::native::consumer::{OFFSET_BEGINNING, OFFSET_END, OFFSET_INVALID};
@@ -88,10 +89,7 @@ pub fn consumer(kafka: &Kafka, pipeline: &Pipeline, slot: usize, memory: u64) ->
     ];
     let mut properties = base(kafka, &client_id, &PRODUCER_ONLY, &defaults);
     if let Some(instance) = &kafka.group_instance_id {
-        properties.insert(
-            "group.instance.id".into(),
-            format!("{instance}-{}-{slot}", pipeline.name),
-        );
+        properties.insert("group.instance.id".into(), member(instance, pipeline, slot));
     }
     for (name, value) in [
         ("group.id", pipeline.group.as_str()),
@@ -126,6 +124,45 @@ pub fn reader(kafka: &Kafka, pipeline: &Pipeline) -> Properties {
         properties.insert(name.into(), value.into());
     }
     properties
+}
+
+/// What a worker is called under static membership: no other has that name, here or in another instance.
+fn member(instance: &str, pipeline: &Pipeline, slot: usize) -> String {
+    format!("{instance}-{}-{slot}", pipeline.name)
+}
+
+/// A worker's `transactional.id`, `<group>-<instance>-<slot>`, and whether nobody else can have it. Under static membership
+/// it is the same after a restart, which then ends at once what a crash left open. Otherwise `random` is the instance: a part
+/// that is new with each start.
+pub fn transactional_id(
+    kafka: &Kafka,
+    pipeline: &Pipeline,
+    slot: usize,
+    random: &str,
+) -> (String, bool) {
+    let group = &pipeline.group;
+    match &kafka.group_instance_id {
+        Some(instance) => (
+            format!("{group}-{}", member(instance, pipeline, slot)),
+            false,
+        ),
+        None => (format!("{group}-{random}-{slot}"), true),
+    }
+}
+
+/// Makes the properties of a producer those of a transactional one.
+pub fn transactional(properties: &mut Properties, id: &str, timeout: Duration) {
+    let millis = timeout.as_millis();
+    properties.insert("transactional.id".into(), id.to_owned());
+    properties.insert("transaction.timeout.ms".into(), millis.to_string());
+    // A record that has not been written by then is in no transaction any more. librdkafka takes no longer time here.
+    properties.insert("message.timeout.ms".into(), millis.to_string());
+    let longest = millis.saturating_sub(100);
+    let socket = properties.get("socket.timeout.ms");
+    if socket.is_some_and(|set| set.parse::<u128>().is_ok_and(|set| set > longest)) {
+        // Nor here: at least one request has to fit.
+        properties.insert("socket.timeout.ms".into(), longest.to_string());
+    }
 }
 
 /// Properties of a worker's producer. `memory` is its share of `memory_limit`, `largest` the largest record that any
@@ -177,4 +214,30 @@ pub fn plain_producer(kafka: &Kafka, client_id: &str, memory: u64, largest: u64)
         properties.insert(name.into(), value);
     }
     properties
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::native::producer::Producer;
+
+    #[test]
+    fn librdkafka_takes_a_transactional_producer_with_any_legal_property() {
+        for set in [
+            &[][..],
+            &[("socket.timeout.ms", "60000")],
+            &[("socket.timeout.ms", "300000"), ("linger.ms", "50")],
+        ] {
+            let mut properties = Properties::new();
+            for (name, value) in set {
+                properties.insert((*name).into(), (*value).into());
+            }
+            properties.insert("bootstrap.servers".into(), "127.0.0.1:1".into());
+            properties.insert("message.timeout.ms".into(), "0".into());
+            for seconds in [5, 15, 120] {
+                transactional(&mut properties, "t", Duration::from_secs(seconds));
+                assert!(Producer::new(&properties).is_ok(), "{set:?} {seconds}");
+            }
+        }
+    }
 }

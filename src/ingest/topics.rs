@@ -68,7 +68,7 @@ pub enum Finding {
     },
 }
 
-/// Every topic that a pipeline reads or writes.
+/// Every topic that a pipeline's records are in. Beside them there is its control topic.
 pub fn names(pipeline: &Pipeline) -> Vec<String> {
     let mut names = BTreeSet::new();
     for source in &pipeline.source_topics {
@@ -143,6 +143,15 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
                 }
             }
         }
+    }
+    let control = pipeline.control_topic();
+    if !known.contains_key(&control) {
+        // The newest order of each subject is what counts, however old it is; all stand in one sequence.
+        findings.push(Finding::Create {
+            topic: control,
+            partitions: 1,
+            config: vec![("cleanup.policy", "compact".to_owned())],
+        });
     }
     let mut sinks = Vec::new();
     for sink in pipeline.sinks() {

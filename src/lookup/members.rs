@@ -11,9 +11,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio_util::sync::CancellationToken;
 
 use super::Around;
-use super::beside::Beside;
 use super::limit::Limit;
 use super::share::{Part, Share};
+use crate::beside::Beside;
 use crate::error::FatalError;
 
 const EVERY: Duration = Duration::from_secs(1);

@@ -10,7 +10,6 @@
 //! | the table is not loaded | `lookup_not_loaded` |
 //! | nothing is found | what `on_missing` says |
 
-mod beside;
 mod http;
 mod limit;
 mod members;
@@ -27,7 +26,6 @@ use futures::StreamExt as _;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use self::beside::Beside;
 use self::http::Http;
 use self::limit::Limit;
 use self::members::Members;
@@ -35,6 +33,7 @@ pub use self::origin::Origins;
 use self::scripted::Played;
 pub use self::scripted::{Script, Scripted};
 use self::table::Table;
+use crate::beside::Beside;
 use crate::config::model::LookupSource;
 use crate::contract::cache::SchemaCache;
 use crate::error::{FatalError, RecordError};

@@ -333,7 +333,7 @@ impl Families {
             ),
             commits: counter(
                 "driftgate_commits_total",
-                "Offset commits by result: ok or failed.",
+                "Offset commits by result: ok or failed. Under exactly_once, transactions: committed or aborted.",
                 &["pipeline", "result"],
             ),
             cache_hits: plain_counter(

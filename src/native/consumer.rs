@@ -40,7 +40,7 @@ pub trait Rebalance {
 
 /// The consumer's handle without its queue: what may be called inside a rebalance.
 pub struct Client<'a> {
-    rk: *mut sys::rd_kafka_t,
+    pub(super) rk: *mut sys::rd_kafka_t,
     /// The handle is live for `'a`.
     live: PhantomData<&'a Handle>,
 }
@@ -459,6 +459,18 @@ impl Client<'_> {
             )
         };
         (code(error).is_none() && low >= 0 && high >= low).then_some((low, high))
+    }
+
+    /// Where the partition is read next, as far as it has been handed out: past control markers, which end transactions
+    /// and are handed to nobody. `None` where nothing has been.
+    pub fn position(&self, topic: &str, partition: i32) -> Option<i64> {
+        let list = List::new([(topic, partition, OFFSET_INVALID, None)]);
+        // SAFETY: handle and list are live for the call.
+        if code(unsafe { sys::rd_kafka_position(self.rk, list.0) }).is_some() {
+            return None;
+        }
+        let offset = List::read(list.0).first()?.offset;
+        (offset >= 0).then_some(offset)
     }
 
     /// Low and high watermark as last seen in a fetch; `None` before the first one.

@@ -12,6 +12,7 @@
 pub mod consumer;
 mod list;
 pub mod producer;
+pub mod transaction;
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -111,8 +112,20 @@ fn create(
             return Err(FatalError::Kafka(message));
         }
         std::mem::forget(native);
-        Ok(Handle { rk })
+        let handle = Handle { rk };
+        if properties.iter().any(is_oauth) {
+            // Calls that block (transactions, the close of a consumer) would keep a token from being renewed on this
+            // thread: librdkafka's background thread does it then.
+            take_error(sys::rd_kafka_sasl_background_callbacks_enable(rk))
+                .map_err(|error| FatalError::Kafka(format!("SASL: {}", error.message)))?;
+        }
+        Ok(handle)
     }
+}
+
+fn is_oauth((name, value): (&String, &String)) -> bool {
+    matches!(name.as_str(), "sasl.mechanism" | "sasl.mechanisms")
+        && value.eq_ignore_ascii_case("OAUTHBEARER")
 }
 
 fn code(error: sys::rd_kafka_resp_err_t) -> Option<RDKafkaErrorCode> {

@@ -37,8 +37,8 @@ pub struct Delivery {
     pub error: Option<RDKafkaErrorCode>,
 }
 
-struct Shared {
-    deliveries: RefCell<Vec<Delivery>>,
+pub(super) struct Shared {
+    pub(super) deliveries: RefCell<Vec<Delivery>>,
     errors: Errors,
 }
 
@@ -46,8 +46,9 @@ struct Shared {
 pub struct Producer {
     // Field order is drop order: topic handles before the client, the callbacks' state last.
     topics: Topics,
-    handle: Handle,
-    shared: Opaque<Shared>,
+    pub(super) handle: Handle,
+    pub(super) shared: Opaque<Shared>,
+    properties: BTreeMap<String, String>,
 }
 
 // SAFETY: as for `Handle`: used from one thread at a time, which owns the whole producer, its callbacks' state included.
@@ -85,7 +86,17 @@ impl Producer {
             topics: Topics(HashMap::new()),
             handle,
             shared,
+            properties: properties.clone(),
         })
+    }
+
+    /// Puts a new client with the same properties in the place of this one, which has met its end. What was queued here
+    /// is given up; no report of it comes any more.
+    pub fn renew(&mut self) -> Result<(), FatalError> {
+        let new = Producer::new(&self.properties)?;
+        self.purge();
+        *self = new;
+        Ok(())
     }
 
     /// Queues a record. Its [`Delivery`] carries `token`. An error means that it was not queued: `QueueFull` passes,

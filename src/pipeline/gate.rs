@@ -14,6 +14,7 @@ use crate::config::model::{Drift, DriftAction};
 use crate::contract::compat;
 use crate::contract::drift::{self, Finding, Verdict};
 use crate::contract::schema::Schema;
+use crate::control::state::Controls;
 use crate::metrics::Metrics;
 
 /// Verdicts kept, and the bytes that they may take; more distinct schemas than that are judged, and told, again.
@@ -119,6 +120,8 @@ pub struct Gate {
     /// The contract's subject.
     subject: String,
     listener: Listener,
+    /// Where operators accept schemas that halt, and the pipeline's name there.
+    controls: Option<(Arc<Controls>, String)>,
     state: Mutex<State>,
 }
 
@@ -148,8 +151,32 @@ impl Gate {
             policy,
             subject,
             listener: Box::new(listener),
+            controls: None,
             state: Mutex::default(),
         }
+    }
+
+    /// The same, where operators of the pipeline of that name may accept schemas.
+    #[must_use]
+    pub fn with_controls(mut self, controls: Arc<Controls>, pipeline: &str) -> Gate {
+        self.controls = Some((controls, pipeline.to_owned()));
+        self
+    }
+
+    /// The verdict on a writer schema that halts, if an operator has accepted it: its records go on.
+    pub fn accepted(&self, topic: &str, schema_id: u32, verdict: &Verdict) -> Option<Arc<Verdict>> {
+        let (controls, pipeline) = self.controls.as_ref()?;
+        let order = controls.accepted(pipeline, topic, schema_id)?;
+        tracing::info!(
+            pipeline,
+            topic,
+            schema = schema_id,
+            "drift: the writer schema is accepted {order}"
+        );
+        Some(Arc::new(Verdict {
+            action: DriftAction::Warn,
+            ..verdict.clone()
+        }))
     }
 
     /// Whether the subjects of an id are of interest.
@@ -224,10 +251,36 @@ fn told(change: &compat::Change) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::order::{Action, Order, Subject};
 
     fn schema(fields: &str) -> Arc<Schema> {
         let text = format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#);
         Arc::new(Schema::parse(&text, &[]).expect("a schema"))
+    }
+
+    #[test]
+    fn a_schema_that_halts_goes_on_once_it_is_accepted_and_no_other() {
+        let controls = Arc::new(Controls::default());
+        let gate = Gate::new(Drift::default(), "orders".to_owned(), |_| {})
+            .with_controls(Arc::clone(&controls), "p");
+        let halts = Verdict {
+            action: DriftAction::Halt,
+            findings: Vec::new(),
+        };
+        assert!(gate.accepted("t", 7, &halts).is_none());
+        let order = Order {
+            action: Action::Accept,
+            answers: None,
+            by: "ada".to_owned(),
+            at: 1,
+            reason: String::new(),
+        };
+        let subject = Subject::Schema("p".to_owned(), "t".to_owned(), 7);
+        controls.apply(0, subject, Some(order));
+        let accepted = gate.accepted("t", 7, &halts).map(|verdict| verdict.action);
+        assert_eq!(accepted, Some(DriftAction::Warn));
+        assert!(gate.accepted("t", 8, &halts).is_none());
+        assert!(gate.accepted("u", 7, &halts).is_none());
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod plans;
 mod policy;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bumpalo::Bump;
@@ -34,10 +34,13 @@ use crate::failure::envelope::Stamp;
 use crate::lookup::{Lookups, Question};
 use crate::metrics::PartitionMetrics;
 use crate::record::Record;
-use crate::transform::{self, Answers, Attributes, Buffers, Progress, Transform};
+use crate::transform::{self, Answers, Attributes, Buffers, Emitted, Progress, Transform};
 
 /// How long a batch waits for a writer schema that is being fetched, before its partition does.
 const FETCH_WAIT: Duration = Duration::from_secs(1);
+
+/// The answers of a record that nothing was asked for.
+static NONE: LazyLock<Answers> = LazyLock::new(Answers::new);
 
 /// Bytes of the arena that are kept from one record to the next.
 const ARENA: usize = 8 * 1024 * 1024;
@@ -265,45 +268,48 @@ impl Stages {
         let Some(value) = record.value else {
             return Verdict::Emit(Output::of(None));
         };
-        let none = Answers::new();
-        let progress = match self.pass(source, value, record, first, answers.unwrap_or(&none)) {
+        let progress = match self.pass(source, value, record, first, answers.unwrap_or(&NONE)) {
             Ok(progress) => progress,
             Err(error) => return Verdict::Failed(error),
         };
-        let emitted = match progress {
-            Progress::Done(emitted) => emitted,
-            Progress::Filtered => return Verdict::Filtered,
-            Progress::Ask(questions) => return Verdict::LookUp(questions),
+        let done = match progress {
+            Progress::Done(emitted) => self.output(emitted, metrics).map(Verdict::Emit),
+            Progress::Exploded(emitted) => {
+                let outputs = emitted.into_iter();
+                let outputs = outputs.map(|emitted| self.output(emitted, metrics));
+                outputs.collect::<Result<_, _>>().map(Verdict::EmitAll)
+            }
+            Progress::Filtered => Ok(Verdict::Filtered),
+            Progress::Ask(questions) => Ok(Verdict::LookUp(questions)),
         };
-        let mut outputs = Vec::with_capacity(emitted.len());
-        for emitted in emitted {
-            let sink = &self.compiled.sinks[emitted.sink];
-            let payload = emitted.value.get(wire::HEADER_LEN..).unwrap_or_default();
-            let mut warned = warn(metrics);
-            let checked = sink
-                .rules
-                .check(&sink.schema, payload, &self.arena, &mut warned);
-            if let Err(error) = checked {
-                return Verdict::Failed(error);
-            }
-            let Attributes {
-                key,
-                headers,
-                timestamp,
-            } = emitted.attributes;
-            let output = Output {
-                sink: emitted.sink,
-                value: Some(emitted.value),
-                key: key.map_or(OutputKey::Source, OutputKey::Other),
-                headers,
-                timestamp,
-            };
-            if emitted.index.is_none() {
-                return Verdict::Emit(output);
-            }
-            outputs.push(output);
-        }
-        Verdict::EmitAll(outputs)
+        done.unwrap_or_else(Verdict::Failed)
+    }
+
+    /// What is produced, if it holds to its sink's rules.
+    fn output(
+        &self,
+        emitted: Emitted,
+        metrics: Option<&PartitionMetrics>,
+    ) -> Result<Output, RecordError> {
+        let sink = &self.compiled.sinks[emitted.sink];
+        let payload = emitted.value.get(wire::HEADER_LEN..).unwrap_or_default();
+        let mut warned = warn(metrics);
+        sink.rules
+            .check(&sink.schema, payload, &self.arena, &mut warned)?;
+        let Attributes {
+            key,
+            headers,
+            timestamp,
+        } = emitted
+            .attributes
+            .map_or_else(Attributes::default, |own| *own);
+        Ok(Output {
+            sink: emitted.sink,
+            value: Some(emitted.value),
+            key: key.map_or(OutputKey::Source, OutputKey::Other),
+            headers,
+            timestamp,
+        })
     }
 
     /// Drops all plans and verdicts once a schema from `registry.cache_dir` was not what the registry has.
@@ -574,13 +580,18 @@ fn admitted(
 ) -> Result<Arc<Plan>, RecordError> {
     let known = entry.verdicts.iter().position(|(topic, _)| topic == source);
     let verdict = match (known, &entry.writer) {
-        (Some(place), _) => &entry.verdicts[place].1,
+        (Some(place), _) => &mut entry.verdicts[place].1,
         (None, Some(writer)) => {
             let verdict = gate.judge(source, id, contract, writer, entry.subjects.as_deref());
-            &entry.verdicts.push_mut((source.to_owned(), verdict)).1
+            &mut entry.verdicts.push_mut((source.to_owned(), verdict)).1
         }
         (None, None) => return entry.plan.clone(),
     };
+    if verdict.action == DriftAction::Halt
+        && let Some(accepted) = gate.accepted(source, id, verdict)
+    {
+        *verdict = accepted;
+    }
     match verdict.action {
         DriftAction::Allow | DriftAction::Warn => entry.plan.clone(),
         DriftAction::Quarantine => Err(drifted(Reason::Drift, id, verdict)),

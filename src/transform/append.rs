@@ -47,16 +47,21 @@ impl Buffers {
         self.charge_steps(cx, STEPS.saturating_sub(cx.steps))
     }
 
+    #[inline]
     fn charge_steps(&mut self, cx: &Cx<'_>, steps: u64) -> Result<(), RecordError> {
         self.spent = self.spent.saturating_add(steps);
-        let what = match () {
-            () if self.spent > WORK => "take too long",
-            () if cx.arena.allocated_bytes() > MEMORY => "take too much memory",
-            () => return Ok(()),
-        };
-        let message = format!("stopped: the steps would {what} on this record");
-        Err(RecordError::new(Reason::TransformFailed, message))
+        match () {
+            () if self.spent > WORK => Err(stopped("take too long")),
+            () if cx.arena.allocated_bytes() > MEMORY => Err(stopped("take too much memory")),
+            () => Ok(()),
+        }
     }
+}
+
+#[cold]
+fn stopped(what: &str) -> RecordError {
+    let message = format!("stopped: the steps would {what} on this record");
+    RecordError::new(Reason::TransformFailed, message)
 }
 
 /// Appends a value to `out`.
@@ -82,8 +87,23 @@ pub(super) fn assemble<'a>(
                 let part = fields(cx, *register, positions, (*from, *to));
                 out.extend_from_slice(part.ok_or_else(broken)?);
             }
-            Piece::Value { register, node } => {
+            Piece::Value {
+                register,
+                node,
+                text,
+            } => {
                 let value = cx.registers[*register as usize];
+                match (text, value) {
+                    (Some(text), Val::Unread(octets)) => {
+                        text.put(octets, out);
+                        continue;
+                    }
+                    (Some(text), Val::Text(value)) => {
+                        text.put(value.as_bytes(), out);
+                        continue;
+                    }
+                    _ => {}
+                }
                 write(cx.schema, *node, value, out).map_err(|why| {
                     let (step, path) = &origins.0[*register as usize];
                     let message = match step.as_str() {

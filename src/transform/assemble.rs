@@ -10,6 +10,7 @@ use crate::contract::encode::encode_node;
 use crate::contract::plan::{Plan, copies};
 use crate::contract::resolve::{ActionId, Fields, Resolution};
 use crate::contract::schema::{Kind, NodeId, Schema};
+use crate::expr::value::TextIn;
 
 /// A place between two fields of the contract's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +34,12 @@ pub(super) enum Piece {
         to: usize,
     },
     /// The value of a register.
-    Value { register: u32, node: NodeId },
+    Value {
+        register: u32,
+        node: NodeId,
+        /// How a text is written there, if that is all that it takes.
+        text: Option<TextIn>,
+    },
     /// Bytes that are always the same.
     Constant(Vec<u8>),
     /// What the sink's schema has in another form.
@@ -199,7 +205,11 @@ impl Assembler<'_> {
     fn whole(&self, base: Base, positions: &[usize], node: NodeId) -> Draft {
         match (base, positions.split_last()) {
             (Base::Contract, _) => Draft::Span(self.span(positions)),
-            (Base::Register(register), None) => Draft::Piece(Piece::Value { register, node }),
+            (Base::Register(register), None) => Draft::Piece(Piece::Value {
+                register,
+                node,
+                text: TextIn::of(self.schema, node),
+            }),
             (Base::Register(register), Some((last, above))) => Draft::Piece(Piece::Fields {
                 register,
                 positions: above.to_vec(),

@@ -12,11 +12,11 @@ use super::shape;
 use crate::config::fault::Fault;
 use crate::config::model::{Mask, Placed};
 use crate::contract::schema::Kind;
-use crate::expr::functions::privacy::{all_but_four, hex};
+use crate::expr::functions::privacy::{all_but_four, digest, hex};
 use crate::expr::path::{peel, type_name};
 use crate::expr::{Base, Cx, Val};
 use hmac::{Hmac, Mac};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use std::fmt;
 
 pub(super) enum Masking {
@@ -97,13 +97,13 @@ impl Masking {
         };
         match (self, value) {
             (Masking::Fixed(constant), _) => Val::Text(constant),
-            (Masking::Last4, Val::Text(text)) => all_but_four(cx, text),
+            (Masking::Last4, Val::Text(text)) => Val::Text(all_but_four(cx, text)),
             (Masking::Last4, _) => Val::Text(""),
-            (Masking::Sha256, _) => hex(cx, &Sha256::digest(bytes)),
+            (Masking::Sha256, _) => Val::Unread(hex(cx, &digest(bytes))),
             (Masking::Hmac(keyed), _) => {
                 let mut mac = keyed.clone();
                 mac.update(bytes);
-                hex(cx, &mac.finalize().into_bytes())
+                Val::Unread(hex(cx, &mac.finalize().into_bytes()))
             }
         }
     }

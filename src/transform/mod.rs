@@ -112,8 +112,8 @@ pub struct Emitted {
     pub sink: usize,
     /// Its frame, then the event in the sink's bytes.
     pub value: Vec<u8>,
-    /// What it has otherwise than the source record.
-    pub attributes: Attributes,
+    /// What it has otherwise than the source record, if anything.
+    pub attributes: Option<Box<Attributes>>,
     /// Which of the record's outputs it is, if that was exploded.
     pub index: Option<usize>,
 }
@@ -133,8 +133,10 @@ pub type Answers = HashMap<Question, Result<Option<lookup::Bytes>, RecordError>>
 /// What became of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// It goes to sinks: to one, but for an event that was exploded.
-    Done(Vec<Emitted>),
+    /// It goes to a sink.
+    Done(Emitted),
+    /// It became several, each with its index; at least one.
+    Exploded(Vec<Emitted>),
     /// No filter kept any of it.
     Filtered,
     /// These must be asked; the event is run again with the answers.
@@ -206,8 +208,6 @@ impl Transform {
         frames: &[Vec<u8>],
         buffers: &mut Buffers,
     ) -> Result<Progress, RecordError> {
-        let mut run = Passage::new(self, answers, frames);
-        run.from(0, &Attributes::default(), cx, buffers)?;
-        Ok(run.progress())
+        Passage::new(self, answers, frames).run(cx, buffers)
     }
 }

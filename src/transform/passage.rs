@@ -16,15 +16,19 @@ use crate::expr::{Cx, Val};
 /// thousand times.
 const EXPLODED: usize = 32 * 1024 * 1024;
 
+/// What a record has otherwise than its source.
+type Changed = Option<Box<Attributes>>;
+
 /// A record on its way, with what has come of it so far.
 pub(super) struct Passage<'r, 'a> {
     transform: &'a Transform,
     answers: &'r Answers,
     frames: &'r [Vec<u8>],
+    /// What came of it so far, if it is exploded.
     outputs: Vec<Emitted>,
     questions: Vec<Question>,
-    /// The same, to find them.
-    asked: HashSet<Question>,
+    /// The same, to find them; made with the first.
+    asked: Option<HashSet<Question>>,
     exploded: bool,
     size: usize,
 }
@@ -41,31 +45,39 @@ impl<'r, 'a> Passage<'r, 'a> {
             frames,
             outputs: Vec::new(),
             questions: Vec::new(),
-            asked: HashSet::new(),
+            asked: None,
             exploded: false,
             size: 0,
         }
     }
 
-    /// What became of the record.
-    pub(super) fn progress(self) -> Progress {
-        match (self.questions.is_empty(), self.outputs.is_empty()) {
-            (false, _) => Progress::Ask(self.questions),
-            (true, true) => Progress::Filtered,
-            (true, false) => Progress::Done(self.outputs),
-        }
-    }
-
-    /// From a stage on.
-    pub(super) fn from(
-        &mut self,
-        first: usize,
-        attributes: &Attributes,
+    /// From the first stage on: what became of the record.
+    pub(super) fn run(
+        mut self,
         cx: &mut Cx<'a>,
         buffers: &mut Buffers,
-    ) -> Result<(), RecordError> {
+    ) -> Result<Progress, RecordError> {
+        if let Some(attributes) = self.stages(0, None, cx, buffers)? {
+            return Ok(Progress::Done(self.emit(attributes, cx, buffers)?));
+        }
+        Ok(match () {
+            () if !self.questions.is_empty() => Progress::Ask(self.questions),
+            () if self.outputs.is_empty() => Progress::Filtered,
+            () => Progress::Exploded(self.outputs),
+        })
+    }
+
+    /// From a stage on. What it then has otherwise than the source, if it is to be emitted; nothing, if it was filtered,
+    /// exploded, or has to ask.
+    fn stages(
+        &mut self,
+        first: usize,
+        attributes: Option<&Attributes>,
+        cx: &mut Cx<'a>,
+        buffers: &mut Buffers,
+    ) -> Result<Option<Changed>, RecordError> {
         let transform = self.transform;
-        let mut changed = None;
+        let mut changed: Changed = None;
         for (at, stage) in transform.stages.iter().enumerate().skip(first) {
             match stage {
                 Stage::Ops(ops) => {
@@ -75,35 +87,37 @@ impl<'r, 'a> Passage<'r, 'a> {
                         buffers,
                     };
                     if machine.run(ops)? == Goes::Filtered {
-                        return Ok(());
+                        return Ok(None);
                     }
                 }
                 Stage::Assign(assign) => {
-                    assign.apply(cx, changed.get_or_insert_with(|| attributes.clone()))?;
+                    let own = || Box::new(attributes.cloned().unwrap_or_default());
+                    assign.apply(cx, changed.get_or_insert_with(own))?;
                     buffers.charge_expression(cx)?;
                 }
                 Stage::Explode(explode) => {
-                    let attributes = changed.as_ref().unwrap_or(attributes);
-                    return self.explode(explode, at + 1, attributes, cx, buffers);
+                    let attributes = changed.as_deref().or(attributes);
+                    self.explode(explode, at + 1, attributes, cx, buffers)?;
+                    return Ok(None);
                 }
                 Stage::Lookup(ask) => {
                     if !self
                         .ask(ask, cx)
                         .map_err(|error| within(&ask.label, error))?
                     {
-                        return Ok(());
+                        return Ok(None);
                     }
                 }
             }
         }
-        self.emit(changed.unwrap_or_else(|| attributes.clone()), cx, buffers)
+        Ok(Some(changed.or_else(|| attributes.cloned().map(Box::new))))
     }
 
     fn explode(
         &mut self,
         explode: &'a Explode,
         next: usize,
-        attributes: &Attributes,
+        attributes: Option<&Attributes>,
         cx: &mut Cx<'a>,
         buffers: &mut Buffers,
     ) -> Result<(), RecordError> {
@@ -112,7 +126,11 @@ impl<'r, 'a> Passage<'r, 'a> {
         let mut one = |run: &mut Self, value: Val<'a>, cx: &mut Cx<'a>| {
             buffers.charge(cx, 0)?;
             cx.registers[explode.into as usize] = value;
-            run.from(next, attributes, cx, buffers)
+            if let Some(attributes) = run.stages(next, attributes, cx, buffers)? {
+                let emitted = run.emit(attributes, cx, buffers)?;
+                run.outputs.push(emitted);
+            }
+            Ok(())
         };
         match find(cx, &explode.source)? {
             Val::Null => {}
@@ -167,7 +185,7 @@ impl<'r, 'a> Passage<'r, 'a> {
                     Some(Ok(None)) => spec.when_missing()?,
                     Some(Err(error)) => return Err(error.clone()),
                     None => {
-                        if self.asked.insert(question.clone()) {
+                        if self.asked.get_or_insert_default().insert(question.clone()) {
                             self.questions.push(question);
                         }
                         return Ok(false);
@@ -184,10 +202,10 @@ impl<'r, 'a> Passage<'r, 'a> {
 
     fn emit(
         &mut self,
-        attributes: Attributes,
+        attributes: Changed,
         cx: &mut Cx<'a>,
         buffers: &mut Buffers,
-    ) -> Result<(), RecordError> {
+    ) -> Result<Emitted, RecordError> {
         for arm in &self.transform.arms {
             if let Some(when) = &arm.when
                 && !when
@@ -209,20 +227,18 @@ impl<'r, 'a> Passage<'r, 'a> {
                 buffers,
                 &mut value,
             )?;
-            self.size += value.len() + attributes.size();
+            self.size += value.len() + attributes.as_ref().map_or(0, |own| own.size());
             buffers.charge(cx, value.len())?;
             if self.exploded && self.size > EXPLODED {
                 let message = format!("the record explodes into more than {EXPLODED} bytes");
                 return Err(RecordError::new(Reason::TransformFailed, message));
             }
-            let index = self.exploded.then_some(self.outputs.len());
-            self.outputs.push(Emitted {
+            return Ok(Emitted {
                 sink: arm.sink,
                 value,
                 attributes,
-                index,
+                index: self.exploded.then_some(self.outputs.len()),
             });
-            return Ok(());
         }
         unreachable!("the last arm takes what is left")
     }

@@ -100,11 +100,9 @@ impl<'a> Machine<'_, 'a> {
                 self.cx.registers[*into as usize] = built;
             }
             Op::Set { expr, into } => {
-                let value = expr
-                    .eval(self.cx)
+                expr.eval_into(self.cx, *into)
                     .map_err(|error| self.explain(*into, error))?;
                 self.charge_expression()?;
-                self.cx.registers[*into as usize] = value;
             }
             Op::Filter(expr, step) => {
                 let keeps = expr
@@ -197,7 +195,7 @@ pub(super) fn find<'a>(cx: &Cx<'a>, source: &Source) -> Result<Val<'a>, RecordEr
             None => Err(broken()),
         },
         Place::Register(register) => {
-            let value = cx.registers[register as usize];
+            let value = cx.register(register).ok_or_else(broken)?;
             if source.rest.is_empty() {
                 return Ok(value);
             }

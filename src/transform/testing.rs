@@ -124,10 +124,10 @@ impl Trial {
                     event,
                 })
             }
-            super::Progress::Done(emitted) => match emitted.as_slice() {
-                [one] if one.index.is_none() => Progress::Done(read(&one.value)),
-                many => Progress::Many(many.iter().map(|one| read(&one.value)).collect()),
-            },
+            super::Progress::Done(emitted) => Progress::Done(read(&emitted.value)),
+            super::Progress::Exploded(emitted) => {
+                Progress::Many(emitted.iter().map(|one| read(&one.value)).collect())
+            }
         })
     }
 }

@@ -240,8 +240,8 @@ pub fn evaluate(
             let Progress::Done(emitted) = progress.map_err(NoAnswer::Failed)? else {
                 return Err(NoAnswer::Filtered);
             };
-            let bytes = emitted.first().map_or(&[][..], |emitted| &emitted.value);
-            let value = decode(&output, bytes, &Limits::default()).map_err(NoAnswer::Failed)?;
+            let value =
+                decode(&output, &emitted.value, &Limits::default()).map_err(NoAnswer::Failed)?;
             to_json(&output, output.root, &value)
         }
     };
@@ -307,6 +307,7 @@ fn bare(schema: &Schema, of: &Type, value: Val<'_>) -> Json {
             None => value.to_string().into(),
         },
         Val::Text(text) => text.into(),
+        Val::Unread(octets) => String::from_utf8_lossy(octets).into(),
         Val::Bytes(bytes) => STANDARD.encode(bytes).into(),
         Val::Decimal(unscaled, scale) => {
             let text = decimal::to_text(unscaled, scale as usize);

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use super::engine::Engine;
 use super::ports::Positions;
+use super::transaction::uncounted;
 use crate::error::{FatalError, Reason};
 use crate::failure::backoff;
+use crate::failure::breaker::Decisions;
 use crate::failure::classify::Disposition;
 use crate::ingest::assignment::{Partition, Role};
 use crate::ingest::offsets::Counts;
+use crate::ingest::standing::{Cause, Standing};
 use crate::native::consumer::{Client, Entry, OFFSET_BEGINNING, OFFSET_INVALID, Rebalance};
 use crate::pipeline::policy;
 
@@ -29,7 +32,7 @@ impl Engine {
     }
 
     /// The partition with its retry partitions.
-    fn family(&self, topic: &str, number: i32) -> Vec<(String, i32, Role)> {
+    pub(super) fn family(&self, topic: &str, number: i32) -> Vec<(String, i32, Role)> {
         let mut family = vec![(topic.to_owned(), number, Role::Source)];
         for (tier, retry) in self.retry_topics(topic) {
             let source = topic.to_owned();
@@ -64,7 +67,13 @@ impl Engine {
         client: &dyn Positions,
         partitions: &[(String, i32)],
     ) -> Result<Vec<Entry>, FatalError> {
-        let until = self.time.read().now + COMMITTED_LIMIT;
+        // Offsets that a transaction has sent are told once it has ended, if by the coordinator after its time-out.
+        let open = self.settings.transaction.as_ref();
+        let limit = open.map_or(COMMITTED_LIMIT, |open| {
+            COMMITTED_LIMIT.max(open.timeout + COMMITTED_TIMEOUT)
+        });
+        let until = self.time.read().now + limit;
+        self.resolve(client, COMMITTED_PAUSE);
         let mut told = false;
         loop {
             match client.committed(partitions, COMMITTED_TIMEOUT) {
@@ -75,6 +84,8 @@ impl Engine {
                     if !std::mem::replace(&mut told, true) {
                         tracing::warn!(%code, "committed offsets could not be read; asked again");
                     }
+                    // It may be our own.
+                    self.resolve(client, COMMITTED_PAUSE);
                     // A wait that goes on taking acknowledgements.
                     self.outlet.poll(COMMITTED_PAUSE, &mut self.deliveries);
                 }
@@ -136,6 +147,9 @@ impl Engine {
             let found = committed
                 .iter()
                 .find(|entry| entry.topic == topic && entry.partition == number);
+            let said = found
+                .and_then(|entry| entry.metadata.as_deref())
+                .map_or_else(Vec::new, Standing::of_metadata);
             let found = found.filter(|entry| entry.offset >= 0).map(|entry| {
                 let counts = entry.metadata.as_deref().and_then(Counts::from_metadata);
                 (entry.offset, counts.unwrap_or_default())
@@ -155,6 +169,13 @@ impl Engine {
                 metrics,
                 clock.now,
             );
+            // A breaker's pause that stood with the last owner stands: known before anything is read. An operator's is asked
+            // of the control topic, and a drift is met again.
+            let stands = |one: &&Standing| matches!(one.cause, Cause::Breaker | Cause::Quarantine);
+            partition.standing = said.iter().filter(stands).copied().collect();
+            partition.said = said;
+            let limits = self.limits;
+            partition.decisions = limits.is_any().then(|| Decisions::new(&limits, clock.now));
             let start = match role {
                 // A source without a commit starts where `auto.offset.reset` says.
                 Role::Source => found.map_or(self.settings.start, |(offset, _)| offset),
@@ -162,6 +183,7 @@ impl Engine {
                 Role::Retry { tier, .. } => {
                     let delay = self.judge.config().failure.tiers[tier];
                     partition.latest_due = backoff::latest_due(clock.wall, delay, jitter);
+                    partition.mark.latest_due = partition.latest_due;
                     found.map_or(OFFSET_BEGINNING, |(offset, _)| offset)
                 }
             };
@@ -169,6 +191,11 @@ impl Engine {
             self.assignment.insert(partition);
         }
         self.rebuild(partitions, &answer, clock);
+        for entry in partitions {
+            if let Some(source) = self.assignment.find(&entry.topic, entry.partition) {
+                self.obey_for(source, clock);
+            }
+        }
         if !partitions.is_empty() {
             tracing::info!(pipeline = name, worker = self.settings.slot, partitions = %listed(partitions), "assigned");
         }
@@ -193,6 +220,15 @@ impl Engine {
                 worker = self.settings.slot,
                 partitions = %listed(partitions),
                 "lost: nothing more is committed for them; what was in flight may be repeated by their new owner"
+            );
+            self.abort(self.time.read());
+        } else if self.transaction.is_some() {
+            self.commit_transaction(client, Some(self.commit_patience()));
+            tracing::info!(
+                pipeline = self.judge.config().name,
+                worker = self.settings.slot,
+                partitions = %listed(partitions),
+                "revoked"
             );
         } else {
             self.drain(self.revoke_patience());
@@ -226,8 +262,16 @@ impl Engine {
                 self.families.forget(slot);
             }
             if let Some(partition) = self.assignment.remove(&topic, number) {
-                partition.metrics.discarded(partition.tracker.open() as u64);
+                let uncounted = uncounted(&partition, self.transaction.is_some());
+                partition.metrics.discarded(uncounted);
                 self.shared.metrics.forget_partition(&partition.metrics);
+                // librdkafka keeps the pause of a partition that it has given back: should it come again, nobody would
+                // lift that.
+                if partition.held
+                    && let Err(code) = client.resume(&[partition.entry(0)])
+                {
+                    tracing::debug!(topic, partition = number, %code, "not resumed");
+                }
                 self.shared
                     .health
                     .release(&self.judge.config().name, &topic, number);

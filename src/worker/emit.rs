@@ -11,8 +11,8 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::Clock;
 use super::engine::{ALONE_WAIT, Engine, Fate, Taken, too_large};
+use crate::failure::breaker::Decided;
 use crate::health::PauseReason;
-use crate::ingest::assignment::Rewind;
 use crate::ingest::properties::BROKER_MESSAGE_BYTES;
 use crate::native::producer::Produce;
 use crate::pipeline::{Added, Output, Part};
@@ -37,7 +37,7 @@ impl Engine {
             return self.fail(taken, record, own, &error, clock);
         }
         match self.produce(taken, record, own, output, None, false) {
-            Ok(()) => {}
+            Ok(()) => self.decided(taken.slot, taken.offset, Decided::Passed, clock),
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
                 let error = too_large(self.topic(output));
                 self.fail(taken, record, own, &error, clock);
@@ -58,6 +58,9 @@ impl Engine {
     ) {
         if let Some(error) = outputs.iter().find_map(Output::fault) {
             return self.fail(taken, record, own, &error, clock);
+        }
+        if self.transaction.is_some() {
+            return self.emit_together(taken, record, own, outputs, clock);
         }
         let order = self.order(taken, record, own, outputs);
         let careful = order.iter().any(|(_, alone)| *alone);
@@ -92,6 +95,49 @@ impl Engine {
             // It was refused, or one in front of it: the record is read again.
             let partition = self.assignment.get(taken.slot);
             if partition.is_none_or(|partition| partition.rewind.is_some()) {
+                return;
+            }
+        }
+        self.decided(taken.slot, taken.offset, Decided::Passed, clock);
+    }
+
+    /// All outputs of a record into the open transaction, in their order: one that is refused aborts it, and with it the
+    /// others.
+    fn emit_together(
+        &mut self,
+        taken: &Taken,
+        record: &Record<'_>,
+        own: &[Header<'_>],
+        outputs: &[Output],
+        clock: Clock,
+    ) {
+        let Some(partition) = self.assignment.get_mut(taken.slot) else {
+            return;
+        };
+        partition
+            .tracker
+            .expect(taken.sequence, outputs.len() + taken.extras);
+        let alone = partition.suspects.contains(&taken.offset);
+        let count = outputs.len();
+        for (index, output) in outputs.iter().enumerate() {
+            let part = Part { index, count };
+            match self.produce(taken, record, own, output, Some(part), alone) {
+                Ok(()) => {}
+                Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                    let error = too_large(self.topic(output));
+                    return self.refuse(taken, record, own, error, index > 0, clock);
+                }
+                Err(code) => {
+                    if index > 0 {
+                        let pause = (PauseReason::BrokerRefused, self.topic(output).to_owned());
+                        self.doom(taken.slot, Some(pause));
+                    } else {
+                        self.not_emitted(taken, output, code, clock);
+                    }
+                    return;
+                }
+            }
+            if self.is_doomed() {
                 return;
             }
         }
@@ -154,7 +200,7 @@ impl Engine {
         };
         if others_sent {
             partition.refused.insert(taken.offset, error);
-            partition.rewind.get_or_insert(Rewind { pause: None });
+            self.doom(taken.slot, None);
             return;
         }
         partition.tracker.expect(taken.sequence, 1);

@@ -9,16 +9,18 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::parked::Families;
 use super::ports::{Judge, Outlet, Survey, Time};
-use super::{Clock, Shared};
+use super::transaction::{self, Transaction};
+use super::{Clock, Shared, standing};
 use crate::emit::in_flight::{InFlight, InFlights};
 use crate::error::{FatalError, Reason, RecordError};
 use crate::failure::backoff;
+use crate::failure::breaker::Limits;
 use crate::failure::classify::{self, Next};
 use crate::failure::envelope::{Envelope, Origin, SHORTEST};
 use crate::failure::parking::Key;
 use crate::failure_log::FailedRecord;
 use crate::health::{PauseEntry, PauseReason};
-use crate::ingest::assignment::{Assignment, Flow, Role};
+use crate::ingest::assignment::{Assignment, Flow, Rewind, Role};
 use crate::ingest::offsets::Sequence;
 use crate::metrics::PipelineMetrics;
 use crate::native::producer::{Delivery, Produce};
@@ -46,6 +48,8 @@ pub struct Settings {
     pub partitions: std::collections::HashMap<String, i32>,
     /// `max.message.bytes` of each topic at start, where the broker tells.
     pub sizes: std::collections::HashMap<String, u64>,
+    /// Under exactly_once: how transactions run.
+    pub transaction: Option<transaction::Settings>,
 }
 
 /// How long an answer to the last commit of a partition is waited for when the time for everything else is over.
@@ -90,12 +94,18 @@ pub(super) struct Engine {
     pub(super) leave_by: Option<Instant>,
     /// Whether the cluster was found unreachable and has not answered since.
     pub(super) unreachable: bool,
+    /// When its breakers trip.
+    pub(super) limits: Limits,
+    /// The version of the operators' orders that were acted on.
+    pub(super) obeyed: u64,
     /// Topics of ours that were said not to exist, and when to look again.
     pub(super) gone: BTreeMap<String, Instant>,
     /// Partitions, by slot, whose next offset is not in their log.
     pub(super) out_of_range: BTreeSet<usize>,
     /// Whether the producer's queue was full in the batch under way: the rest of it does not wait again.
     pub(super) blocked: bool,
+    /// Under exactly_once.
+    pub(super) transaction: Option<Transaction>,
 }
 
 /// A record with its position in the worker's books.
@@ -157,10 +167,12 @@ impl Engine {
         } = outside;
         let metrics = shared.metrics.pipeline(&judge.config().name);
         let clock = time.read();
+        let limits = standing::limits(judge.config());
         shared
             .health
             .worker_alive(&judge.config().name, settings.slot);
         Engine {
+            transaction: settings.transaction.clone().map(Transaction::new),
             settings,
             judge,
             outlet,
@@ -178,6 +190,8 @@ impl Engine {
             next_look: clock.now,
             leave_by: None,
             unreachable: false,
+            limits,
+            obeyed: 0,
             gone: BTreeMap::new(),
             out_of_range: BTreeSet::new(),
             blocked: false,
@@ -208,12 +222,18 @@ impl Engine {
         };
         let policy = policy(failure, error.reason);
         let next = classify::next(policy, &failure.tiers, failure.budget, failed);
+        if next == Next::DeadLetter && self.holds_back(taken, error.reason, clock) {
+            return;
+        }
         self.log_failure(taken, error, next, clock);
         match next {
             Next::Tier(tier) => self.retry(taken, record, own, error, tier, clock),
             Next::DeadLetter => self.dead_letter(taken, record, own, error, clock),
             Next::Pause => {
                 let reason = pause_reason(error.reason);
+                if reason == PauseReason::Drift {
+                    self.halted(taken.slot, error.schema_id, clock);
+                }
                 self.pause(
                     taken.slot,
                     taken.offset,
@@ -266,7 +286,9 @@ impl Engine {
             Ok(()) => self.parked(taken, record, tier, due, true),
             // Too large with our headers around it: the dead-letter topic is asked next, and pauses if it says no.
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                self.dead_letter(taken, record, own, error, clock);
+                if !self.holds_back(taken, error.reason, clock) {
+                    self.dead_letter(taken, record, own, error, clock);
+                }
             }
             Err(code) => self.not_sent_to_tier(taken, tier, code, clock),
         }
@@ -378,6 +400,8 @@ impl Engine {
             };
             match self.send(&produce, taken, fate, false) {
                 Ok(()) => {
+                    let decided = standing::fate(error.reason);
+                    self.decided(taken.slot, taken.offset, decided, clock);
                     if let Some(dead) = dead {
                         self.stand_for(taken, record, dead, error.reason, clock);
                     }
@@ -418,6 +442,9 @@ impl Engine {
         else {
             return Ok(());
         };
+        if self.transaction.as_ref().is_some_and(|open| open.doomed) {
+            return Ok(());
+        }
         let alone = suspect && self.in_flights.is_empty();
         let token = self.in_flights.insert(InFlight {
             slot: taken.slot,
@@ -433,6 +460,10 @@ impl Engine {
             parked: taken.key.map(|key| (key.0, taken.origin.offset)),
             extra: fate.extra,
         });
+        if let Err(code) = self.enlist() {
+            self.in_flights.remove(token);
+            return Err(code);
+        }
         let mut waited = Duration::ZERO;
         loop {
             match self.outlet.send(produce, token) {
@@ -469,6 +500,16 @@ impl Engine {
             RDKafkaErrorCode::QueueFull => PauseReason::Backpressure,
             _ => reason,
         };
+        if let Some(transaction) = &mut self.transaction
+            && code == RDKafkaErrorCode::State
+            && let Some(partition) = self.assignment.get_mut(taken.slot)
+        {
+            // The transaction has failed already, and librdkafka takes nothing more into it.
+            transaction.doomed = true;
+            let pause = Some((reason, format!("{topic}: the transaction failed")));
+            partition.rewind.get_or_insert(Rewind { pause });
+            return;
+        }
         self.pause(
             taken.slot,
             taken.offset,
@@ -513,6 +554,10 @@ impl Engine {
         let Some(partition) = self.assignment.get_mut(slot) else {
             return;
         };
+        if partition.barred.is_some() {
+            // What stands above it is what there is to tell.
+            return;
+        }
         partition.metrics.set_paused(Some(&reason));
         partition.faulted |= reason.is_fault();
         let config = self.judge.config();

@@ -85,6 +85,14 @@ impl Engine {
 
     /// Finds where to go on in partitions whose next offset their log does not have, or whose topic was gone.
     pub(super) fn find_range(&mut self, positions: &dyn Positions, clock: Clock) {
+        if !self.out_of_range.is_empty() {
+            // Positions are set anew below: what is not committed yet is undone first, and read again.
+            self.abort(clock);
+            if self.is_unresolved() {
+                // What it comes to moves positions as well.
+                return;
+            }
+        }
         while let Some(slot) = self.out_of_range.pop_first() {
             if let Err(why) = self.go_on(slot, positions, clock) {
                 // Each question may take its time: this one and the others are asked in the next round.
@@ -134,6 +142,7 @@ impl Engine {
                 .metrics
                 .expired(u64::try_from(expired).unwrap_or(0));
             partition.rewind_to(low);
+            partition.mark(low);
             self.rebuild_family(slot, clock);
         } else if partition.positioned && !has_committed {
             // Brokers forget the offsets of a topic that is deleted: this log is another one.

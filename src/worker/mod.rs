@@ -8,8 +8,10 @@ mod gone;
 mod parked;
 mod ports;
 mod settle;
+mod standing;
 mod survey;
 mod take;
+mod transaction;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -22,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::engine::Settings;
 use self::engine::{Engine, Outside};
 use self::ports::{Intake, System};
+pub use self::transaction::Settings as TransactionSettings;
+use crate::control::state::Controls;
 use crate::error::FatalError;
 use crate::failure_log::FailureLog;
 use crate::health::{Dependency, Health};
@@ -77,6 +81,8 @@ pub struct Shared {
     pub health: Arc<Health>,
     /// First occurrences and summaries of failures.
     pub failures: Arc<FailureLog>,
+    /// What operators have asked for.
+    pub controls: Arc<Controls>,
     /// Ends the worker.
     pub shutdown: CancellationToken,
 }
@@ -118,13 +124,19 @@ impl Worker {
 
     /// The life of the worker. Returns once everything that can be is acknowledged, committed and left.
     pub fn run(mut self) -> Result<(), FatalError> {
-        let result = self.turn_until_shutdown();
+        let result = self
+            .engine
+            .start_transactions()
+            .and_then(|()| self.turn_until_shutdown());
         let clock = self.engine.time.read();
         self.engine.stop_taking(clock);
         self.engine.drain(self.engine.settings.shutdown_grace);
         if result.is_ok() {
             let patience = self.engine.commit_patience();
             self.engine.commit(&self.consumer, Some(patience));
+        } else {
+            // Under exactly_once, who reads what is committed does not have to wait for the time-out.
+            self.engine.abort(clock);
         }
         let patience = self.engine.leave_patience();
         let Worker {
@@ -156,13 +168,14 @@ impl Engine {
     /// One round: timers, a batch, the acknowledgements that have come in.
     fn turn(&mut self, consumer: &mut dyn Intake) -> Result<(), FatalError> {
         let clock = self.time.read();
+        self.obey(clock);
         self.surveyed(clock);
         self.timers(consumer, clock);
         let timeout = self.wait(clock);
         consumer.poll(timeout, self, &mut |engine, batch, positions| {
             if batch.len() > 0 {
                 let clock = engine.time.read();
-                engine.take(batch, clock);
+                engine.take(batch, positions, clock);
             }
             engine.settle(positions);
         });
@@ -174,9 +187,19 @@ impl Engine {
             self.committed(error, &entries);
         }
         for error in self.outlet.take_errors() {
-            self.client_error(error.code, &error.message)?;
+            let ended = matches!(
+                error.code,
+                RDKafkaErrorCode::Fatal | RDKafkaErrorCode::Fenced
+            );
+            if self.transaction.is_none() || !ended {
+                self.client_error(error.code, &error.message)?;
+            }
         }
         if let Some(error) = self.outlet.fatal_error() {
+            if self.transaction.is_some() {
+                self.producer_ended(&error);
+                return self.fatal.take().map_or(Ok(()), Err);
+            }
             return Err(FatalError::Kafka(format!(
                 "the producer was given up: {}",
                 error.message
@@ -195,6 +218,11 @@ impl Engine {
             REBUILD_WAIT
         } else {
             IDLE_WAIT
+        };
+        let due = self.transaction.as_ref().and_then(|open| open.due());
+        let longest = match due {
+            Some(due) => longest.min(due.saturating_duration_since(clock.now).max(BUSY_WAIT)),
+            None => longest,
         };
         match self.assignment.next_wake() {
             // Never a busy loop, should a pause that is over not be lifted at once.

@@ -100,6 +100,22 @@ impl Families {
         self.parking(slot).is_none_or(Parking::has_room_again)
     }
 
+    /// What was done is committed: from now on that is what [`Self::restore`] goes back to. Under exactly_once.
+    pub(super) fn mark(&mut self) {
+        for family in self.families.iter_mut().flatten() {
+            if family.rebuild.is_none() {
+                family.parking.mark();
+            }
+        }
+    }
+
+    /// What was done since the mark is undone. Of a family that is being read nothing has been done.
+    pub(super) fn restore(&mut self) {
+        for family in self.families.iter_mut().flatten() {
+            family.parking.restore();
+        }
+    }
+
     /// Keys and records in retry of a source partition.
     pub(super) fn parked(&self, topic: &str, number: i32) -> Option<(usize, usize)> {
         let home = self.names.get(&(topic.to_owned(), number))?;

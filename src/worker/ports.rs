@@ -9,6 +9,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::Clock;
 use super::engine::{Engine, Taken};
 use crate::config::model;
+use crate::error::FatalError;
 use crate::failure::envelope::{Origin, Stamp};
 use crate::failure::parking::{Control, Key};
 use crate::ingest::offsets;
@@ -16,6 +17,7 @@ use crate::metrics::PartitionMetrics;
 use crate::native::ClientError;
 use crate::native::consumer::{Batch, Client, Consumer, Entry, Item};
 use crate::native::producer::{Delivery, Produce, Producer};
+use crate::native::transaction::{Member, TransactionError};
 use crate::pipeline::{Again, Sink, Stages, Verdict, Work};
 use crate::record::Record;
 
@@ -48,8 +50,12 @@ pub(super) trait Positions {
     fn range(&self, topic: &str, partition: i32, timeout: Duration) -> Option<(i64, i64)>;
     /// Low and high watermark as last seen in a fetch; `None` before the first one.
     fn watermarks(&self, topic: &str, partition: i32) -> Option<(i64, i64)>;
+    /// Where the partition is read next, past what is handed to nobody: markers of transactions. `None` if unknown.
+    fn position(&self, topic: &str, partition: i32) -> Option<i64>;
     /// Whether it is a member of its group.
     fn joined(&self) -> bool;
+    /// Its membership, for [`Transactions::send_offsets`]; `None` while it has none, or its assignment is lost.
+    fn member(&self) -> Option<Member>;
 }
 
 /// The records of one poll, borrowed from whoever fetched them.
@@ -73,8 +79,37 @@ pub(super) trait Intake: Positions {
     fn take_commits(&mut self) -> Vec<(Option<RDKafkaErrorCode>, Vec<Entry>)>;
 }
 
+/// The transactions of a producer. What is sent between [`Self::begin`] and [`Self::commit`] is seen by a reader of
+/// committed records as a whole, together with the offsets, or not at all.
+pub(super) trait Transactions {
+    /// Makes this producer the only one with its id; what another left open is aborted.
+    fn init(&mut self, timeout: Duration) -> Result<(), TransactionError>;
+    /// Begins a transaction. Asks nobody.
+    fn begin(&mut self) -> Result<(), TransactionError>;
+    /// Adds offsets to the transaction.
+    fn send_offsets(
+        &mut self,
+        entries: &[Entry],
+        member: &Member,
+        timeout: Duration,
+    ) -> Result<(), TransactionError>;
+    /// Commits. After `Then::Again` nothing else than this may be called, until it has an answer.
+    fn commit(
+        &mut self,
+        timeout: Duration,
+        out: &mut Vec<Delivery>,
+    ) -> Result<(), TransactionError>;
+    /// Aborts, and gives up what is queued. After `Then::Again` nothing else than this may be called.
+    fn abort(&mut self, timeout: Duration, out: &mut Vec<Delivery>)
+    -> Result<(), TransactionError>;
+    /// Why the open transaction can only be aborted, if it is known that it can. Asks nobody.
+    fn failure(&mut self) -> Option<TransactionError>;
+    /// A new producer with the same id in the place of one that has met its end; [`Self::init`] comes next.
+    fn renew(&mut self) -> Result<(), FatalError>;
+}
+
 /// A producer.
-pub(super) trait Outlet: Send {
+pub(super) trait Outlet: Transactions + Send {
     /// Queues a record. Its [`Delivery`] carries `token`.
     fn send(&mut self, record: &Produce<'_>, token: usize) -> Result<(), RDKafkaErrorCode>;
     /// Serves callbacks for up to `timeout` and moves the delivery reports into `out`.
@@ -247,8 +282,16 @@ impl Positions for Client<'_> {
         Client::watermarks(self, topic, partition)
     }
 
+    fn position(&self, topic: &str, partition: i32) -> Option<i64> {
+        Client::position(self, topic, partition)
+    }
+
     fn joined(&self) -> bool {
         !self.member_id().is_empty()
+    }
+
+    fn member(&self) -> Option<Member> {
+        Client::member(self)
     }
 }
 
@@ -297,8 +340,16 @@ impl Positions for Consumer {
         self.client().watermarks(topic, partition)
     }
 
+    fn position(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.client().position(topic, partition)
+    }
+
     fn joined(&self) -> bool {
         self.client().joined()
+    }
+
+    fn member(&self) -> Option<Member> {
+        self.client().member()
     }
 }
 
@@ -324,6 +375,49 @@ impl Intake for Consumer {
 
     fn take_commits(&mut self) -> Vec<(Option<RDKafkaErrorCode>, Vec<Entry>)> {
         Consumer::take_commits(self)
+    }
+}
+
+impl Transactions for Producer {
+    fn init(&mut self, timeout: Duration) -> Result<(), TransactionError> {
+        self.init_transactions(timeout)
+    }
+
+    fn begin(&mut self) -> Result<(), TransactionError> {
+        self.begin_transaction()
+    }
+
+    fn send_offsets(
+        &mut self,
+        entries: &[Entry],
+        member: &Member,
+        timeout: Duration,
+    ) -> Result<(), TransactionError> {
+        Producer::send_offsets(self, entries, member, timeout)
+    }
+
+    fn commit(
+        &mut self,
+        timeout: Duration,
+        out: &mut Vec<Delivery>,
+    ) -> Result<(), TransactionError> {
+        self.commit_transaction(timeout, out)
+    }
+
+    fn abort(
+        &mut self,
+        timeout: Duration,
+        out: &mut Vec<Delivery>,
+    ) -> Result<(), TransactionError> {
+        self.abort_transaction(timeout, out)
+    }
+
+    fn failure(&mut self) -> Option<TransactionError> {
+        self.transaction_failure()
+    }
+
+    fn renew(&mut self) -> Result<(), FatalError> {
+        Producer::renew(self)
     }
 }
 

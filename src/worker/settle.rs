@@ -7,6 +7,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::Clock;
 use super::engine::{Engine, too_large, too_large_to_retry};
 use super::ports::Positions;
+use crate::emit::in_flight::InFlight;
 use crate::failure::backoff;
 use crate::failure::envelope::SHORTEST;
 use crate::health::{Dependency, Health, PauseReason};
@@ -16,7 +17,7 @@ use crate::record::Outcome;
 
 /// Unchanged offsets are committed this often: brokers forget the offsets of topics that no member subscribes to, which
 /// is what retry topics are.
-const RECOMMIT: Duration = Duration::from_secs(12 * 3600);
+pub(super) const RECOMMIT: Duration = Duration::from_secs(12 * 3600);
 /// How often lag is looked at and the watchdog runs.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a look asks a cluster that was away.
@@ -31,13 +32,16 @@ impl Engine {
         self.outlet.poll(Duration::ZERO, &mut self.deliveries);
         let clock = self.time.read();
         self.acknowledge(clock);
-        self.rewind(clock);
+        match self.must_abort() {
+            true => self.abort(clock),
+            false => self.rewind(clock),
+        }
         self.find_range(client, clock);
         self.hold(client, clock);
     }
 
     /// Applies delivery reports: acknowledged outcomes complete their record, refused ones ask for a rewind.
-    fn acknowledge(&mut self, clock: Clock) {
+    pub(super) fn acknowledge(&mut self, clock: Clock) {
         let mut deliveries = std::mem::take(&mut self.deliveries);
         for delivery in deliveries.drain(..) {
             let Some(sent) = self.in_flights.remove(delivery.token) else {
@@ -51,6 +55,13 @@ impl Engine {
                 continue;
             };
             let Some(code) = delivery.error else {
+                if let Some(transaction) = &mut self.transaction {
+                    let is_complete = transaction.acknowledged(partition, sent);
+                    if let (true, Some(parked)) = (is_complete, sent.parked) {
+                        self.families.finished(sent.slot, parked, sent.outcome);
+                    }
+                    continue;
+                }
                 if sent.outcome == Outcome::Emitted && !sent.extra {
                     let topic = &self.judge.sinks()[sent.sink].topic;
                     partition.metrics.output(sent.sink, topic);
@@ -59,28 +70,14 @@ impl Engine {
                 if !partition.tracker.complete(sent.sequence, sent.outcome) {
                     continue;
                 }
-                got_through(&self.shared.health, &self.judge.config().name, partition);
                 if let Some(parked) = sent.parked {
                     self.families.finished(sent.slot, parked, sent.outcome);
                 }
-                match (sent.outcome, sent.reason) {
-                    (Outcome::Filtered, _) => partition.metrics.filtered(1),
-                    (Outcome::Retried, Some(reason)) => partition.metrics.retried(reason),
-                    (Outcome::DeadLettered, Some(reason)) => {
-                        partition.metrics.dead_lettered(reason);
-                        partition
-                            .metrics
-                            .set_last_dead_letter(clock.wall as f64 / 1000.0);
-                    }
-                    _ => {
-                        partition.metrics.emitted(1);
-                        if let Some(timestamp) = sent.timestamp {
-                            partition
-                                .metrics
-                                .emit_latency((clock.wall - timestamp).max(0) as f64 / 1000.0);
-                        }
-                    }
+                if let Some(decisions) = &mut partition.decisions {
+                    decisions.settle(partition.tracker.committable());
                 }
+                got_through(&self.shared.health, &self.judge.config().name, partition);
+                count(partition, &sent, clock);
                 continue;
             };
             let own_fault = matches!(
@@ -128,12 +125,37 @@ impl Engine {
                 // Once more with shorter headers, before the partition waits for a larger topic.
                 None
             } else {
-                Some((reason, format!("{topic}: not acknowledged: {code}")))
+                let purged = matches!(
+                    code,
+                    RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight
+                );
+                // It was thrown away with the rest of a transaction that had failed for another reason.
+                let failure = match purged && self.transaction.is_some() {
+                    true => self.outlet.failure(),
+                    false => None,
+                };
+                let why = failure.map_or_else(|| code.to_string(), |failure| failure.message);
+                Some((reason, format!("{topic}: not acknowledged: {why}")))
             };
             // The first failure decides; the ones behind it are read again with it.
             partition.rewind.get_or_insert(Rewind { pause });
+            if let Some(transaction) = &mut self.transaction {
+                transaction.doomed = true;
+            }
         }
         self.deliveries = deliveries;
+    }
+
+    /// A partition is to be read again from its first incomplete record, under exactly_once from where the last commit
+    /// left it, which then aborts all that was done since: at the next [`Self::settle`], since this may be called from
+    /// within a batch. With `pause` it waits before that.
+    pub(super) fn doom(&mut self, slot: usize, pause: Option<(PauseReason, String)>) {
+        if let Some(partition) = self.assignment.get_mut(slot) {
+            partition.rewind.get_or_insert(Rewind { pause });
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.doomed = true;
+        }
     }
 
     /// Carries out the rewinds that were asked for: to the first record that is not acknowledged, so that order is kept.
@@ -184,7 +206,7 @@ impl Engine {
                 partition.flow = Flow::Open;
                 // A fault stays told while its record is tried again, until something gets through: else whoever asks
                 // in between would see a pause that comes and goes.
-                if !partition.faulted {
+                if !partition.faulted && partition.barred.is_none() {
                     told_open(&self.shared.health, &self.judge.config().name, partition);
                 }
             }
@@ -209,6 +231,7 @@ impl Engine {
                 partition.rewind.is_some()
                     || partition.seek.is_some()
                     || partition.held
+                    || partition.barred.is_some()
                     || partition.flow != Flow::Open
             })
             .filter_map(|partition| self.assignment.find(&partition.topic, partition.number))
@@ -219,8 +242,9 @@ impl Engine {
 
     /// Pauses that end, commits, lag and the watchdog.
     pub(super) fn timers(&mut self, client: &dyn Positions, clock: Clock) {
+        self.transact(client, clock);
         self.hold(client, clock);
-        if clock.now >= self.next_commit {
+        if self.transaction.is_none() && clock.now >= self.next_commit {
             self.next_commit = clock.now + self.settings.commit_interval;
             self.commit(client, None);
         }
@@ -232,6 +256,9 @@ impl Engine {
 
     /// Commits what may be committed. The result of one that does not wait comes to [`Self::committed`].
     pub(super) fn commit(&mut self, client: &dyn Positions, wait: Option<Duration>) {
+        if self.transaction.is_some() {
+            return self.commit_transaction(client, wait);
+        }
         let now = self.time.read().now;
         let entries: Vec<Entry> = self
             .assignment
@@ -253,6 +280,7 @@ impl Engine {
             let slot = self.assignment.find(&entry.topic, entry.partition);
             if let Some(partition) = slot.and_then(|slot| self.assignment.get_mut(slot)) {
                 partition.committed = Some(entry.offset);
+                partition.said.clone_from(&partition.standing);
                 partition.committed_at = now;
                 partition.metrics.set_committed(entry.offset);
             }
@@ -308,7 +336,13 @@ impl Engine {
             let high = client
                 .watermarks(&partition.topic, partition.number)
                 .map(|(_, high)| high);
-            let lag = high.map_or(0, |high| (high - committable.max(0)).max(0));
+            // Behind the last record of a transaction there is a marker, which is no lag.
+            let idle = partition.is_open() && partition.tracker.in_flight() == 0;
+            let position = idle
+                .then(|| client.position(&partition.topic, partition.number))
+                .flatten();
+            let reached = committable.max(position.unwrap_or(0));
+            let lag = high.map_or(0, |high| (high - reached).max(0));
             match partition.role {
                 Role::Source => partition.metrics.set_lag(lag),
                 Role::Retry { .. } => {
@@ -329,10 +363,11 @@ impl Engine {
                 got_through(&self.shared.health, &name, partition);
             }
             // A pause says itself why. But for a full queue: should that never end, somebody has to be told.
-            let waits = match partition.flow {
-                Flow::Open => partition.faulted,
-                Flow::Paused { reason, .. } => reason != PauseReason::Backpressure,
-            };
+            let waits = partition.barred.is_some()
+                || match partition.flow {
+                    Flow::Open => partition.faulted,
+                    Flow::Paused { reason, .. } => reason != PauseReason::Backpressure,
+                };
             if moved || waits {
                 partition.progressed_at = clock.now;
                 if std::mem::take(&mut partition.stuck) {
@@ -370,7 +405,7 @@ impl Engine {
         let until = self.time.read().now + grace;
         while !self.in_flights.is_empty() {
             let left = until.saturating_duration_since(self.time.read().now);
-            if left.is_zero() || self.outlet.fatal_error().is_some() {
+            if left.is_zero() || self.is_doomed() || self.outlet.fatal_error().is_some() {
                 break;
             }
             self.outlet
@@ -394,20 +429,43 @@ fn shorten(partition: &mut Partition, offset: i64) -> bool {
 /// Something of the partition got through: pauses begin short again, and a fault that was told is over.
 pub(super) fn got_through(health: &Health, pipeline: &str, partition: &mut Partition) {
     partition.tries = 0;
-    if partition.faulted && partition.flow == Flow::Open {
+    if partition.faulted && partition.flow == Flow::Open && partition.barred.is_none() {
         told_open(health, pipeline, partition);
     }
 }
 
-fn told_open(health: &Health, pipeline: &str, partition: &mut Partition) {
+/// Counts a record whose outcome is final.
+pub(super) fn count(partition: &Partition, sent: &InFlight, clock: Clock) {
+    match (sent.outcome, sent.reason) {
+        (Outcome::Filtered, _) => partition.metrics.filtered(1),
+        (Outcome::Retried, Some(reason)) => partition.metrics.retried(reason),
+        (Outcome::DeadLettered, Some(reason)) => {
+            partition.metrics.dead_lettered(reason);
+            partition
+                .metrics
+                .set_last_dead_letter(clock.wall as f64 / 1000.0);
+        }
+        _ => {
+            partition.metrics.emitted(1);
+            if let Some(timestamp) = sent.timestamp {
+                partition
+                    .metrics
+                    .emit_latency((clock.wall - timestamp).max(0) as f64 / 1000.0);
+            }
+        }
+    }
+}
+
+pub(super) fn told_open(health: &Health, pipeline: &str, partition: &mut Partition) {
     partition.faulted = false;
+    partition.lift_drift();
     partition.metrics.set_paused(None);
     health.resume(pipeline, &partition.topic, partition.number);
 }
 
 /// Brings librdkafka's state in line with the partition's.
 fn hold_one(client: &dyn Positions, partition: &mut Partition) -> Result<(), String> {
-    let paused = matches!(partition.flow, Flow::Paused { .. });
+    let paused = matches!(partition.flow, Flow::Paused { .. }) || partition.barred.is_some();
     if (paused || partition.seek.is_some()) && !partition.held {
         client
             .pause(&[partition.entry(0)])

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use super::Clock;
 use super::engine::{Engine, Step, Taken};
 use super::parked::doomed;
-use super::ports::{Records, Waiting};
+use super::ports::{Positions, Records, Waiting};
 use super::settle::got_through;
 use crate::failure::backoff;
+use crate::failure::breaker::Decided;
 use crate::failure::envelope::{self, Origin};
 use crate::failure::parking::Key;
 use crate::health::{Dependency, PauseReason};
@@ -19,7 +20,7 @@ use crate::record::{Header, Outcome, Record};
 impl Engine {
     /// Takes every record of the batch whose partition is ours and open. The others are dropped, which loses nothing:
     /// their partition is paused behind a seek, or somebody else's.
-    pub(super) fn take(&mut self, batch: &dyn Records, clock: Clock) {
+    pub(super) fn take(&mut self, batch: &dyn Records, client: &dyn Positions, clock: Clock) {
         self.blocked = false;
         let mut work: Vec<Work<(usize, Taken)>> = Vec::with_capacity(batch.len());
         for index in 0..batch.len() {
@@ -39,12 +40,13 @@ impl Engine {
                         tag: (index, taken),
                         verdict,
                     });
+                    self.keep_pace(client);
                 }
             }
         }
-        self.look_up(&mut work, batch);
+        self.look_up(&mut work, batch, client);
         if self.judge_behind(&mut work, batch) {
-            self.look_up(&mut work, batch);
+            self.look_up(&mut work, batch, client);
         }
         for Work {
             tag: (index, taken),
@@ -53,13 +55,20 @@ impl Engine {
         {
             if let Item::Record(record) = batch.get(index) {
                 self.finish(&taken, &record, verdict, clock);
+                self.keep_pace(client);
             }
         }
         let elapsed = self.time.read().now.saturating_duration_since(clock.now);
         self.metrics.batch(elapsed.as_secs_f64(), batch.len());
     }
 
-    fn look_up(&mut self, work: &mut [Waiting], batch: &dyn Records) {
+    fn look_up(&mut self, work: &mut [Waiting], batch: &dyn Records, client: &dyn Positions) {
+        if work
+            .iter()
+            .any(|work| matches!(work.verdict, Verdict::LookUp(_)))
+        {
+            self.before_wait(client);
+        }
         let assignment = &self.assignment;
         self.judge.look_up(work, &mut |(index, taken), again| {
             if let (Item::Record(record), Some(partition)) =
@@ -129,6 +138,14 @@ impl Engine {
         }
         if !partition.is_open() {
             partition.metrics.discarded(1);
+            // Paused without a seek, as at a shutdown: what is dropped here is read again.
+            if partition.seek.is_none() && partition.rewind.is_none() {
+                let expected = partition.tracker.expected();
+                partition.seek = Some(match partition.positioned {
+                    true => expected,
+                    false => record.offset,
+                });
+            }
             return None;
         }
         if matches!(partition.role, Role::Retry { .. }) && partition.is_head(record.offset) {
@@ -159,6 +176,7 @@ impl Engine {
             return None;
         };
         partition.positioned = true;
+        partition.mark.offset.get_or_insert(record.offset);
         let origin = match &partition.role {
             Role::Source => Origin::of_source(record),
             Role::Retry { source, .. } => Origin::of_retry(record, source),
@@ -202,6 +220,9 @@ impl Engine {
     }
 
     fn finish(&mut self, taken: &Taken, record: &Record<'_>, verdict: Verdict, clock: Clock) {
+        if self.is_doomed() {
+            return;
+        }
         // A record before it may have stopped the partition: then this one was rewound, and is read again after it.
         let Some(partition) = self.assignment.get(taken.slot).filter(|partition| {
             partition.rewind.is_none() && partition.tracker.holds(taken.sequence)
@@ -258,7 +279,10 @@ impl Engine {
                 self.emit_all(taken, record, own, &outputs, clock);
             }
             // An array without elements leaves nothing to emit, and that is no failure.
-            Verdict::Filtered | Verdict::EmitAll(_) => self.filtered(taken),
+            Verdict::Filtered | Verdict::EmitAll(_) => {
+                self.filtered(taken);
+                self.decided(taken.slot, taken.offset, Decided::Passed, clock);
+            }
             Verdict::Failed(error) => self.fail(taken, record, own, &error, clock),
             Verdict::LookUp(_) => unreachable!("look_up resolves every lookup"),
         }
@@ -274,11 +298,15 @@ impl Engine {
             partition.tracker.expect(taken.sequence, taken.extras);
             return;
         }
-        partition.metrics.filtered(1);
         partition
             .tracker
             .complete(taken.sequence, Outcome::Filtered);
-        got_through(&self.shared.health, &self.judge.config().name, partition);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.filtered(taken.slot, partition.epoch);
+        } else {
+            partition.metrics.filtered(1);
+            got_through(&self.shared.health, &self.judge.config().name, partition);
+        }
         if let Some(key) = taken.key {
             let parked = (key.0, taken.origin.offset);
             self.families
@@ -304,6 +332,10 @@ impl Engine {
             Code::AutoOffsetReset | Code::OffsetOutOfRange => {
                 self.out_of_range
                     .extend(self.assignment.find(topic, partition));
+            }
+            // The consumer has met its end: under static membership, another one with the same id has taken its place.
+            Code::Fatal | Code::FencedInstanceId => {
+                self.fatal = Some(crate::error::FatalError::Kafka(message.to_owned()));
             }
             Code::PollExceeded => tracing::warn!(
                 pipeline = self.judge.config().name,
@@ -332,7 +364,11 @@ impl Engine {
             {
                 continue;
             }
-            let committable = partition.tracker.committable();
+            // What may still be undone is not forgotten.
+            let committable = match self.transaction {
+                Some(_) => partition.mark.offset.unwrap_or(0),
+                None => partition.tracker.committable(),
+            };
             partition.refused.retain(|offset, _| *offset >= committable);
             partition.suspects.retain(|offset| *offset >= committable);
             partition

@@ -41,6 +41,9 @@ pub(crate) const WALLS: &[Wall] = &[
             "lookup::table::load",
             // Reads what is in retry when partitions are assigned, on a thread beside the record path.
             "worker::survey",
+            // Follows the control topic on a thread beside the record path, and reads committed offsets for an operator.
+            "control::follow",
+            "control::desk",
         ],
         why: "the record path has handles of its own; rdkafka's consumer is in event mode and loses rebalances",
     },
@@ -166,19 +169,41 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     // Reasons for which records fail are named there, and some may be given another fate than `classify` does.
     ("config", &["error"]),
     ("config::retry", &["failure::classify"]),
+    // Threads beside the workers, and their end.
+    ("beside", &["error"]),
     // Seen from outside: what is told about the others, without knowing them.
     ("health", &[]),
     ("metrics", &["error", "health", "contract::cache"]),
     ("telemetry", &["error"]),
     ("failure_log", &["config", "error"]),
     ("status", &["health", "metrics", "telemetry"]),
-    ("admin", &["config", "error", "health", "metrics"]),
+    (
+        "admin",
+        &["config", "control::desk", "error", "health", "metrics"],
+    ),
     ("alerts", &["config", "error", "health", "metrics"]),
     // The stages. None knows the one beside it, nor who calls it.
     ("native", &["error", "record"]),
     (
         "ingest",
         &["config", "error", "health", "metrics", "native", "record"],
+    ),
+    // What is decided goes back with its partition when that is rewound.
+    ("ingest::assignment", &["failure::breaker"]),
+    // Operators' orders. Orders and their state are plain data, which the record path asks; desk and reader stand beside it.
+    ("control", &["error"]),
+    (
+        "control::follow",
+        &["beside", "config", "ingest::properties"],
+    ),
+    (
+        "control::desk",
+        &[
+            "config",
+            "ingest::properties",
+            "ingest::standing",
+            "native::producer",
+        ],
     ),
     ("contract", &["config", "error", "record"]),
     // Rules are expressions over a contract's fields. So expressions and contract know each other, by these two doors.
@@ -204,6 +229,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "lookup",
         &[
+            "beside",
             "config",
             "contract",
             "error",
@@ -223,6 +249,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "alerts",
             "config",
             "contract",
+            // Which writer schemas an operator has accepted.
+            "control::state",
             "error",
             // What rules and steps see of a record is put together here.
             "expr",
@@ -237,6 +265,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
+            // Which partitions an operator has paused, and which pauses are answered.
+            "control::state",
             "emit",
             "error",
             "failure",
@@ -253,6 +283,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("worker::ports", &["config::model"]),
     // What becomes of those that waited for a dead letter is chosen there.
     ("worker::parked::hop", &["config::model"]),
+    // Limits as they are written, and told in the same form.
+    ("worker::standing", &["config::model", "config::units"]),
     // A record for people: schemas, values and the configuration of rules and steps, with the fields that their expressions
     // read, no topics.
     ("explain", &["config", "contract", "error", "expr"]),
@@ -306,8 +338,10 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         "instance",
         &[
             "admin",
+            "beside",
             "build",
             "alerts",
+            "control",
             "config",
             "contract",
             "embedded::broker",
@@ -359,6 +393,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "build",
             "config",
             "contract",
+            "control::desk",
             "demo",
             "embedded",
             "error",
@@ -417,8 +452,10 @@ pub(crate) const PURE: &[&str] = &[
     "emit",
     "explain",
     "expr",
+    "control::order",
     "failure",
     "ingest::assignment",
+    "ingest::standing",
     "record",
     "transform",
 ];

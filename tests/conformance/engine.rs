@@ -132,6 +132,7 @@ pub(crate) fn data(schema: &Schema, value: Val<'_>) -> Data {
         Val::Double(value) => Data::Double(value),
         Val::Text(value) => Data::Text(value.to_owned()),
         Val::Bytes(value) => Data::Bytes(value.to_vec()),
+        Val::Unread(_) => panic!("a text of a register"),
         Val::Timestamp(instant) => {
             let nanos = instant.as_nanosecond();
             let seconds = i64::try_from(nanos.div_euclid(1_000_000_000)).expect("in range");

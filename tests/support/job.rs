@@ -49,8 +49,8 @@ pub struct Shape {
     pub steps: Option<String>,
     /// The source topic; one of its own without.
     pub source: Option<String>,
-    /// `delivery`.
-    pub delivery: &'static str,
+    /// `delivery`, and what goes with it, in one line.
+    pub delivery: String,
 }
 
 impl Default for Shape {
@@ -64,7 +64,7 @@ impl Default for Shape {
             lookup: None,
             steps: None,
             source: None,
-            delivery: "at_least_once",
+            delivery: "delivery: at_least_once".into(),
         }
     }
 }
@@ -141,7 +141,7 @@ pipelines:
     owner: {{ team: billing, contact: "#billing" }}
     group: {group}
     workers: {workers}
-    delivery: {delivery}
+    {delivery}
     provenance: header
     source: {{ topics: [{source}] }}
     contract: {{ schema: payment.avsc, rules: payment.rules.yaml }}
@@ -191,8 +191,10 @@ pipelines:
             ("ADMIN_LISTEN", "127.0.0.1:0".to_owned()),
             ("RUST_LOG", "warn,driftgate=debug".to_owned()),
         ];
-        let program = Path::new(env!("CARGO_BIN_EXE_driftgate"));
-        let server = Server::start(program, arguments, &environment, &log);
+        let built = env!("CARGO_BIN_EXE_driftgate").to_owned();
+        // Another build of the program, such as an optimised one to measure.
+        let program = std::env::var("DRIFTGATE_TEST_PROGRAM").unwrap_or(built);
+        let server = Server::start(Path::new(&program), arguments, &environment, &log);
         Runner {
             server: Some(server),
             log,
@@ -294,6 +296,13 @@ impl Runner {
         self.server().runs()
     }
 
+    /// Where its admin server listens.
+    #[track_caller]
+    pub fn address(&mut self) -> String {
+        wait::eventually(LIMIT, "the admin server answers", || self.page("/healthz"));
+        self.admin.clone().expect("known, since it has answered")
+    }
+
     /// Status and body of a page of its admin server; `None` while it does not answer.
     pub fn page(&mut self, path: &str) -> Option<(u16, String)> {
         if self.admin.is_none() {
@@ -350,6 +359,11 @@ impl Runner {
         self.server = None;
     }
 
+    /// Sends a signal.
+    pub fn signal(&mut self, signal: Signal) {
+        self.server().signal(signal);
+    }
+
     /// SIGKILL.
     #[track_caller]
     pub fn kill(&mut self) {
@@ -357,11 +371,6 @@ impl Runner {
         self.server().signal(Signal::KILL);
         assert!(self.server().ended(LIMIT).is_some(), "killed");
         self.server = None;
-    }
-
-    /// Any signal.
-    pub fn signal(&mut self, signal: Signal) {
-        self.server().signal(signal);
     }
 
     /// Waits for its end by itself; the exit code.
@@ -378,7 +387,7 @@ impl Drop for Runner {
             eprintln!(
                 "--- {}:\n{}",
                 self.log.display(),
-                lines[lines.len().saturating_sub(60)..].join("\n")
+                lines[lines.len().saturating_sub(200)..].join("\n")
             );
         }
     }

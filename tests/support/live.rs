@@ -44,6 +44,8 @@ pub struct Shape {
     pub grace: &'static str,
     /// `workers`.
     pub workers: usize,
+    /// `delivery`, and what goes with it, in one line.
+    pub delivery: &'static str,
 }
 
 impl Default for Shape {
@@ -57,6 +59,7 @@ impl Default for Shape {
             create_topics: true,
             grace: "10s",
             workers: 1,
+            delivery: "delivery: at_least_once",
         }
     }
 }
@@ -108,6 +111,7 @@ impl Job {
             create_topics,
             grace,
             workers,
+            delivery,
             ..
         } = &shape;
         let steps = match (&shape.steps, &shape.lookup) {
@@ -130,6 +134,7 @@ pipelines:
     owner: {{ team: depot, contact: "#depot" }}
     group: {group}
     workers: {workers}
+    {delivery}
     create_topics: {create_topics}
     provenance: header
     source: {{ topics: [{source}] }}

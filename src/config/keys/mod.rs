@@ -96,7 +96,9 @@ pub(crate) enum Kind {
     },
     /// So many in a time: `50/s`.
     Rate,
-    /// A mapping, or its first key's value alone.
+    /// A ratio within a time: `20%/1m`.
+    RatioIn,
+    /// A mapping, or one value in its place, most often its first key's.
     MapOr {
         short: &'static Kind,
         keys: &'static [Key],
@@ -203,6 +205,7 @@ impl Kind {
             Kind::Properties | Kind::Map(_) | Kind::OneOf(_) | Kind::Named { .. } => "a mapping",
             Kind::List { .. } => "a list",
             Kind::Rate => "a rate",
+            Kind::RatioIn => "a ratio within a time",
             Kind::MapOr { short, .. } => short.expected(),
             Kind::Anything => "anything",
         }
@@ -246,6 +249,30 @@ pub(crate) const OWNER: &[Key] = &[
         Kind::Text,
         "Where to reach them: a channel, an address, a rota.",
     ),
+];
+
+/// A limit on what part of the records may end in some way.
+pub(crate) const RATIO_LIMIT: &[Key] = &[
+    key("ratio", Kind::Ratio, "More than this part of the records is too many.").required(),
+    key(
+        "window",
+        Kind::Duration {
+            min: secs(1),
+            max: secs(DAY),
+        },
+        "Of the records of the last so long. It slides in steps of a twentieth.",
+    )
+    .default("1m"),
+    key(
+        "at_least",
+        Kind::Int {
+            min: 1,
+            max: 1_000_000,
+        },
+        "Fewer records than this within the window say nothing: with 20, and every record a dead letter, the 20th is the \
+         one that pauses.",
+    )
+    .default("20"),
 ];
 
 /// The items of a list's default, which is written `[a, b]`.

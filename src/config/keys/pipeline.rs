@@ -1,7 +1,9 @@
 //! The keys of one pipeline, its transform steps excepted.
 
+use std::time::Duration;
+
 use super::transform::STEPS;
-use super::{DAY, Key, Kind, OWNER, Word, key, later, later_word, secs, word};
+use super::{DAY, Key, Kind, OWNER, RATIO_LIMIT, Word, key, later, later_word, secs, word};
 
 /// More tiers than this only spread what one with the same delay would do.
 const MAX_TIERS: usize = 16;
@@ -30,6 +32,13 @@ pub(crate) const PIPELINE: &[Key] = &[
     )
     .default("1"),
     key("delivery", Kind::Choice(DELIVERY), "What a crash may do to the outputs.").default("at_least_once"),
+    key(
+        "transaction",
+        Kind::Map(TRANSACTION),
+        "How transactions run, with `delivery: exactly_once`. Each worker has a producer with the `transactional.id` \
+         `<group>-<instance>-<worker>`: the instance is `kafka.group_instance_id` with the pipeline's name, where that is \
+         set, and else random for each start.",
+    ),
     key(
         "provenance",
         Kind::Choice(PROVENANCE),
@@ -169,10 +178,40 @@ const DELIVERY: &[Word] = &[
         "at_least_once",
         "outputs are acknowledged before the offset is committed; after a crash some may be written a second time",
     ),
-    later_word(
+    word(
         "exactly_once",
-        "outputs and offsets commit in one Kafka transaction",
+        "outputs, retries, dead letters and offsets commit in one Kafka transaction: a reader with \
+         `isolation.level=read_committed` never sees a record twice nor misses one. It costs latency, `transaction.interval` \
+         on the average half of it; see `docs/exactly-once.md`",
     ),
+];
+
+const TRANSACTION: &[Key] = &[
+    key(
+        "interval",
+        Kind::Duration { min: Duration::from_millis(10), max: secs(5) },
+        "How long a transaction is open before it is committed. Readers of committed records see an output up to this long \
+         after it was written; each commit costs the worker some milliseconds in which it reads nothing. At most a fifth of \
+         `timeout`.",
+    )
+    .default("100ms"),
+    key(
+        "records",
+        Kind::Int { min: 1, max: 1_000_000 },
+        "A transaction with so many produced or filtered records is committed before its `interval` is over, so that a large \
+         batch is split over several. The outputs of one record are never split.",
+    )
+    .default("10000"),
+    key(
+        "timeout",
+        Kind::Duration { min: secs(5), max: secs(120) },
+        "When the brokers give a transaction up whose owner is gone. After a crash, readers of committed records wait for it \
+         at the first record that the crashed instance had not committed, up to this long; with `kafka.group_instance_id`, \
+         only until the instance is back. A worker tries for two thirds of it to end a transaction, so it must not be near \
+         the time of a slow commit.",
+    )
+    .default("15s")
+    .kafka("transaction.timeout.ms"),
 ];
 
 const PROVENANCE: &[Word] = &[
@@ -288,6 +327,14 @@ const DRIFT: &[Key] = &[
     )
     .default("halt"),
     key(
+        "pause_above",
+        Kind::MapOr { short: &Kind::RatioIn, keys: RATIO_LIMIT },
+        "Pauses a partition instead of writing one record more to quarantine, when more than this part of its records would \
+         be there: a writer schema that nearly everybody uses is no exception to be put aside. As `50%/1m`, or a mapping. \
+         `100%/1m` never pauses. Apart from `failure.dead_letter.pause_above`, which leaves these records out.",
+    )
+    .default("50%/1m"),
+    key(
         "unknown_subject",
         Kind::Choice(DRIFT_ACTION),
         "The schema is registered, and under none of the subjects that belong to this topic: `<topic>-value`, the \
@@ -308,7 +355,8 @@ const DRIFT_ACTION: &[Word] = &[
     ),
     word(
         "halt",
-        "partitions with such a record pause until the policy or the contract is changed and the instance restarted",
+        "partitions with such a record pause until somebody accepts the schema with `driftgate resume`, or the policy or the \
+         contract is changed and the instance restarted",
     ),
 ];
 
@@ -479,7 +527,22 @@ const DEAD_LETTER: &[Key] = &[
     )
     .default_note("for ever")
     .kafka("retention.ms"),
-    later("pause_above", "Pauses a partition when more than this part of its records are dead letters, as `20%/1m`."),
+    key(
+        "pause_above",
+        Kind::MapOr { short: &Kind::RatioIn, keys: RATIO_LIMIT },
+        "Pauses a partition instead of writing one dead letter more, when more than this part of its records would be dead \
+         letters, as `20%/1m`: a flood of bad records has one cause, which somebody should see before the topic has \
+         gone to the dead-letter topic. The pause outlasts restarts, until `driftgate resume`. A record counts once, when its \
+         fate is final, retries with the partition that they came from. Records in quarantine are left out. docs/breakers.md says \
+         more.",
+    )
+    .default_note("never"),
+    key(
+        "pause_after",
+        Kind::Int { min: 1, max: 1_000_000 },
+        "Pauses a partition instead of writing one dead letter more after so many in a row, however slowly they come.",
+    )
+    .default_note("never"),
     key(
         "headers",
         Kind::List { item: &Kind::Choice(DIALECTS), max: 3 },

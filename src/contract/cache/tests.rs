@@ -24,6 +24,7 @@ fn state() -> State {
         retry_at: None,
         unconfirmed: BTreeSet::new(),
         confirming: false,
+        probing: false,
         closed: false,
     }
 }
@@ -68,6 +69,25 @@ fn a_registry_that_is_down_is_asked_by_one_at_a_time() {
         Looked::Known(Answer::Pending)
     ));
     assert!(state.is_waiting(2));
+}
+
+#[test]
+fn a_registry_that_is_down_is_probed_where_nobody_asks() {
+    let mut state = state();
+    let (now, after) = (Instant::now(), Duration::from_secs(15));
+    assert!(!state.is_unasked(now, after), "up");
+    state.failed(&outage(None), now);
+    assert!(
+        !state.is_unasked(now + after, after),
+        "somebody may still ask"
+    );
+    let later = now + LONGEST_PAUSE + after;
+    assert!(state.is_unasked(later, after));
+    state.probing = true;
+    assert!(!state.is_unasked(later, after), "one at a time");
+    state.probing = false;
+    assert!(matches!(state.look(1, later, &|| false), Looked::Fetch));
+    assert!(!state.is_unasked(later, after), "a fetch is a probe");
 }
 
 #[test]

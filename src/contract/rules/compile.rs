@@ -32,7 +32,8 @@ pub(super) fn compile(rule: &Rule, event: &dyn Event) -> Result<Compiled, Vec<Fa
             // A field that is missing because a record above it is null is told at that record, so the way to it is walked.
             let walked = matches!(test, FieldTest::Required);
             let reach = Reach::new(event, &path.text, steps, walked);
-            Test::Field { reach, test }
+            let near = reach.near(schema);
+            Test::Field { reach, near, test }
         }
     };
     Ok(Compiled {

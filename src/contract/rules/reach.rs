@@ -5,6 +5,7 @@ use crate::contract::path::Trail;
 use crate::contract::plan::ABSENT;
 use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::contract::view::{self, Elements};
+use crate::expr::lean::field::Field;
 use crate::expr::path::{Segment, peel};
 use crate::expr::scope::Event;
 use crate::expr::value::read;
@@ -88,6 +89,14 @@ impl Reach {
         }
     }
 
+    /// The field that the way is, where it lies at a mark.
+    pub(super) fn near(&self, schema: &Schema) -> Option<Field> {
+        match (self.place, self.steps.as_slice()) {
+            (Place::Mark(mark), []) => Field::of(schema, mark, self.node),
+            _ => None,
+        }
+    }
+
     /// The path to where a walk has ended, from the event's top. The trail of a walk begins where the way does, so that a
     /// field that lies at a mark needs none.
     pub(super) fn path<'s>(&'s self, walked: &Trail<'s>) -> String {
@@ -105,7 +114,10 @@ impl Reach {
         look: &mut Look<'_, 'a>,
     ) -> Option<String> {
         let start = match self.place {
-            Place::Register(register) => cx.registers[register as usize],
+            Place::Register(register) => match cx.register(register) {
+                Some(value) => value,
+                None => return Some(view::Broken.to_string()),
+            },
             Place::Mark(mark) => match cx.marks.get(mark as usize) {
                 Some(&ABSENT) => return look(cx, Found::Missing),
                 Some(at) => match read(cx.schema, self.node, cx.bytes, *at as usize) {

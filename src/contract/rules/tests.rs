@@ -742,3 +742,72 @@ mod registered {
         assert!(rules(&["X"]).is_ok(), "nothing in it has the tag");
     }
 }
+
+/// What is found good at once is what the walk finds good, and all of it.
+#[test]
+fn a_field_at_a_mark_is_judged_as_the_walk_judges_it() {
+    use Constraint::Required;
+    const FIELDS: &str = r#"{"type":"record","name":"E","fields":[
+        {"name":"text","type":"string"},
+        {"name":"maybe","type":["null","string"]},
+        {"name":"in","type":["null",{"type":"record","name":"I","fields":[{"name":"text","type":"string"}]}]},
+        {"name":"n","type":"int"},
+        {"name":"big","type":["long","null"]},
+        {"name":"status","type":{"type":"enum","name":"S","symbols":["NEW","PAID"]}},
+        {"name":"list","type":["null",{"type":"array","items":"string"}]}]}"#;
+    let texts = ["", "a", "EUR", "é", "éé", "USDX"];
+    let long = "é".repeat(100);
+    let numbers = [0, 3, -4, i64::MAX, i64::MIN];
+    let mut events = Vec::new();
+    for (nth, value) in texts.iter().copied().chain([long.as_str()]).enumerate() {
+        for number in numbers {
+            let own = || text(value);
+            let null = |value: Value, place| match (nth + usize::from(number > 0)) % 3 {
+                0 => Value::Union(1 - place, Box::new(Value::Null)),
+                _ => Value::Union(place, Box::new(value)),
+            };
+            events.push(Value::Record(vec![
+                own(),
+                null(own(), 1),
+                null(Value::Record(vec![own()]), 1),
+                Value::Int(i32::try_from(number).unwrap_or(-1)),
+                null(Value::Long(number), 0),
+                Value::Enum(nth % 2),
+                null(Value::Array(vec![]), 1),
+            ]));
+        }
+    }
+    for (path, constraint) in [
+        ("text", Required),
+        ("maybe", Required),
+        ("list", Required),
+        ("n", Required),
+        ("text", one_of(&["EUR", "", "é"])),
+        ("maybe", one_of(&["EUR", "a"])),
+        ("in.text", one_of(&["EUR", "a"])),
+        ("text", length(1, 2)),
+        ("maybe", length(0, 3)),
+        ("in.text", length(2, 100)),
+        ("n", range("0", "3")),
+        ("big", range("-4", "")),
+        ("big", range("", "9223372036854775806.5")),
+        ("n", one_of(&["0", "3"])),
+        ("big", one_of(&["9223372036854775807"])),
+        ("status", one_of(&["PAID"])),
+    ] {
+        let said = format!("{path} {constraint:?}");
+        let file = field(path, constraint);
+        let bound = Bound::of(schema(FIELDS), |event| Rules::compile(&file, event));
+        let bound = bound.expect("compiles");
+        let rule = &bound.rules.rules[0];
+        let mut good = 0;
+        for event in &events {
+            bound.event.with(event, |cx| {
+                let holds = rule.violation(cx).is_none();
+                assert_eq!(rule.test.surely_holds(cx), holds, "{said}: {event:?}");
+                good += usize::from(holds);
+            });
+        }
+        assert!(good > 0, "{said}");
+    }
+}

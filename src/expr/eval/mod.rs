@@ -206,7 +206,7 @@ impl<'c, 'a> Run<'c, 'a> {
             Val::Time(nanos) => Val::Time(nanos),
             Val::Enum(index) => Val::Enum(index),
             // No constant is one of these.
-            Val::Null | Val::Avro(..) | Val::List(_) | Val::Map(_) => Val::Null,
+            Val::Null | Val::Unread(_) | Val::Avro(..) | Val::List(_) | Val::Map(_) => Val::Null,
         })
     }
 
@@ -222,7 +222,7 @@ impl<'c, 'a> Run<'c, 'a> {
                     .map_err(|stop| placed(stop, &at.shown))
             }
             Start::Register(register) => {
-                let value = *(self.cx.registers.get(register as usize)).ok_or_else(mismatch)?;
+                let value = self.cx.register(register).ok_or_else(mismatch)?;
                 self.below(value, &at.walk)
             }
             Start::Local(slot) => {
@@ -274,7 +274,7 @@ impl<'c, 'a> Run<'c, 'a> {
                 &many
             }
         };
-        (called.call)(self.cx, args).map_err(|error| {
+        called.call.run(self.cx, args).map_err(|error| {
             let paths = || called.args.iter().filter_map(Ir::path);
             let (message, path) = match error {
                 CallError::TooLong => return TooLong.into(),

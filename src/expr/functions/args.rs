@@ -52,15 +52,42 @@ pub(super) fn call<F>(run: F) -> Made
 where
     F: for<'a> Fn(&mut Cx<'a>, &[Val<'a>]) -> Result<Val<'a>, CallError> + Send + Sync + 'static,
 {
-    Ok(Arc::new(run))
+    Ok(Call::Args(Arc::new(run)))
 }
 
-/// A call of something that only reads its first argument, a text; the steps for it are taken.
-pub(super) fn of_text(run: for<'a> fn(&mut Cx<'a>, &'a str) -> Result<Val<'a>, CallError>) -> Made {
+/// A call of something that makes a text of its first argument, a text, and has the others already: they are constants.
+pub(super) fn of_text<F>(run: F) -> Made
+where
+    F: for<'a> Fn(&mut Cx<'a>, &'a str) -> Result<&'a str, CallError> + Send + Sync + 'static,
+{
+    Ok(Call::Text(Arc::new(move |cx, text| {
+        cx.spend_bytes(text.len())?;
+        Ok(run(cx, text)?)
+    })))
+}
+
+/// The same of a text or bytes, which need not be looked at as a text.
+pub(super) fn of_octets<F>(run: F) -> Made
+where
+    F: for<'a> Fn(&mut Cx<'a>, &'a [u8]) -> Result<&'a [u8], CallError> + Send + Sync + 'static,
+{
+    Ok(Call::Octets(Arc::new(move |cx, octets| {
+        cx.spend_bytes(octets.len())?;
+        Ok(run(cx, octets)?)
+    })))
+}
+
+/// The text of bytes that a function made in UTF-8.
+pub(super) fn utf8(octets: &[u8]) -> &str {
+    std::str::from_utf8(octets).expect("functions make texts of texts")
+}
+
+/// A call that says something of a text.
+pub(super) fn tells(says: fn(&str) -> bool) -> Made {
     call(move |cx, args| {
         let text = text(args, 0)?;
         cx.spend_bytes(text.len())?;
-        run(cx, text)
+        Ok(Val::Bool(says(text)))
     })
 }
 

@@ -5,7 +5,7 @@ use iso_currency::Currency;
 use isolang::Language;
 use uuid::Uuid;
 
-use super::args::{Made, blamed, call, choice, function, of_text, text};
+use super::args::{Made, blamed, call, choice, function, of_text, tells, text};
 use super::{CallError, Constants, Example, Function, Ty};
 use crate::expr::cx::Cx;
 use crate::expr::value::Val;
@@ -49,7 +49,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         doc: "Whether `country(text)` would take it.",
         errors: "",
         forms: &[function(&[("text", Ty::Text)], Ty::Bool, |_| {
-            of_text(|_, text| Ok(Val::Bool(country(text, false).is_ok())))
+            tells(|text| country(text, false).is_ok())
         })],
         examples: &[
             Example {
@@ -88,7 +88,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         doc: "Whether `currency(text)` would take it.",
         errors: "",
         forms: &[function(&[("text", Ty::Text)], Ty::Bool, |_| {
-            of_text(|_, text| Ok(Val::Bool(currency(text).is_ok())))
+            tells(|text| currency(text).is_ok())
         })],
         examples: &[
             Example {
@@ -126,7 +126,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         doc: "Whether `language(text)` would take it.",
         errors: "",
         forms: &[function(&[("text", Ty::Text)], Ty::Bool, |_| {
-            of_text(|_, text| Ok(Val::Bool(language(text).is_ok())))
+            tells(|text| language(text).is_ok())
         })],
         examples: &[
             Example {
@@ -165,7 +165,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         doc: "Whether `email(text)` would take it.",
         errors: "",
         forms: &[function(&[("text", Ty::Text)], Ty::Bool, |_| {
-            of_text(|_, text| Ok(Val::Bool(address(text).is_some())))
+            tells(|text| address(text).is_some())
         })],
         examples: &[
             Example {
@@ -233,7 +233,7 @@ fn ascii<const N: usize>(text: &str, case: fn(&mut [u8; N])) -> Option<[u8; N]> 
     code.iter().all(u8::is_ascii_alphabetic).then_some(code)
 }
 
-fn country(text: &str, three: bool) -> Result<Val<'static>, CallError> {
+fn country(text: &str, three: bool) -> Result<&'static str, CallError> {
     let found = match three {
         true => ascii::<3>(text, |code| code.make_ascii_uppercase())
             .and_then(|code| rust_iso3166::from_alpha3(std::str::from_utf8(&code).ok()?)),
@@ -244,7 +244,7 @@ fn country(text: &str, three: bool) -> Result<Val<'static>, CallError> {
         true => "this is no ISO 3166-1 country code of three letters",
         false => "this is no ISO 3166-1 country code of two letters",
     };
-    Ok(Val::Text(found.ok_or(unknown)?.alpha2))
+    Ok(found.ok_or(unknown)?.alpha2)
 }
 
 fn country_of(constants: &Constants<'_>) -> Made {
@@ -252,25 +252,21 @@ fn country_of(constants: &Constants<'_>) -> Made {
     call(move |cx, args| {
         let text = text(args, 0)?;
         cx.spend_bytes(text.len())?;
-        country(text, three)
+        country(text, three).map(Val::Text)
     })
 }
 
-fn currency(text: &str) -> Result<Val<'static>, CallError> {
+fn currency(text: &str) -> Result<&'static str, CallError> {
     let code = ascii::<3>(text, |code| code.make_ascii_uppercase());
     let found = code.and_then(|code| Currency::from_code(std::str::from_utf8(&code).ok()?));
-    Ok(Val::Text(
-        found.ok_or("this is no ISO 4217 currency code")?.code(),
-    ))
+    Ok(found.ok_or("this is no ISO 4217 currency code")?.code())
 }
 
-fn language(text: &str) -> Result<Val<'static>, CallError> {
+fn language(text: &str) -> Result<&'static str, CallError> {
     let code = ascii::<2>(text, |code| code.make_ascii_lowercase());
     let found =
         code.and_then(|code| Language::from_639_1(std::str::from_utf8(&code).ok()?)?.to_639_1());
-    Ok(Val::Text(found.ok_or(
-        "this is no ISO 639-1 language code of two letters",
-    )?))
+    Ok(found.ok_or("this is no ISO 639-1 language code of two letters")?)
 }
 
 /// Where the domain begins, if it is an address.
@@ -287,18 +283,18 @@ fn address(text: &str) -> Option<usize> {
     Some(text.rfind('@')? + 1)
 }
 
-fn email<'a>(cx: &mut Cx<'a>, text: &'a str) -> Result<Val<'a>, CallError> {
+fn email<'a>(cx: &mut Cx<'a>, text: &'a str) -> Result<&'a str, CallError> {
     let at = address(text).ok_or("this is no e-mail address")?;
     let (local, domain) = text.split_at(at);
     let mut out = bumpalo::collections::String::with_capacity_in(text.len(), cx.arena);
     out.push_str(local);
     out.extend(domain.chars().flat_map(char::to_lowercase));
-    Ok(Val::Text(out.into_bump_str()))
+    Ok(out.into_bump_str())
 }
 
-fn canonical<'a>(cx: &Cx<'a>, uuid: Uuid) -> Val<'a> {
+fn canonical<'a>(cx: &Cx<'a>, uuid: Uuid) -> &'a str {
     let mut out = Uuid::encode_buffer();
-    cx.text(uuid.hyphenated().encode_lower(&mut out))
+    cx.arena.alloc_str(uuid.hyphenated().encode_lower(&mut out))
 }
 
 fn namespace(text: &str) -> Option<Uuid> {
@@ -325,6 +321,7 @@ fn uuid_v5(constants: &Constants<'_>) -> Made {
             Some(space) => space,
             None => namespace(text(args, 0)?).ok_or_else(|| blamed(0, NO_NAMESPACE))?,
         };
-        Ok(canonical(cx, Uuid::new_v5(&space, name.as_bytes())))
+        let uuid = Uuid::new_v5(&space, name.as_bytes());
+        Ok(Val::Text(canonical(cx, uuid)))
     })
 }

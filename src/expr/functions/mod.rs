@@ -136,9 +136,45 @@ pub enum Ty {
     NullableTimestamp,
 }
 
+type OfArgs = dyn for<'a> Fn(&mut Cx<'a>, &[Val<'a>]) -> Result<Val<'a>, CallError> + Send + Sync;
+/// Small enough to be handed back in registers.
+type Text<'a> = Result<&'a str, Box<CallError>>;
+pub(super) type OfText = dyn for<'a> Fn(&mut Cx<'a>, &'a str) -> Text<'a> + Send + Sync;
+type Octets<'a> = Result<&'a [u8], Box<CallError>>;
+pub(super) type OfOctets = dyn for<'a> Fn(&mut Cx<'a>, &'a [u8]) -> Octets<'a> + Send + Sync;
+
 /// What a call does. Arguments are of the types that were checked, and never null.
-pub type Call =
-    Arc<dyn for<'a> Fn(&mut Cx<'a>, &[Val<'a>]) -> Result<Val<'a>, CallError> + Send + Sync>;
+#[derive(Clone)]
+pub enum Call {
+    /// With all arguments.
+    Args(Arc<OfArgs>),
+    /// A text of a text; what other arguments there are, it has already as constants.
+    Text(Arc<OfText>),
+    /// The same of the bytes of a text, or of bytes; the result is in UTF-8.
+    Octets(Arc<OfOctets>),
+}
+
+impl Call {
+    /// The result for these arguments.
+    pub fn run<'a>(&self, cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {
+        let text = match self {
+            Call::Args(run) => return run(cx, args),
+            Call::Text(run) => run(cx, args::text(args, 0)?),
+            Call::Octets(run) => run(cx, args::octets(args, 0)?).map(args::utf8),
+        };
+        text.map(Val::Text).map_err(|error| *error)
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Call::Args(_) => "of arguments",
+            Call::Text(_) => "of a text",
+            Call::Octets(_) => "of octets",
+        })
+    }
+}
 
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,6 +190,13 @@ pub enum CallError {
 impl From<TooLong> for CallError {
     fn from(_: TooLong) -> Self {
         CallError::TooLong
+    }
+}
+
+impl From<TooLong> for Box<CallError> {
+    #[cold]
+    fn from(error: TooLong) -> Self {
+        Box::new(error.into())
     }
 }
 

@@ -175,7 +175,9 @@ impl Format {
 
     /// A call whose arguments are the format and then each value.
     pub(in crate::expr) fn call(self) -> Call {
-        Arc::new(move |cx, args| self.write(cx, args.get(1..).unwrap_or_default()))
+        Call::Args(Arc::new(move |cx, args| {
+            self.write(cx, args.get(1..).unwrap_or_default())
+        }))
     }
 
     fn write<'a>(&self, cx: &mut Cx<'a>, values: &[Val<'a>]) -> Result<Val<'a>, CallError> {

@@ -4,7 +4,7 @@ use bumpalo::collections::String as BumpString;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
-use super::args::{Made, call, declared, function, octets, of_text, text};
+use super::args::{Made, call, declared, function, of_octets, of_text, text};
 use super::{CallError, Constants, Example, Function, Ty};
 use crate::expr::cx::Cx;
 use crate::expr::value::Val;
@@ -20,8 +20,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
               use `hmac`; a digest without a key still counts as personal data.",
         errors: "",
         forms: &[
-            function(&[("text", Ty::Text)], Ty::Text, |_| call(sha256)),
-            function(&[("bytes", Ty::Bytes)], Ty::Text, |_| call(sha256)),
+            function(&[("text", Ty::Text)], Ty::Text, |_| of_octets(sha256)),
+            function(&[("bytes", Ty::Bytes)], Ty::Text, |_| of_octets(sha256)),
         ],
         examples: &[
             Example {
@@ -105,23 +105,54 @@ pub(super) static FUNCTIONS: &[Function] = &[
     },
 ];
 
-const HEX: [u8; 16] = *b"0123456789abcdef";
-
-/// Bytes as lower-case hexadecimal digits, without the formatting machinery, which takes longer than the digest of a short
+/// Bytes as lower-case hexadecimal digits in ASCII, without the formatting machinery, which takes longer than the digest of a short
 /// text.
-pub(crate) fn hex<'a>(cx: &Cx<'a>, digest: &[u8]) -> Val<'a> {
+pub(crate) fn hex<'a>(cx: &Cx<'a>, digest: &[u8]) -> &'a [u8] {
     let out = cx.arena.alloc_slice_fill_copy(digest.len() * 2, 0u8);
+    // Without a table, so that many digits are computed at once.
+    let digit = |half: u8| half + b'0' + u8::from(half > 9) * (b'a' - b'0' - 10);
     for (pair, byte) in out.chunks_exact_mut(2).zip(digest) {
-        pair[0] = HEX[usize::from(byte >> 4)];
-        pair[1] = HEX[usize::from(byte & 15)];
+        pair[0] = digit(byte >> 4);
+        pair[1] = digit(byte & 15);
     }
-    Val::Text(std::str::from_utf8(out).expect("hexadecimal digits are ASCII"))
+    out
 }
 
-fn sha256<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {
-    let bytes = octets(args, 0)?;
-    cx.spend_bytes(bytes.len())?;
-    Ok(hex(cx, &Sha256::digest(bytes)))
+/// The first 32 bits of the fractional parts of the square roots of the first eight primes (FIPS 180-4, 5.3.3).
+const SHA256: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
+
+/// Bytes that fit in one block of SHA-256, beside a byte for the bit that ends them and eight for their length.
+const ONE_BLOCK: usize = 64 - 9;
+
+/// The SHA-256 digest. What most fields hold fits in one block, which needs no hasher around it.
+pub(crate) fn digest(octets: &[u8]) -> [u8; 32] {
+    if octets.len() > ONE_BLOCK {
+        return Sha256::digest(octets).into();
+    }
+    let mut block = [0u8; 64];
+    block[..octets.len()].copy_from_slice(octets);
+    block[octets.len()] = 0x80;
+    block[56..].copy_from_slice(&(octets.len() as u64 * 8).to_be_bytes());
+    let mut state = SHA256;
+    sha2::compress256(&mut state, &[block.into()]);
+    let mut out = [0u8; 32];
+    for (four, word) in out.chunks_exact_mut(4).zip(state) {
+        four.copy_from_slice(&word.to_be_bytes());
+    }
+    out
+}
+
+fn sha256<'a>(cx: &mut Cx<'a>, octets: &[u8]) -> Result<&'a [u8], CallError> {
+    Ok(hex(cx, &digest(octets)))
 }
 
 fn hmac(constants: &Constants<'_>) -> Made {
@@ -136,21 +167,19 @@ fn hmac(constants: &Constants<'_>) -> Made {
     };
     // The key is worked in once.
     let keyed = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
-    call(move |cx, args| {
-        let bytes = octets(args, 0)?;
-        cx.spend_bytes(bytes.len())?;
+    of_octets(move |cx, octets| {
         let mut mac = keyed.clone();
-        mac.update(bytes);
+        mac.update(octets);
         Ok(hex(cx, &mac.finalize().into_bytes()))
     })
 }
 
-fn last4<'a>(cx: &mut Cx<'a>, text: &'a str) -> Result<Val<'a>, CallError> {
+fn last4<'a>(cx: &mut Cx<'a>, text: &'a str) -> Result<&'a str, CallError> {
     Ok(all_but_four(cx, text))
 }
 
 /// A `*` for each character but the last four; for each of them where there are no more.
-pub(crate) fn all_but_four<'a>(cx: &Cx<'a>, text: &str) -> Val<'a> {
+pub(crate) fn all_but_four<'a>(cx: &Cx<'a>, text: &str) -> &'a str {
     let characters = text.chars().count();
     let hidden = match characters {
         0..=4 => characters,
@@ -159,5 +188,32 @@ pub(crate) fn all_but_four<'a>(cx: &Cx<'a>, text: &str) -> Val<'a> {
     let mut out = BumpString::with_capacity_in(text.len(), cx.arena);
     out.extend(std::iter::repeat_n('*', hidden));
     out.extend(text.chars().skip(hidden));
-    Val::Text(out.into_bump_str())
+    out.into_bump_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One block, one block with its padding in a second, several.
+    #[test]
+    fn digests_of_all_lengths_are_the_hashers() {
+        let octets: Vec<u8> = (0..300u16).map(|n| n.to_le_bytes()[0]).collect();
+        for length in 0..=octets.len() {
+            let expect: [u8; 32] = Sha256::digest(&octets[..length]).into();
+            assert_eq!(digest(&octets[..length]), expect, "{length}");
+        }
+    }
+
+    #[test]
+    fn all_bytes_have_their_digits() {
+        let (schema, arena) = (
+            crate::expr::testing::schema("\"null\""),
+            bumpalo::Bump::new(),
+        );
+        let cx = Cx::of_constants(&schema, &arena);
+        let octets: Vec<u8> = (0..=255).collect();
+        let expect: String = octets.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex(&cx, &octets), expect.as_bytes());
+    }
 }

@@ -2,7 +2,7 @@
 
 use bumpalo::collections::Vec as BumpVec;
 
-use super::args::{call, function, int, list, method, of_text, text};
+use super::args::{call, function, int, list, method, of_octets, of_text, text};
 use super::{CallError, Example, Function, Ty};
 use crate::expr::cx::Cx;
 use crate::expr::value::Val;
@@ -248,7 +248,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         doc: "The text without white space at its ends, as Unicode defines it: also no-break spaces.",
         errors: "",
         forms: &[method(&[("text", Ty::Text)], Ty::Text, |_| {
-            of_text(|_, text| Ok(Val::Text(text.trim())))
+            of_text(|_, text| Ok(text.trim()))
         })],
         examples: &[
             Example {
@@ -267,10 +267,10 @@ pub(super) static FUNCTIONS: &[Function] = &[
         doc: "The text with `a` to `z` as `A` to `Z`; other letters stay (see `upper`).",
         errors: "",
         forms: &[method(&[("text", Ty::Text)], Ty::Text, |_| {
-            of_text(|cx, text| {
-                let own = cx.arena.alloc_str(text);
+            of_octets(|cx, text| {
+                let own = cx.arena.alloc_slice_copy(text);
                 own.make_ascii_uppercase();
-                Ok(Val::Text(own))
+                Ok(own)
             })
         })],
         examples: &[
@@ -290,10 +290,10 @@ pub(super) static FUNCTIONS: &[Function] = &[
         doc: "The text with `A` to `Z` as `a` to `z`; other letters stay (see `lower`).",
         errors: "",
         forms: &[method(&[("text", Ty::Text)], Ty::Text, |_| {
-            of_text(|cx, text| {
-                let own = cx.arena.alloc_str(text);
+            of_octets(|cx, text| {
+                let own = cx.arena.alloc_slice_copy(text);
                 own.make_ascii_lowercase();
-                Ok(Val::Text(own))
+                Ok(own)
             })
         })],
         examples: &[
@@ -316,7 +316,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
             of_text(|cx, text| {
                 let mut out = bumpalo::collections::String::with_capacity_in(text.len(), cx.arena);
                 out.extend(text.chars().rev());
-                Ok(Val::Text(out.into_bump_str()))
+                Ok(out.into_bump_str())
             })
         })],
         examples: &[
@@ -485,7 +485,7 @@ fn replace<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> 
     Ok(Val::Text(out.into_bump_str()))
 }
 
-fn quote<'a>(cx: &mut Cx<'a>, text: &'a str) -> Result<Val<'a>, CallError> {
+fn quote<'a>(cx: &mut Cx<'a>, text: &'a str) -> Result<&'a str, CallError> {
     let mut out = bumpalo::collections::String::with_capacity_in(text.len() + 2, cx.arena);
     out.push('"');
     for c in text.chars() {
@@ -508,7 +508,7 @@ fn quote<'a>(cx: &mut Cx<'a>, text: &'a str) -> Result<Val<'a>, CallError> {
     }
     out.push('"');
     cx.spend_bytes(out.len())?;
-    Ok(Val::Text(out.into_bump_str()))
+    Ok(out.into_bump_str())
 }
 
 fn substring<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {

@@ -122,7 +122,7 @@ proptest! {
                         known.push((word.is_some() || *ty == Ty::Int).then_some(value));
                     }
                     if let Ok(run) = (form.make)(&Constants { args: &known, secrets: &secrets }) {
-                        match run(cx, &args) {
+                        match run.run(cx, &args) {
                             Ok(value) => assert!(is_of(form.result, &value), "{}: {value:?}", function.name),
                             Err(error) => assert!(!error.to_string().is_empty()),
                         }
@@ -148,7 +148,8 @@ fn call<'a>(cx: &mut Cx<'a>, name: &str, args: &[Val<'a>]) -> Result<Val<'a>, Ca
         args: &known,
         secrets: &Secrets::default(),
     });
-    made.map_err(|(_, why)| CallError::Failed(why))?(cx, args)
+    made.map_err(|(_, why)| CallError::Failed(why))?
+        .run(cx, args)
 }
 
 /// Whatever reads or makes much takes steps, before it makes it.
@@ -193,7 +194,7 @@ fn long_texts_take_steps() {
                     secrets: &secrets,
                 })
                 .expect(function.name);
-                let _either = run(cx, &args);
+                let _either = run.run(cx, &args);
                 assert!(
                     STEPS - cx.steps >= (long.len() / 64) as u64,
                     "{} took {}",
@@ -250,7 +251,7 @@ fn a_number_of_a_million_digits_is_refused_at_once() {
                 secrets: &Secrets::default(),
             })
             .expect("made");
-            let error = run(cx, &args).expect_err("too long");
+            let error = run.run(cx, &args).expect_err("too long");
             assert!(
                 error.to_string().contains("1,000 digits"),
                 "{name}: {error}"

@@ -3,7 +3,7 @@
 use bumpalo::collections::String as BumpString;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-use super::args::{blamed, call, function, int, of_text, text};
+use super::args::{blamed, call, function, int, of_octets, of_text, text, utf8};
 use super::{CallError, Example, Function, Ty};
 use crate::expr::cx::Cx;
 use crate::expr::value::Val;
@@ -17,7 +17,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
               becomes `I`.",
         errors: "",
         forms: &[function(&[("text", Ty::Text)], Ty::Text, |_| {
-            of_text(|cx, text| Ok(cx.text(&text.to_uppercase())))
+            of_text(|cx, text| Ok(cx.arena.alloc_str(&text.to_uppercase())))
         })],
         examples: &[
             Example {
@@ -36,7 +36,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         doc: "The text in lower case, as Unicode defines it. No language is assumed, so Turkish `I` becomes `i`.",
         errors: "",
         forms: &[function(&[("text", Ty::Text)], Ty::Text, |_| {
-            of_text(|cx, text| Ok(cx.text(&text.to_lowercase())))
+            of_text(|cx, text| Ok(cx.arena.alloc_str(&text.to_lowercase())))
         })],
         examples: &[
             Example {
@@ -86,10 +86,24 @@ pub(super) static FUNCTIONS: &[Function] = &[
               It says nothing of what the digits mean: for a phone number that is to be called, use `e164`.",
         errors: "The text holds digits of another script (`٣`) or numbers such as `½`, which would be lost.",
         forms: &[
-            function(&[("text", Ty::Text)], Ty::Text, |_| call(digits)),
-            function(&[("text", Ty::Text), ("keep", Ty::Text)], Ty::Text, |_| {
-                call(digits)
+            function(&[("text", Ty::Text)], Ty::Text, |_| {
+                of_octets(|cx, text| digits(cx, text, ""))
             }),
+            function(
+                &[("text", Ty::Text), ("keep", Ty::Text)],
+                Ty::Text,
+                |constants| match constants.text(1).map(str::to_owned) {
+                    Some(keep) => of_octets(move |cx, text| {
+                        cx.spend_bytes(text.len().saturating_mul(keep.len()))?;
+                        digits(cx, text, &keep)
+                    }),
+                    None => call(|cx, args| {
+                        let (text, keep) = (text(args, 0)?, text(args, 1)?);
+                        cx.spend_bytes(text.len().saturating_mul(1 + keep.len()))?;
+                        digits(cx, text.as_bytes(), keep).map(|out| Val::Text(utf8(out)))
+                    }),
+                },
+            ),
         ],
         examples: &[
             Example {
@@ -191,33 +205,39 @@ fn pad_left<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError>
     Ok(Val::Text(out.into_bump_str()))
 }
 
-fn digits<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {
-    let whole = text(args, 0)?;
-    let keep = match args.len() {
-        1 => "",
-        _ => text(args, 1)?,
-    };
-    cx.spend_bytes(whole.len().saturating_mul(1 + keep.len()))?;
+/// Of a text in UTF-8.
+fn digits<'a>(cx: &Cx<'a>, whole: &[u8], keep: &str) -> Result<&'a [u8], CallError> {
+    if whole.is_ascii() {
+        let out = cx.arena.alloc_slice_fill_copy(whole.len(), 0);
+        let mut end = 0;
+        for byte in whole {
+            // Without a branch: nobody can foresee which characters are digits.
+            let kept = keep.bytes().fold(false, |kept, one| kept | (one == *byte));
+            out[end] = *byte;
+            end += usize::from(byte.is_ascii_digit() | kept);
+        }
+        return Ok(&out[..end]);
+    }
     let mut out = BumpString::with_capacity_in(whole.len(), cx.arena);
-    for character in whole.chars() {
+    for character in utf8(whole).chars() {
         if character.is_ascii_digit() || keep.contains(character) {
             out.push(character);
         } else if !character.is_ascii() && character.is_numeric() {
             return Err("expected digits 0 to 9, found those of another script".into());
         }
     }
-    Ok(Val::Text(out.into_bump_str()))
+    Ok(out.into_bump_str().as_bytes())
 }
 
-fn nfc<'a>(cx: &mut Cx<'a>, text: &'a str) -> Result<Val<'a>, CallError> {
+fn nfc<'a>(cx: &mut Cx<'a>, text: &'a str) -> Result<&'a str, CallError> {
     if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
-        return Ok(Val::Text(text));
+        return Ok(text);
     }
     // Ten times the steps: a table is looked up for each character.
     cx.spend_bytes(text.len().saturating_mul(10))?;
     let mut out = BumpString::with_capacity_in(text.len(), cx.arena);
     out.extend(text.nfc());
-    Ok(Val::Text(out.into_bump_str()))
+    Ok(out.into_bump_str())
 }
 
 fn zip<'a>(cx: &mut Cx<'a>, args: &[Val<'a>]) -> Result<Val<'a>, CallError> {

@@ -102,6 +102,7 @@ pub(super) fn shown(schema: &Schema, value: Val<'_>) -> String {
         Val::Int(i) => i.to_string(),
         Val::Double(d) => format!("{d:?}"),
         Val::Text(text) => format!("'{text}'"),
+        Val::Unread(_) => panic!("only registers hold it"),
         Val::Bytes(bytes) => format!("b'{}'", String::from_utf8_lossy(bytes)),
         Val::Decimal(bytes, scale) => {
             crate::contract::decimal::to_text(bytes, scale as usize).expect("it is short")

@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::read::{Reader, Unread};
 use super::{Phase, Row, Rows, Shared};
+use crate::beside::Beside;
 use crate::config::model::TopicLookup;
 use crate::error::FatalError;
 use crate::health::{Dependency, Health};
 use crate::lookup::Around;
-use crate::lookup::beside::Beside;
 use crate::metrics::TableMetrics;
 use crate::transform::lookup::LookupSpec;
 

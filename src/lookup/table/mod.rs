@@ -10,8 +10,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::beside::Beside;
 use super::{Answer, Around};
+use crate::beside::Beside;
 use crate::config::model::TopicLookup;
 use crate::error::{FatalError, Reason, RecordError};
 use crate::metrics::TableMetrics;

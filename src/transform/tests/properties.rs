@@ -721,7 +721,8 @@ fn outcome(
     sink: &Schema,
 ) -> Result<Vec<Vec<u8>>, RecordError> {
     let emitted = match testing::run(transform, contract, bytes, &Answers::new())? {
-        super::super::Progress::Done(emitted) => emitted,
+        super::super::Progress::Done(emitted) => vec![emitted],
+        super::super::Progress::Exploded(emitted) => emitted,
         super::super::Progress::Filtered => Vec::new(),
         super::super::Progress::Ask(questions) => panic!("{questions:?}"),
     };

@@ -65,7 +65,8 @@ pub(super) fn outcome(
         path => format!("{path}: {}", error.message),
     })?;
     let emitted = match progress {
-        super::super::Progress::Done(emitted) => emitted,
+        super::super::Progress::Done(emitted) => vec![emitted],
+        super::super::Progress::Exploded(emitted) => emitted,
         super::super::Progress::Filtered => return Ok(Vec::new()),
         super::super::Progress::Ask(questions) => panic!("{questions:?}"),
     };
@@ -78,14 +79,15 @@ pub(super) fn outcome(
         if let Some(topic) = &conditions[one.sink].1 {
             around.insert("topic".to_owned(), json!(topic));
         }
-        if let Some(key) = one.attributes.key {
+        let attributes = one.attributes.unwrap_or_default();
+        if let Some(key) = attributes.key {
             around.insert("key".to_owned(), json!(key.as_deref().map(text)));
         }
-        for (name, value) in &one.attributes.headers {
+        for (name, value) in &attributes.headers {
             let headers = around.entry("headers").or_insert_with(|| json!({}));
             headers[name] = json!(value.as_deref().map(text));
         }
-        if let Some(timestamp) = one.attributes.timestamp {
+        if let Some(timestamp) = attributes.timestamp {
             around.insert("timestamp".to_owned(), json!(timestamp));
         }
         match around.is_empty() {

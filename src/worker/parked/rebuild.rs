@@ -63,21 +63,7 @@ impl Engine {
             };
             self.survey.begin(ticket, topic, from.clone());
             for slot in std::iter::once(home).chain(tiers.iter().copied()) {
-                if let Some(partition) = self.assignment.get_mut(slot) {
-                    partition.flow = Flow::Paused {
-                        until: clock.now + UNTIL_TOLD,
-                        reason: PauseReason::Rebuilding,
-                    };
-                }
-                let detail = "what is in retry is read first, to know which keys wait";
-                self.told(
-                    slot,
-                    PauseReason::Rebuilding,
-                    detail,
-                    UNTIL_TOLD,
-                    false,
-                    clock,
-                );
+                self.wait_for_rebuild(slot, clock);
             }
             self.families.names.insert((topic.to_owned(), number), home);
             let family = Family {
@@ -111,8 +97,10 @@ impl Engine {
         else {
             return;
         };
-        let mut from = Vec::with_capacity(family.tiers.len());
-        for slot in family.tiers.iter().copied().chain([home]) {
+        let tiers = family.tiers.clone();
+        family.parking.clear();
+        let mut from = Vec::with_capacity(tiers.len());
+        for slot in tiers.iter().copied().chain([home]) {
             let epoch = self.assignment.next_epoch();
             let Some(partition) = self.assignment.get_mut(slot) else {
                 continue;
@@ -127,23 +115,47 @@ impl Engine {
             if slot != home {
                 from.push(partition.entry(start));
             }
+            self.wait_for_rebuild(slot, clock);
+        }
+        let source = self.assignment.get(home).map(|home| home.topic.clone());
+        let source = source.unwrap_or_default();
+        self.survey.begin(ticket, &source, from.clone());
+        if let Some(family) = self.families.of_mut(home) {
+            family.rebuild = Some(Rebuild {
+                ticket,
+                source,
+                latest: vec![0; from.len()],
+                from,
+                tries: 0,
+                again: None,
+            });
+        }
+    }
+
+    /// [`Self::rebuild_family`] for all of them.
+    pub(in crate::worker) fn rebuild_families(&mut self, clock: Clock) {
+        for home in 0..self.families.families.len() {
+            if self.families.families[home].is_some() {
+                self.rebuild_family(home, clock);
+            }
+        }
+    }
+
+    /// Nothing of the partition is taken before it is known what is in retry.
+    fn wait_for_rebuild(&mut self, slot: usize, clock: Clock) {
+        if let Some(partition) = self.assignment.get_mut(slot) {
             partition.flow = Flow::Paused {
                 until: clock.now + UNTIL_TOLD,
                 reason: PauseReason::Rebuilding,
             };
         }
-        let source = self.assignment.get(home).map(|home| home.topic.clone());
-        let source = source.unwrap_or_default();
-        family.parking.clear();
-        self.survey.begin(ticket, &source, from.clone());
-        family.rebuild = Some(Rebuild {
-            ticket,
-            source,
-            latest: vec![0; from.len()],
-            from,
-            tries: 0,
-            again: None,
-        });
+        self.tell_rebuild(slot, clock);
+    }
+
+    pub(in crate::worker) fn tell_rebuild(&mut self, slot: usize, clock: Clock) {
+        let (reason, wait) = (PauseReason::Rebuilding, UNTIL_TOLD);
+        let detail = "what is in retry is read first, to know which keys wait";
+        self.told(slot, reason, detail, wait, false, clock);
     }
 
     /// Takes in what has been read of retry partitions.
@@ -193,6 +205,9 @@ impl Engine {
                     let latest = std::mem::take(&mut rebuild.latest);
                     let slots = family.tiers.clone();
                     family.rebuild = None;
+                    if self.transaction.is_some() {
+                        family.parking.mark();
+                    }
                     tracing::info!(
                         pipeline = self.judge.config().name,
                         worker = self.settings.slot,
@@ -204,6 +219,7 @@ impl Engine {
                         if let Some(partition) = self.assignment.get_mut(*slot) {
                             // What is there is known, so it need not be guessed.
                             partition.latest_due = due;
+                            partition.mark.latest_due = due;
                         }
                     }
                     self.read_on(&slots, clock);

@@ -12,13 +12,13 @@ use crate::error::FatalError;
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Ends its threads when it is dropped.
-pub(super) struct Beside {
+pub(crate) struct Beside {
     end: CancellationToken,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Beside {
-    pub(super) fn new(end: CancellationToken) -> Beside {
+    pub(crate) fn new(end: CancellationToken) -> Beside {
         Beside {
             end,
             threads: Vec::new(),
@@ -26,7 +26,7 @@ impl Beside {
     }
 
     /// Starts one. It ends soon after the token is cancelled.
-    pub(super) fn spawn(
+    pub(crate) fn spawn(
         &mut self,
         name: String,
         run: impl FnOnce(&CancellationToken) + Send + 'static,
@@ -48,7 +48,7 @@ impl Drop for Beside {
         let deadline = Instant::now() + PATIENCE;
         while !self.threads.iter().all(JoinHandle::is_finished) {
             if Instant::now() >= deadline {
-                tracing::debug!("a thread of a lookup has not ended in time");
+                tracing::debug!("a thread beside the workers has not ended in time");
                 return;
             }
             std::thread::park_timeout(Duration::from_millis(10));

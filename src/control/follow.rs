@@ -1,0 +1,198 @@
+//! The reader of an instance: follows the control topics of its pipelines, each on a thread of its own, with a consumer that
+//! is in no group and commits nothing. Output: [`Controls`]. Workers start when all that was there has been read, so that
+//! a pause that an operator asked for holds across restarts.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::order::{Order, Subject};
+use super::state::Controls;
+use crate::beside::Beside;
+use crate::config::model::{Kafka, Pipeline};
+use crate::error::FatalError;
+use crate::ingest::properties;
+
+/// Orders stand in this partition, whatever others the topic may have: their sequence is what counts.
+pub(super) const PARTITION: i32 = 0;
+/// How late an order, or the end, may be noticed.
+const POLL: Duration = Duration::from_millis(100);
+/// How long to wait before what failed is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Told once, when the reader has reached the end that the topic had, or can never read it.
+pub type Loaded = oneshot::Receiver<Result<(), FatalError>>;
+
+/// Begins to follow the control topic of a pipeline, which exists.
+pub(crate) fn start(
+    kafka: &Kafka,
+    pipeline: &Pipeline,
+    controls: Arc<Controls>,
+    beside: &mut Beside,
+) -> Result<Loaded, FatalError> {
+    let topic = pipeline.control_topic();
+    let (tell, loaded) = oneshot::channel();
+    let mut config = ClientConfig::new();
+    for (name, value) in properties::reader(kafka, pipeline) {
+        config.set(name, value);
+    }
+    config
+        .set("client.id", format!("driftgate-{}-control", pipeline.name))
+        .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", "true");
+    let consumer: BaseConsumer<Quiet> = config
+        .create_with_context(Quiet)
+        .map_err(|error| FatalError::Start(format!("control topic {topic}: {error}")))?;
+    let name = format!("{}-control", pipeline.name);
+    let mut reader = Reader {
+        topic,
+        consumer,
+        controls,
+        loaded: Some(tell),
+        told: None,
+    };
+    beside.spawn(name, move |end| reader.run(end))?;
+    Ok(loaded)
+}
+
+/// What the client as a whole is told comes out of its polls as well, and is told from there, once.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, "{reason}");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+struct Reader {
+    topic: String,
+    consumer: BaseConsumer<Quiet>,
+    controls: Arc<Controls>,
+    loaded: Option<oneshot::Sender<Result<(), FatalError>>>,
+    /// What the log was told last.
+    told: Option<String>,
+}
+
+impl Reader {
+    fn run(&mut self, end: &CancellationToken) {
+        let mut is_assigned = false;
+        while !end.is_cancelled() {
+            if !is_assigned && let Err(error) = self.assign() {
+                self.warn(&error.to_string());
+                pause(end);
+                continue;
+            }
+            is_assigned = true;
+            match self.turn() {
+                Ok(()) => {}
+                Err(error) => is_assigned = self.failed(&error, end),
+            }
+        }
+    }
+
+    /// From the beginning: the topic is compacted, so that is all there is to know.
+    fn assign(&self) -> Result<(), KafkaError> {
+        let mut assignment = TopicPartitionList::new();
+        assignment.add_partition_offset(&self.topic, PARTITION, Offset::Beginning)?;
+        self.consumer.assign(&assignment)
+    }
+
+    fn turn(&mut self) -> Result<(), KafkaError> {
+        let Some(polled) = self.consumer.poll(POLL) else {
+            return Ok(());
+        };
+        match polled {
+            Ok(record) => {
+                let offset = record.offset();
+                let (key, value) = (record.key(), record.payload());
+                let subject = key
+                    .and_then(|key| std::str::from_utf8(key).ok())
+                    .and_then(Subject::of_key);
+                let read = match (subject, value.map(Order::of_value)) {
+                    (None, _) => Err("its key is no subject of ours".to_owned()),
+                    (Some(subject), None) => Ok((subject, None)),
+                    (Some(subject), Some(order)) => order.map(|order| (subject, Some(order))),
+                };
+                match read {
+                    Ok((subject, order)) => self.controls.apply(offset, subject, order),
+                    Err(why) => tracing::warn!(
+                        topic = self.topic,
+                        offset,
+                        "a record of the control topic is passed over: {why}"
+                    ),
+                }
+            }
+            Err(KafkaError::PartitionEOF(_)) => {
+                self.told = None;
+                self.tell(Ok(()));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Whether the assignment is still good.
+    fn failed(&mut self, error: &KafkaError, end: &CancellationToken) -> bool {
+        let code = error.rdkafka_error_code();
+        let is_refused = code.is_some_and(|code| {
+            matches!(
+                code,
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                    | RDKafkaErrorCode::GroupAuthorizationFailed
+            )
+        });
+        if is_refused && self.loaded.is_some() {
+            // Without it nobody knows whether an operator has paused the pipeline.
+            self.tell(Err(FatalError::Kafka(format!(
+                "{}: {error}: a pipeline needs Read on its control topic",
+                self.topic
+            ))));
+        }
+        self.warn(&error.to_string());
+        let is_gone = matches!(
+            code,
+            Some(
+                RDKafkaErrorCode::AutoOffsetReset
+                    | RDKafkaErrorCode::OffsetOutOfRange
+                    | RDKafkaErrorCode::UnknownTopic
+                    | RDKafkaErrorCode::UnknownPartition
+                    | RDKafkaErrorCode::UnknownTopicOrPartition
+            )
+        );
+        if is_gone {
+            self.controls.begin_anew();
+            pause(end);
+        }
+        !is_gone
+    }
+
+    fn tell(&mut self, result: Result<(), FatalError>) {
+        if let Some(loaded) = self.loaded.take() {
+            // Nobody listens any more where the instance was told to end meanwhile.
+            drop(loaded.send(result));
+        }
+    }
+
+    /// Once for each thing that is wrong, not once a second.
+    fn warn(&mut self, what: &str) {
+        if self.told.as_deref() != Some(what) {
+            self.told = Some(what.to_owned());
+            tracing::warn!(topic = self.topic, "the control topic: {what}");
+        }
+    }
+}
+
+fn pause(end: &CancellationToken) {
+    let until = Instant::now() + AGAIN;
+    while Instant::now() < until && !end.is_cancelled() {
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}

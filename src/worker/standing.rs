@@ -1,0 +1,396 @@
+//! Pauses that stand until a person lifts them: a breaker that tripped, an operator's order. Such a pause bars the whole
+//! family, the source partition and its retry partitions, and is written into the source partition's commit metadata, so
+//! that it outlasts a restart and a rebalance. It is apart from [`Flow`]: what else a partition waits for comes and goes
+//! beneath it.
+//!
+//! [`Flow`]: crate::ingest::assignment::Flow
+
+use std::time::Duration;
+
+use super::Clock;
+use super::engine::{Engine, Taken};
+use crate::config::model::{Delivery, Pipeline, RatioLimit};
+use crate::config::units::{format_duration, format_ratio};
+use crate::error::Reason;
+use crate::failure::breaker::{self, Decided, Decisions, Limits, Ratio, Seen, trips};
+use crate::health::{PauseEntry, PauseReason};
+use crate::ingest::assignment::{Flow, Partition, Role};
+use crate::ingest::standing::{Cause, Standing};
+
+/// How long a resumed partition is watched more closely where the breaker has no window.
+const CAREFUL: Duration = Duration::from_secs(60);
+
+/// The limits of a pipeline, as its breakers take them.
+pub(super) fn limits(config: &Pipeline) -> Limits {
+    let ratio = |limit: RatioLimit| Ratio {
+        above: limit.ratio,
+        window: limit.window,
+        at_least: limit.at_least,
+    };
+    let dead_letter = &config.failure.dead_letter;
+    let drift = &config.contract.drift;
+    Limits {
+        dead_letters: dead_letter.pause_above.map(ratio),
+        in_a_row: dead_letter.pause_after,
+        // Where no difference leads to quarantine, there is nothing to count.
+        quarantined: drift
+            .may_quarantine()
+            .then(|| ratio(config.contract.quarantine_above)),
+    }
+}
+
+impl Engine {
+    /// A record has its fate: it was handed to the producer, or needs nothing of it.
+    pub(super) fn decided(&mut self, slot: usize, offset: i64, decided: Decided, clock: Clock) {
+        let partition = self.assignment.get_mut(slot);
+        if let Some(partition) = partition
+            && let Some(decisions) = &mut partition.decisions
+        {
+            decisions.add(offset, decided, clock.now);
+            decisions.settle(partition.tracker.committable());
+        }
+    }
+
+    /// Whether a record is not to become a dead letter, because that would be one too many: then its partition is stopped
+    /// there, and the family with it.
+    pub(super) fn holds_back(&mut self, taken: &Taken, reason: Reason, clock: Clock) -> bool {
+        let Some(source) = self.source_of(taken.slot) else {
+            return false;
+        };
+        let decided = fate(reason);
+        let is_tripped = self.tripped(source).is_some();
+        if !is_tripped {
+            let Some(cause) = self.one_too_many(source, decided, clock) else {
+                return false;
+            };
+            self.trip(source, decided, &cause, clock);
+        }
+        if let Some(partition) = self.assignment.get_mut(taken.slot) {
+            partition.positioned = true;
+            partition.rewind_to(taken.offset);
+        }
+        true
+    }
+
+    fn one_too_many(
+        &mut self,
+        source: usize,
+        decided: Decided,
+        clock: Clock,
+    ) -> Option<breaker::Cause> {
+        if !self.limits.is_any() {
+            return None;
+        }
+        let careful = self.assignment.get(source)?.careful_until;
+        let careful = careful.is_some_and(|until| clock.now < until);
+        let mut seen = Seen::default();
+        for slot in self.family_slots(source) {
+            let partition = self.assignment.get_mut(slot);
+            if let Some(decisions) = partition.and_then(|one| one.decisions.as_mut()) {
+                seen.merge(decisions.seen(clock.now));
+            }
+        }
+        trips(&self.limits, &seen, decided, careful)
+    }
+
+    fn trip(&mut self, source: usize, decided: Decided, cause: &breaker::Cause, clock: Clock) {
+        let config = self.judge.config();
+        let (name, owner) = (config.name.clone(), config.owner.to_string());
+        let Some(partition) = self.assignment.get_mut(source) else {
+            return;
+        };
+        let since = clock.wall;
+        partition.standing.push(Standing {
+            cause: match decided {
+                Decided::Quarantined => Cause::Quarantine,
+                Decided::Dead | Decided::Passed => Cause::Breaker,
+            },
+            since,
+        });
+        partition.why = told_cause(decided, cause);
+        tracing::warn!(
+            pipeline = name,
+            owner,
+            topic = partition.topic,
+            partition = partition.number,
+            "a breaker has tripped, nothing is lost: {}; the partition is paused until `driftgate resume {name}`",
+            partition.why
+        );
+        self.bar_family(source);
+        // At once, though the offset may not have moved: the pause is to outlast this process.
+        self.next_commit = clock.now;
+        self.after_trip(source);
+    }
+
+    /// What a trip means for what is already produced. Here is where a delivery that can take it back does so: it aborts
+    /// the open transaction, whose positions go back by [`Partition::rewind_to`] and take their decisions along; the bar
+    /// stays.
+    fn after_trip(&mut self, source: usize) {
+        match self.judge.config().delivery {
+            // What is written stands, and its offsets are committed as it is acknowledged.
+            Delivery::AtLeastOnce => {}
+            // The dead letters of the open transaction are never seen; those before it stand.
+            Delivery::ExactlyOnce(_) => self.doom(source, None),
+        }
+    }
+
+    /// A writer schema has halted a partition: noted in its commit metadata, so that `resume` knows what to accept.
+    pub(super) fn halted(&mut self, slot: usize, schema_id: Option<u32>, clock: Clock) {
+        let (Some(partition), Some(schema_id)) = (self.assignment.get_mut(slot), schema_id) else {
+            return;
+        };
+        let cause = Cause::Drift { schema_id };
+        if !partition.standing.iter().any(|one| one.cause == cause) {
+            partition.lift_drift();
+            let since = clock.wall;
+            partition.standing.push(Standing { cause, since });
+            self.next_commit = clock.now;
+        }
+    }
+
+    /// Acts on what operators have asked for since it was looked at last.
+    pub(super) fn obey(&mut self, clock: Clock) {
+        let version = self.shared.controls.version();
+        if version == self.obeyed {
+            return;
+        }
+        self.obeyed = version;
+        let numbered: Vec<_> = self
+            .assignment
+            .iter()
+            .map(|partition| (partition.topic.clone(), partition.number))
+            .collect();
+        for (topic, number) in numbered {
+            let Some(slot) = self.assignment.find(&topic, number) else {
+                continue;
+            };
+            let Some(partition) = self.assignment.get_mut(slot) else {
+                continue;
+            };
+            if let Flow::Paused { until, reason } = &mut partition.flow
+                && *reason == PauseReason::Drift
+            {
+                // Perhaps its schema is accepted now.
+                *until = clock.now;
+            }
+            if partition.role == Role::Source {
+                self.obey_for(slot, clock);
+            }
+        }
+    }
+
+    /// What is asked for one source partition, on its own and with its pipeline. Also after an assignment, when the pauses
+    /// of its last owner are known.
+    pub(super) fn obey_for(&mut self, source: usize, clock: Clock) {
+        let controls = std::sync::Arc::clone(&self.shared.controls);
+        let pipeline = self.judge.config().name.clone();
+        let Some(partition) = self.assignment.get_mut(source) else {
+            return;
+        };
+        let (topic, number) = (partition.topic.clone(), partition.number);
+        let tripped = partition.standing.iter().find(|one| is_trip(one));
+        let answer = tripped.and_then(|one| controls.resumed(&pipeline, &topic, number, one.since));
+        if let Some(order) = answer {
+            partition.standing.retain(|one| !is_trip(one));
+            tracing::info!(pipeline, topic, partition = number, "resumed {order}");
+            self.begin_anew(source, clock);
+        }
+        let order = controls.paused(&pipeline, &topic, number);
+        let Some(partition) = self.assignment.get_mut(source) else {
+            return;
+        };
+        let asked = order.as_ref().map(|order| Standing {
+            cause: Cause::Operator,
+            since: order.at,
+        });
+        let before = partition.operator();
+        if asked != before {
+            partition
+                .standing
+                .retain(|one| one.cause != Cause::Operator);
+            partition.standing.extend(asked);
+            match &order {
+                Some(order) => {
+                    partition.asked = order.to_string();
+                    tracing::info!(pipeline, topic, partition = number, "paused {order}");
+                }
+                None => tracing::info!(
+                    pipeline,
+                    topic,
+                    partition = number,
+                    "no longer paused by an operator"
+                ),
+            }
+        }
+        if partition.standing != partition.said {
+            self.next_commit = clock.now;
+        }
+        self.bar_family(source);
+    }
+
+    /// After a resume the breaker has seen nothing, and for a while looks more closely: if the flood goes on, half of the
+    /// records tell.
+    fn begin_anew(&mut self, source: usize, clock: Clock) {
+        let limits = self.limits;
+        for slot in self.family_slots(source) {
+            if let Some(partition) = self.assignment.get_mut(slot) {
+                partition.decisions = limits.is_any().then(|| Decisions::new(&limits, clock.now));
+            }
+        }
+        let windows = [limits.dead_letters, limits.quarantined];
+        let longest = windows.iter().flatten().map(|limit| limit.window).max();
+        if let Some(partition) = self.assignment.get_mut(source) {
+            partition.careful_until = Some(clock.now + longest.unwrap_or(CAREFUL));
+        }
+    }
+
+    /// Brings the family in line with the pauses that stand on its source partition.
+    fn bar_family(&mut self, source: usize) {
+        let Some(partition) = self.assignment.get(source) else {
+            return;
+        };
+        let trip = partition.standing.iter().find(|one| is_trip(one)).copied();
+        let operator = partition.operator();
+        let told = match (trip, operator) {
+            (Some(trip), _) => {
+                let detail = match partition.why.as_str() {
+                    "" => told_again(trip),
+                    why => why.to_owned(),
+                };
+                let name = &self.judge.config().name;
+                let detail = format!("{detail}; look at them, then `driftgate resume {name}`");
+                Some((PauseReason::Breaker, detail, trip.since))
+            }
+            (None, Some(operator)) => Some((
+                PauseReason::Operator,
+                partition.asked.clone(),
+                operator.since,
+            )),
+            (None, None) => None,
+        };
+        for slot in self.family_slots(source) {
+            match &told {
+                Some((reason, detail, since)) => self.bar(slot, *reason, detail, *since),
+                None => self.unbar(slot),
+            }
+        }
+    }
+
+    fn bar(&mut self, slot: usize, reason: PauseReason, detail: &str, since: i64) {
+        let Some(partition) = self.assignment.get_mut(slot) else {
+            return;
+        };
+        if partition.barred.is_none() && partition.positioned {
+            // What was fetched and not begun is thrown away by the pause.
+            partition.seek.get_or_insert(partition.tracker.expected());
+        }
+        partition.barred = Some(reason);
+        partition.metrics.set_paused(Some(&reason));
+        self.shared.health.pause(PauseEntry {
+            pipeline: self.judge.config().name.clone(),
+            topic: partition.topic.clone(),
+            partition: partition.number,
+            reason,
+            detail: detail.to_owned(),
+            since,
+            until: None,
+        });
+    }
+
+    fn unbar(&mut self, slot: usize) {
+        let clock = self.time.read();
+        let Some(partition) = self.assignment.get_mut(slot) else {
+            return;
+        };
+        if partition.barred.take().is_none() {
+            return;
+        }
+        partition.tries = 0;
+        partition.faulted = false;
+        // What it waited for beneath is looked at anew, and told anew if it still holds.
+        let is_rebuilding = partition.is_paused_for(PauseReason::Rebuilding);
+        if let Flow::Paused { until, .. } = &mut partition.flow
+            && !is_rebuilding
+        {
+            *until = clock.now;
+        }
+        partition.metrics.set_paused(None);
+        let name = &self.judge.config().name;
+        let health = &self.shared.health;
+        health.resume(name, &partition.topic, partition.number);
+        if is_rebuilding {
+            // That ends when everything in retry has been read, and not before.
+            self.tell_rebuild(slot, clock);
+        }
+    }
+
+    /// The pause of a breaker that stands on a source partition.
+    fn tripped(&self, source: usize) -> Option<Standing> {
+        let partition = self.assignment.get(source)?;
+        partition.standing.iter().find(|one| is_trip(one)).copied()
+    }
+
+    fn source_of(&self, slot: usize) -> Option<usize> {
+        let partition = self.assignment.get(slot)?;
+        match partition.role {
+            Role::Source => Some(slot),
+            Role::Retry { .. } => self.assignment.find(partition.source(), partition.number),
+        }
+    }
+
+    fn family_slots(&self, source: usize) -> Vec<usize> {
+        let Some(partition) = self.assignment.get(source) else {
+            return Vec::new();
+        };
+        let family = self.family(&partition.topic, partition.number);
+        let slots = family.iter().map(|(topic, number, _)| (topic, *number));
+        slots
+            .filter_map(|(topic, number)| self.assignment.find(topic, number))
+            .collect()
+    }
+}
+
+/// What a dead letter with this reason is to a breaker.
+pub(super) fn fate(reason: Reason) -> Decided {
+    match reason {
+        Reason::Drift => Decided::Quarantined,
+        _ => Decided::Dead,
+    }
+}
+
+fn is_trip(standing: &Standing) -> bool {
+    matches!(standing.cause, Cause::Breaker | Cause::Quarantine)
+}
+
+fn told_cause(decided: Decided, cause: &breaker::Cause) -> String {
+    let what = match decided {
+        Decided::Quarantined => "in quarantine",
+        Decided::Dead | Decided::Passed => "dead letters",
+    };
+    match cause {
+        breaker::Cause::InARow(count) => format!("{count} dead letters in a row would be too many"),
+        breaker::Cause::Ratio { bad, all, limit } => format!(
+            "{bad} of {all} records {what} would be more than {} within {}",
+            format_ratio(limit.above),
+            format_duration(limit.window)
+        ),
+    }
+}
+
+/// Of a pause that another owner began: the counts were its own.
+fn told_again(trip: Standing) -> String {
+    match trip.cause {
+        Cause::Quarantine => "too many records in quarantine".to_owned(),
+        _ => "too many dead letters".to_owned(),
+    }
+}
+
+impl Partition {
+    fn operator(&self) -> Option<Standing> {
+        let mut standing = self.standing.iter();
+        standing.find(|one| one.cause == Cause::Operator).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests;

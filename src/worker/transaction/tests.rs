@@ -1,0 +1,872 @@
+//! A worker's transactions by a script: what is asked of producer and consumer, and in which order.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use tokio_util::sync::CancellationToken;
+
+use super::super::engine::{Outside, Settings as WorkerSettings, Taken};
+use super::super::ports::{
+    Event, Found, Judge, Outlet, Records, Survey, Time, Transactions, Waiting,
+};
+use super::super::{Engine, Shared};
+use super::*;
+use crate::config::model::Pipeline;
+use crate::contract::schema::Schema;
+use crate::error::{Reason, RecordError};
+use crate::failure::envelope::Stamp;
+use crate::failure_log::FailureLog;
+use crate::health::Health;
+use crate::metrics::{Metrics, PartitionMetrics};
+use crate::native::consumer::Item;
+use crate::native::producer::{Delivery, Produce};
+use crate::native::transaction::Member;
+use crate::pipeline::{Again, Checked, Output, Sink, Verdict};
+use crate::record::Record;
+
+type Answer = Result<(), TransactionError>;
+
+/// What a producer was asked, and what it is to answer.
+#[derive(Default)]
+struct Script {
+    calls: Vec<String>,
+    reports: Vec<Delivery>,
+    /// Answers to the next commits and aborts; `Ok` after them.
+    commits: VecDeque<Answer>,
+    aborts: VecDeque<Answer>,
+    /// Records are not acknowledged while this is set.
+    silent: bool,
+    /// The topic that refuses every record for its size.
+    refuses: Option<String>,
+    /// What is in retry, as a survey finds it, and the surveys that were not answered yet.
+    in_retry: Vec<Found>,
+    surveys: Vec<u64>,
+    /// Whether a lookup is down that some records need.
+    is_down: bool,
+    /// What was produced.
+    sent: Vec<Row>,
+    /// How far the time has gone on by waiting.
+    waited: Duration,
+}
+
+#[derive(Clone, Default)]
+struct Scripted(Arc<Mutex<Script>>);
+
+impl Scripted {
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.0.lock().expect("no panic while it is held")
+    }
+
+    /// The calls since the last time this was asked.
+    fn calls(&self) -> String {
+        std::mem::take(&mut self.script().calls).join(", ")
+    }
+}
+
+impl Transactions for Scripted {
+    fn init(&mut self, _: Duration) -> Answer {
+        self.script().calls.push("init".into());
+        Ok(())
+    }
+
+    fn begin(&mut self) -> Answer {
+        self.script().calls.push("begin".into());
+        Ok(())
+    }
+
+    fn send_offsets(&mut self, entries: &[Entry], _: &Member, _: Duration) -> Answer {
+        let offsets: Vec<String> = entries
+            .iter()
+            .map(|entry| format!("{}@{}", entry.topic, entry.offset))
+            .collect();
+        self.script()
+            .calls
+            .push(format!("offsets {}", offsets.join(" ")));
+        Ok(())
+    }
+
+    fn commit(&mut self, timeout: Duration, _: &mut Vec<Delivery>) -> Answer {
+        let mut script = self.script();
+        script.calls.push("commit".into());
+        let answer = script.commits.pop_front().unwrap_or(Ok(()));
+        if answer.is_err() {
+            script.waited += timeout;
+        }
+        answer
+    }
+
+    fn abort(&mut self, timeout: Duration, out: &mut Vec<Delivery>) -> Answer {
+        let mut script = self.script();
+        script.calls.push("abort".into());
+        out.append(&mut script.reports);
+        let answer = script.aborts.pop_front().unwrap_or(Ok(()));
+        if answer.is_err() {
+            script.waited += timeout;
+        }
+        answer
+    }
+
+    fn failure(&mut self) -> Option<TransactionError> {
+        None
+    }
+
+    fn renew(&mut self) -> Result<(), FatalError> {
+        self.script().calls.push("renew".into());
+        Ok(())
+    }
+}
+
+impl Survey for Scripted {
+    fn begin(&mut self, ticket: u64, _: &str, _: Vec<Entry>) {
+        let mut script = self.script();
+        script.calls.push("survey".into());
+        script.surveys.push(ticket);
+    }
+
+    fn poll(&mut self) -> Vec<Event> {
+        let mut script = self.script();
+        let tickets = std::mem::take(&mut script.surveys);
+        let found = |ticket| {
+            let found = script.in_retry.clone();
+            [Event::Found { ticket, found }, Event::Done { ticket }]
+        };
+        tickets.into_iter().flat_map(found).collect()
+    }
+}
+
+impl Outlet for Scripted {
+    fn send(&mut self, record: &Produce<'_>, token: usize) -> Result<(), RDKafkaErrorCode> {
+        let mut script = self.script();
+        script.calls.push(format!("send {}", record.topic));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let headers = record.headers.iter();
+        script.sent.push(Row {
+            topic: record.topic.to_owned(),
+            offset: 0,
+            key: record.key.map(text),
+            value: record.value.map(text),
+            headers: headers
+                .map(|(name, value)| ((*name).to_owned(), value.map(text)))
+                .collect(),
+        });
+        let refused = script.refuses.as_deref() == Some(record.topic);
+        script.reports.push(Delivery {
+            token,
+            error: refused.then_some(RDKafkaErrorCode::MessageSizeTooLarge),
+        });
+        Ok(())
+    }
+
+    fn poll(&mut self, _: Duration, _: &mut Vec<Delivery>) {}
+
+    fn flush(&mut self, timeout: Duration, out: &mut Vec<Delivery>) {
+        let mut script = self.script();
+        match script.silent {
+            true => script.waited += timeout,
+            false => out.append(&mut script.reports),
+        }
+    }
+
+    fn fatal_error(&self) -> Option<ClientError> {
+        None
+    }
+
+    fn take_errors(&mut self) -> Vec<ClientError> {
+        Vec::new()
+    }
+}
+
+/// A time that goes on only where something waits.
+struct Waits(Instant, Scripted);
+
+impl Time for Waits {
+    fn read(&self) -> Clock {
+        let waited = self.1.script().waited;
+        Clock {
+            now: self.0 + waited,
+            wall: 1_700_000_000_000 + i64::try_from(waited.as_millis()).expect("a short test"),
+        }
+    }
+}
+
+/// A consumer with one source partition, whose records are at hand.
+#[derive(Default)]
+struct Group {
+    /// What the group has committed, as far as this test says.
+    offset: Option<i64>,
+    /// Whether it has gone on without us.
+    left: bool,
+    sought: RefCell<Vec<i64>>,
+}
+
+impl Positions for Group {
+    fn committed(
+        &self,
+        partitions: &[(String, i32)],
+        _: Duration,
+    ) -> Result<Vec<Entry>, RDKafkaErrorCode> {
+        let entry = |(topic, partition): &(String, i32)| Entry {
+            topic: topic.clone(),
+            partition: *partition,
+            offset: self
+                .offset
+                .unwrap_or(crate::native::consumer::OFFSET_INVALID),
+            metadata: None,
+        };
+        Ok(partitions.iter().map(entry).collect())
+    }
+
+    fn commit(&self, _: &[Entry], _: Option<Duration>) -> Result<(), RDKafkaErrorCode> {
+        panic!("offsets are committed in transactions alone");
+    }
+
+    fn reachable(&self, _: Duration) -> bool {
+        true
+    }
+
+    fn pause(&self, _: &[Entry]) -> Result<(), RDKafkaErrorCode> {
+        Ok(())
+    }
+
+    fn resume(&self, _: &[Entry]) -> Result<(), RDKafkaErrorCode> {
+        Ok(())
+    }
+
+    fn seek(&self, partitions: &[Entry], _: Duration) -> Result<(), ClientError> {
+        let mut sought = self.sought.borrow_mut();
+        sought.extend(partitions.iter().map(|entry| entry.offset));
+        Ok(())
+    }
+
+    fn has_topic(&self, _: &str, _: Duration) -> Option<bool> {
+        Some(true)
+    }
+
+    fn restart(&self, partitions: &[Entry]) -> Result<(), ClientError> {
+        self.seek(partitions, Duration::ZERO)
+    }
+
+    fn range(&self, _: &str, _: i32, _: Duration) -> Option<(i64, i64)> {
+        None
+    }
+
+    fn watermarks(&self, _: &str, _: i32) -> Option<(i64, i64)> {
+        None
+    }
+
+    fn position(&self, _: &str, _: i32) -> Option<i64> {
+        None
+    }
+
+    fn joined(&self) -> bool {
+        true
+    }
+
+    fn member(&self) -> Option<Member> {
+        (!self.left).then(|| Member {
+            group: "g".into(),
+            generation: 1,
+            id: "m".into(),
+            instance: None,
+        })
+    }
+}
+
+/// A record as it is in its topic. It says itself what becomes of it.
+#[derive(Debug, Clone, Default)]
+struct Row {
+    topic: String,
+    offset: i64,
+    key: Option<String>,
+    value: Option<String>,
+    headers: Vec<(String, Option<String>)>,
+}
+
+impl Row {
+    fn at(self, offset: i64) -> Row {
+        Row { offset, ..self }
+    }
+}
+
+struct Batch(Vec<Row>);
+
+impl Records for Batch {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn get(&self, index: usize) -> Item<'_> {
+        let row = &self.0[index];
+        let headers = row.headers.iter();
+        Item::Record(Record {
+            topic: &row.topic,
+            offset: row.offset,
+            key: row.key.as_deref().map(str::as_bytes),
+            value: row.value.as_deref().map(str::as_bytes),
+            headers: headers
+                .map(|(name, value)| (name.as_str(), value.as_deref().map(str::as_bytes)))
+                .collect(),
+            ..Record::default()
+        })
+    }
+}
+
+fn batch(values: &[(i64, &'static str)]) -> Batch {
+    let row = |(offset, value): &(i64, &'static str)| source(*offset, None, value);
+    Batch(values.iter().map(row).collect())
+}
+
+fn source(offset: i64, key: Option<&str>, value: &str) -> Row {
+    Row {
+        topic: "in".to_owned(),
+        offset,
+        key: key.map(str::to_owned),
+        value: Some(value.to_owned()),
+        headers: Vec::new(),
+    }
+}
+
+struct Words {
+    producer: Scripted,
+    pipeline: Pipeline,
+    stamp: Stamp,
+    sinks: Vec<Sink>,
+}
+
+impl Judge for Words {
+    fn config(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    fn sinks(&self) -> &[Sink] {
+        &self.sinks
+    }
+
+    fn process(&mut self, _: &str, record: &Record<'_>, _: Option<&PartitionMetrics>) -> Verdict {
+        let output = || Output::of(record.value.map(<[u8]>::to_vec));
+        match record.value {
+            Some(b"filter") => Verdict::Filtered,
+            Some(b"bad") => Verdict::Failed(RecordError::new(Reason::Unframed, "bad")),
+            Some(b"asks") if self.producer.script().is_down => {
+                Verdict::Failed(RecordError::new(Reason::LookupUnavailable, "down"))
+            }
+            Some(b"two") => Verdict::EmitAll(vec![output(), output()]),
+            _ => Verdict::Emit(output()),
+        }
+    }
+
+    fn look_up(&mut self, _: &mut [Waiting], _: &mut dyn FnMut(&(usize, Taken), &mut Again<'_>)) {}
+
+    fn rebalanced(&self, _: usize) {}
+}
+
+const YAML: &str = r#"
+pipelines:
+  p:
+    owner: { team: t, contact: c }
+    group: g
+    delivery: exactly_once
+    source: { topics: [in] }
+    contract: { subject: s }
+    sink: { topic: out, subject: s }
+    failure: { retry: { tiers: [] } }
+"#;
+
+struct Bed {
+    engine: Engine,
+    producer: Scripted,
+    group: Group,
+    metrics: Arc<Metrics>,
+}
+
+impl Bed {
+    /// A worker that has its partition, of which nothing has been read.
+    fn new(exclusive: bool, records: usize) -> Bed {
+        let bed = Bed::of(YAML, exclusive, records);
+        assert_eq!(bed.producer.calls(), "init");
+        bed
+    }
+
+    /// With an order per key and one tier.
+    fn per_key(on_dead: &str) -> Bed {
+        let retry = format!("{{ tiers: [1s], jitter: 0%, ordering: per_key, on_dead: {on_dead} }}");
+        let yaml = YAML.replace("{ tiers: [] }", &retry);
+        let mut bed = Bed::of(&yaml, true, 100);
+        assert_eq!(bed.producer.calls(), "init, survey");
+        bed.turn(&[]);
+        bed
+    }
+
+    fn of(yaml: &str, exclusive: bool, records: usize) -> Bed {
+        let loaded = crate::config::load_text(yaml, "test", Path::new(""), &|_| None);
+        let config = loaded.unwrap_or_else(|faults| panic!("{faults:#?}")).config;
+        let producer = Scripted::default();
+        let schema = Schema::parse(r#""string""#, &[]).expect("a schema");
+        let judge = Words {
+            producer: producer.clone(),
+            pipeline: config.pipelines[0].clone(),
+            stamp: Stamp {
+                pipeline: "p".into(),
+                group: "g".into(),
+                owner: "t <c>".into(),
+                contract: "s@1".into(),
+                dialects: Vec::new(),
+            },
+            sinks: vec![Sink {
+                topic: "out".into(),
+                schema: Arc::new(schema),
+                id: 1,
+                rules: Checked::default(),
+            }],
+        };
+        let outside = Outside {
+            judge: Box::new(judge),
+            outlet: Box::new(producer.clone()),
+            time: Box::new(Waits(Instant::now(), producer.clone())),
+            survey: Box::new(producer.clone()),
+            random: SmallRng::seed_from_u64(1),
+        };
+        let second = Duration::from_secs(1);
+        let settings = WorkerSettings {
+            slot: 0,
+            batch: 10,
+            commit_interval: second,
+            revoke_grace: second,
+            shutdown_grace: second,
+            stuck_after: 60 * second,
+            start: crate::native::consumer::OFFSET_BEGINNING,
+            partitions: Default::default(),
+            sizes: Default::default(),
+            transaction: Some(Settings {
+                id: "g-i-0".into(),
+                exclusive,
+                interval: second / 10,
+                records,
+                timeout: 15 * second,
+            }),
+        };
+        let metrics = Metrics::new();
+        let shared = Shared {
+            metrics: Arc::clone(&metrics),
+            health: Health::new(),
+            failures: Arc::new(FailureLog::new(Instant::now())),
+            controls: Arc::default(),
+            shutdown: CancellationToken::new(),
+        };
+        let mut bed = Bed {
+            engine: Engine::new(settings, outside, shared),
+            producer,
+            group: Group::default(),
+            metrics,
+        };
+        bed.engine.start_transactions().expect("it starts");
+        let mine = Entry {
+            topic: "in".into(),
+            partition: 0,
+            offset: -1,
+            metadata: None,
+        };
+        bed.engine.assigned(&bed.group, &[mine]);
+        bed.engine.after_poll();
+        bed
+    }
+
+    /// One turn with these records.
+    fn turn(&mut self, records: &[(i64, &'static str)]) {
+        self.turn_with(&batch(records));
+    }
+
+    fn turn_with(&mut self, batch: &Batch) {
+        let clock = self.engine.time.read();
+        self.engine.surveyed(clock);
+        self.engine.timers(&self.group, clock);
+        let clock = self.engine.time.read();
+        if batch.len() > 0 {
+            self.engine.take(batch, &self.group, clock);
+        }
+        self.engine.settle(&self.group);
+        self.engine.after_poll();
+    }
+
+    /// Time goes by.
+    fn later(&self, time: Duration) {
+        self.producer.script().waited += time;
+    }
+
+    /// A turn after the transaction's interval.
+    fn due(&mut self) {
+        self.later(Duration::from_millis(150));
+        self.turn(&[]);
+    }
+
+    fn outcomes(&self, outcome: &str) -> String {
+        let label = format!("outcome=\"{outcome}\"");
+        let page = self.metrics.render();
+        let line = page
+            .lines()
+            .find(|line| line.starts_with("driftgate_records_total{") && line.contains(&label));
+        let (_, value) = line.expect("a series").rsplit_once(' ').expect("a value");
+        value.to_owned()
+    }
+
+    fn ended(&mut self) -> Option<String> {
+        self.engine.fatal.take().map(|error| error.to_string())
+    }
+}
+
+fn answer(then: Then) -> Answer {
+    Err(TransactionError {
+        code: RDKafkaErrorCode::OperationTimedOut,
+        message: "by the script".into(),
+        then,
+    })
+}
+
+#[test]
+fn outputs_then_offsets_then_the_commit_and_only_then_the_counts() {
+    let mut bed = Bed::new(true, 100);
+    bed.turn(&[(0, "a"), (1, "filter"), (2, "bad")]);
+    assert_eq!(bed.producer.calls(), "begin, send out, send in.g.dlq");
+    assert_eq!(bed.outcomes("emitted"), "0");
+    bed.due();
+    assert_eq!(bed.producer.calls(), "offsets in@3, commit");
+    for outcome in ["emitted", "filtered", "dead_lettered"] {
+        assert_eq!(bed.outcomes(outcome), "1", "{outcome}");
+    }
+    // Nothing since: nothing is begun.
+    bed.due();
+    assert_eq!(bed.producer.calls(), "");
+    // Only filtered: the offset still needs a transaction.
+    bed.turn(&[(3, "filter")]);
+    bed.due();
+    assert_eq!(bed.producer.calls(), "begin, offsets in@4, commit");
+}
+
+#[test]
+fn a_batch_is_split_by_count() {
+    let mut bed = Bed::new(true, 2);
+    bed.turn(&[(0, "a"), (1, "b"), (2, "two"), (3, "c")]);
+    assert_eq!(
+        bed.producer.calls(),
+        "begin, send out, send out, offsets in@2, commit, \
+         begin, send out, send out, offsets in@3, commit, begin, send out"
+    );
+}
+
+/// A commit without an answer is asked again, and nothing is produced until it has one.
+#[test]
+fn an_unanswered_commit_holds_everything_until_it_is_known() {
+    let mut bed = Bed::new(true, 2);
+    bed.producer.script().commits.extend([
+        answer(Then::Again),
+        answer(Then::Again),
+        answer(Then::Again),
+    ]);
+    bed.turn(&[(0, "a"), (1, "b"), (2, "c")]);
+    assert_eq!(
+        bed.producer.calls(),
+        "begin, send out, send out, offsets in@2, commit"
+    );
+    bed.turn(&[(2, "c")]);
+    assert_eq!(bed.producer.calls(), "commit", "and no record is taken");
+    bed.turn(&[]);
+    assert_eq!(bed.producer.calls(), "commit");
+    assert_eq!(bed.outcomes("emitted"), "0");
+    bed.turn(&[]);
+    assert_eq!(bed.producer.calls(), "commit");
+    assert_eq!(bed.outcomes("emitted"), "2");
+    // It is read again from where it stopped.
+    bed.later(PARK);
+    bed.turn(&[]);
+    assert_eq!(bed.group.sought.borrow().last(), Some(&2));
+    bed.turn(&[(2, "c")]);
+    assert_eq!(bed.producer.calls(), "begin, send out");
+}
+
+/// It may have been committed after all: the group's offset says so, and what the worker remembers does not count.
+#[test]
+fn a_commit_without_an_answer_that_is_aborted_goes_on_from_where_the_group_stands() {
+    let mut bed = Bed::new(true, 100);
+    bed.producer
+        .script()
+        .commits
+        .extend([answer(Then::Again), answer(Then::Abort)]);
+    bed.turn(&[(0, "a"), (1, "b")]);
+    bed.due();
+    bed.producer.calls();
+    bed.group.offset = Some(2);
+    bed.turn(&[]);
+    assert_eq!(bed.producer.calls(), "commit, abort");
+    bed.later(PARK);
+    bed.turn(&[]);
+    assert_eq!(bed.group.sought.borrow().last(), Some(&2));
+    bed.turn(&[(2, "c")]);
+    bed.due();
+    assert_eq!(
+        bed.producer.calls(),
+        "begin, send out, offsets in@3, commit"
+    );
+}
+
+#[test]
+fn a_refused_record_aborts_and_becomes_a_dead_letter_while_the_others_are_written_again() {
+    let mut bed = Bed::new(true, 100);
+    bed.turn(&[(0, "a")]);
+    bed.due();
+    bed.producer.calls();
+    bed.producer.script().refuses = Some("out".into());
+    bed.turn(&[(1, "filter"), (2, "large")]);
+    bed.due();
+    // The offset of the filtered record is not committed either.
+    assert_eq!(bed.producer.calls(), "begin, send out, abort");
+    assert_eq!(bed.group.sought.borrow().last(), Some(&1));
+    assert_eq!(bed.outcomes("filtered"), "0");
+    // By itself this time, so that the refusal is about it.
+    bed.turn(&[(1, "filter"), (2, "large")]);
+    assert_eq!(bed.producer.calls(), "begin, send out, abort");
+    bed.turn(&[(1, "filter"), (2, "large")]);
+    bed.due();
+    assert_eq!(
+        bed.producer.calls(),
+        "begin, send in.g.dlq, offsets in@3, commit"
+    );
+    assert_eq!(bed.outcomes("filtered"), "1");
+    assert_eq!(bed.outcomes("dead_lettered"), "1");
+}
+
+#[test]
+fn what_is_not_acknowledged_in_time_is_aborted_and_an_unanswered_abort_is_asked_again() {
+    let mut bed = Bed::new(true, 100);
+    bed.turn(&[(0, "a")]);
+    bed.producer.script().silent = true;
+    let answers = [answer(Then::Again), answer(Then::Again)];
+    bed.producer.script().aborts.extend(answers);
+    bed.due();
+    assert_eq!(bed.producer.calls(), "begin, send out, abort");
+    bed.turn(&[(0, "a")]);
+    assert_eq!(bed.producer.calls(), "abort");
+    bed.producer.script().silent = false;
+    bed.later(Duration::from_secs(20));
+    bed.turn(&[]);
+    assert_eq!(bed.producer.calls(), "abort");
+    assert_eq!(bed.group.sought.borrow().last(), Some(&0));
+    bed.turn(&[(0, "a")]);
+    bed.due();
+    assert_eq!(
+        bed.producer.calls(),
+        "begin, send out, offsets in@1, commit"
+    );
+}
+
+/// The group has gone on without us: its broker would take offsets from one who names no generation.
+#[test]
+fn no_offsets_are_sent_by_one_who_is_no_member_any_more() {
+    let mut bed = Bed::new(true, 100);
+    bed.turn(&[(0, "a")]);
+    bed.group.left = true;
+    bed.due();
+    assert_eq!(bed.producer.calls(), "begin, send out, abort");
+}
+
+#[test]
+fn a_fenced_producer_is_replaced_only_where_nobody_else_can_have_its_id() {
+    for exclusive in [true, false] {
+        let mut bed = Bed::new(exclusive, 100);
+        bed.producer
+            .script()
+            .commits
+            .push_back(Err(TransactionError {
+                code: RDKafkaErrorCode::Fenced,
+                message: "fenced by the script".into(),
+                then: Then::Fatal,
+            }));
+        bed.turn(&[(0, "a")]);
+        bed.due();
+        let calls = bed.producer.calls();
+        if exclusive {
+            assert_eq!(calls, "begin, send out, offsets in@1, commit, renew");
+            // Nobody knows whether that commit took place.
+            bed.group.offset = Some(1);
+            bed.turn(&[]);
+            assert_eq!(bed.producer.calls(), "init");
+            bed.later(PARK);
+            bed.turn(&[]);
+            assert_eq!(bed.group.sought.borrow().last(), Some(&1));
+            assert_eq!(bed.ended(), None);
+        } else {
+            assert_eq!(calls, "begin, send out, offsets in@1, commit");
+            let said = bed.ended().expect("it ends");
+            assert!(said.contains("fenced: transactional.id g-i-0"), "{said}");
+        }
+    }
+}
+
+/// A revoke commits what is open before the partition is given up; a loss aborts it.
+#[test]
+fn a_revoke_commits_and_a_loss_aborts() {
+    for lost in [false, true] {
+        let mut bed = Bed::new(true, 100);
+        bed.turn(&[(0, "a")]);
+        let mine = Entry {
+            topic: "in".into(),
+            partition: 0,
+            offset: -1,
+            metadata: None,
+        };
+        bed.engine.revoked(&bed.group, &[mine], lost);
+        let end = if lost {
+            "abort"
+        } else {
+            "offsets in@1, commit"
+        };
+        assert_eq!(bed.producer.calls(), format!("begin, send out, {end}"));
+        bed.due();
+        assert_eq!(bed.producer.calls(), "", "and nothing is left to end");
+    }
+}
+
+const RETRY: &str = "in.g.retry.1";
+
+impl Bed {
+    /// The last record that was sent to the retry topic, as it is read there.
+    fn last_retry(&self, offset: i64) -> Row {
+        let script = self.producer.script();
+        let mut sent = script.sent.iter().rev();
+        let last = sent.find(|row| row.topic == RETRY);
+        last.expect("one was sent").clone().at(offset)
+    }
+
+    /// A record of the key fails, and that is committed. It comes back from the retry topic as the answer.
+    fn first_in_retry(&mut self) -> Row {
+        self.producer.script().is_down = true;
+        self.turn_with(&Batch(vec![source(0, Some("k"), "asks")]));
+        self.due();
+        assert_eq!(
+            self.producer.calls(),
+            format!("begin, send {RETRY}, offsets in@1, commit")
+        );
+        self.producer.script().is_down = false;
+        self.later(Duration::from_secs(2));
+        self.last_retry(0)
+    }
+
+    /// What was done since the last commit is aborted, after it has been acknowledged.
+    fn aborted(&mut self) {
+        self.group.left = true;
+        self.due();
+        self.group.left = false;
+        self.turn(&[]);
+    }
+}
+
+/// What went through in a transaction that is aborted has not gone through: those of its key wait for it again.
+#[test]
+fn an_abort_brings_back_the_order_per_key() {
+    let mut bed = Bed::per_key("release");
+    let first = bed.first_in_retry();
+    bed.turn_with(&Batch(vec![first.clone()]));
+    bed.aborted();
+    assert_eq!(bed.producer.calls(), "begin, send out, abort");
+    // The source may be read before the retry topic is.
+    bed.turn_with(&Batch(vec![source(1, Some("k"), "second")]));
+    assert_eq!(bed.producer.calls(), format!("begin, send {RETRY}"));
+    // That is aborted as well: the second record waits nowhere now, and for the first one still.
+    bed.aborted();
+    assert_eq!(bed.producer.calls(), "abort");
+    bed.turn_with(&Batch(vec![first, source(1, Some("k"), "second")]));
+    bed.due();
+    assert_eq!(
+        bed.producer.calls(),
+        format!("begin, send out, send {RETRY}, offsets in@2 {RETRY}@1, commit")
+    );
+    bed.later(Duration::from_secs(2));
+    let second = bed.last_retry(1);
+    bed.turn_with(&Batch(vec![second, source(2, Some("k"), "third")]));
+    bed.due();
+    bed.turn_with(&Batch(vec![source(3, Some("k"), "fourth")]));
+    bed.due();
+    assert!(bed.producer.calls().ends_with("commit"));
+    let script = bed.producer.script();
+    let out = script.sent.iter().filter(|row| row.topic == "out");
+    let values: Vec<_> = out.filter_map(|row| row.value.as_deref()).collect();
+    assert_eq!(values, ["asks", "asks", "second"]);
+}
+
+/// A dead letter that was aborted is none: its followers are neither held nor doomed when the record goes through.
+#[test]
+fn an_aborted_dead_letter_holds_nobody() {
+    for on_dead in ["park", "dead_letter_followers"] {
+        let mut bed = Bed::per_key(on_dead);
+        let first = bed.first_in_retry();
+        bed.turn_with(&Batch(vec![source(1, Some("k"), "second")]));
+        bed.due();
+        bed.later(Duration::from_secs(2));
+        let second = bed.last_retry(1);
+        bed.producer.calls();
+        // Its contract has changed meanwhile, say: it is dead, and is not when it is read again.
+        let dead = Row {
+            value: Some("bad".to_owned()),
+            ..first.clone()
+        };
+        bed.turn_with(&Batch(vec![dead]));
+        bed.aborted();
+        assert_eq!(
+            bed.producer.calls(),
+            format!("begin, send in.g.dlq, send {RETRY}, abort"),
+            "{on_dead}"
+        );
+        bed.turn_with(&Batch(vec![first, second]));
+        bed.due();
+        assert_eq!(
+            bed.producer.calls(),
+            format!("begin, send out, send out, offsets {RETRY}@2, commit"),
+            "{on_dead}"
+        );
+        bed.turn_with(&Batch(vec![source(2, Some("k"), "third")]));
+        assert_eq!(bed.producer.calls(), "begin, send out", "{on_dead}");
+    }
+}
+
+/// Nobody knows how the transaction ended: what is in retry is read where it stands, and nothing is taken before that.
+#[test]
+fn after_a_commit_that_may_have_been_the_order_per_key_is_read_again() {
+    for was_committed in [true, false] {
+        let mut bed = Bed::per_key("release");
+        let first = bed.first_in_retry();
+        bed.producer
+            .script()
+            .commits
+            .extend([answer(Then::Again), answer(Then::Abort)]);
+        bed.turn_with(&Batch(vec![first.clone()]));
+        bed.due();
+        bed.producer.calls();
+        // The offset that the group has of both partitions.
+        bed.group.offset = Some(1);
+        if !was_committed {
+            let key = crate::failure::parking::Key::of(Some(b"k"));
+            bed.producer.script().in_retry = vec![Found {
+                tier: 0,
+                key,
+                offset: 0,
+                due: 0,
+                control: None,
+            }];
+        }
+        bed.turn(&[]);
+        assert_eq!(bed.producer.calls(), "commit, abort");
+        bed.turn_with(&Batch(vec![source(1, Some("k"), "second")]));
+        assert_eq!(bed.producer.calls(), "survey", "and nothing is taken");
+        bed.turn(&[]);
+        bed.turn_with(&Batch(vec![source(1, Some("k"), "second")]));
+        let to = if was_committed { "out" } else { RETRY };
+        assert_eq!(bed.producer.calls(), format!("begin, send {to}"));
+    }
+}
