@@ -51,11 +51,15 @@ pub enum Reason {
     RegistryUnavailable,
     /// The broker refused or failed to acknowledge an output for a reason that is not the record's own.
     BrokerUnavailable,
+    /// Nothing is wrong with it: a record of its key that came before it is in retry, and it follows.
+    Parked,
+    /// The record of its key that it waited for became a dead letter, and takes it along.
+    PredecessorDeadLettered,
 }
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Reason; 21] = [
+    pub const ALL: [Reason; 23] = [
         Reason::Unframed,
         Reason::UnframedJson,
         Reason::UnsupportedFraming,
@@ -77,6 +81,8 @@ impl Reason {
         Reason::NativeUnavailable,
         Reason::RegistryUnavailable,
         Reason::BrokerUnavailable,
+        Reason::Parked,
+        Reason::PredecessorDeadLettered,
     ];
 
     /// The stable word: metric label, header value, doc heading.
@@ -103,6 +109,8 @@ impl Reason {
             Reason::NativeUnavailable => "native_unavailable",
             Reason::RegistryUnavailable => "registry_unavailable",
             Reason::BrokerUnavailable => "broker_unavailable",
+            Reason::Parked => "parked",
+            Reason::PredecessorDeadLettered => "predecessor_dead_lettered",
         }
     }
 

@@ -36,6 +36,12 @@ pub const FIRST_FAILED_AT: &str = "driftgate.first_failed_at";
 pub const FAILED_AT: &str = "driftgate.failed_at";
 /// When a retry is due, milliseconds since the epoch.
 pub const DUE_AT: &str = "driftgate.due_at";
+/// When it may be tried again at the earliest, if that is later than it is due: what a `Retry-After` asked for that is longer
+/// than every tier. Milliseconds since the epoch.
+pub const NOT_BEFORE: &str = "driftgate.not_before";
+/// On what is no record of the source but says something about a key with `ordering: per_key`; see
+/// [`crate::failure::parking::Control`].
+pub const CONTROL: &str = "driftgate.control";
 /// How often it was sent back from the dead-letter topic.
 pub const REDRIVEN: &str = "driftgate.redriven";
 /// On emitted records with `provenance: header`: `topic-partition@offset`.

@@ -44,6 +44,12 @@ pub enum PauseReason {
     LogTruncated,
     /// The producer's queue is full. Normal.
     Backpressure,
+    /// With `ordering: per_key`: what is in retry is read first, to know which keys wait. Normal.
+    Rebuilding,
+    /// With `ordering: per_key`: a key that is written to fast is let catch up with its records in retry. Normal.
+    KeyCatchesUp,
+    /// With `ordering: per_key`: as many records or keys are in retry as may be.
+    ParkedFull,
     /// A breaker has tripped: too many dead letters, or too many records in quarantine. Until a person resumes it.
     Breaker,
     /// An operator asked for it.
@@ -52,7 +58,7 @@ pub enum PauseReason {
 
 impl PauseReason {
     /// Every reason, for tables and metric labels.
-    pub const ALL: [PauseReason; 13] = [
+    pub const ALL: [PauseReason; 16] = [
         PauseReason::RetryNotDue,
         PauseReason::RegistryUnavailable,
         PauseReason::LookupUnavailable,
@@ -64,6 +70,9 @@ impl PauseReason {
         PauseReason::DeadLetterRefused,
         PauseReason::LogTruncated,
         PauseReason::Backpressure,
+        PauseReason::Rebuilding,
+        PauseReason::KeyCatchesUp,
+        PauseReason::ParkedFull,
         PauseReason::Breaker,
         PauseReason::Operator,
     ];
@@ -82,6 +91,9 @@ impl PauseReason {
             PauseReason::DeadLetterRefused => "dead_letter_refused",
             PauseReason::LogTruncated => "log_truncated",
             PauseReason::Backpressure => "backpressure",
+            PauseReason::Rebuilding => "rebuilding",
+            PauseReason::KeyCatchesUp => "key_catches_up",
+            PauseReason::ParkedFull => "parked_full",
             PauseReason::Breaker => "breaker",
             PauseReason::Operator => "operator",
         }
@@ -90,7 +102,11 @@ impl PauseReason {
     /// Whether someone has to act, or a dependency to come back. The other pauses are how the engine works.
     pub const fn is_fault(self) -> bool {
         match self {
-            PauseReason::RetryNotDue | PauseReason::Backpressure | PauseReason::Operator => false,
+            PauseReason::RetryNotDue
+            | PauseReason::Backpressure
+            | PauseReason::Rebuilding
+            | PauseReason::KeyCatchesUp
+            | PauseReason::Operator => false,
             PauseReason::RegistryUnavailable
             | PauseReason::LookupUnavailable
             | PauseReason::LookupMisconfigured
@@ -99,6 +115,7 @@ impl PauseReason {
             | PauseReason::Drift
             | PauseReason::BrokerRefused
             | PauseReason::DeadLetterRefused
+            | PauseReason::ParkedFull
             | PauseReason::LogTruncated
             | PauseReason::Breaker => true,
         }

@@ -421,7 +421,8 @@ impl Instance {
                     Arc::clone(&lookups),
                     Arc::clone(&gate),
                 );
-                let worker = Worker::new(settings, stages, &consumer, &producer, self.shared())?;
+                let (reader, shared) = (&around.kafka, self.shared());
+                let worker = Worker::new(settings, stages, &consumer, &producer, reader, shared)?;
                 workers.push(Running::spawn(
                     pipeline.name.clone(),
                     slot,

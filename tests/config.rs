@@ -464,8 +464,8 @@ fn faults_of_kinds_at_their_places() {
             (7, 33, "101%", "at most 100%"),
         ),
         (
-            "failure: { retry: { ordering: per_key } }",
-            (7, 35, "per_key", "not available yet"),
+            "failure: { retry: { ordering: per-key } }",
+            (7, 35, "per-key", "did you mean per_key?"),
         ),
         (
             "failure: { dead_letter: { pause_above: 20% } }",
@@ -1601,4 +1601,124 @@ fn faults_of_steps_that_move_fields_and_make_records() {
     ] {
         check(&steps(text), &expect);
     }
+}
+
+#[test]
+fn faults_of_retries() {
+    let check = |retry: &str, expect: Expected<'_>| {
+        check_pipeline(&format!("failure: {{ retry: {{ {retry} }} }}"), &[expect]);
+    };
+    for (retry, expect) in [
+        (
+            "reasons: { lookup_unavailble: retry }",
+            (
+                7,
+                36,
+                "lookup_unavailble",
+                "did you mean lookup_unavailable?",
+            ),
+        ),
+        (
+            "reasons: { whim: retry }",
+            (7, 36, "whim", "one of: unframed, unframed_json"),
+        ),
+        (
+            "reasons: { registry_unavailable: dead_letter }",
+            (7, 36, "registry_unavailable", "its partition pauses"),
+        ),
+        (
+            "reasons: { drift_halted: retry }",
+            (
+                7,
+                36,
+                "drift_halted",
+                "no outage becomes a heap of dead letters",
+            ),
+        ),
+        (
+            "reasons: { lookup_unavailable: dead_letter }",
+            (
+                7,
+                36,
+                "lookup_unavailable",
+                "an outage is no dead letter at once",
+            ),
+        ),
+        (
+            "reasons: { parked: retry }",
+            (7, 36, "parked", "no failure"),
+        ),
+        (
+            "reasons: { predecessor_dead_lettered: retry }",
+            (7, 36, "predecessor_dead_lettered", "on_dead"),
+        ),
+        (
+            "reasons: { rule_violation: never }",
+            (7, 52, "never", "expected retry or dead_letter"),
+        ),
+        (
+            "reasons: { rule_violation: { tiers: [7s] } }",
+            (7, 62, "7s", "they are: 5s, 1m, 10m"),
+        ),
+        (
+            "reasons: { rule_violation: { tiers: [1m, 5s] } }",
+            (7, 66, "5s", "at least as long as the one before"),
+        ),
+        (
+            "reasons: { rule_violation: { tiers: [] } }",
+            (7, 54, "tiers", "no tier is named here"),
+        ),
+        (
+            "reasons: { rule_violation: { fate: dead_letter, attempts: 3 } }",
+            (7, 73, "attempts", "has no effect on a dead letter"),
+        ),
+        (
+            "tiers: [], reasons: { rule_violation: retry }",
+            (7, 47, "rule_violation", "there is no tier"),
+        ),
+        (
+            "tiers: [], ordering: per_key",
+            (7, 46, "per_key", "needs a retry tier"),
+        ),
+        ("attempts: 1", (7, 35, "1", "from 2 to")),
+    ] {
+        check(retry, expect);
+    }
+}
+
+#[test]
+fn retries_reach_the_model() {
+    use driftgate::config::model::{OnDead, Override, PerKey};
+    use driftgate::error::Reason;
+    let retry = "tiers: [1s, 1m, 1h], attempts: 9, ordering: per_key, on_dead: park, max_parked_keys: 7, \
+                 reasons: { lookup_not_found: retry, rule_violation: { tiers: [1s, 1h], attempts: 3 }, unknown_schema: dead_letter }";
+    let text = format!("{MINIMAL}    failure: {{ retry: {{ {retry} }} }}\n");
+    let loaded = loaded(&text);
+    let failure = &loaded.config.pipelines[0].failure;
+    assert_eq!(failure.attempts, Some(9));
+    let per_key = PerKey {
+        on_dead: OnDead::Park,
+        max_keys: 7,
+        max_records: 100_000,
+    };
+    assert_eq!(failure.per_key, Some(per_key));
+    let changed = |retry, tiers: &[usize], attempts| Override {
+        retry,
+        tiers: tiers.to_vec(),
+        attempts,
+    };
+    let expect = [
+        (Reason::LookupNotFound, changed(true, &[], None)),
+        (Reason::RuleViolation, changed(true, &[0, 2], Some(3))),
+        (Reason::UnknownSchema, changed(false, &[], None)),
+    ];
+    assert_eq!(failure.reasons, expect);
+    // What has no effect is warned of.
+    let text = format!("{MINIMAL}    failure: {{ retry: {{ on_dead: park }} }}\n");
+    let warnings = load(&text).expect("no fault").warnings;
+    let said = |word: &str| warnings.iter().any(|fault| fault.message.contains(word));
+    assert!(
+        said("`on_dead` has no effect without `ordering: per_key`"),
+        "{warnings:?}"
+    );
 }

@@ -7,6 +7,7 @@ use super::alerts;
 use super::fault::Fault;
 use super::keys::{Key, RATIO_LIMIT, main, pipeline};
 use super::model::*;
+use super::retry;
 use super::scalar::parse_listen;
 use super::steps;
 use super::topics;
@@ -318,7 +319,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         prepare,
         transform,
         sink,
-        failure: failure(view.map("failure"), cx),
+        failure: retry::failure(view.map("failure"), cx),
         secrets: secrets(view.node("secrets")),
         alerts: alerts::lower(view.items("alerts"), cx),
         create_topics: view.bool("create_topics"),
@@ -510,40 +511,8 @@ fn sink(view: View<'_>, cx: &mut Lowering<'_>) -> Sink {
     }
 }
 
-fn failure(view: View<'_>, cx: &mut Lowering<'_>) -> Failure {
-    let retry = view.map("retry");
-    let tiers = retry.durations("tiers");
-    for pair in tiers.windows(2) {
-        if let [(before, _), (delay, Some(node))] = pair
-            && delay < before
-        {
-            cx.faults.push(
-                Fault::new(
-                    &node.place,
-                    &node.raw,
-                    "a tier is at least as long as the one before",
-                )
-                .hint("put the delays in rising order"),
-            );
-        }
-    }
-    let dead_letter = view.map("dead_letter");
-    Failure {
-        tiers: tiers.into_iter().map(|(delay, _)| delay).collect(),
-        jitter: retry.ratio("jitter"),
-        budget: retry.duration("budget"),
-        dead_letter: DeadLetter {
-            topic: dead_letter.text("topic"),
-            retention: dead_letter.optional_duration("retention"),
-            headers: dialects(dead_letter, cx),
-            pause_above: ratio_limit(&dead_letter, "pause_above"),
-            pause_after: dead_letter.int("pause_after"),
-        },
-    }
-}
-
 /// Words that are none have been reported.
-fn dialects(view: View<'_>, cx: &mut Lowering<'_>) -> Vec<HeaderDialect> {
+pub(crate) fn dialects(view: View<'_>, cx: &mut Lowering<'_>) -> Vec<HeaderDialect> {
     let mut dialects = Vec::new();
     for item in view.items("headers") {
         let all = [
@@ -566,7 +535,7 @@ fn dialects(view: View<'_>, cx: &mut Lowering<'_>) -> Vec<HeaderDialect> {
 }
 
 /// `20%/1m`, or a mapping.
-fn ratio_limit(view: &View<'_>, name: &str) -> Option<RatioLimit> {
+pub(crate) fn ratio_limit(view: &View<'_>, name: &str) -> Option<RatioLimit> {
     let long = view.map(name);
     if view.node(name).is_some_and(is_map) {
         return Some(RatioLimit {

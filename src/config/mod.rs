@@ -19,6 +19,7 @@ mod origin;
 mod properties;
 mod redact;
 mod reference;
+mod retry;
 mod route;
 pub mod rules;
 pub(crate) mod scalar;

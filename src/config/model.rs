@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::units::Rate;
+use crate::error::Reason;
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -517,8 +518,47 @@ pub struct Failure {
     pub jitter: f64,
     /// `retry.budget`: an outage of a dependency is retried on the last tier until a record is this old in failure.
     pub budget: Duration,
+    /// `retry.attempts`: how often a record is tried at most, whatever the tiers and the budget say.
+    pub attempts: Option<u32>,
+    /// `retry.reasons`
+    pub reasons: Vec<(Reason, Override)>,
+    /// `retry.ordering`, with what belongs to it; `None` is `none`.
+    pub per_key: Option<PerKey>,
     /// `dead_letter`
     pub dead_letter: DeadLetter,
+}
+
+/// An entry of `retry.reasons`. What it does not say is as for every reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Override {
+    /// `fate`: whether a record is retried (`true`) or a dead letter at once.
+    pub retry: bool,
+    /// `tiers` that it goes through, counted from 0; empty: all.
+    pub tiers: Vec<usize>,
+    /// `attempts`
+    pub attempts: Option<u32>,
+}
+
+/// `retry.ordering: per_key`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PerKey {
+    /// `on_dead`
+    pub on_dead: OnDead,
+    /// `max_parked_keys` of a source partition.
+    pub max_keys: usize,
+    /// `max_parked_records` of a source partition.
+    pub max_records: usize,
+}
+
+/// `retry.on_dead`: what becomes of the followers of a record in retry that is dead-lettered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDead {
+    /// They go on without it.
+    Release,
+    /// They wait until a person has dealt with it.
+    Park,
+    /// Those that wait at that time are dead letters, too.
+    DeadLetterFollowers,
 }
 
 /// `failure.dead_letter`

@@ -93,12 +93,7 @@ fn one(out: &mut String, key: &Key, path: &str, level: usize) -> std::fmt::Resul
 fn choices(out: &mut String, words: &[Word]) -> std::fmt::Result {
     writeln!(out)?;
     for word in words {
-        let later = if word.later {
-            " (*not available yet*)"
-        } else {
-            ""
-        };
-        writeln!(out, "- `{}`{later}: {}", word.word, word.doc)?;
+        writeln!(out, "- `{}`: {}", word.word, word.doc)?;
     }
     Ok(())
 }
@@ -115,6 +110,16 @@ fn kind(kind_of: &Kind) -> String {
         }
         Kind::Size { min } => format!("size, at least {}", format_size(*min)),
         Kind::Choice(_) => "one word of".to_owned(),
+        Kind::MapOr {
+            short: Kind::Choice(words),
+            ..
+        } => {
+            let words: Vec<_> = words
+                .iter()
+                .map(|word| format!("`{}`", word.word))
+                .collect();
+            format!("{}, or a mapping", words.join(", "))
+        }
         Kind::MapOr { short, .. } => format!("{}, or a mapping", kind(short)),
         Kind::Secret => "secret text".to_owned(),
         Kind::SecretUrl => "HTTP URL, a secret".to_owned(),

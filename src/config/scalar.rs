@@ -81,26 +81,9 @@ pub(crate) fn scalar_problem(kind: &Kind, text: &str, base: &Path) -> Option<Pro
 
 fn choice_problem(words: &[Word], text: &str) -> Option<Problem> {
     match words.iter().find(|word| word.word == text) {
-        Some(word) if !word.later => None,
-        Some(word) => {
-            let now: Vec<_> = words
-                .iter()
-                .filter(|word| !word.later)
-                .map(|word| word.word)
-                .collect();
-            let hint = format!(
-                "until then: {}; what it will do: {}",
-                now.join(", "),
-                word.doc
-            );
-            Some(Problem::new(format!("{text} is not available yet")).hint(hint))
-        }
+        Some(_) => None,
         None => {
-            let all: Vec<_> = words
-                .iter()
-                .filter(|word| !word.later)
-                .map(|word| word.word)
-                .collect();
+            let all: Vec<_> = words.iter().map(|word| word.word).collect();
             let problem = Problem::new(format!("expected {}", or_list(&all)));
             Some(match closest(text, words.iter().map(|word| word.word)) {
                 Some(word) => problem.hint(format!("did you mean {word}?")),

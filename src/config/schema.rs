@@ -188,7 +188,6 @@ fn or_interpolated(schema: Value) -> Value {
 fn choice(words: &[Word]) -> Value {
     let words: Vec<Value> = words
         .iter()
-        .filter(|word| !word.later)
         .map(|word| json!({ "const": word.word, "description": word.doc }))
         .collect();
     json!({ "oneOf": words })

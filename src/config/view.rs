@@ -46,6 +46,11 @@ impl<'a> View<'a> {
         self.node.and_then(|node| node.entry(name))
     }
 
+    /// The keys of the table that it may have.
+    pub(crate) fn keys(&self) -> &'static [Key] {
+        self.keys
+    }
+
     pub(crate) fn is_present(&self) -> bool {
         self.present
     }

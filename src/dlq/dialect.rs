@@ -609,7 +609,10 @@ mod tests {
             attempt: 2,
             first_failed_at: Some(5),
             due_at: 0,
+            not_before: 0,
             redriven: 3,
+            is_placed: true,
+            control: None,
         };
         let error = RecordError::new(Reason::RuleViolation, "rule positive").at("total");
         let stamp = |dialects| Stamp {

@@ -28,6 +28,10 @@ pub struct InFlight {
     pub reason: Option<Reason>,
     /// Timestamp of the source record, milliseconds since the epoch.
     pub timestamp: Option<i64>,
+    /// With an order per key, of a record in retry: the hash of its key, and its offset in the source.
+    pub parked: Option<(u64, i64)>,
+    /// Whether it only goes with the outcome, on a retry topic, and is not the record itself.
+    pub extra: bool,
 }
 
 /// Entries by token.
@@ -97,6 +101,8 @@ mod tests {
             alone: false,
             reason: None,
             timestamp: None,
+            parked: None,
+            extra: false,
         };
         let mut in_flights = InFlights::default();
         let (a, b) = (in_flights.insert(entry(1)), in_flights.insert(entry(2)));

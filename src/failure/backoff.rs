@@ -16,6 +16,11 @@ pub fn latest_due(now: i64, delay: Duration, jitter: f64) -> i64 {
     now.saturating_add(jittered(delay, jitter, 1.0))
 }
 
+/// In milliseconds, as times are written.
+pub fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
 fn jittered(delay: Duration, jitter: f64, unit: f64) -> i64 {
     let delay = delay.as_millis() as f64;
     (delay + delay * jitter * unit) as i64
@@ -55,6 +60,31 @@ mod tests {
                 prop_assert!(due >= now + delay_ms as i64);
                 prop_assert!(due <= previous.max(latest_due(now, delay, jitter)));
                 previous = due;
+            }
+        }
+    }
+
+    proptest! {
+        /// What another owner has written before is not known, only that it cannot be due later than this.
+        #[test]
+        fn due_times_never_decrease_from_one_owner_to_the_next(
+            owners in proptest::collection::vec(
+                proptest::collection::vec((0i64..60_000, 0.0f64..1.0), 1..20),
+                1..6,
+            ),
+            delay_ms in 1_000u64..600_000,
+            jitter in 0.0f64..1.0,
+        ) {
+            let delay = Duration::from_millis(delay_ms);
+            let (mut now, mut last) = (0, 0);
+            for writes in owners {
+                let mut previous = latest_due(now, delay, jitter);
+                for (step, unit) in writes {
+                    now += step;
+                    previous = due_at(previous, now, delay, jitter, unit);
+                    prop_assert!(previous >= last, "{previous} behind {last}");
+                    last = previous;
+                }
             }
         }
     }

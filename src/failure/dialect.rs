@@ -117,7 +117,9 @@ fn stage(reason: Reason) -> &'static str {
         | Reason::LookupNotFound
         | Reason::LookupMisconfigured
         | Reason::LookupNotLoaded
-        | Reason::NativeUnavailable => "TRANSFORMATION",
+        | Reason::NativeUnavailable
+        | Reason::Parked
+        | Reason::PredecessorDeadLettered => "TRANSFORMATION",
         Reason::RecordTooLarge | Reason::BrokerUnavailable => "KAFKA_PRODUCE",
     }
 }

@@ -2,7 +2,8 @@
 //! The record's own headers go through byte for byte; ours are replaced at each hop and never pile up.
 
 use super::dialect::{self, Dialect};
-use crate::error::RecordError;
+use super::parking::Control;
+use crate::error::{Reason, RecordError};
 use crate::headers::{self, bounded};
 use crate::record::{Header, Record};
 
@@ -23,8 +24,14 @@ pub struct Origin {
     pub first_failed_at: Option<i64>,
     /// When it is due again, milliseconds since the epoch; 0 when it says nothing.
     pub due_at: i64,
+    /// When it may be tried again at the earliest, if that is later than it is due; else 0.
+    pub not_before: i64,
     /// How often it came back from the dead-letter topic.
     pub redriven: u32,
+    /// Whether its place in the source is known: it was read there, or a retry's headers say it.
+    pub is_placed: bool,
+    /// It is no record of the source, but says something about a key.
+    pub control: Option<Control>,
 }
 
 impl Origin {
@@ -38,7 +45,10 @@ impl Origin {
             attempt: 0,
             first_failed_at: None,
             due_at: 0,
+            not_before: 0,
             redriven: 0,
+            is_placed: true,
+            control: None,
         }
     }
 
@@ -58,7 +68,10 @@ impl Origin {
             attempt: number(record, headers::ATTEMPT).unwrap_or(0),
             first_failed_at: number(record, headers::FIRST_FAILED_AT),
             due_at: number(record, headers::DUE_AT).unwrap_or(0),
+            not_before: number(record, headers::NOT_BEFORE).unwrap_or(0),
             redriven: number(record, headers::REDRIVEN).unwrap_or(0),
+            is_placed: number::<i64>(record, headers::SOURCE_OFFSET).is_some(),
+            control: record.header(headers::CONTROL).and_then(Control::parse),
         }
     }
 
@@ -81,6 +94,11 @@ fn number<T: std::str::FromStr>(record: &Record<'_>, name: &str) -> Option<T> {
 /// When a retry is due, without the rest of its origin.
 pub fn due_at(record: &Record<'_>) -> i64 {
     number(record, headers::DUE_AT).unwrap_or(0)
+}
+
+/// Why a record went into retry.
+pub fn reason(record: &Record<'_>) -> Option<Reason> {
+    text(record, headers::REASON).and_then(Reason::parse)
 }
 
 /// When a record in retry failed first, without the rest of its origin.
@@ -155,6 +173,12 @@ pub struct Stamp {
     pub dialects: Vec<Dialect>,
 }
 
+/// What the headers tell of failures so far.
+struct Failures {
+    count: u32,
+    first_at: Option<i64>,
+    last_at: Option<i64>,
+}
 /// The last step of [`Envelope::shortened`].
 pub const SHORTEST: u8 = 2;
 /// Bytes of an error and of a path that are shortened.
@@ -185,6 +209,67 @@ impl Envelope {
         error: &RecordError,
         headers: &[Header<'_>],
         failed_at: i64,
+        due_at: Option<i64>,
+    ) -> Self {
+        let failures = Failures {
+            count: origin.attempt.saturating_add(1),
+            first_at: Some(origin.first_failed_at.unwrap_or(failed_at)),
+            last_at: Some(failed_at),
+        };
+        Envelope::of(stamp, origin, error, headers, failures, due_at)
+    }
+
+    /// Of a record that has not failed and goes where another one of its key is: no attempt is spent.
+    pub fn following(
+        stamp: &Stamp,
+        origin: &Origin,
+        error: &RecordError,
+        headers: &[Header<'_>],
+        due_at: i64,
+    ) -> Self {
+        let failures = Failures {
+            count: origin.attempt,
+            first_at: origin.first_failed_at,
+            last_at: None,
+        };
+        Envelope::of(stamp, origin, error, headers, failures, Some(due_at))
+    }
+
+    /// Of a record that goes from one retry topic to another, or round on the same one, without having been tried: all
+    /// that it carries, and another due time.
+    pub fn again(record: &Record<'_>, due_at: i64) -> Self {
+        let kept = record.headers.iter();
+        let kept = kept.filter(|(name, _)| *name != headers::DUE_AT);
+        let mut own: Vec<_> = kept
+            .map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec)))
+            .collect();
+        let due_at = due_at.to_string().into_bytes();
+        own.push((headers::DUE_AT.to_owned(), Some(due_at)));
+        Envelope { own }
+    }
+
+    /// The same, not to be tried again before `at`.
+    #[must_use]
+    pub fn not_before(mut self, at: i64) -> Self {
+        let at = at.to_string().into_bytes();
+        self.own.push((headers::NOT_BEFORE.to_owned(), Some(at)));
+        self
+    }
+
+    /// The same, on what is no record of the source.
+    #[must_use]
+    pub fn saying(mut self, control: Control) -> Self {
+        let text = control.to_text().into_bytes();
+        self.own.push((headers::CONTROL.to_owned(), Some(text)));
+        self
+    }
+
+    fn of(
+        stamp: &Stamp,
+        origin: &Origin,
+        error: &RecordError,
+        headers: &[Header<'_>],
+        failures: Failures,
         due_at: Option<i64>,
     ) -> Self {
         let mut own: Vec<(String, Option<Vec<u8>>)> = headers
@@ -221,15 +306,13 @@ impl Envelope {
             add(headers::SCHEMA_ID, id.to_string());
         }
         add(headers::CONTRACT, stamp.contract.clone());
-        add(
-            headers::ATTEMPT,
-            (origin.attempt.saturating_add(1)).to_string(),
-        );
-        add(
-            headers::FIRST_FAILED_AT,
-            origin.first_failed_at.unwrap_or(failed_at).to_string(),
-        );
-        add(headers::FAILED_AT, failed_at.to_string());
+        add(headers::ATTEMPT, failures.count.to_string());
+        if let Some(at) = failures.first_at {
+            add(headers::FIRST_FAILED_AT, at.to_string());
+        }
+        if let Some(at) = failures.last_at {
+            add(headers::FAILED_AT, at.to_string());
+        }
         if let Some(due_at) = due_at {
             add(headers::DUE_AT, due_at.to_string());
         }
@@ -285,7 +368,6 @@ impl Envelope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Reason;
 
     fn source() -> Record<'static> {
         Record {
@@ -399,6 +481,58 @@ mod tests {
             assert_eq!(next.own.len(), count, "headers grow");
             carried = next.own;
         }
+    }
+
+    #[test]
+    fn a_hop_without_a_try_spends_no_attempt_and_keeps_what_was_told() {
+        let number = |record: &Record<'_>, name| number::<i64>(record, name);
+        let parked = RecordError::new(Reason::Parked, "follows orders-3@41");
+        let origin = Origin::of_source(&source());
+        let (stamp, own) = (Stamp::default(), source().headers);
+        let followed = Envelope::following(&stamp, &origin, &parked, &own, 100).own;
+        let follower = Record {
+            headers: borrow(&followed),
+            ..source()
+        };
+        assert_eq!(number(&follower, headers::ATTEMPT), Some(0));
+        assert_eq!(number(&follower, headers::FIRST_FAILED_AT), None);
+        assert_eq!(number(&follower, headers::FAILED_AT), None);
+        let origin = Origin::of_retry(&follower, "orders");
+        assert!(origin.is_placed && origin.control.is_none());
+        let error = RecordError::new(Reason::LookupUnavailable, "503");
+        let failed = Envelope::new(&stamp, &origin, &error, &own, 200, Some(300)).not_before(9000);
+        let failed = Record {
+            headers: borrow(&failed.own),
+            ..source()
+        };
+        let again = Envelope::again(&failed, 400).own;
+        assert_eq!(again.len(), failed.headers.len());
+        let again = Record {
+            headers: borrow(&again),
+            ..source()
+        };
+        for (name, value) in [
+            (headers::ATTEMPT, 1),
+            (headers::FIRST_FAILED_AT, 200),
+            (headers::FAILED_AT, 200),
+            (headers::DUE_AT, 400),
+            (headers::NOT_BEFORE, 9000),
+        ] {
+            assert_eq!(number(&again, name), Some(value), "{name}");
+        }
+        assert_eq!(
+            again.header(headers::REASON),
+            Some(&b"lookup_unavailable"[..])
+        );
+        // Once it has been tried, nothing of that is left.
+        let origin = Origin::of_retry(&again, "orders");
+        let own = own_headers(&again);
+        let own: Vec<_> = own
+            .iter()
+            .map(|(name, value)| (name.as_ref(), *value))
+            .collect();
+        let next = Envelope::new(&stamp, &origin, &error, &own, 500, Some(600));
+        assert!(next.own.iter().all(|(name, _)| name != headers::NOT_BEFORE));
     }
 
     #[test]

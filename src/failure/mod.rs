@@ -5,3 +5,4 @@ pub mod breaker;
 pub mod classify;
 pub mod dialect;
 pub mod envelope;
+pub mod parking;

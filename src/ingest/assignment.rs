@@ -286,6 +286,11 @@ impl Partition {
             && self.rewind.is_none()
     }
 
+    /// Whether it is paused for that.
+    pub fn is_paused_for(&self, reason: PauseReason) -> bool {
+        matches!(self.flow, Flow::Paused { reason: why, .. } if why == reason)
+    }
+
     /// Stops at `offset`: that record and those behind it are read again, not before `until`.
     pub fn stop(&mut self, offset: i64, until: Instant, reason: PauseReason) {
         self.rewind_to(offset);
@@ -518,5 +523,50 @@ impl Assignment {
         self.iter()
             .map(|partition| partition.tracker.in_flight())
             .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::record::Outcome;
+
+    fn partition(committed: Option<i64>, now: Instant) -> Partition {
+        let role = Role::Retry {
+            tier: 0,
+            source: "orders".to_owned(),
+        };
+        let committed = committed.map(|offset| (offset, Counts::default()));
+        let metrics = Metrics::new().partition("p", "orders.g.retry.1", 3);
+        Partition::new("orders.g.retry.1", 3, role, 1, committed, metrics, now)
+    }
+
+    /// Brokers forget the offsets of topics that no member subscribes to, which is what retry topics are.
+    #[test]
+    fn an_offset_that_does_not_move_is_committed_again_when_it_is_old() {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let begun = Instant::now();
+        let mut partition = partition(Some(7), begun);
+        let due = |partition: &Partition, at| partition.commit(begun + at, DAY / 2);
+        assert!(due(&partition, DAY / 4).is_none());
+        let again = due(&partition, DAY / 2).expect("it is old");
+        assert_eq!(again.offset, 7);
+        let counts = again.metadata.as_deref().and_then(Counts::from_metadata);
+        assert_eq!(counts, Some(Counts::default()));
+        partition.committed_at = begun + DAY / 2;
+        assert!(due(&partition, DAY - Duration::from_secs(1)).is_none());
+        assert!(due(&partition, DAY).is_some());
+        // One that moves is committed at once.
+        let sequence = partition.tracker.begin(7).expect("in order");
+        partition.tracker.complete(sequence, Outcome::Retried);
+        assert_eq!(due(&partition, DAY / 2).map(|entry| entry.offset), Some(8));
+    }
+
+    #[test]
+    fn a_partition_that_nothing_was_read_of_commits_nothing() {
+        let begun = Instant::now();
+        let partition = partition(None, begun);
+        assert!(partition.commit(begun, Duration::ZERO).is_none());
     }
 }

@@ -174,10 +174,11 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
 }
 
 /// Retries are kept by the time that they were written, not by the time of the event: an old event must not be deleted
-/// before it is due. Twice the budget, and at least a week.
+/// before it is due. Twice the budget and the longest wait together, and at least a week.
 fn retry_config(pipeline: &Pipeline) -> TopicConfig {
     let week = Duration::from_secs(7 * 86_400);
-    let retention = (pipeline.failure.budget * 2).max(week);
+    let longest = pipeline.failure.tiers.last().copied().unwrap_or_default();
+    let retention = ((pipeline.failure.budget + longest) * 2).max(week);
     vec![
         ("cleanup.policy", "delete".to_owned()),
         ("message.timestamp.type", "LogAppendTime".to_owned()),

@@ -45,6 +45,8 @@ pub(super) struct Families {
     pub(super) in_flight: IntGaugeVec,
     pub(super) committed: IntGaugeVec,
     pub(super) retries_pending: IntGaugeVec,
+    pub(super) parked_keys: IntGaugeVec,
+    pub(super) parked_records: IntGaugeVec,
     pub(super) paused: IntGaugeVec,
     pub(super) stuck: IntGaugeVec,
     pub(super) unaccounted: IntGaugeVec,
@@ -287,6 +289,16 @@ impl Families {
             retries_pending: gauge(
                 "driftgate_retries_pending_records",
                 "Records that wait in a retry partition.",
+                &PARTITION,
+            ),
+            parked_keys: gauge(
+                "driftgate_parked_keys",
+                "With ordering: per_key, keys of a source partition that have a record in retry.",
+                &PARTITION,
+            ),
+            parked_records: gauge(
+                "driftgate_parked_records",
+                "With ordering: per_key, records of a source partition that are in retry, those that wait for another one included.",
                 &PARTITION,
             ),
             paused: gauge(

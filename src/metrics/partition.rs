@@ -70,6 +70,8 @@ pub(super) struct Gauges {
     lag: OnceLock<IntGauge>,
     retries_pending: OnceLock<IntGauge>,
     committed: OnceLock<IntGauge>,
+    parked_keys: OnceLock<IntGauge>,
+    parked_records: OnceLock<IntGauge>,
     paused: [OnceLock<IntGauge>; PAUSES],
     /// Set at the revoke: what its last owner still writes must not bring a series back.
     removed: AtomicBool,
@@ -85,6 +87,8 @@ impl Gauges {
             lag: OnceLock::new(),
             retries_pending: OnceLock::new(),
             committed: OnceLock::new(),
+            parked_keys: OnceLock::new(),
+            parked_records: OnceLock::new(),
             paused: Default::default(),
             removed: AtomicBool::new(false),
         }
@@ -100,6 +104,8 @@ impl Gauges {
             &families.retries_pending,
             &families.stuck,
             &families.committed,
+            &families.parked_keys,
+            &families.parked_records,
         ];
         for family in plain {
             // An error says that there is no such series, as for a partition that never committed.
@@ -349,6 +355,17 @@ impl PartitionMetrics {
         let family = &self.metrics.families.committed;
         self.gauges
             .set(&self.gauges.committed, family, &self.labels(), offset);
+    }
+
+    /// With an order per key: keys and records of a source partition that are in retry.
+    pub fn set_parked(&self, keys: usize, records: usize) {
+        let (gauges, families) = (&self.gauges, &self.metrics.families);
+        for (gauge, family, count) in [
+            (&gauges.parked_keys, &families.parked_keys, keys),
+            (&gauges.parked_records, &families.parked_records, records),
+        ] {
+            gauges.set(gauge, family, &self.labels(), signed(count as u64));
+        }
     }
 
     /// Why the partition is not read, or `None` when it is. The same reason again is the same pause.

@@ -5,6 +5,7 @@
 mod gate;
 mod output;
 mod plans;
+mod policy;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -15,6 +16,7 @@ use bumpalo::Bump;
 pub use self::gate::{Event, Gate};
 pub use self::output::{Added, Output, OutputKey, Part};
 use self::plans::{Entry, Plans};
+pub use self::policy::policy;
 use crate::config::model::{self, DriftAction};
 use crate::contract::cache::{Answer, SchemaCache};
 use crate::contract::decode::Limits;

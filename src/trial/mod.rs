@@ -23,10 +23,10 @@ use crate::config::model::Pipeline;
 use crate::contract::cache::SchemaCache;
 use crate::contract::schema::Schema;
 use crate::error::RecordError;
-use crate::failure::classify::{Next, classify, next};
+use crate::failure::classify::{self, Next};
 use crate::failure::envelope::{Envelope, Origin};
 use crate::lookup::Lookups;
-use crate::pipeline::{Added, Compiled, Gate, Output, Part, Stages, Verdict, Work};
+use crate::pipeline::{Added, Compiled, Gate, Output, Part, Stages, Verdict, Work, policy};
 use crate::record::Record;
 
 /// A pipeline that records are tried on. Each trial is the first of its pipeline: no plan and no verdict of an earlier
@@ -125,6 +125,10 @@ impl Trial {
     /// What becomes of a record of a source topic, or of one of its retry or dead-letter topics, whose own headers
     /// `record` has. Lookups are asked only if `ask` says so.
     pub fn run(&self, source: &str, record: &Record<'_>, origin: &Origin, ask: bool) -> Fate {
+        if origin.control.is_some() {
+            // It stands for a dead letter in front of those that wait for it, and comes to nothing.
+            return Fate::Filtered;
+        }
         let contract = &self.compiled.config.contract;
         let gate = Gate::new(contract.drift, contract.schema.subject(), |_| {});
         let mut stages = Stages::new(
@@ -202,15 +206,14 @@ impl Trial {
         let failure = &pipeline.failure;
         // How old it is cannot be told without a clock of the run's own: as if it had failed just now.
         let now = origin.first_failed_at.unwrap_or(0);
-        let next = next(
-            classify(error.reason),
-            &failure.tiers,
-            origin.attempt,
+        let failed = classify::Failed {
+            before: origin.attempt,
+            first_at: now,
             now,
-            now,
-            failure.budget,
-            error.retry_after,
-        );
+            retry_after: error.retry_after,
+        };
+        let policy = policy(failure, error.reason);
+        let next = classify::next(policy, &failure.tiers, failure.budget, failed);
         let written = place(pipeline, source, next).map(|(topic, due_at)| {
             let stamp = &self.compiled.stamp;
             let headers = &record.headers;

@@ -9,11 +9,12 @@ use super::transaction::uncounted;
 use crate::error::{FatalError, Reason};
 use crate::failure::backoff;
 use crate::failure::breaker::Decisions;
-use crate::failure::classify::{Disposition, classify};
+use crate::failure::classify::Disposition;
 use crate::ingest::assignment::{Partition, Role};
 use crate::ingest::offsets::{Counts, ledger_begins};
 use crate::ingest::standing::{Cause, Standing};
 use crate::native::consumer::{Client, Entry, OFFSET_BEGINNING, OFFSET_INVALID, Rebalance};
+use crate::pipeline::policy;
 
 /// How long one question for committed offsets may take, how long it is asked again, and after which wait. A broker that
 /// has just come back answers at once that it is still loading them: tries without a wait would be over in a moment.
@@ -157,7 +158,8 @@ impl Engine {
                 (entry.offset, counts.unwrap_or_default(), begins)
             });
             let metrics = self.shared.metrics.partition(&name, &topic, number);
-            for (reason, retried) in fates() {
+            let failure = &self.judge.config().failure;
+            for (reason, retried) in fates(|reason| policy(failure, reason).disposition) {
                 metrics.expect_failure(reason, retried);
             }
             let epoch = self.assignment.next_epoch();
@@ -200,6 +202,7 @@ impl Engine {
             answer.push(partition.entry(start));
             self.assignment.insert(partition);
         }
+        self.rebuild(partitions, &answer, clock);
         for entry in partitions {
             if let Some(source) = self.assignment.find(&entry.topic, entry.partition) {
                 self.obey_for(source, clock);
@@ -268,6 +271,9 @@ impl Engine {
         }
         let mut answer = Vec::with_capacity(families.len());
         for (topic, number, _) in families {
+            if let Some(slot) = self.assignment.find(&topic, number) {
+                self.families.forget(slot);
+            }
             if let Some(partition) = self.assignment.remove(&topic, number) {
                 let uncounted = uncounted(&partition, self.transaction.is_some());
                 partition.metrics.discarded(uncounted);
@@ -290,11 +296,12 @@ impl Engine {
 }
 
 /// What can become of failed records: reason, and whether by a retry or else a dead letter. A pause is neither.
-fn fates() -> impl Iterator<Item = (Reason, bool)> {
-    Reason::ALL.into_iter().flat_map(|reason| {
-        let retried: &[bool] = match classify(reason) {
+fn fates(of: impl Fn(Reason) -> Disposition) -> impl Iterator<Item = (Reason, bool)> {
+    Reason::ALL.into_iter().flat_map(move |reason| {
+        let retried: &[bool] = match of(reason) {
             Disposition::DeadLetter => &[false],
             Disposition::Retry | Disposition::RetryUntilBudget => &[true, false],
+            Disposition::Follow => &[true],
             Disposition::Pause => &[],
         };
         retried.iter().map(move |retried| (reason, *retried))

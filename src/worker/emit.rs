@@ -74,7 +74,9 @@ impl Engine {
         let Some(partition) = self.assignment.get_mut(taken.slot) else {
             return;
         };
-        partition.tracker.expect(taken.sequence, outputs.len());
+        partition
+            .tracker
+            .expect(taken.sequence, outputs.len() + taken.extras);
         let count = outputs.len();
         for (sent, (index, alone)) in order.into_iter().enumerate() {
             let output = &outputs[index];
@@ -112,7 +114,9 @@ impl Engine {
         let Some(partition) = self.assignment.get_mut(taken.slot) else {
             return;
         };
-        partition.tracker.expect(taken.sequence, outputs.len());
+        partition
+            .tracker
+            .expect(taken.sequence, outputs.len() + taken.extras);
         let alone = partition.suspects.contains(&taken.offset);
         let count = outputs.len();
         for (index, output) in outputs.iter().enumerate() {
@@ -257,6 +261,7 @@ impl Engine {
             sink: output.sink,
             tier: 0,
             reason: None,
+            extra: false,
         };
         self.send(&produce, taken, fate, alone)
     }

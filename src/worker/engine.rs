@@ -8,21 +8,24 @@ use rand::rngs::SmallRng;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::ledger::Writing;
-use super::ports::{Judge, Outlet, Time};
+use super::parked::Families;
+use super::ports::{Judge, Outlet, Survey, Time};
 use super::transaction::{self, Transaction};
 use super::{Clock, Shared, standing};
 use crate::emit::in_flight::{InFlight, InFlights};
 use crate::error::{FatalError, Reason, RecordError};
 use crate::failure::backoff;
 use crate::failure::breaker::Limits;
-use crate::failure::classify::{self, Next, classify};
+use crate::failure::classify::{self, Next};
 use crate::failure::envelope::{Envelope, Origin, SHORTEST};
+use crate::failure::parking::Key;
 use crate::failure_log::FailedRecord;
 use crate::health::{PauseEntry, PauseReason};
 use crate::ingest::assignment::{Assignment, Flow, Rewind, Role};
 use crate::ingest::offsets::Sequence;
 use crate::metrics::PipelineMetrics;
 use crate::native::producer::{Delivery, Produce};
+use crate::pipeline::policy;
 use crate::record::{Header, Outcome, Record};
 
 /// How a worker runs.
@@ -67,6 +70,8 @@ pub(super) struct Outside {
     pub(super) judge: Box<dyn Judge>,
     pub(super) outlet: Box<dyn Outlet>,
     pub(super) time: Box<dyn Time>,
+    /// Asked only with an order per key.
+    pub(super) survey: Box<dyn Survey>,
     /// For jitter.
     pub(super) random: SmallRng,
 }
@@ -80,6 +85,9 @@ pub(super) struct Engine {
     pub(super) shared: Shared,
     pub(super) metrics: PipelineMetrics,
     pub(super) assignment: Assignment,
+    /// With an order per key: what is in retry of each source partition.
+    pub(super) families: Families,
+    pub(super) survey: Box<dyn Survey>,
     pub(super) in_flights: InFlights,
     pub(super) deliveries: Vec<Delivery>,
     /// Ledger entries on their way.
@@ -115,6 +123,30 @@ pub(super) struct Taken {
     pub(super) sequence: Sequence,
     pub(super) offset: i64,
     pub(super) origin: Origin,
+    pub(super) step: Step,
+    /// With an order per key: its key, if that has a record in retry.
+    pub(super) key: Option<Key>,
+    /// As of when the key had none.
+    pub(super) free_at: u64,
+    /// What is produced with it and is no output of it.
+    pub(super) extras: usize,
+}
+
+/// What is to be done with a record that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It is run through the pipeline.
+    Judge,
+    /// The same, once it is known that the record of its key in front of it in the batch does not fail.
+    Behind,
+    /// It goes behind the record of its key that is in retry.
+    Follow,
+    /// The dead letter of its key at this offset of the source takes it along.
+    Doomed(i64),
+    /// It goes round once more: it was asked to wait longer than the longest tier.
+    Rest,
+    /// It is no record of the source.
+    Control,
 }
 
 /// What a produced record makes of the one that it comes from.
@@ -128,6 +160,8 @@ pub(super) struct Fate {
     pub(super) tier: usize,
     /// Why, for a retry or a dead letter.
     pub(super) reason: Option<Reason>,
+    /// Whether it only goes with the outcome, on a retry topic, and is not the record itself.
+    pub(super) extra: bool,
 }
 
 impl Engine {
@@ -136,6 +170,7 @@ impl Engine {
             judge,
             outlet,
             time,
+            survey,
             mut random,
         } = outside;
         let run = format!("{}-{:016x}", settings.slot, random.random::<u64>());
@@ -154,6 +189,8 @@ impl Engine {
             shared,
             metrics,
             assignment: Assignment::default(),
+            families: Families::default(),
+            survey,
             in_flights: InFlights::default(),
             deliveries: Vec::new(),
             writing: Writing::default(),
@@ -186,17 +223,16 @@ impl Engine {
         error: &RecordError,
         clock: Clock,
     ) {
-        let disposition = classify(error.reason);
+        self.does_not_go(taken);
         let failure = &self.judge.config().failure;
-        let next = classify::next(
-            disposition,
-            &failure.tiers,
-            taken.origin.attempt,
-            taken.origin.first_failed_at.unwrap_or(clock.wall),
-            clock.wall,
-            failure.budget,
-            error.retry_after,
-        );
+        let failed = classify::Failed {
+            before: taken.origin.attempt,
+            first_at: taken.origin.first_failed_at.unwrap_or(clock.wall),
+            now: clock.wall,
+            retry_after: error.retry_after,
+        };
+        let policy = policy(failure, error.reason);
+        let next = classify::next(policy, &failure.tiers, failure.budget, failed);
         if next == Next::DeadLetter && self.holds_back(taken, error.reason, clock) {
             return;
         }
@@ -230,22 +266,16 @@ impl Engine {
         tier: usize,
         clock: Clock,
     ) {
-        let Some(partition) = self.assignment.get(taken.slot) else {
+        if self.is_full(taken, record, clock) {
             return;
-        };
-        let (config, number) = (self.judge.config(), partition.number);
-        let topic = config.retry_topic(partition.source(), tier + 1);
-        let (delay, jitter) = (config.failure.tiers[tier], config.failure.jitter);
-        let unit: f64 = self.random.random();
-        let home = self.assignment.find(&topic, number);
-        let previous = home
-            .and_then(|slot| self.assignment.get(slot))
-            .map_or(0, |home| home.latest_due);
-        let due = backoff::due_at(previous, clock.wall, delay, jitter, unit);
-        if let Some(home) = home.and_then(|slot| self.assignment.get_mut(slot)) {
-            home.latest_due = due;
         }
-        let envelope = Envelope::new(
+        let failure = &self.judge.config().failure;
+        let asked = error.retry_after.map(|asked| asked.min(failure.budget));
+        let not_before = asked
+            .filter(|asked| *asked > failure.tiers[tier])
+            .map(|asked| clock.wall.saturating_add(backoff::millis(asked)));
+        let due = self.due(taken.slot, tier, Wait::Tier, clock);
+        let mut envelope = Envelope::new(
             self.judge.stamp(),
             &taken.origin,
             error,
@@ -253,30 +283,93 @@ impl Engine {
             clock.wall,
             Some(due),
         );
-        let produce = Produce {
-            topic: &topic,
-            partition: Some(number),
-            timestamp: taken.origin.timestamp,
-            key: record.key,
-            value: record.value,
-            headers: &envelope.headers(),
-        };
+        if let Some(at) = not_before {
+            envelope = envelope.not_before(at);
+        }
         let fate = Fate {
             outcome: Outcome::Retried,
             sink: 0,
             tier,
             reason: Some(error.reason),
+            extra: false,
         };
-        match self.send(&produce, taken, fate, false) {
-            Ok(()) => {}
+        match self.send_to_tier(taken, record.key, record.value, &envelope, fate) {
+            Ok(()) => self.parked(taken, record, tier, due, true),
             // Too large with our headers around it: the dead-letter topic is asked next, and pauses if it says no.
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
                 if !self.holds_back(taken, error.reason, clock) {
                     self.dead_letter(taken, record, own, error, clock);
                 }
             }
-            Err(code) => self.not_sent(taken, &topic, code, PauseReason::BrokerRefused, clock),
+            Err(code) => self.not_sent_to_tier(taken, tier, code, clock),
         }
+    }
+
+    /// When what is written to a tier now is due: not before anything that is in that partition, so that its head is always
+    /// the next due.
+    pub(super) fn due(&mut self, slot: usize, tier: usize, wait: Wait, clock: Clock) -> i64 {
+        let Some(partition) = self.assignment.get(slot) else {
+            return clock.wall;
+        };
+        let (config, number) = (self.judge.config(), partition.number);
+        let topic = config.retry_topic(partition.source(), tier + 1);
+        let (delay, jitter) = match wait {
+            Wait::Tier => (config.failure.tiers[tier], config.failure.jitter),
+            Wait::For(delay) => (delay, 0.0),
+        };
+        let unit: f64 = self.random.random();
+        let home = self.assignment.find(&topic, number);
+        let home = home.and_then(|slot| self.assignment.get_mut(slot));
+        let previous = home.as_ref().map_or(0, |home| home.latest_due);
+        let due = backoff::due_at(previous, clock.wall, delay, jitter, unit);
+        if let Some(home) = home {
+            home.latest_due = due;
+        }
+        due
+    }
+
+    /// Produces to the retry topic of a tier, to the partition of the record's number.
+    pub(super) fn send_to_tier(
+        &mut self,
+        taken: &Taken,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        envelope: &Envelope,
+        fate: Fate,
+    ) -> Result<(), RDKafkaErrorCode> {
+        let Some(partition) = self.assignment.get(taken.slot) else {
+            return Ok(());
+        };
+        let topic = self
+            .judge
+            .config()
+            .retry_topic(partition.source(), fate.tier + 1);
+        let produce = Produce {
+            topic: &topic,
+            partition: Some(partition.number),
+            timestamp: taken.origin.timestamp,
+            key,
+            value,
+            headers: &envelope.headers(),
+        };
+        self.send(&produce, taken, fate, false)
+    }
+
+    pub(super) fn not_sent_to_tier(
+        &mut self,
+        taken: &Taken,
+        tier: usize,
+        code: RDKafkaErrorCode,
+        clock: Clock,
+    ) {
+        let Some(partition) = self.assignment.get(taken.slot) else {
+            return;
+        };
+        let topic = self
+            .judge
+            .config()
+            .retry_topic(partition.source(), tier + 1);
+        self.not_sent(taken, &topic, code, PauseReason::BrokerRefused, clock);
     }
 
     fn dead_letter(
@@ -287,9 +380,13 @@ impl Engine {
         error: &RecordError,
         clock: Clock,
     ) {
-        let Some(partition) = self.assignment.get(taken.slot) else {
+        let dead = self.dead(taken, error.reason);
+        let Some(partition) = self.assignment.get_mut(taken.slot) else {
             return;
         };
+        if dead.is_some() {
+            partition.tracker.expect(taken.sequence, 2);
+        }
         let topic = self.judge.config().dead_letter_topic(partition.source());
         let number = partition.number;
         let fate = Fate {
@@ -297,6 +394,7 @@ impl Engine {
             sink: 0,
             tier: 0,
             reason: Some(error.reason),
+            extra: false,
         };
         let mut steps = partition.shortened.get(&taken.offset).copied().unwrap_or(0);
         loop {
@@ -314,7 +412,11 @@ impl Engine {
             match self.send(&produce, taken, fate, false) {
                 Ok(()) => {
                     let decided = standing::fate(error.reason);
-                    return self.decided(taken.slot, taken.offset, decided, clock);
+                    self.decided(taken.slot, taken.offset, decided, clock);
+                    if let Some(dead) = dead {
+                        self.stand_for(taken, record, dead, error.reason, clock);
+                    }
+                    return;
                 }
                 Err(RDKafkaErrorCode::MessageSizeTooLarge) if steps < SHORTEST => steps += 1,
                 Err(code) => {
@@ -366,6 +468,8 @@ impl Engine {
             alone,
             reason: fate.reason,
             timestamp: taken.origin.timestamp,
+            parked: taken.key.map(|key| (key.0, taken.origin.offset)),
+            extra: fate.extra,
         });
         if let Err(code) = self.enlist() {
             self.in_flights.remove(token);
@@ -547,6 +651,15 @@ impl Engine {
             .map_or(self.settings.revoke_grace, left)
             .min(self.settings.revoke_grace)
     }
+}
+
+/// How long a record waits in a tier, at least.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wait {
+    /// The tier's delay with jitter.
+    Tier,
+    /// So long.
+    For(Duration),
 }
 
 /// The error of a record that a topic does not take for its size.

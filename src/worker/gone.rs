@@ -88,6 +88,10 @@ impl Engine {
         if !self.out_of_range.is_empty() {
             // Positions are set anew below: what is not committed yet is undone first, and read again.
             self.abort(clock);
+            if self.is_unresolved() {
+                // What it comes to moves positions as well.
+                return;
+            }
         }
         while let Some(slot) = self.out_of_range.pop_first() {
             if let Err(why) = self.go_on(slot, positions, clock) {
@@ -139,6 +143,7 @@ impl Engine {
                 .expired(u64::try_from(expired).unwrap_or(0));
             partition.rewind_to(low);
             partition.mark(low);
+            self.rebuild_family(slot, clock);
         } else if partition.positioned && !has_committed {
             // Brokers forget the offsets of a topic that is deleted: this log is another one.
             tracing::warn!(
@@ -148,6 +153,7 @@ impl Engine {
                 "the topic was made again: read from its beginning"
             );
             partition.begin_anew(epoch);
+            self.rebuild_family(slot, clock);
         } else if partition.positioned && expected > high {
             let detail = format!(
                 "the next offset is {expected} and the log ends at {high}: it was cut, or the topic was made again. \

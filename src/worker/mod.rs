@@ -6,11 +6,13 @@ mod emit;
 mod engine;
 mod gone;
 mod ledger;
+mod parked;
 mod ports;
 mod settle;
 #[cfg(test)]
 mod sim;
 mod standing;
+mod survey;
 mod take;
 mod transaction;
 
@@ -40,6 +42,8 @@ use crate::pipeline::Stages;
 const IDLE_WAIT: Duration = Duration::from_millis(250);
 /// The wait for a record while deliveries are outstanding: how late an acknowledgement may be noticed.
 const BUSY_WAIT: Duration = Duration::from_millis(5);
+/// The wait for a record while what is in retry is being read: how late its end may be noticed.
+const REBUILD_WAIT: Duration = Duration::from_millis(20);
 
 /// The time, read once per batch.
 #[derive(Debug, Clone, Copy)]
@@ -94,12 +98,13 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Makes both clients and subscribes.
+    /// Makes both clients and subscribes. `reader` are the properties of consumers beside the record path.
     pub fn new(
         settings: Settings,
         stages: Stages,
         consumer: &Properties,
         producer: &Properties,
+        reader: &Properties,
         shared: Shared,
     ) -> Result<Worker, FatalError> {
         let topics = stages.config().source_topics.clone();
@@ -109,6 +114,7 @@ impl Worker {
             judge: Box::new(stages),
             outlet: Box::new(Producer::new(producer)?),
             time: Box::new(System),
+            survey: Box::new(survey::Reader::new(reader)),
             random: SmallRng::from_os_rng(),
         };
         let engine = Engine::new(settings, outside, shared);
@@ -172,6 +178,7 @@ impl Engine {
         let clock = self.time.read();
         self.obey(clock);
         self.write_again(clock);
+        self.surveyed(clock);
         self.timers(consumer, clock);
         let timeout = self.wait(clock);
         consumer.poll(timeout, self, &mut |engine, batch, positions| {
@@ -216,6 +223,8 @@ impl Engine {
     fn wait(&self, clock: Clock) -> Duration {
         let longest = if self.in_flight() > 0 || self.writing.is_busy() {
             BUSY_WAIT
+        } else if self.families.is_rebuilding() {
+            REBUILD_WAIT
         } else {
             IDLE_WAIT
         };

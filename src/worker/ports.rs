@@ -10,7 +10,8 @@ use super::Clock;
 use super::engine::{Engine, Taken};
 use crate::config::model;
 use crate::error::FatalError;
-use crate::failure::envelope::Stamp;
+use crate::failure::envelope::{Origin, Stamp};
+use crate::failure::parking::{Control, Key};
 use crate::ingest::offsets;
 use crate::metrics::PartitionMetrics;
 use crate::native::ClientError;
@@ -119,6 +120,81 @@ pub(super) trait Outlet: Transactions + Send {
     fn fatal_error(&self) -> Option<ClientError>;
     /// Errors of the client since the last call.
     fn take_errors(&mut self) -> Vec<ClientError>;
+}
+
+/// What a record in a retry partition tells about the order per key.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    /// Tier, counted from 0.
+    pub(super) tier: usize,
+    /// Its key; `None` for one that is in no order.
+    pub(super) key: Option<Key>,
+    /// Its offset in the source.
+    pub(super) offset: i64,
+    /// When it is due, milliseconds since the epoch.
+    pub(super) due: i64,
+    /// What it says, if it is no record of the source.
+    pub(super) control: Option<Control>,
+}
+
+impl Found {
+    /// Of a record of a retry topic of `source`.
+    pub(super) fn of(tier: usize, record: &Record<'_>, source: &str) -> Found {
+        let origin = Origin::of_retry(record, source);
+        let is_ours =
+            origin.is_placed && origin.topic == source && origin.partition == record.partition;
+        Found {
+            tier,
+            key: is_ours.then(|| Key::of(record.key)).flatten(),
+            offset: origin.offset,
+            due: origin.due_at,
+            control: origin.control,
+        }
+    }
+}
+
+/// What a [`Survey`] tells.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Records were found.
+    Found {
+        /// Of which reading.
+        ticket: u64,
+        /// In the order of each partition.
+        found: Vec<Found>,
+    },
+    /// Everything has been found.
+    Done {
+        /// Of which reading.
+        ticket: u64,
+    },
+    /// The reading has ended before that.
+    Failed {
+        /// Which reading.
+        ticket: u64,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Event {
+    pub(super) fn ticket(&self) -> u64 {
+        match self {
+            Event::Found { ticket, .. } | Event::Done { ticket } | Event::Failed { ticket, .. } => {
+                *ticket
+            }
+        }
+    }
+}
+
+/// Reads what is in retry partitions, beside the consumer and without blocking it.
+pub(super) trait Survey: Send {
+    /// Begins to read the retry partitions of a partition of `source`, which stand in the order of their tiers, from the
+    /// entries' offsets to where they end now; a negative offset is the beginning. What an open transaction has written
+    /// counts too, once that is committed. The answers carry the ticket.
+    fn begin(&mut self, ticket: u64, source: &str, partitions: Vec<Entry>);
+    /// What was found since the last call.
+    fn poll(&mut self) -> Vec<Event>;
 }
 
 /// What says what becomes of a record.

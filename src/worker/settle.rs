@@ -22,6 +22,8 @@ pub(super) const RECOMMIT: Duration = Duration::from_secs(12 * 3600);
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a look asks a cluster that was away.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+/// How often it is looked whether a partition that has too much in retry may go on.
+const FULL_WAIT: Duration = Duration::from_millis(200);
 const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Engine {
@@ -57,16 +59,22 @@ impl Engine {
             };
             let Some(code) = delivery.error else {
                 if let Some(transaction) = &mut self.transaction {
-                    transaction.acknowledged(partition, sent);
+                    let is_complete = transaction.acknowledged(partition, sent);
+                    if let (true, Some(parked)) = (is_complete, sent.parked) {
+                        self.families.finished(sent.slot, parked, sent.outcome);
+                    }
                     continue;
                 }
-                if sent.outcome == Outcome::Emitted {
+                if sent.outcome == Outcome::Emitted && !sent.extra {
                     let topic = &self.judge.sinks()[sent.sink].topic;
                     partition.metrics.output(sent.sink, topic);
                 }
                 // One of several, or of a record that has been stopped meanwhile: no outcome yet.
                 if !partition.tracker.complete(sent.sequence, sent.outcome) {
                     continue;
+                }
+                if let Some(parked) = sent.parked {
+                    self.families.finished(sent.slot, parked, sent.outcome);
                 }
                 if let Some(decisions) = &mut partition.decisions {
                     decisions.settle(partition.tracker.committable());
@@ -81,6 +89,10 @@ impl Engine {
             );
             let config = self.judge.config();
             let (reason, topic) = match sent.outcome {
+                _ if sent.extra => (
+                    PauseReason::BrokerRefused,
+                    config.retry_topic(partition.source(), sent.tier + 1),
+                ),
                 Outcome::DeadLettered => (
                     PauseReason::DeadLetterRefused,
                     config.dead_letter_topic(partition.source()),
@@ -94,7 +106,8 @@ impl Engine {
                     (PauseReason::BrokerRefused, topic)
                 }
             };
-            if sent.outcome == Outcome::Emitted {
+            let is_output = sent.outcome == Outcome::Emitted && !sent.extra;
+            if is_output {
                 let doubted = partition.doubted.entry(sent.offset).or_default();
                 doubted.insert(sent.sink);
             }
@@ -102,7 +115,7 @@ impl Engine {
                 // A batch is refused whole: which of its records is too large shows when each is produced alone.
                 partition.suspects.insert(sent.offset);
                 None
-            } else if own_fault && sent.outcome == Outcome::Emitted {
+            } else if own_fault && is_output {
                 // The record's own fault: it becomes a dead letter when it is read again.
                 partition.refused.insert(sent.offset, too_large(&topic));
                 None
@@ -184,11 +197,16 @@ impl Engine {
             else {
                 continue;
             };
-            if let Flow::Paused { until, .. } = partition.flow
+            if let Flow::Paused { until, reason } = partition.flow
                 && until <= clock.now
                 && partition.seek.is_none()
                 && !partition.ledger.is_refused()
             {
+                if reason == PauseReason::ParkedFull && !self.families.has_room_again(slot) {
+                    let until = clock.now + FULL_WAIT;
+                    partition.flow = Flow::Paused { until, reason };
+                    continue;
+                }
                 partition.flow = Flow::Open;
                 // A fault stays told while its record is tried again, until something gets through: else whoever asks
                 // in between would see a pause that comes and goes.
@@ -359,6 +377,10 @@ impl Engine {
                 }
             }
             partition.metrics.set_in_flight(partition.tracker.open());
+            if let Some((keys, records)) = self.families.parked(&partition.topic, partition.number)
+            {
+                partition.metrics.set_parked(keys, records);
+            }
             let moved = partition.seen != committable || lag == 0;
             partition.seen = committable;
             if lag == 0 {
@@ -439,6 +461,7 @@ pub(super) fn got_through(health: &Health, pipeline: &str, partition: &mut Parti
 /// Counts a record whose outcome is final.
 pub(super) fn count(partition: &Partition, sent: &InFlight, clock: Clock) {
     match (sent.outcome, sent.reason) {
+        (Outcome::Filtered, _) => partition.metrics.filtered(1),
         (Outcome::Retried, Some(reason)) => partition.metrics.retried(reason),
         (Outcome::DeadLettered, Some(reason)) => {
             partition.metrics.dead_lettered(reason);

@@ -298,7 +298,7 @@ impl Engine {
     }
 
     fn unbar(&mut self, slot: usize) {
-        let now = self.time.read().now;
+        let clock = self.time.read();
         let Some(partition) = self.assignment.get_mut(slot) else {
             return;
         };
@@ -308,13 +308,20 @@ impl Engine {
         partition.tries = 0;
         partition.faulted = false;
         // What it waited for beneath is looked at anew, and told anew if it still holds.
-        if let Flow::Paused { until, .. } = &mut partition.flow {
-            *until = now;
+        let is_rebuilding = partition.is_paused_for(PauseReason::Rebuilding);
+        if let Flow::Paused { until, .. } = &mut partition.flow
+            && !is_rebuilding
+        {
+            *until = clock.now;
         }
         partition.metrics.set_paused(None);
         let name = &self.judge.config().name;
         let health = &self.shared.health;
         health.resume(name, &partition.topic, partition.number);
+        if is_rebuilding {
+            // That ends when everything in retry has been read, and not before.
+            self.tell_rebuild(slot, clock);
+        }
     }
 
     /// The pause of a breaker that stands on a source partition.

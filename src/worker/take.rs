@@ -1,17 +1,21 @@
 //! A batch: each record is begun, run through the pipeline, and its outcome produced in the order of the batch.
 
+use std::collections::HashSet;
+
 use super::Clock;
-use super::engine::{Engine, Taken};
-use super::ports::{Positions, Records};
+use super::engine::{Engine, Step, Taken};
+use super::parked::doomed;
+use super::ports::{Positions, Records, Waiting};
 use super::settle::got_through;
 use crate::failure::backoff;
 use crate::failure::breaker::Decided;
 use crate::failure::envelope::{self, Origin};
+use crate::failure::parking::Key;
 use crate::health::{Dependency, PauseReason};
 use crate::ingest::assignment::{Flow, Role};
 use crate::native::consumer::{Item, OFFSET_BEGINNING, OFFSET_END};
 use crate::pipeline::{Verdict, Work};
-use crate::record::{Outcome, Record};
+use crate::record::{Header, Outcome, Record};
 
 impl Engine {
     /// Takes every record of the batch whose partition is ours and open. The others are dropped, which loses nothing:
@@ -40,23 +44,10 @@ impl Engine {
                 }
             }
         }
-        if work
-            .iter()
-            .any(|work| matches!(work.verdict, Verdict::LookUp(_)))
-        {
-            self.before_wait(client);
+        self.look_up(&mut work, batch, client);
+        if self.judge_behind(&mut work, batch) {
+            self.look_up(&mut work, batch, client);
         }
-        let assignment = &self.assignment;
-        self.judge.look_up(&mut work, &mut |(index, taken), again| {
-            if let (Item::Record(record), Some(partition)) =
-                (batch.get(*index), assignment.get(taken.slot))
-            {
-                let is_retry = matches!(partition.role, Role::Retry { .. });
-                envelope::at_source(&record, &taken.origin, is_retry, |record| {
-                    again(partition.source(), record, Some(&partition.metrics));
-                });
-            }
-        });
         for Work {
             tag: (index, taken),
             verdict,
@@ -71,6 +62,57 @@ impl Engine {
         self.metrics.batch(elapsed.as_secs_f64(), batch.len());
     }
 
+    fn look_up(&mut self, work: &mut [Waiting], batch: &dyn Records, client: &dyn Positions) {
+        if work
+            .iter()
+            .any(|work| matches!(work.verdict, Verdict::LookUp(_)))
+        {
+            self.before_wait(client);
+        }
+        let assignment = &self.assignment;
+        self.judge.look_up(work, &mut |(index, taken), again| {
+            if let (Item::Record(record), Some(partition)) =
+                (batch.get(*index), assignment.get(taken.slot))
+            {
+                let is_retry = matches!(partition.role, Role::Retry { .. });
+                envelope::at_source(&record, &taken.origin, is_retry, |record| {
+                    again(partition.source(), record, Some(&partition.metrics));
+                });
+            }
+        });
+    }
+
+    /// Runs the records through the pipeline that are behind another one of their key in the batch, now that it is known
+    /// what that one comes to. Those whose first one fails are left alone: a service that is down is not asked about each
+    /// record that waits for it. Whether there were any.
+    fn judge_behind(&mut self, work: &mut [Waiting], batch: &dyn Records) -> bool {
+        if !work.iter().any(|work| work.tag.1.step == Step::Behind) {
+            return false;
+        }
+        let failed: HashSet<(usize, Option<Key>)> = work
+            .iter()
+            .filter(|work| matches!(work.verdict, Verdict::Failed(_)))
+            .map(|work| (work.tag.1.slot, work.tag.1.key))
+            .collect();
+        for Work {
+            tag: (index, taken),
+            verdict,
+        } in work
+        {
+            if taken.step != Step::Behind {
+                continue;
+            }
+            taken.step = match failed.contains(&(taken.slot, taken.key)) {
+                true => Step::Follow,
+                false => Step::Judge,
+            };
+            if let Item::Record(record) = batch.get(*index) {
+                *verdict = self.judge(taken, &record);
+            }
+        }
+        true
+    }
+
     /// Enters a record into the books, unless it is not to be taken now.
     fn begin(&mut self, record: &Record<'_>, clock: Clock) -> Option<Taken> {
         let slot = self.assignment.find(record.topic, record.partition)?;
@@ -82,7 +124,9 @@ impl Engine {
         let (window, begin) = (self.settings.window, self.settings.start);
         let partition = self.assignment.get_mut(slot)?;
         partition.metrics.read(1);
-        if partition.fresh {
+        // A partition that waits for what is in retry has been read of before it was paused: nothing was taken, and it is
+        // read again.
+        if partition.fresh || partition.is_paused_for(PauseReason::Rebuilding) {
             // Perhaps fetched before the partition changed hands: read again from where the group stands.
             let start = match (partition.positioned, &partition.role) {
                 (true, _) => partition.tracker.expected(),
@@ -150,15 +194,29 @@ impl Engine {
             Role::Source => Origin::of_source(record),
             Role::Retry { source, .. } => Origin::of_retry(record, source),
         };
-        Some(Taken {
+        let mut taken = Taken {
             slot,
             sequence,
             offset: record.offset,
+            step: match () {
+                () if origin.control.is_some() => Step::Control,
+                () if origin.not_before > clock.wall => Step::Rest,
+                () => Step::Judge,
+            },
             origin,
-        })
+            key: None,
+            free_at: 0,
+            extras: 0,
+        };
+        self.line_up(&mut taken, record);
+        Some(taken)
     }
 
     fn judge(&mut self, taken: &Taken, record: &Record<'_>) -> Verdict {
+        if taken.step != Step::Judge {
+            // Nobody looks at it: `finish` goes by the step.
+            return Verdict::Filtered;
+        }
         let partition = self.assignment.get(taken.slot);
         if let Some(error) = partition.and_then(|partition| partition.refused.get(&taken.offset)) {
             return Verdict::Failed(error.clone());
@@ -179,7 +237,7 @@ impl Engine {
             return;
         }
         // A record before it may have stopped the partition: then this one was rewound, and is read again after it.
-        let Some(partition) = self.assignment.get_mut(taken.slot).filter(|partition| {
+        let Some(partition) = self.assignment.get(taken.slot).filter(|partition| {
             partition.rewind.is_none() && partition.tracker.holds(taken.sequence)
         }) else {
             return;
@@ -197,6 +255,37 @@ impl Engine {
                 &renamed
             }
         };
+        match self.step(taken, record) {
+            Step::Judge => {}
+            Step::Follow | Step::Behind => return self.follow(taken, record, own, clock),
+            Step::Doomed(dead) => {
+                let error = doomed(&taken.origin, dead);
+                return self.fail(taken, record, own, &error, clock);
+            }
+            Step::Rest => return self.rest(taken, record, clock),
+            Step::Control => return self.control(taken, record, clock),
+        }
+        let held = self.goes(taken, &verdict);
+        let taken = held.as_ref().unwrap_or(taken);
+        let outcome = match verdict {
+            Verdict::Filtered => Outcome::Filtered,
+            Verdict::EmitAll(ref outputs) if outputs.is_empty() => Outcome::Filtered,
+            _ => Outcome::Emitted,
+        };
+        self.act(taken, record, own, verdict, clock);
+        if taken.extras > 0 {
+            self.let_go(taken, record, outcome, clock);
+        }
+    }
+
+    fn act(
+        &mut self,
+        taken: &Taken,
+        record: &Record<'_>,
+        own: &[Header<'_>],
+        verdict: Verdict,
+        clock: Clock,
+    ) {
         match verdict {
             Verdict::Emit(output) => self.emit(taken, record, own, &output, clock),
             Verdict::EmitAll(outputs) if !outputs.is_empty() => {
@@ -204,19 +293,37 @@ impl Engine {
             }
             // An array without elements leaves nothing to emit, and that is no failure.
             Verdict::Filtered | Verdict::EmitAll(_) => {
-                partition
-                    .tracker
-                    .complete(taken.sequence, Outcome::Filtered);
-                if let Some(transaction) = &mut self.transaction {
-                    transaction.filtered(taken.slot, partition.epoch);
-                } else {
-                    partition.metrics.filtered(1);
-                    got_through(&self.shared.health, &self.judge.config().name, partition);
-                }
+                self.filtered(taken);
                 self.decided(taken.slot, taken.offset, Decided::Passed, clock);
             }
             Verdict::Failed(error) => self.fail(taken, record, own, &error, clock),
             Verdict::LookUp(_) => unreachable!("look_up resolves every lookup"),
+        }
+    }
+
+    /// A record is complete that nothing is produced for.
+    pub(super) fn filtered(&mut self, taken: &Taken) {
+        let Some(partition) = self.assignment.get_mut(taken.slot) else {
+            return;
+        };
+        if taken.extras > 0 {
+            // What goes with it says when it is complete.
+            partition.tracker.expect(taken.sequence, taken.extras);
+            return;
+        }
+        partition
+            .tracker
+            .complete(taken.sequence, Outcome::Filtered);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.filtered(taken.slot, partition.epoch);
+        } else {
+            partition.metrics.filtered(1);
+            got_through(&self.shared.health, &self.judge.config().name, partition);
+        }
+        if let Some(key) = taken.key {
+            let parked = (key.0, taken.origin.offset);
+            self.families
+                .finished(taken.slot, parked, Outcome::Filtered);
         }
     }
 

@@ -129,12 +129,13 @@ impl Transaction {
         !matches!(self.state, State::Idle | State::Open)
     }
 
-    /// Notes an acknowledged output.
-    pub(super) fn acknowledged(&mut self, partition: &mut Partition, sent: InFlight) {
-        if sent.outcome == crate::record::Outcome::Emitted {
+    /// Notes an acknowledged output. Whether its record is complete with it.
+    pub(super) fn acknowledged(&mut self, partition: &mut Partition, sent: InFlight) -> bool {
+        if sent.outcome == crate::record::Outcome::Emitted && !sent.extra {
             self.tallies.push(Tally::Output(sent));
         }
-        if partition.tracker.complete(sent.sequence, sent.outcome) {
+        let is_complete = partition.tracker.complete(sent.sequence, sent.outcome);
+        if is_complete {
             self.tallies.push(Tally::Outcome(sent));
             if sent.alone {
                 // It is not the one that is too large. Should all be aborted for another's sake, it needs no batch of its
@@ -142,6 +143,7 @@ impl Transaction {
                 partition.suspects.remove(&sent.offset);
             }
         }
+        is_complete
     }
 
     /// Notes a filtered record.
@@ -443,6 +445,7 @@ impl Engine {
         for partition in self.assignment.iter_mut() {
             partition.mark.latest_due = partition.latest_due;
         }
+        self.families.mark();
         for tally in &tallies {
             let (slot, epoch) = match tally {
                 Tally::Output(sent) | Tally::Outcome(sent) => (sent.slot, sent.epoch),
@@ -512,14 +515,15 @@ impl Engine {
         }
     }
 
-    fn is_unresolved(&self) -> bool {
+    pub(super) fn is_unresolved(&self) -> bool {
         self.transaction
             .as_ref()
             .is_some_and(Transaction::is_unresolved)
     }
 
-    /// Every partition back to its mark.
+    /// Every partition back to its mark, and what is in retry by key with it.
     fn roll_back(&mut self, clock: Clock) {
+        self.families.restore();
         for slot in self.assignment.slots() {
             let epoch = self.assignment.next_epoch();
             let Some(partition) = self.assignment.get_mut(slot) else {
@@ -651,6 +655,8 @@ impl Engine {
             partition.committed = Some(entry.offset);
             partition.restore(epoch);
         }
+        // What was undone of the order per key may have been committed after all: it is read where it stands.
+        self.rebuild_families(self.time.read());
         if let Some(transaction) = &mut self.transaction {
             transaction.unsure = false;
         }

@@ -41,6 +41,8 @@ pub(crate) const WALLS: &[Wall] = &[
             // Ask for the members of a group and read a table's topic, on threads beside the record path.
             "lookup::members",
             "lookup::table::load",
+            // Reads what is in retry when partitions are assigned, on a thread beside the record path.
+            "worker::survey",
             // Follows the control topic on a thread beside the record path, and reads committed offsets for an operator.
             "control::follow",
             "control::desk",
@@ -166,7 +168,9 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("record", &[]),
     ("headers", &[]),
-    ("config", &[]),
+    // Reasons for which records fail are named there, and some may be given another fate than `classify` does.
+    ("config", &["error"]),
+    ("config::retry", &["failure::classify"]),
     // Threads beside the workers, and their end.
     ("beside", &["error"]),
     // Seen from outside: what is told about the others, without knowing them.
@@ -279,6 +283,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     // Judges tell their pipeline's configuration.
     ("worker::ports", &["config::model"]),
+    // What becomes of those that waited for a dead letter is chosen there.
+    ("worker::parked::hop", &["config::model"]),
     // Limits as they are written, and told in the same form.
     ("worker::standing", &["config::model", "config::units"]),
     // A record for people: schemas, values and the configuration of rules and steps, with the fields that their expressions

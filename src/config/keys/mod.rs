@@ -112,23 +112,10 @@ pub(crate) enum Kind {
 pub(crate) struct Word {
     pub(crate) word: &'static str,
     pub(crate) doc: &'static str,
-    pub(crate) later: bool,
 }
 
 pub(crate) const fn word(word: &'static str, doc: &'static str) -> Word {
-    Word {
-        word,
-        doc,
-        later: false,
-    }
-}
-
-pub(crate) const fn later_word(word: &'static str, doc: &'static str) -> Word {
-    Word {
-        word,
-        doc,
-        later: true,
-    }
+    Word { word, doc }
 }
 
 /// A key that is available; the builder below says what else there is to it.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::transform::STEPS;
-use super::{DAY, Key, Kind, OWNER, RATIO_LIMIT, Word, key, later, later_word, secs, word};
+use super::{DAY, Key, Kind, OWNER, RATIO_LIMIT, Word, key, later, secs, word};
 
 /// More tiers than this only spread what one with the same delay would do.
 const MAX_TIERS: usize = 16;
@@ -418,18 +418,106 @@ const RETRY: &[Key] = &[
     )
     .default("20%"),
     key(
+        "attempts",
+        Kind::Int { min: 2, max: 1_000_000 },
+        "How often a record is tried over all, the first time included; then it is a dead letter, whatever is left of `budget`. \
+         Past the tiers it goes round on the last one. It counts outages too: a number that an outage outlasts turns it into \
+         dead letters, so that `budget` alone is the better bound for those.",
+    )
+    .default_note("once for each tier and once before; during an outage of a dependency as often as `budget` allows"),
+    key(
         "budget",
         Kind::Duration { min: secs(1), max: secs(YEAR) },
         "During an outage of a dependency, records go round on the last tier until they have been failing for this long. \
          Retry topics are kept for longer than this. A day outlasts most outages; less turns a long one into dead letters.",
     )
     .default("24h"),
-    key("ordering", Kind::Choice(ORDERING), "What the followers of a record in retry do.").default("none"),
+    key(
+        "reasons",
+        Kind::Named { what: "reason", value: &Kind::MapOr { short: &Kind::Choice(FATE), keys: OVERRIDE }, pipeline: false },
+        "What differs for single reasons (the words of the `driftgate.reason` header): `retry`, `dead_letter`, or the keys \
+         below. Reasons for which a partition pauses cannot be named: nothing is wrong with their records, and the next ones \
+         would fail as well. An outage of a lookup or native step cannot be made a dead letter at once.",
+    )
+    .default_note("none"),
+    key("ordering", Kind::Choice(ORDERING), "What the followers of a record in retry do. See [retries](retries.md).").default("none"),
+    key(
+        "on_dead",
+        Kind::Choice(ON_DEAD),
+        "With `ordering: per_key`: what becomes of the records that wait behind a record in retry when that is dead-lettered.",
+    )
+    .default("release"),
+    key(
+        "max_parked_keys",
+        Kind::Int { min: 1, max: 100_000_000 },
+        "With `ordering: per_key`: how many keys of a source partition may have records in retry. Some 100 bytes each. One more, \
+         and the source partition pauses (`parked_full`) until a tenth of them is through.",
+    )
+    .default("10000"),
+    key(
+        "max_parked_records",
+        Kind::Int { min: 1, max: 1_000_000_000 },
+        "With `ordering: per_key`: how many records of a source partition may be in retry, those that wait included. Some 60 \
+         bytes each; the records themselves are in the retry topics. One more, and the source partition pauses.",
+    )
+    .default("100000"),
+];
+
+const FATE: &[Word] = &[
+    word("retry", "through the retry tiers, then a dead letter"),
+    word("dead_letter", "a dead letter at once"),
+];
+
+const OVERRIDE: &[Key] = &[
+    key(
+        "fate",
+        Kind::Choice(FATE),
+        "What becomes of a record that fails for this reason.",
+    )
+    .default("retry"),
+    key(
+        "tiers",
+        Kind::List {
+            item: &Kind::Duration {
+                min: secs(1),
+                max: secs(30 * DAY),
+            },
+            max: MAX_TIERS,
+        },
+        "Which of the tiers above it goes through: their delays, in rising order.",
+    )
+    .default_note("all of them"),
+    key(
+        "attempts",
+        Kind::Int {
+            min: 2,
+            max: 1_000_000,
+        },
+        "As above, for this reason.",
+    )
+    .default_note("as above"),
 ];
 
 const ORDERING: &[Word] = &[
     word("none", "they overtake it"),
-    later_word("per_key", "those with its key queue up behind it"),
+    word(
+        "per_key",
+        "those with its key follow it into retry, unprocessed, and come out in the order of the source; other keys go on. \
+         Records without a key are in no order",
+    ),
+];
+
+const ON_DEAD: &[Word] = &[
+    word("release", "they go on without it"),
+    word(
+        "park",
+        "they wait, and so does every later record of the key, until the dead letter is redriven and gets through, or until \
+         the pipeline is started with another `on_dead`",
+    ),
+    word(
+        "dead_letter_followers",
+        "those that wait at that time become dead letters too, with the reason `predecessor_dead_lettered`",
+    ),
 ];
 
 const DEAD_LETTER: &[Key] = &[

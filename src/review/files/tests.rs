@@ -193,6 +193,9 @@ fn a_configuration_names_contracts_by_file_and_sinks_by_subject() {
             tiers: Vec::new(),
             jitter: 0.0,
             budget: Duration::ZERO,
+            attempts: None,
+            reasons: Vec::new(),
+            per_key: None,
             dead_letter: DeadLetter {
                 topic: None,
                 retention: None,

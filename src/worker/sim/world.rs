@@ -26,6 +26,7 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::pipeline::{Checked, Sink};
 use crate::worker::engine::{Engine, Outside, Settings};
+use crate::worker::ports::Survey;
 use crate::worker::{Shared, TransactionSettings};
 
 /// The most instances at a time.
@@ -104,6 +105,19 @@ struct Instance {
     id: usize,
     engine: Engine,
     consumer: SimConsumer,
+}
+
+/// The order per key is not simulated, so nothing is surveyed.
+struct NoSurvey;
+
+impl Survey for NoSurvey {
+    fn begin(&mut self, _: u64, _: &str, _: Vec<crate::native::consumer::Entry>) {
+        unreachable!("no order per key");
+    }
+
+    fn poll(&mut self) -> Vec<crate::worker::ports::Event> {
+        Vec::new()
+    }
 }
 
 pub(super) struct World {
@@ -286,6 +300,7 @@ impl World {
                 world: world.clone(),
                 id,
             }),
+            survey: Box::new(NoSurvey),
             time: Box::new(SimTime {
                 world: world.clone(),
                 id,

@@ -26,7 +26,7 @@ use crate::pipeline::{Again, Sink, Verdict};
 use crate::record::Record;
 use crate::worker::engine::{Outside, Settings};
 use crate::worker::ports::{
-    Act, Intake, Judge, Outlet, Positions, Records, Time, Transactions, Waiting,
+    Act, Event, Intake, Judge, Outlet, Positions, Records, Survey, Time, Transactions, Waiting,
 };
 use crate::worker::{Clock, Shared};
 
@@ -278,6 +278,21 @@ impl Outlet for Shore {
     }
 }
 
+/// Nothing is in retry when partitions are assigned.
+#[derive(Default)]
+struct Nothing(Vec<u64>);
+
+impl Survey for Nothing {
+    fn begin(&mut self, ticket: u64, _: &str, _: Vec<Entry>) {
+        self.0.push(ticket);
+    }
+
+    fn poll(&mut self) -> Vec<Event> {
+        let done = |ticket| Event::Done { ticket };
+        self.0.drain(..).map(done).collect()
+    }
+}
+
 struct Words {
     shore: Shore,
     config: model::Pipeline,
@@ -374,6 +389,7 @@ impl Scene {
             }),
             outlet: Box::new(shore.clone()),
             time: Box::new(shore.clone()),
+            survey: Box::new(Nothing::default()),
             random: SmallRng::seed_from_u64(7),
         };
         let mut engine = Engine::new(settings, outside, shared.clone());

@@ -10,7 +10,9 @@ use rand::rngs::SmallRng;
 use tokio_util::sync::CancellationToken;
 
 use super::super::engine::{Outside, Settings as WorkerSettings, Taken};
-use super::super::ports::{Judge, Outlet, Records, Time, Transactions, Waiting};
+use super::super::ports::{
+    Event, Found, Judge, Outlet, Records, Survey, Time, Transactions, Waiting,
+};
 use super::super::{Engine, Shared};
 use super::*;
 use crate::config::model::Pipeline;
@@ -40,6 +42,13 @@ struct Script {
     silent: bool,
     /// The topic that refuses every record for its size.
     refuses: Option<String>,
+    /// What is in retry, as a survey finds it, and the surveys that were not answered yet.
+    in_retry: Vec<Found>,
+    surveys: Vec<u64>,
+    /// Whether a lookup is down that some records need.
+    is_down: bool,
+    /// What was produced.
+    sent: Vec<Row>,
     /// How far the time has gone on by waiting.
     waited: Duration,
 }
@@ -111,10 +120,39 @@ impl Transactions for Scripted {
     }
 }
 
+impl Survey for Scripted {
+    fn begin(&mut self, ticket: u64, _: &str, _: Vec<Entry>) {
+        let mut script = self.script();
+        script.calls.push("survey".into());
+        script.surveys.push(ticket);
+    }
+
+    fn poll(&mut self) -> Vec<Event> {
+        let mut script = self.script();
+        let tickets = std::mem::take(&mut script.surveys);
+        let found = |ticket| {
+            let found = script.in_retry.clone();
+            [Event::Found { ticket, found }, Event::Done { ticket }]
+        };
+        tickets.into_iter().flat_map(found).collect()
+    }
+}
+
 impl Outlet for Scripted {
     fn send(&mut self, record: &Produce<'_>, token: usize) -> Result<(), RDKafkaErrorCode> {
         let mut script = self.script();
         script.calls.push(format!("send {}", record.topic));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let headers = record.headers.iter();
+        script.sent.push(Row {
+            topic: record.topic.to_owned(),
+            offset: 0,
+            key: record.key.map(text),
+            value: record.value.map(text),
+            headers: headers
+                .map(|(name, value)| ((*name).to_owned(), value.map(text)))
+                .collect(),
+        });
         let refused = script.refuses.as_deref() == Some(record.topic);
         script.reports.push(Delivery {
             token,
@@ -238,8 +276,23 @@ impl Positions for Group {
     }
 }
 
-/// Records that say themselves what becomes of them.
-struct Batch(Vec<(i64, &'static [u8])>);
+/// A record as it is in its topic. It says itself what becomes of it.
+#[derive(Debug, Clone, Default)]
+struct Row {
+    topic: String,
+    offset: i64,
+    key: Option<String>,
+    value: Option<String>,
+    headers: Vec<(String, Option<String>)>,
+}
+
+impl Row {
+    fn at(self, offset: i64) -> Row {
+        Row { offset, ..self }
+    }
+}
+
+struct Batch(Vec<Row>);
 
 impl Records for Batch {
     fn len(&self) -> usize {
@@ -247,26 +300,38 @@ impl Records for Batch {
     }
 
     fn get(&self, index: usize) -> Item<'_> {
-        let (offset, value) = self.0[index];
+        let row = &self.0[index];
+        let headers = row.headers.iter();
         Item::Record(Record {
-            topic: "in",
-            offset,
-            value: Some(value),
+            topic: &row.topic,
+            offset: row.offset,
+            key: row.key.as_deref().map(str::as_bytes),
+            value: row.value.as_deref().map(str::as_bytes),
+            headers: headers
+                .map(|(name, value)| (name.as_str(), value.as_deref().map(str::as_bytes)))
+                .collect(),
             ..Record::default()
         })
     }
 }
 
 fn batch(values: &[(i64, &'static str)]) -> Batch {
-    Batch(
-        values
-            .iter()
-            .map(|(offset, value)| (*offset, value.as_bytes()))
-            .collect(),
-    )
+    let row = |(offset, value): &(i64, &'static str)| source(*offset, None, value);
+    Batch(values.iter().map(row).collect())
+}
+
+fn source(offset: i64, key: Option<&str>, value: &str) -> Row {
+    Row {
+        topic: "in".to_owned(),
+        offset,
+        key: key.map(str::to_owned),
+        value: Some(value.to_owned()),
+        headers: Vec::new(),
+    }
 }
 
 struct Words {
+    producer: Scripted,
     pipeline: Pipeline,
     stamp: Stamp,
     sinks: Vec<Sink>,
@@ -290,6 +355,9 @@ impl Judge for Words {
         match record.value {
             Some(b"filter") => Verdict::Filtered,
             Some(b"bad") => Verdict::Failed(RecordError::new(Reason::Unframed, "bad")),
+            Some(b"asks") if self.producer.script().is_down => {
+                Verdict::Failed(RecordError::new(Reason::LookupUnavailable, "down"))
+            }
             Some(b"two") => Verdict::EmitAll(vec![output(), output()]),
             _ => Verdict::Emit(output()),
         }
@@ -323,16 +391,34 @@ struct Bed {
 impl Bed {
     /// A worker that has its partition, of which nothing has been read.
     fn new(exclusive: bool, records: usize) -> Bed {
-        Bed::with(exclusive, records, "none")
+        let bed = Bed::with(exclusive, records, "none");
+        assert_eq!(bed.producer.calls(), "init");
+        bed
     }
 
     fn with(exclusive: bool, records: usize, provenance: &str) -> Bed {
-        let text = YAML.replace("PROVENANCE", provenance);
-        let loaded = crate::config::load_text(&text, "test", Path::new(""), &|_| None);
+        Bed::of(&YAML.replace("PROVENANCE", provenance), exclusive, records)
+    }
+
+    /// With an order per key and one tier.
+    fn per_key(on_dead: &str) -> Bed {
+        let retry = format!("{{ tiers: [1s], jitter: 0%, ordering: per_key, on_dead: {on_dead} }}");
+        let yaml = YAML
+            .replace("{ tiers: [] }", &retry)
+            .replace("PROVENANCE", "none");
+        let mut bed = Bed::of(&yaml, true, 100);
+        assert_eq!(bed.producer.calls(), "init, survey");
+        bed.turn(&[]);
+        bed
+    }
+
+    fn of(yaml: &str, exclusive: bool, records: usize) -> Bed {
+        let loaded = crate::config::load_text(yaml, "test", Path::new(""), &|_| None);
         let config = loaded.unwrap_or_else(|faults| panic!("{faults:#?}")).config;
         let producer = Scripted::default();
         let schema = Schema::parse(r#""string""#, &[]).expect("a schema");
         let judge = Words {
+            producer: producer.clone(),
             pipeline: config.pipelines[0].clone(),
             stamp: Stamp {
                 pipeline: "p".into(),
@@ -352,6 +438,7 @@ impl Bed {
             judge: Box::new(judge),
             outlet: Box::new(producer.clone()),
             time: Box::new(Waits(Instant::now(), producer.clone())),
+            survey: Box::new(producer.clone()),
             random: SmallRng::seed_from_u64(1),
         };
         let second = Duration::from_secs(1);
@@ -397,17 +484,21 @@ impl Bed {
         };
         bed.engine.assigned(&bed.group, &[mine]);
         bed.engine.after_poll();
-        assert_eq!(bed.producer.calls(), "init");
         bed
     }
 
     /// One turn with these records.
     fn turn(&mut self, records: &[(i64, &'static str)]) {
+        self.turn_with(&batch(records));
+    }
+
+    fn turn_with(&mut self, batch: &Batch) {
         let clock = self.engine.time.read();
+        self.engine.surveyed(clock);
         self.engine.timers(&self.group, clock);
         let clock = self.engine.time.read();
-        if !records.is_empty() {
-            self.engine.take(&batch(records), &self.group, clock);
+        if batch.len() > 0 {
+            self.engine.take(batch, &self.group, clock);
         }
         self.engine.settle(&self.group);
         self.engine.after_poll();
@@ -471,6 +562,7 @@ fn outputs_then_offsets_then_the_commit_and_only_then_the_counts() {
 #[test]
 fn the_ledger_is_written_within_the_transaction() {
     let mut bed = Bed::with(true, 100, "ledger");
+    assert_eq!(bed.producer.calls(), "init");
     bed.turn(&[(0, "a"), (1, "filter")]);
     assert_eq!(bed.producer.calls(), "begin, send out");
     bed.due();
@@ -672,5 +764,143 @@ fn a_revoke_commits_and_a_loss_aborts() {
         assert_eq!(bed.producer.calls(), format!("begin, send out, {end}"));
         bed.due();
         assert_eq!(bed.producer.calls(), "", "and nothing is left to end");
+    }
+}
+
+const RETRY: &str = "in.g.retry.1";
+
+impl Bed {
+    /// The last record that was sent to the retry topic, as it is read there.
+    fn last_retry(&self, offset: i64) -> Row {
+        let script = self.producer.script();
+        let mut sent = script.sent.iter().rev();
+        let last = sent.find(|row| row.topic == RETRY);
+        last.expect("one was sent").clone().at(offset)
+    }
+
+    /// A record of the key fails, and that is committed. It comes back from the retry topic as the answer.
+    fn first_in_retry(&mut self) -> Row {
+        self.producer.script().is_down = true;
+        self.turn_with(&Batch(vec![source(0, Some("k"), "asks")]));
+        self.due();
+        assert_eq!(
+            self.producer.calls(),
+            format!("begin, send {RETRY}, offsets in@1, commit")
+        );
+        self.producer.script().is_down = false;
+        self.later(Duration::from_secs(2));
+        self.last_retry(0)
+    }
+
+    /// What was done since the last commit is aborted, after it has been acknowledged.
+    fn aborted(&mut self) {
+        self.group.left = true;
+        self.due();
+        self.group.left = false;
+        self.turn(&[]);
+    }
+}
+
+/// What went through in a transaction that is aborted has not gone through: those of its key wait for it again.
+#[test]
+fn an_abort_brings_back_the_order_per_key() {
+    let mut bed = Bed::per_key("release");
+    let first = bed.first_in_retry();
+    bed.turn_with(&Batch(vec![first.clone()]));
+    bed.aborted();
+    assert_eq!(bed.producer.calls(), "begin, send out, abort");
+    // The source may be read before the retry topic is.
+    bed.turn_with(&Batch(vec![source(1, Some("k"), "second")]));
+    assert_eq!(bed.producer.calls(), format!("begin, send {RETRY}"));
+    // That is aborted as well: the second record waits nowhere now, and for the first one still.
+    bed.aborted();
+    assert_eq!(bed.producer.calls(), "abort");
+    bed.turn_with(&Batch(vec![first, source(1, Some("k"), "second")]));
+    bed.due();
+    assert_eq!(
+        bed.producer.calls(),
+        format!("begin, send out, send {RETRY}, offsets in@2 {RETRY}@1, commit")
+    );
+    bed.later(Duration::from_secs(2));
+    let second = bed.last_retry(1);
+    bed.turn_with(&Batch(vec![second, source(2, Some("k"), "third")]));
+    bed.due();
+    bed.turn_with(&Batch(vec![source(3, Some("k"), "fourth")]));
+    bed.due();
+    assert!(bed.producer.calls().ends_with("commit"));
+    let script = bed.producer.script();
+    let out = script.sent.iter().filter(|row| row.topic == "out");
+    let values: Vec<_> = out.filter_map(|row| row.value.as_deref()).collect();
+    assert_eq!(values, ["asks", "asks", "second"]);
+}
+
+/// A dead letter that was aborted is none: its followers are neither held nor doomed when the record goes through.
+#[test]
+fn an_aborted_dead_letter_holds_nobody() {
+    for on_dead in ["park", "dead_letter_followers"] {
+        let mut bed = Bed::per_key(on_dead);
+        let first = bed.first_in_retry();
+        bed.turn_with(&Batch(vec![source(1, Some("k"), "second")]));
+        bed.due();
+        bed.later(Duration::from_secs(2));
+        let second = bed.last_retry(1);
+        bed.producer.calls();
+        // Its contract has changed meanwhile, say: it is dead, and is not when it is read again.
+        let dead = Row {
+            value: Some("bad".to_owned()),
+            ..first.clone()
+        };
+        bed.turn_with(&Batch(vec![dead]));
+        bed.aborted();
+        assert_eq!(
+            bed.producer.calls(),
+            format!("begin, send in.g.dlq, send {RETRY}, abort"),
+            "{on_dead}"
+        );
+        bed.turn_with(&Batch(vec![first, second]));
+        bed.due();
+        assert_eq!(
+            bed.producer.calls(),
+            format!("begin, send out, send out, offsets {RETRY}@2, commit"),
+            "{on_dead}"
+        );
+        bed.turn_with(&Batch(vec![source(2, Some("k"), "third")]));
+        assert_eq!(bed.producer.calls(), "begin, send out", "{on_dead}");
+    }
+}
+
+/// Nobody knows how the transaction ended: what is in retry is read where it stands, and nothing is taken before that.
+#[test]
+fn after_a_commit_that_may_have_been_the_order_per_key_is_read_again() {
+    for was_committed in [true, false] {
+        let mut bed = Bed::per_key("release");
+        let first = bed.first_in_retry();
+        bed.producer
+            .script()
+            .commits
+            .extend([answer(Then::Again), answer(Then::Abort)]);
+        bed.turn_with(&Batch(vec![first.clone()]));
+        bed.due();
+        bed.producer.calls();
+        // The offset that the group has of both partitions.
+        bed.group.offset = Some(1);
+        if !was_committed {
+            let key = crate::failure::parking::Key::of(Some(b"k"));
+            bed.producer.script().in_retry = vec![Found {
+                tier: 0,
+                key,
+                offset: 0,
+                due: 0,
+                control: None,
+            }];
+        }
+        bed.turn(&[]);
+        assert_eq!(bed.producer.calls(), "commit, abort");
+        bed.turn_with(&Batch(vec![source(1, Some("k"), "second")]));
+        assert_eq!(bed.producer.calls(), "survey", "and nothing is taken");
+        bed.turn(&[]);
+        bed.turn_with(&Batch(vec![source(1, Some("k"), "second")]));
+        let to = if was_committed { "out" } else { RETRY };
+        assert_eq!(bed.producer.calls(), format!("begin, send {to}"));
     }
 }

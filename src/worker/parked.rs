@@ -1,0 +1,309 @@
+//! The order per key: records whose key has one in retry follow it there, and those of a key in retry go when it is their
+//! turn. Who waits for whom is said by `failure::parking`; here it is asked. Without `ordering: per_key` there is no family,
+//! and a record is asked about nothing.
+
+mod hop;
+mod rebuild;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+pub(in crate::worker) use self::hop::doomed;
+use self::rebuild::Rebuild;
+use super::Clock;
+use super::engine::{Engine, Step, Taken};
+use crate::failure::parking::{Dead, Key, Parking};
+use crate::health::PauseReason;
+use crate::ingest::assignment::Role;
+use crate::pipeline::Verdict;
+use crate::record::{Outcome, Record};
+
+/// How long a source partition waits for a key that is written to fast, or for room.
+const CATCH_UP: Duration = Duration::from_millis(200);
+
+/// A source partition, its retry partitions, and what is in retry.
+#[derive(Debug)]
+struct Family {
+    parking: Parking,
+    /// Slots of the retry partitions, by tier.
+    tiers: Vec<usize>,
+    /// What is read before anything is taken; `None` once that has been done.
+    rebuild: Option<Rebuild>,
+}
+
+/// The families of a worker, by the slot of their source partition.
+#[derive(Debug, Default)]
+pub(super) struct Families {
+    families: Vec<Option<Family>>,
+    /// From the slot of each of its partitions.
+    homes: Vec<Option<usize>>,
+    names: HashMap<(String, i32), usize>,
+}
+
+impl Families {
+    fn of(&self, slot: usize) -> Option<&Family> {
+        let home = (*self.homes.get(slot)?)?;
+        self.families.get(home)?.as_ref()
+    }
+
+    fn of_mut(&mut self, slot: usize) -> Option<&mut Family> {
+        let home = (*self.homes.get(slot)?)?;
+        self.families.get_mut(home)?.as_mut()
+    }
+
+    fn put(&mut self, home: usize, family: Family) {
+        let last = family.tiers.iter().copied().fold(home, usize::max);
+        if self.homes.len() <= last {
+            self.homes.resize(last + 1, None);
+        }
+        for slot in family.tiers.iter().copied().chain([home]) {
+            self.homes[slot] = Some(home);
+        }
+        if self.families.len() <= home {
+            self.families.resize_with(home + 1, || None);
+        }
+        self.families[home] = Some(family);
+    }
+
+    /// What is in retry of the partition's source.
+    pub(super) fn parking(&self, slot: usize) -> Option<&Parking> {
+        self.of(slot).map(|family| &family.parking)
+    }
+
+    fn parking_mut(&mut self, slot: usize) -> Option<&mut Parking> {
+        self.of_mut(slot).map(|family| &mut family.parking)
+    }
+
+    /// The partition in this slot is no longer ours.
+    pub(super) fn forget(&mut self, slot: usize) {
+        if let Some(home) = self.homes.get_mut(slot) {
+            *home = None;
+        }
+        if let Some(family) = self.families.get_mut(slot)
+            && family.take().is_some()
+        {
+            self.names.retain(|_, home| *home != slot);
+        }
+    }
+
+    /// A record has its outcome.
+    pub(super) fn finished(&mut self, slot: usize, (key, offset): (u64, i64), outcome: Outcome) {
+        if outcome != Outcome::Retried
+            && let Some(parking) = self.parking_mut(slot)
+        {
+            parking.resolved(Key(key), offset, outcome == Outcome::DeadLettered);
+        }
+    }
+
+    /// Whether a source partition that had too much in retry may go on.
+    pub(super) fn has_room_again(&self, slot: usize) -> bool {
+        self.parking(slot).is_none_or(Parking::has_room_again)
+    }
+
+    /// What was done is committed: from now on that is what [`Self::restore`] goes back to. Under exactly_once.
+    pub(super) fn mark(&mut self) {
+        for family in self.families.iter_mut().flatten() {
+            if family.rebuild.is_none() {
+                family.parking.mark();
+            }
+        }
+    }
+
+    /// What was done since the mark is undone. Of a family that is being read nothing has been done.
+    pub(super) fn restore(&mut self) {
+        for family in self.families.iter_mut().flatten() {
+            family.parking.restore();
+        }
+    }
+
+    /// Keys and records in retry of a source partition.
+    pub(super) fn parked(&self, topic: &str, number: i32) -> Option<(usize, usize)> {
+        let home = self.names.get(&(topic.to_owned(), number))?;
+        let parking = &self.families.get(*home)?.as_ref()?.parking;
+        Some((parking.keys(), parking.records()))
+    }
+
+    /// Whether a partition waits for what is in retry to be read.
+    pub(super) fn is_rebuilding(&self) -> bool {
+        let mut families = self.families.iter().flatten();
+        families.any(|family| family.rebuild.is_some())
+    }
+}
+
+impl Engine {
+    /// The key under which a record is in an order; `None` without one, and for a record whose place in this partition's
+    /// source is not known.
+    fn key_of(&self, taken: &Taken, record: &Record<'_>) -> Option<Key> {
+        if taken.key.is_some() {
+            return taken.key;
+        }
+        self.families.of(taken.slot)?;
+        let partition = self.assignment.get(taken.slot)?;
+        let origin = &taken.origin;
+        let is_ours = partition.role == Role::Source
+            || origin.is_placed
+                && origin.topic == partition.source()
+                && origin.partition == partition.number;
+        is_ours.then(|| Key::of(record.key)).flatten()
+    }
+
+    /// Enters a record that was just begun, and sees whether it has a chance to go: if not, it need not be run.
+    pub(super) fn line_up(&mut self, taken: &mut Taken, record: &Record<'_>) {
+        let Some(family) = self.families.of(taken.slot) else {
+            return;
+        };
+        let Some(partition) = self.assignment.get(taken.slot) else {
+            return;
+        };
+        let tier = match partition.role {
+            Role::Source => None,
+            Role::Retry { tier, .. } => Some(tier),
+        };
+        if tier.is_none() && family.parking.is_empty() {
+            taken.free_at = family.parking.added();
+            return;
+        }
+        let epoch = partition.epoch;
+        // What a retry topic has refused for its size cannot follow anybody there.
+        let is_refused = partition.refused.contains_key(&taken.offset);
+        let (Some(key), Some(parking)) = (
+            self.key_of(taken, record),
+            self.families.parking_mut(taken.slot),
+        ) else {
+            return;
+        };
+        if tier.is_none() && !parking.has(key) {
+            taken.free_at = parking.added();
+            return;
+        }
+        taken.key = Some(key);
+        if taken.step == Step::Control {
+            return;
+        }
+        let offset = taken.origin.offset;
+        parking.read(key, offset, tier, epoch);
+        if taken.step == Step::Judge && !is_refused {
+            taken.step = match parking.doom(key, offset) {
+                Some(dead) => Step::Doomed(dead),
+                None if parking.must_wait(key, offset, epoch) => Step::Follow,
+                None if parking.may_go(key, offset, epoch) => Step::Judge,
+                None => Step::Behind,
+            };
+            if taken.step == Step::Follow {
+                // Those behind it have no chance either.
+                parking.stays(key, offset);
+            }
+        }
+    }
+
+    /// What is to be done with a record now that those before it in the batch are finished. One of them may have gone into
+    /// retry since it was run: then its verdict is thrown away.
+    pub(super) fn step(&self, taken: &Taken, record: &Record<'_>) -> Step {
+        let Some(parking) = self
+            .families
+            .parking(taken.slot)
+            .filter(|parking| taken.key.is_some() || parking.added() != taken.free_at)
+        else {
+            return taken.step;
+        };
+        let partition = self.assignment.get(taken.slot);
+        match (taken.step, self.key_of(taken, record), partition) {
+            (Step::Judge, Some(key), Some(partition)) => {
+                let offset = taken.origin.offset;
+                match parking.doom(key, offset) {
+                    Some(dead) => Step::Doomed(dead),
+                    None if partition.refused.contains_key(&taken.offset) => Step::Judge,
+                    None if parking.may_go(key, offset, partition.epoch) => Step::Judge,
+                    None => Step::Follow,
+                }
+            }
+            (step, _, _) => step,
+        }
+    }
+
+    /// Notes that a record goes to its sink, or is filtered out. If it is one whose followers are held since it was a dead
+    /// letter, they are let go with it: the answer is the record with what goes along.
+    pub(super) fn goes(&mut self, taken: &Taken, verdict: &Verdict) -> Option<Taken> {
+        let key = taken.key?;
+        let epoch = self.assignment.get(taken.slot)?.epoch;
+        let parking = self.families.parking_mut(taken.slot)?;
+        if matches!(verdict, Verdict::Failed(_)) {
+            return None;
+        }
+        parking.passes(key, taken.origin.offset, epoch);
+        let is_held = parking.dead(key, taken.origin.offset) == Some(Dead::Held);
+        if !is_held {
+            return None;
+        }
+        let partition = self.assignment.get_mut(taken.slot)?;
+        partition.tracker.expect(taken.sequence, 2);
+        Some(Taken {
+            extras: 1,
+            ..taken.clone()
+        })
+    }
+
+    /// It does not go there after all.
+    pub(super) fn does_not_go(&mut self, taken: &Taken) {
+        if let (Some(key), Some(parking)) = (taken.key, self.families.parking_mut(taken.slot)) {
+            parking.stays(key, taken.origin.offset);
+        }
+        if taken.extras > 0
+            && let Some(partition) = self.assignment.get_mut(taken.slot)
+        {
+            partition.tracker.expect(taken.sequence, 1);
+        }
+    }
+
+    /// A failed record was handed to the producer for a tier.
+    pub(super) fn parked(
+        &mut self,
+        taken: &Taken,
+        record: &Record<'_>,
+        tier: usize,
+        due: i64,
+        failed: bool,
+    ) {
+        if let Some(key) = self.key_of(taken, record)
+            && let Some(parking) = self.families.parking_mut(taken.slot)
+        {
+            parking.parked(key, taken.origin.offset, tier, due, failed);
+        }
+    }
+
+    /// Whether a record of the source may not go into retry, because too much is there: then its partition has been stopped
+    /// at it.
+    pub(super) fn is_full(&mut self, taken: &Taken, record: &Record<'_>, clock: Clock) -> bool {
+        let is_source = |role: &Role| matches!(role, Role::Source);
+        let partition = self.assignment.get(taken.slot);
+        if !partition.is_some_and(|partition| is_source(&partition.role)) {
+            return false;
+        }
+        let (Some(key), Some(parking)) = (
+            self.key_of(taken, record),
+            self.families.parking(taken.slot),
+        ) else {
+            return false;
+        };
+        if !parking.has_no_room(key, taken.origin.offset) {
+            return false;
+        }
+        let detail = format!(
+            "{} records of {} keys are in retry; it goes on when a tenth of them is through",
+            parking.records(),
+            parking.keys()
+        );
+        self.stand(taken, PauseReason::ParkedFull, &detail, clock);
+        true
+    }
+
+    /// Stops the partition at the record for a moment.
+    fn stand(&mut self, taken: &Taken, reason: PauseReason, detail: &str, clock: Clock) {
+        let Some(partition) = self.assignment.get_mut(taken.slot) else {
+            return;
+        };
+        let first = !partition.faulted;
+        partition.stop(taken.offset, clock.now + CATCH_UP, reason);
+        self.told(taken.slot, reason, detail, CATCH_UP, first, clock);
+    }
+}

@@ -1,0 +1,267 @@
+//! What is in retry when a partition comes to us: read before anything of it is taken.
+
+use std::time::{Duration, Instant};
+
+use super::Family;
+use crate::failure::backoff;
+use crate::failure::parking::{Limits, Parking};
+use crate::health::PauseReason;
+use crate::ingest::assignment::Flow;
+use crate::native::consumer::{Entry, OFFSET_BEGINNING};
+use crate::worker::Clock;
+use crate::worker::engine::Engine;
+use crate::worker::ports::Event;
+
+/// A pause that something else ends.
+const UNTIL_TOLD: Duration = Duration::from_secs(86_400);
+
+/// A reading of the retry partitions of a source partition.
+#[derive(Debug)]
+pub(super) struct Rebuild {
+    ticket: u64,
+    /// The source topic.
+    source: String,
+    /// The retry partitions, by tier, with where to read from.
+    from: Vec<Entry>,
+    /// The latest due time found, by tier.
+    latest: Vec<i64>,
+    tries: u32,
+    /// When a reading that failed is tried again.
+    again: Option<Instant>,
+}
+
+impl Engine {
+    /// Has what is in retry of the partitions read. Until that is done, nothing of their families is taken: a record of the
+    /// source may have to wait for one in retry, and so may one in retry for another in the next tier.
+    pub(in crate::worker) fn rebuild(&mut self, sources: &[Entry], starts: &[Entry], clock: Clock) {
+        let config = self.judge.config();
+        let Some(per_key) = config.failure.per_key else {
+            return;
+        };
+        let limits = Limits {
+            keys: per_key.max_keys,
+            records: per_key.max_records,
+        };
+        let count = config.failure.tiers.len();
+        for source in sources {
+            let (topic, number) = (source.topic.as_str(), source.partition);
+            let retries: Vec<String> = (1..=count)
+                .map(|tier| self.judge.config().retry_topic(topic, tier))
+                .collect();
+            let find = |topic: &str| self.assignment.find(topic, number);
+            let Some(home) = find(topic) else { continue };
+            let tiers: Vec<usize> = retries.iter().filter_map(|topic| find(topic)).collect();
+            let from: Vec<Entry> = retries
+                .iter()
+                .filter_map(|topic| {
+                    let start = |entry: &&Entry| entry.topic == *topic && entry.partition == number;
+                    starts.iter().find(start).cloned()
+                })
+                .collect();
+            let Some(ticket) = self.assignment.get(home).map(|partition| partition.epoch) else {
+                continue;
+            };
+            self.survey.begin(ticket, topic, from.clone());
+            for slot in std::iter::once(home).chain(tiers.iter().copied()) {
+                self.wait_for_rebuild(slot, clock);
+            }
+            self.families.names.insert((topic.to_owned(), number), home);
+            let family = Family {
+                parking: Parking::new(limits),
+                rebuild: Some(Rebuild {
+                    ticket,
+                    source: topic.to_owned(),
+                    latest: vec![0; from.len()],
+                    from,
+                    tries: 0,
+                    again: None,
+                }),
+                tiers,
+            };
+            self.families.put(home, family);
+        }
+    }
+
+    /// The log of a partition is not what it was: what is known to be in retry may be gone. Its family is read again from
+    /// where it stands, and what is on its way counts no more.
+    pub(in crate::worker) fn rebuild_family(&mut self, slot: usize, clock: Clock) {
+        let Some(home) = self.families.homes.get(slot).copied().flatten() else {
+            return;
+        };
+        let ticket = self.assignment.next_epoch();
+        let Some(family) = self
+            .families
+            .families
+            .get_mut(home)
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
+        let tiers = family.tiers.clone();
+        family.parking.clear();
+        let mut from = Vec::with_capacity(tiers.len());
+        for slot in tiers.iter().copied().chain([home]) {
+            let epoch = self.assignment.next_epoch();
+            let Some(partition) = self.assignment.get_mut(slot) else {
+                continue;
+            };
+            partition.epoch = epoch;
+            partition.rewind = None;
+            let mut start = OFFSET_BEGINNING;
+            if partition.positioned {
+                start = partition.tracker.first_incomplete();
+                partition.rewind_to(start);
+            }
+            if slot != home {
+                from.push(partition.entry(start));
+            }
+            self.wait_for_rebuild(slot, clock);
+        }
+        let source = self.assignment.get(home).map(|home| home.topic.clone());
+        let source = source.unwrap_or_default();
+        self.survey.begin(ticket, &source, from.clone());
+        if let Some(family) = self.families.of_mut(home) {
+            family.rebuild = Some(Rebuild {
+                ticket,
+                source,
+                latest: vec![0; from.len()],
+                from,
+                tries: 0,
+                again: None,
+            });
+        }
+    }
+
+    /// [`Self::rebuild_family`] for all of them.
+    pub(in crate::worker) fn rebuild_families(&mut self, clock: Clock) {
+        for home in 0..self.families.families.len() {
+            if self.families.families[home].is_some() {
+                self.rebuild_family(home, clock);
+            }
+        }
+    }
+
+    /// Nothing of the partition is taken before it is known what is in retry.
+    fn wait_for_rebuild(&mut self, slot: usize, clock: Clock) {
+        if let Some(partition) = self.assignment.get_mut(slot) {
+            partition.flow = Flow::Paused {
+                until: clock.now + UNTIL_TOLD,
+                reason: PauseReason::Rebuilding,
+            };
+        }
+        self.tell_rebuild(slot, clock);
+    }
+
+    pub(in crate::worker) fn tell_rebuild(&mut self, slot: usize, clock: Clock) {
+        let (reason, wait) = (PauseReason::Rebuilding, UNTIL_TOLD);
+        let detail = "what is in retry is read first, to know which keys wait";
+        self.told(slot, reason, detail, wait, false, clock);
+    }
+
+    /// Takes in what has been read of retry partitions.
+    pub(in crate::worker) fn surveyed(&mut self, clock: Clock) {
+        if !self.families.is_rebuilding() {
+            return;
+        }
+        for event in self.survey.poll() {
+            let ticket = event.ticket();
+            let mut families = self.families.families.iter_mut().flatten();
+            let Some(family) = families.find(|family| {
+                family
+                    .rebuild
+                    .as_ref()
+                    .is_some_and(|rebuild| rebuild.ticket == ticket)
+            }) else {
+                // Of a partition that is no longer ours.
+                continue;
+            };
+            let Some(rebuild) = &mut family.rebuild else {
+                continue;
+            };
+            match event {
+                Event::Found { found, .. } => {
+                    for found in found {
+                        if let Some(latest) = rebuild.latest.get_mut(found.tier) {
+                            *latest = (*latest).max(found.due);
+                        }
+                        if let Some(key) = found.key {
+                            let (offset, tier) = (found.offset, found.tier);
+                            family
+                                .parking
+                                .found(key, offset, tier, found.due, found.control);
+                        }
+                    }
+                }
+                Event::Failed { why, .. } => {
+                    let wait = backoff::pause(rebuild.tries);
+                    rebuild.tries = rebuild.tries.saturating_add(1);
+                    rebuild.again = Some(clock.now + wait);
+                    tracing::warn!(
+                        pipeline = self.judge.config().name,
+                        "what is in retry could not be read, and is read again: {why}"
+                    );
+                }
+                Event::Done { .. } => {
+                    let latest = std::mem::take(&mut rebuild.latest);
+                    let slots = family.tiers.clone();
+                    family.rebuild = None;
+                    if self.transaction.is_some() {
+                        family.parking.mark();
+                    }
+                    tracing::info!(
+                        pipeline = self.judge.config().name,
+                        worker = self.settings.slot,
+                        keys = family.parking.keys(),
+                        records = family.parking.records(),
+                        "read what is in retry"
+                    );
+                    for (slot, due) in slots.iter().zip(latest) {
+                        if let Some(partition) = self.assignment.get_mut(*slot) {
+                            // What is there is known, so it need not be guessed.
+                            partition.latest_due = due;
+                            partition.mark.latest_due = due;
+                        }
+                    }
+                    self.read_on(&slots, clock);
+                }
+            }
+        }
+        self.survey_again(clock);
+    }
+
+    /// The family of these retry partitions is taken now.
+    fn read_on(&mut self, tiers: &[usize], clock: Clock) {
+        let home = tiers
+            .first()
+            .and_then(|slot| *self.families.homes.get(*slot)?);
+        for slot in tiers.iter().chain(&home) {
+            if let Some(partition) = self.assignment.get_mut(*slot)
+                && partition.is_paused_for(PauseReason::Rebuilding)
+            {
+                partition.flow = Flow::Paused {
+                    until: clock.now,
+                    reason: PauseReason::Rebuilding,
+                };
+            }
+        }
+    }
+
+    fn survey_again(&mut self, clock: Clock) {
+        for family in self.families.families.iter_mut().flatten() {
+            let Some(rebuild) = &mut family.rebuild else {
+                continue;
+            };
+            if rebuild.again.is_none_or(|at| at > clock.now) {
+                continue;
+            }
+            rebuild.again = None;
+            // A ticket of its own: what is still on its way of the reading before is not counted.
+            rebuild.ticket = self.assignment.next_epoch();
+            rebuild.latest.fill(0);
+            family.parking.clear();
+            tracing::debug!(rebuild.source, "what is in retry is read again");
+            let (source, from) = (rebuild.source.clone(), rebuild.from.clone());
+            self.survey.begin(rebuild.ticket, &source, from);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Reads what is in retry partitions, from where the group stands to their ends, when they are assigned. Output: key,
+//! place and due time of each record. A consumer without a group on a thread of its own, for as long as that takes;
+//! commits nothing, and does not know what is made of it.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers as _};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+
+use super::ports::{Event, Found, Survey};
+use crate::ingest::properties::Properties;
+use crate::native::consumer::Entry;
+use crate::record::Record;
+
+/// How long the broker is asked for one thing.
+const ASK: Duration = Duration::from_secs(10);
+/// How long nothing may come before the reading has failed.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How often it is asked whether an open transaction has ended.
+const AGAIN: Duration = Duration::from_millis(100);
+/// Records that are handed on together.
+const CHUNK: usize = 1000;
+/// Events that wait for the worker.
+const WAITING: usize = 64;
+
+/// Reads with the client's properties.
+pub(super) struct Reader {
+    properties: Properties,
+    send: SyncSender<Event>,
+    receive: Receiver<Event>,
+}
+
+impl Reader {
+    pub(super) fn new(properties: &Properties) -> Reader {
+        let (send, receive) = sync_channel(WAITING);
+        Reader {
+            properties: properties.clone(),
+            send,
+            receive,
+        }
+    }
+}
+
+impl Survey for Reader {
+    fn begin(&mut self, ticket: u64, source: &str, partitions: Vec<Entry>) {
+        let (properties, send) = (self.properties.clone(), self.send.clone());
+        let task = Task {
+            ticket,
+            source: source.to_owned(),
+            partitions,
+            send,
+        };
+        let spawned = std::thread::Builder::new()
+            .name("survey".into())
+            .spawn(move || task.run(&properties));
+        if let Err(error) = spawned {
+            let why = format!("no thread to read it: {error}");
+            // A full queue is one that other readings fill: they are told again.
+            drop(self.send.try_send(Event::Failed { ticket, why }));
+        }
+    }
+
+    fn poll(&mut self) -> Vec<Event> {
+        self.receive.try_iter().collect()
+    }
+}
+
+/// The worker has ended.
+struct Gone;
+
+struct Task {
+    ticket: u64,
+    source: String,
+    /// By tier.
+    partitions: Vec<Entry>,
+    send: SyncSender<Event>,
+}
+
+impl Task {
+    fn run(self, properties: &Properties) {
+        let ticket = self.ticket;
+        let last = match self.read(properties) {
+            Ok(Ok(())) => Event::Done { ticket },
+            Ok(Err(why)) => Event::Failed { ticket, why },
+            Err(Gone) => return,
+        };
+        drop(self.send.send(last));
+    }
+
+    /// Reads the partitions to their ends, one after the other: the client does not say of which topic it has met the end.
+    /// The inner error says what went wrong.
+    fn read(&self, properties: &Properties) -> Result<Result<(), String>, Gone> {
+        let goals = match self.goals(properties) {
+            Ok(goals) => goals,
+            Err(why) => return Ok(Err(why)),
+        };
+        if goals.is_empty() {
+            return Ok(Ok(()));
+        }
+        let consumer = match config(properties).create::<BaseConsumer>() {
+            Ok(consumer) => consumer,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        for (tier, goal) in goals {
+            if let Err(why) = self.read_one(&consumer, tier, goal)? {
+                let Entry {
+                    topic, partition, ..
+                } = &self.partitions[tier];
+                return Ok(Err(format!("{topic}-{partition}: {why}")));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn read_one(
+        &self,
+        consumer: &BaseConsumer,
+        tier: usize,
+        goal: i64,
+    ) -> Result<Result<(), String>, Gone> {
+        let entry = &self.partitions[tier];
+        let mut heard = Instant::now();
+        // Until every transaction before the goal is committed or aborted. Then the end that the client meets is behind it.
+        loop {
+            match consumer.fetch_watermarks(&entry.topic, entry.partition, ASK) {
+                Ok((_, stable)) if stable >= goal => break,
+                Ok(_) if heard.elapsed() < SILENCE => std::thread::park_timeout(AGAIN),
+                Ok(_) => return Ok(Err("a transaction in it does not end".to_owned())),
+                Err(error) => return Ok(Err(error.to_string())),
+            }
+        }
+        if let Err(error) = assign(consumer, entry) {
+            return Ok(Err(error.to_string()));
+        }
+        heard = Instant::now();
+        let mut found = Vec::with_capacity(CHUNK);
+        let mut last_error = None;
+        loop {
+            match consumer.poll(Duration::from_millis(200)) {
+                Some(Ok(record)) => {
+                    heard = Instant::now();
+                    found.push(self.found(tier, &record));
+                    if record.offset() + 1 >= goal {
+                        break;
+                    }
+                }
+                // What is behind the last record are the marks of transactions.
+                Some(Err(KafkaError::PartitionEOF(_))) => break,
+                Some(Err(error)) => last_error = Some(error.to_string()),
+                None => {}
+            }
+            if found.len() >= CHUNK {
+                self.hand_on(&mut found)?;
+            }
+            if heard.elapsed() >= SILENCE {
+                let why = last_error.unwrap_or_else(|| "the broker sends nothing".to_owned());
+                return Ok(Err(why));
+            }
+        }
+        self.hand_on(&mut found)?;
+        Ok(Ok(()))
+    }
+
+    fn hand_on(&self, found: &mut Vec<Found>) -> Result<(), Gone> {
+        let ticket = self.ticket;
+        let found = std::mem::replace(found, Vec::with_capacity(CHUNK));
+        let event = Event::Found { ticket, found };
+        self.send.send(event).map_err(|_| Gone)
+    }
+
+    /// The ends to read to, by tier, of the partitions that have something to read. The ends of everything written, open
+    /// transactions included: whether those are committed is known when the reading gets past them.
+    fn goals(&self, properties: &Properties) -> Result<BTreeMap<usize, i64>, String> {
+        let asking = config(properties)
+            .set("isolation.level", "read_uncommitted")
+            .create::<BaseConsumer>()
+            .map_err(|error| error.to_string())?;
+        let mut goals = BTreeMap::new();
+        for (tier, entry) in self.partitions.iter().enumerate() {
+            let (low, high) = asking
+                .fetch_watermarks(&entry.topic, entry.partition, ASK)
+                .map_err(|error| format!("{}-{}: {error}", entry.topic, entry.partition))?;
+            if high > entry.offset.max(low) {
+                goals.insert(tier, high);
+            }
+        }
+        Ok(goals)
+    }
+
+    fn found(&self, tier: usize, record: &BorrowedMessage<'_>) -> Found {
+        let headers = record.headers();
+        let headers = headers.map_or_else(Vec::new, |headers| {
+            let pairs = headers.iter().map(|header| (header.key, header.value));
+            pairs.collect()
+        });
+        let record = Record {
+            topic: record.topic(),
+            partition: record.partition(),
+            offset: record.offset(),
+            timestamp: record.timestamp().to_millis(),
+            key: record.key(),
+            value: None,
+            headers,
+        };
+        Found::of(tier, &record, &self.source)
+    }
+}
+
+fn assign(consumer: &BaseConsumer, entry: &Entry) -> Result<(), KafkaError> {
+    let offset = match entry.offset {
+        0.. => Offset::Offset(entry.offset),
+        _ => Offset::Beginning,
+    };
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(&entry.topic, entry.partition, offset)?;
+    consumer.assign(&assignment)
+}
+
+fn config(properties: &Properties) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    for (name, value) in properties {
+        config.set(name, value);
+    }
+    config
+        .set("isolation.level", "read_committed")
+        .set("auto.offset.reset", "earliest")
+        .set("enable.partition.eof", "true");
+    config
+}

@@ -1,0 +1,626 @@
+//! `failure.retry.ordering: per_key`: a lookup answers some keys with "not there" for a while. What comes behind a record in
+//! retry waits for it and comes out behind it, other keys go on, and neither a kill, a rebalance nor a full partition
+//! changes that. The other side: what `on_dead` makes of those that wait for a record that never gets through.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use driftgate::headers;
+use support::live::{Job, LIMIT, Shape, both, id};
+use support::lookup::{Reply, ScriptedServer};
+use support::topics::{self, Read, Write};
+use support::{Bed, wait};
+use support::{eventually, live};
+
+const KEYS: i64 = 20;
+/// Of these keys the service knows nothing as long as it is told not to.
+const FAILING: [i64; 2] = [3, 7];
+
+/// A service that does not know the records of some keys until it is mended, and notes whom it was asked about.
+struct Service {
+    server: ScriptedServer,
+    mended: Arc<AtomicBool>,
+}
+
+impl Service {
+    fn start(fails: impl Fn(i64) -> bool + Send + Sync + 'static) -> Service {
+        let mended = Arc::new(AtomicBool::new(false));
+        let is_mended = Arc::clone(&mended);
+        let server = ScriptedServer::start(move |asked| {
+            let id = asked_id(&asked.path);
+            match fails(id) && !is_mended.load(Ordering::SeqCst) {
+                true => Reply::status(404),
+                false => Reply::customer("known"),
+            }
+        });
+        Service { server, mended }
+    }
+
+    /// Fails for the keys of [`FAILING`].
+    fn of_keys() -> Service {
+        Service::start(|id| FAILING.contains(&(id % KEYS)))
+    }
+
+    fn mend(&self) {
+        self.mended.store(true, Ordering::SeqCst);
+    }
+
+    fn shape(&self, retry: &'static str) -> Shape {
+        Shape {
+            partitions: 2,
+            retry,
+            lookup: Some(self.server.url()),
+            ..Shape::default()
+        }
+    }
+}
+
+fn asked_id(path: &str) -> i64 {
+    path.trim_start_matches('/').parse().expect("an id")
+}
+
+const RETRY: &str = "{ tiers: [1s, 2s], ordering: per_key, \
+                     reasons: { lookup_not_found: { attempts: 1000 } } }";
+
+fn records(job: &Job, ids: std::ops::Range<i64>) -> Vec<Write> {
+    ids.map(|id| Write::new(format!("{}", id % KEYS), job.parcel(id, "a note")))
+        .collect()
+}
+
+/// Ids by key, in the order of the topic; a repeat counts where it was first.
+fn by_key(reads: &[Read]) -> BTreeMap<i64, Vec<i64>> {
+    let mut found: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    for id in reads.iter().map(id) {
+        let ids = found.entry(id % KEYS).or_default();
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    found
+}
+
+fn expected(ids: std::ops::Range<i64>) -> BTreeMap<i64, Vec<i64>> {
+    let mut expected: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    for id in ids {
+        expected.entry(id % KEYS).or_default().push(id);
+    }
+    expected
+}
+
+fn emitted(job: &Job) -> Vec<Read> {
+    topics::consume_all(&job.client, &job.sink)
+}
+
+/// How many records of the keys that do not fail are in a range.
+fn others(ids: std::ops::Range<i64>) -> usize {
+    ids.filter(|id| !FAILING.contains(&(id % KEYS))).count()
+}
+
+#[test]
+fn followers_wait_and_come_out_in_order_and_other_keys_go_on() {
+    both(|bed, embedded| {
+        let service = Service::of_keys();
+        let job = Job::new(bed, embedded, service.shape(RETRY));
+        topics::produce(&job.client, &job.source, &records(&job, 0..200));
+        job.live(embedded, |live| {
+            live.ready();
+            live.eventually("the other keys", || emitted(&job).len() == others(0..200));
+            live.eventually("two keys wait", || {
+                live.metric("driftgate_parked_keys", &[&job.source]) == 2.0
+                    && live.metric("driftgate_parked_records", &[&job.source]) == 20.0
+            });
+            topics::produce(&job.client, &job.source, &records(&job, 200..400));
+            live.eventually("the other keys again", || {
+                emitted(&job).len() == others(0..400)
+            });
+            live.eventually("the first ones are tried again", || {
+                let asked = service.server.asked();
+                FAILING.iter().all(|key| {
+                    let tries = asked.iter().filter(|asked| asked_id(&asked.path) == *key);
+                    tries.count() >= 4
+                })
+            });
+            // Those behind the first of a key are not looked up for nothing. (In its first batch nobody knows yet that it
+            // fails.)
+            let asked = service.server.asked();
+            let times = |ids: std::ops::Range<i64>| {
+                let of_key = asked.iter().map(|asked| asked_id(&asked.path));
+                of_key
+                    .filter(|id| ids.contains(id) && FAILING.contains(&(id % KEYS)))
+                    .count()
+            };
+            assert_eq!(times(200..400), 0);
+            assert!(
+                times(20..200) <= 18,
+                "{} of the first batch",
+                times(20..200)
+            );
+            assert_eq!(job.committed(&job.source), 400, "the source is not held up");
+            service.mend();
+            live.eventually("all of them", || emitted(&job).len() == 400);
+            live.eventually("nothing waits", || {
+                live.metric("driftgate_parked_keys", &[&job.source]) == 0.0
+            });
+            let followed = live.metric("driftgate_failures_total", &["reason=\"parked\""]);
+            assert!(followed >= 38.0, "{followed} followed");
+        });
+        assert_eq!(by_key(&emitted(&job)), expected(0..400));
+        assert_eq!(emitted(&job).len(), 400, "and no copies");
+        assert_eq!(job.count(&job.dlq), 0);
+        let hops: Vec<Read> = [1, 2]
+            .iter()
+            .flat_map(|tier| topics::consume_all(&job.client, &job.retry_topic(*tier)))
+            .collect();
+        for hop in hops.iter().filter(|hop| id(hop) >= KEYS) {
+            assert_eq!(hop.header(headers::REASON), Some("parked"));
+            assert_eq!(
+                hop.header(headers::ATTEMPT),
+                Some("0"),
+                "no attempt is spent"
+            );
+            assert_eq!(hop.count(headers::FIRST_FAILED_AT), 0);
+        }
+    });
+}
+
+/// A kill in the middle, and a restart: who waits for whom is read from the retry topics before the source is.
+#[test]
+fn a_kill_keeps_the_order() {
+    let Some(bed) = live::real() else { return };
+    let service = Service::of_keys();
+    let job = Job::new(&bed, None, service.shape(RETRY));
+    topics::produce(&job.client, &job.source, &records(&job, 0..200));
+    let first = job.start("run", "first");
+    eventually(LIMIT, "the other keys", || {
+        emitted(&job).len() >= others(0..200)
+    });
+    first.kill();
+    topics::produce(&job.client, &job.source, &records(&job, 200..300));
+    let second = job.start("run", "second");
+    eventually(LIMIT, "the other keys again", || {
+        by_key(&emitted(&job)).values().map(Vec::len).sum::<usize>() == others(0..300)
+    });
+    second.kill();
+    service.mend();
+    let third = job.start("run", "third");
+    eventually(LIMIT, "all of them", || {
+        by_key(&emitted(&job)).values().map(Vec::len).sum::<usize>() == 300
+    });
+    assert!(third.stop(LIMIT).success());
+    assert_eq!(by_key(&emitted(&job)), expected(0..300));
+    assert_eq!(job.count(&job.dlq), 0);
+    assert!(
+        job.log("third").contains("read what is in retry"),
+        "{}",
+        job.log("third")
+    );
+}
+
+/// A second instance takes partitions over while keys wait, and gives them back.
+#[test]
+fn a_rebalance_keeps_the_order() {
+    let Some(bed) = live::real() else { return };
+    let service = Service::of_keys();
+    let shape = Shape {
+        partitions: 4,
+        ..service.shape(RETRY)
+    };
+    let job = Job::new(&bed, None, shape);
+    let first = job.start("run", "first");
+    let mut ids = 0;
+    let mut write = || {
+        topics::produce(&job.client, &job.source, &records(&job, ids..ids + 100));
+        ids += 100;
+        eventually(LIMIT, "the other keys", || {
+            by_key(&emitted(&job)).values().map(Vec::len).sum::<usize>() >= others(0..ids)
+        });
+        ids
+    };
+    write();
+    let second = job.start("run", "second");
+    eventually(LIMIT, "two members", || {
+        job.log("second").contains("assigned")
+    });
+    write();
+    write();
+    assert!(first.stop(LIMIT).success());
+    let ids = write();
+    service.mend();
+    eventually(LIMIT, "all of them", || {
+        by_key(&emitted(&job)).values().map(Vec::len).sum::<usize>() == 400
+    });
+    assert!(second.stop(LIMIT).success());
+    assert_eq!(by_key(&emitted(&job)), expected(0..ids));
+    assert_eq!(job.count(&job.dlq), 0);
+}
+
+#[test]
+fn a_source_partition_pauses_at_the_bound_and_goes_on_below_it() {
+    both(|bed, embedded| {
+        let service = Service::of_keys();
+        let retry = "{ tiers: [1s, 1s], ordering: per_key, max_parked_records: 20, \
+                     reasons: { lookup_not_found: { attempts: 1000 } } }";
+        let shape = Shape {
+            partitions: 1,
+            ..service.shape(retry)
+        };
+        let job = Job::new(bed, embedded, shape);
+        // The bound is reached at the record with id 203: it would be the twenty-first of its keys.
+        topics::produce(&job.client, &job.source, &records(&job, 0..400));
+        job.live(embedded, |live| {
+            live.not_ready(&["parked_full", &job.source]);
+            let records = || live.metric("driftgate_parked_records", &[&job.source]);
+            live.eventually("twenty are in retry", || records() == 20.0);
+            let before = emitted(&job).len();
+            assert_eq!(
+                before,
+                others(0..203),
+                "what came before the bound, and no more"
+            );
+            assert_eq!(job.count(&job.dlq), 0);
+            service.mend();
+            live.eventually("all of them", || emitted(&job).len() == 400);
+            live.ready();
+        });
+        assert_eq!(by_key(&emitted(&job)), expected(0..400));
+    });
+}
+
+// --- on_dead -------------------------------------------------------------------------------------------------------
+
+/// Key 3's first record fails for good; what comes behind it would get through.
+fn first_of_key_3(id: i64) -> bool {
+    id == 3
+}
+
+fn waits_for_dead_letter(live: &live::Live, job: &Job) {
+    live.eventually("the first of key 3 is a dead letter", || {
+        job.count(&job.dlq) >= 1
+    });
+}
+
+fn of_key_3(reads: &[Read]) -> Vec<i64> {
+    by_key(reads).remove(&3).unwrap_or_default()
+}
+
+fn key_3(ids: std::ops::Range<i64>) -> Vec<i64> {
+    ids.filter(|id| id % KEYS == 3).collect()
+}
+
+#[test]
+fn on_dead_release_lets_the_followers_go() {
+    both(|bed, embedded| {
+        let service = Service::start(first_of_key_3);
+        let retry = "{ tiers: [1s], ordering: per_key, reasons: { lookup_not_found: retry } }";
+        let job = Job::new(bed, embedded, service.shape(retry));
+        topics::produce(&job.client, &job.source, &records(&job, 0..100));
+        job.live(embedded, |live| {
+            waits_for_dead_letter(live, &job);
+            live.eventually("the others", || emitted(&job).len() == 99);
+        });
+        assert_eq!(of_key_3(&emitted(&job)), key_3(4..100));
+        assert_eq!(job.count(&job.dlq), 1);
+    });
+}
+
+#[test]
+fn on_dead_dead_letter_followers_takes_those_along_that_waited() {
+    both(|bed, embedded| {
+        let service = Service::start(first_of_key_3);
+        let retry = "{ tiers: [1s, 2s], ordering: per_key, on_dead: dead_letter_followers, \
+                     reasons: { lookup_not_found: retry } }";
+        let job = Job::new(bed, embedded, service.shape(retry));
+        topics::produce(&job.client, &job.source, &records(&job, 0..100));
+        job.live(embedded, |live| {
+            live.eventually("key 3 is in the dead letters", || job.count(&job.dlq) == 5);
+            live.eventually("and nothing waits", || {
+                live.metric("driftgate_parked_keys", &[&job.source]) == 0.0
+            });
+            topics::produce(&job.client, &job.source, &records(&job, 100..200));
+            live.eventually("the others", || emitted(&job).len() == 195);
+        });
+        assert_eq!(of_key_3(&emitted(&job)), key_3(100..200));
+        let dead = topics::consume_all(&job.client, &job.dlq);
+        let reasons: BTreeMap<i64, &str> = dead
+            .iter()
+            .map(|read| (id(read), read.header(headers::REASON).expect("a reason")))
+            .collect();
+        let mut expected: BTreeMap<i64, &str> = key_3(0..100)
+            .into_iter()
+            .map(|id| (id, "predecessor_dead_lettered"))
+            .collect();
+        expected.insert(3, "lookup_not_found");
+        assert_eq!(reasons, expected);
+    });
+}
+
+const PARK: &str = "{ tiers: [1s], ordering: per_key, on_dead: park, \
+                    reasons: { lookup_not_found: { attempts: 2 } } }";
+
+/// The dead letter as it is sent back: to the first retry tier, as it was.
+fn redrive(job: &Job) {
+    let dead = topics::consume_all(&job.client, &job.dlq).remove(0);
+    let mut headers = dead.headers.clone();
+    for (name, value) in [(headers::ATTEMPT, "0"), (headers::REDRIVEN, "1")] {
+        headers.retain(|(found, _)| found != name);
+        headers.push((name.to_owned(), Some(value.into())));
+    }
+    headers.retain(|(name, _)| name != headers::FIRST_FAILED_AT);
+    let back = Write {
+        key: dead.key.clone(),
+        value: dead.value.clone(),
+        partition: Some(dead.partition),
+        headers,
+        ..Write::default()
+    };
+    topics::produce(&job.client, &job.retry_topic(1), &[back]);
+}
+
+/// A key whose dead letter is not dealt with stays where it is, over a restart too, and goes on in order once the dead
+/// letter has got through.
+#[test]
+fn on_dead_park_holds_the_key_until_its_dead_letter_is_redriven() {
+    let Some(bed) = live::real() else { return };
+    let service = Service::start(first_of_key_3);
+    let job = Job::new(&bed, None, service.shape(PARK));
+    topics::produce(&job.client, &job.source, &records(&job, 0..100));
+    job.live(None, |live| {
+        waits_for_dead_letter(live, &job);
+        live.eventually("the other keys", || emitted(&job).len() == 95);
+        live.eventually("one key waits", || {
+            live.metric("driftgate_parked_keys", &[&job.source]) == 1.0
+        });
+    });
+    topics::produce(&job.client, &job.source, &records(&job, 100..200));
+    job.live(None, |live| {
+        live.eventually("the other keys", || emitted(&job).len() == 190);
+        // Long enough for each of them to have been due.
+        wait::throughout(Duration::from_secs(3), Duration::from_millis(500), || {
+            assert_eq!(of_key_3(&emitted(&job)), Vec::<i64>::new());
+        });
+        assert_eq!(live.metric("driftgate_parked_keys", &[&job.source]), 1.0);
+        service.mend();
+        redrive(&job);
+        live.eventually("all of them", || emitted(&job).len() == 200);
+        live.eventually("nothing waits", || {
+            live.metric("driftgate_parked_keys", &[&job.source]) == 0.0
+        });
+    });
+    assert_eq!(by_key(&emitted(&job)), expected(0..200));
+    assert_eq!(job.count(&job.dlq), 1);
+    // And nothing that holds it is left for the next start.
+    job.live(None, |live| {
+        topics::produce(&job.client, &job.source, &records(&job, 200..220));
+        live.eventually("new ones go through", || emitted(&job).len() == 220);
+    });
+    assert_eq!(by_key(&emitted(&job)), expected(0..220));
+}
+
+/// Who does not want to redrive it starts with another `on_dead`, and the key goes on without it.
+#[test]
+fn a_held_key_is_released_by_another_on_dead() {
+    let Some(bed) = live::real() else { return };
+    let service = Service::start(first_of_key_3);
+    let mut job = Job::new(&bed, None, service.shape(PARK));
+    topics::produce(&job.client, &job.source, &records(&job, 0..100));
+    job.live(None, |live| {
+        waits_for_dead_letter(live, &job);
+        live.eventually("one key waits", || {
+            live.metric("driftgate_parked_keys", &[&job.source]) == 1.0
+        });
+        live.eventually("the other keys", || emitted(&job).len() == 95);
+    });
+    let per_key = &mut job.config.pipelines[0].failure.per_key;
+    per_key.as_mut().expect("per_key").on_dead = driftgate::config::model::OnDead::Release;
+    job.live(None, |live| {
+        live.eventually("the others", || emitted(&job).len() == 99);
+        live.eventually("nothing waits", || {
+            live.metric("driftgate_parked_keys", &[&job.source]) == 0.0
+        });
+    });
+    assert_eq!(of_key_3(&emitted(&job)), key_3(4..100));
+}
+
+// --- tiers ---------------------------------------------------------------------------------------------------------
+
+/// A `Retry-After` longer than every tier is waited for in full, in hops that spend no attempt.
+#[test]
+fn a_wait_longer_than_every_tier_is_kept_without_spending_attempts() {
+    both(|bed, embedded| {
+        let asked: Arc<Mutex<Vec<Instant>>> = Arc::default();
+        let noted = Arc::clone(&asked);
+        let server = ScriptedServer::start(move |at| {
+            let mut noted = noted.lock().expect("no panic while it is held");
+            noted.push(at.at);
+            match noted.len() {
+                1 => Reply::status(503).header("Retry-After", 4),
+                _ => Reply::customer("known"),
+            }
+        });
+        let shape = Shape {
+            partitions: 1,
+            retry: "{ tiers: [1s], jitter: 0%, attempts: 2 }",
+            lookup: Some(server.url()),
+            ..Shape::default()
+        };
+        let job = Job::new(bed, embedded, shape);
+        topics::produce(&job.client, &job.source, &records(&job, 0..1));
+        job.live(embedded, |live| {
+            live.eventually("it gets through", || emitted(&job).len() == 1);
+        });
+        let asked = asked.lock().expect("no panic while it is held").clone();
+        assert_eq!(asked.len(), 2, "it was tried again once");
+        assert!(asked[1] - asked[0] >= Duration::from_secs(4));
+        let hops = topics::consume_all(&job.client, &job.retry_topic(1));
+        assert!(hops.len() >= 3, "{} hops", hops.len());
+        for hop in &hops {
+            assert_eq!(hop.header(headers::ATTEMPT), Some("1"));
+            assert_eq!(hop.count(headers::DUE_AT), 1);
+            assert_eq!(hop.header(headers::REASON), Some("lookup_unavailable"));
+        }
+    });
+}
+
+/// A reason goes through the tiers that were chosen for it, and another one nowhere but to the dead letters.
+#[test]
+fn reasons_go_where_they_are_sent() {
+    both(|bed, embedded| {
+        let service = Service::start(|_| true);
+        let retry = "{ tiers: [1s, 2s, 3s], reasons: { lookup_not_found: { tiers: [2s] }, \
+                     rule_violation: dead_letter, unknown_schema: dead_letter } }";
+        let job = Job::new(bed, embedded, service.shape(retry));
+        let mut writes = records(&job, 0..2);
+        let mut unknown = job.parcel(2, "of a schema that nobody knows");
+        unknown[1..5].copy_from_slice(&2_000_000_000_u32.to_be_bytes());
+        writes.push(Write::new("2", unknown));
+        topics::produce(&job.client, &job.source, &writes);
+        job.live(embedded, |live| {
+            live.eventually("all are dead letters", || job.count(&job.dlq) == 3);
+        });
+        let counts = [1, 2, 3].map(|tier| job.count(&job.retry_topic(tier)));
+        assert_eq!(counts, [0, 2, 0]);
+    });
+}
+
+/// Each source has retry partitions of its own number; keys and offsets of one mean nothing in the other.
+#[test]
+fn sources_with_different_partition_counts_keep_an_order_each() {
+    let Some(bed) = live::real() else { return };
+    let service = Service::of_keys();
+    let mut job = Job::new(&bed, None, service.shape(RETRY));
+    let second = support::unique("more-parcels");
+    topics::create(&job.client, &second, 5, &[]);
+    job.config.pipelines[0].source_topics.push(second.clone());
+    let dead_letters = job.config.pipelines[0].dead_letter_topic(&second);
+    topics::produce(&job.client, &job.source, &records(&job, 0..100));
+    topics::produce(&job.client, &second, &records(&job, 1000..1100));
+    job.live(None, |live| {
+        live.eventually("the other keys", || {
+            emitted(&job).len() == 2 * others(0..100)
+        });
+        live.eventually("the failing ones wait", || {
+            live.metric("driftgate_parked_records", &[]) == 20.0
+        });
+        let pipeline = &job.config.pipelines[0];
+        for (source, partitions) in [(&job.source, 2), (&second, 5)] {
+            for tier in [1, 2] {
+                let topic = pipeline.retry_topic(source, tier);
+                assert_eq!(
+                    topics::partitions(&job.client, &topic),
+                    partitions,
+                    "{topic}"
+                );
+            }
+        }
+        service.mend();
+        live.eventually("all of them", || emitted(&job).len() == 200);
+    });
+    for (from, ids) in [(0, 0..100), (1000, 1000..1100)] {
+        let of_source: Vec<Read> = emitted(&job)
+            .into_iter()
+            .filter(|read| (from..from + 1000).contains(&id(read)))
+            .collect();
+        assert_eq!(by_key(&of_source), expected(ids));
+    }
+    assert_eq!(job.count(&job.dlq) + job.count(&dead_letters), 0);
+}
+
+// --- what it costs the others --------------------------------------------------------------------------------------
+
+/// One record in a hundred fails all the while: the others flow at more than nine tenths of the speed that they have where
+/// nothing fails. Two instances run beside each other on the same broker, one with failures and one without, and what is
+/// compared is how far each comes in the same time: how fast this machine is, and what else it does, does not matter.
+#[test]
+fn one_failing_record_in_a_hundred_leaves_the_others_their_speed() {
+    let Some(bed) = live::real() else { return };
+    // Under `make soak` that lasts for more than a minute.
+    let is_soak = std::env::var_os("DRIFTGATE_TEST_SOAK").is_some();
+    let count = if is_soak { 3_000_000 } else { 150_000 };
+    for retry in [
+        "{ tiers: [1s, 5s], reasons: { transform_failed: { attempts: 1000 } } }",
+        "{ tiers: [1s, 5s], ordering: per_key, \
+         reasons: { transform_failed: { attempts: 1000 } } }",
+    ] {
+        let mut best: f64 = 0.0;
+        for _ in 0..5 {
+            let ratio = side_by_side(&bed, retry, count);
+            eprintln!(
+                "{retry}: the others keep {:.0} % of their speed",
+                ratio * 100.0
+            );
+            best = best.max(ratio);
+            if best >= 0.9 {
+                break;
+            }
+        }
+        assert!(best >= 0.9, "{best:.2} of the speed, with {retry}");
+    }
+}
+
+/// Keys of the records: enough that a key in a hundred is a record in a hundred.
+const MANY: i64 = 1000;
+
+fn is_bad(id: i64) -> bool {
+    id % 100 == 0
+}
+
+/// A source of so many records, of which those of a key in a hundred may fail as long as they are tried.
+fn full_source(bed: &Bed, retry: &'static str, count: i64, fails: bool) -> Job {
+    let steps = "      - set: { note: \"note == 'fail' ? string(int('x' + note)) : note\" }";
+    let shape = Shape {
+        partitions: 4,
+        retry,
+        steps: Some(steps.to_owned()),
+        ..Shape::default()
+    };
+    let job = Job::new(bed, None, shape);
+    for from in (0..count).step_by(50_000) {
+        let writes: Vec<Write> = (from..from + 50_000)
+            .map(|id| {
+                let note = if fails && is_bad(id) { "fail" } else { "good" };
+                Write::new(format!("{}", id % MANY), job.parcel(id, note))
+            })
+            .collect();
+        topics::produce(&job.client, &job.source, &writes);
+    }
+    job
+}
+
+/// The part of their speed that records have which do not fail, beside some that do.
+fn side_by_side(bed: &Bed, retry: &'static str, count: i64) -> f64 {
+    let jobs = [false, true].map(|fails| full_source(bed, retry, count, fails));
+    let emitted = [AtomicI64::new(0), AtomicI64::new(0)];
+    let now = || [0, 1].map(|index: usize| emitted[index].load(Ordering::Relaxed));
+    let (limit, end) = (20 * LIMIT, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for (job, emitted) in jobs.iter().zip(&emitted) {
+            let end = &end;
+            scope.spawn(move || {
+                job.live(None, |live| {
+                    wait::eventually(limit, "the end of the measurement", || {
+                        let count = live.metric("driftgate_records_total", &["\"emitted\""]);
+                        emitted.store(count as i64, Ordering::Relaxed);
+                        end.load(Ordering::Relaxed) || live.shutdown.is_cancelled()
+                    });
+                });
+            });
+        }
+        let several = |part: i64| count * part / 20;
+        wait::eventually(limit, "both flow", || {
+            now().iter().all(|emitted| *emitted > several(1))
+        });
+        let from = now();
+        wait::eventually(limit, "one is nearly through", || {
+            now().iter().any(|emitted| *emitted > several(18))
+        });
+        let to = now();
+        end.store(true, Ordering::Relaxed);
+        let [clean, failing] = [0, 1].map(|index| (to[index] - from[index]) as f64);
+        // Where nothing fails, these are ninety-nine in a hundred.
+        failing / (clean * 0.99)
+    })
+}
