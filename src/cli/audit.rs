@@ -300,7 +300,7 @@ impl Audits<'_> {
                 token,
                 metrics,
                 health,
-                Desk::new(&self.config),
+                Desk::new(self.config),
                 shutdown.clone(),
             );
             let (address, _) = self.runtime.block_on(serve)?;
