@@ -9,6 +9,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -222,12 +223,49 @@ fn ends(client: &ClientConfig, topic: &str) -> Vec<i64> {
     ends.into_iter().map(|(_, end)| end).collect()
 }
 
+/// What is asked of every delivery.
+const DELIVERIES: [&str; 2] = ["at_least_once", "exactly_once"];
+
+/// Each delivery at the same time, on servers that they share with others.
+fn side_by_side(body: impl Fn(&'static str) + Sync) {
+    std::thread::scope(|scope| {
+        for delivery in DELIVERIES {
+            let body = &body;
+            scope.spawn(move || body(delivery));
+        }
+    });
+}
+
+/// The end of every storm: nothing is under way any more, each record is where it belongs, and the audit says the same.
+#[track_caller]
+fn accounted(client: &ClientConfig, job: &Job, all: i64, delivery: &str) {
+    finished(client, job);
+    let copies = every_record_is_where_it_belongs(client, job, all);
+    eprintln!("{all} records, {delivery}: {copies} copies");
+    if delivery == "exactly_once" {
+        assert_eq!(copies, 0, "each record once");
+    }
+    let file = job.folder.path().join("driftgate.yaml");
+    let output = Command::new(env!("CARGO_BIN_EXE_driftgate"))
+        .args(["audit", "-c", file.to_str().expect("text")])
+        .output()
+        .expect("the program runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{delivery}: {said}{why}");
+}
+
 // ---- instances are killed
 
 /// Two instances; one or the other is killed at a random moment, and a new one takes its place.
+#[test]
+fn kills_at_random_moments_lose_nothing() {
+    side_by_side(kills);
+}
+
 fn kills(delivery: &'static str) {
     let Some(bed) = bed() else { return };
-    let (records, kills) = if soak() { (200_000, 10) } else { (20_000, 3) };
+    let (records, kills) = if soak() { (200_000, 10) } else { (10_000, 3) };
     let mut random = StdRng::from_os_rng();
     let (client, lookups) = (bed.client(), lookups());
     let job = Job::new(
@@ -241,15 +279,14 @@ fn kills(delivery: &'static str) {
     for runner in &mut runners {
         runner.wait_ready(200, &[]);
     }
-    // Faster than they can be worked through between kills, so that there is always something under way.
-    let copies = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             write(
                 &client,
                 &job.source,
                 schema,
                 records,
-                Duration::from_millis(100),
+                Duration::from_millis(250),
             );
         });
         for kill in 0..kills {
@@ -263,86 +300,118 @@ fn kills(delivery: &'static str) {
             runners[victim] = job.start(&format!("gate-{kill}-again"));
         }
         writer.join().expect("the writer ends");
-        finished(&client, &job);
-        every_record_is_where_it_belongs(&client, &job, records)
     });
-    eprintln!("{records} records, {kills} kills, {delivery}: {copies} copies");
-    if delivery == "exactly_once" {
-        assert_eq!(copies, 0, "each record once");
-    }
+    accounted(&client, &job, records, delivery);
     for runner in &mut runners {
         runner.stop();
     }
 }
 
-#[test]
-fn kills_at_random_moments_lose_nothing() {
-    kills("at_least_once");
-}
-
 // ---- brokers, leaders, network
 
+/// A job of each delivery on one cluster, with its instance.
+struct Flows<'a> {
+    client: &'a ClientConfig,
+    jobs: Vec<(&'static str, Job, Runner)>,
+    schema: u32,
+}
+
+impl<'a> Flows<'a> {
+    fn start(
+        client: &'a ClientConfig,
+        bootstrap: &str,
+        bed: &Bed,
+        lookups: &ScriptedServer,
+    ) -> Flows<'a> {
+        let mut schema = 0;
+        let jobs = DELIVERIES.map(|delivery| {
+            let job = Job::new(bootstrap, &bed.registry_url, &shape(delivery, lookups));
+            topics::create(client, &job.source, PARTITIONS, &[]);
+            schema = support::job::register(bed, &job.source);
+            let mut runner = job.start("gate");
+            runner.wait_ready(200, &[]);
+            (delivery, job, runner)
+        });
+        Flows {
+            client,
+            jobs: jobs.into(),
+            schema,
+        }
+    }
+
+    /// Writes to each source while the body runs.
+    fn while_written(&mut self, records: i64, pace: Duration, body: impl FnOnce(&mut Self)) {
+        let sources: Vec<String> = self
+            .jobs
+            .iter()
+            .map(|(_, job, _)| job.source.clone())
+            .collect();
+        let (client, schema) = (self.client, self.schema);
+        std::thread::scope(|scope| {
+            for source in &sources {
+                scope.spawn(move || write(client, source, schema, records, pace));
+            }
+            body(self);
+        });
+    }
+
+    /// Each of them emits.
+    fn flow(&self) {
+        for (_, job, _) in &self.jobs {
+            let before = count(self.client, &job.sink);
+            wait_for_count(self.client, &job.sink, before + 100);
+        }
+    }
+
+    fn wait_ready(&mut self, status: u16, words: &[&str]) {
+        for (_, _, runner) in &mut self.jobs {
+            runner.wait_ready(status, words);
+        }
+    }
+
+    fn accounted(&mut self, records: i64) {
+        for (delivery, job, runner) in &mut self.jobs {
+            accounted(self.client, job, records, delivery);
+            runner.stop();
+        }
+    }
+}
+
 /// Three brokers: one is killed and comes back, leaders move, all are away for a while.
-fn cluster(delivery: &'static str) {
+#[test]
+fn brokers_that_die_and_leaders_that_move_lose_nothing() {
     let (Some(bed), Some(mut cluster)) = (bed(), Cluster::start()) else {
         return;
     };
-    let records = if soak() { 200_000 } else { 20_000 };
-    let away = Duration::from_secs(if soak() { 60 } else { 8 });
+    let records = if soak() { 100_000 } else { 10_000 };
+    let pace = Duration::from_millis(if soak() { 500 } else { 1_000 });
+    let away = Duration::from_secs(if soak() { 60 } else { 5 });
     let (client, lookups) = (cluster.client(), lookups());
-    let job = Job::new(
-        &cluster.bootstrap(),
-        &bed.registry_url,
-        &shape(delivery, &lookups),
-    );
-    topics::create(&client, &job.source, PARTITIONS, &[]);
-    let schema = support::job::register(&bed, &job.source);
-    let mut runner = job.start("gate");
-    runner.wait_ready(200, &[]);
-    let flows = || {
-        let before = count(&client, &job.sink);
-        wait_for_count(&client, &job.sink, before + 100);
-    };
-    std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            let pace = Duration::from_millis(if soak() { 250 } else { 600 });
-            write(&client, &job.source, schema, records, pace);
-        });
-        flows();
-        let leader = cluster.leader(&job.sink, 0);
+    let mut flows = Flows::start(&client, &cluster.bootstrap(), &bed, &lookups);
+    flows.while_written(records, pace, |flows| {
+        flows.flow();
+        let sink = flows.jobs[1].1.sink.clone();
+        let leader = cluster.leader(&sink, 0);
         cluster.node(leader).kill();
-        flows();
+        flows.flow();
         cluster.node(leader).start_again();
-        cluster.in_step(&job.sink);
-        cluster.in_step(&job.source);
-        cluster.move_leaders(&job.sink);
-        cluster.move_leaders(&job.source);
-        flows();
+        cluster.in_step(&sink);
+        cluster.move_leaders(&sink);
+        flows.flow();
         cluster.kill_all();
-        runner.wait_ready(503, &["broker is unavailable"]);
+        flows.wait_ready(503, &["broker is unavailable"]);
         wait::within(away, || false);
         if let Err(log) = cluster.start_all() {
             panic!("the brokers did not come back:\n{log}");
         }
-        runner.wait_ready(200, &[]);
-        writer.join().expect("the writer ends");
+        flows.wait_ready(200, &[]);
     });
-    finished(&client, &job);
-    let copies = every_record_is_where_it_belongs(&client, &job, records);
-    eprintln!("{records} records, three brokers, {delivery}: {copies} copies");
-    if delivery == "exactly_once" {
-        assert_eq!(copies, 0, "each record once");
-    }
-    runner.stop();
-}
-
-#[test]
-fn brokers_that_die_and_leaders_that_move_lose_nothing() {
-    cluster("at_least_once");
+    flows.accounted(records);
 }
 
 /// A broker behind a proxy: connections are cut, then nothing answers, then nothing can be reached, then all is slow.
-fn network(delivery: &'static str) {
+#[test]
+fn a_network_that_is_cut_held_and_slow_loses_nothing() {
     let Some(bed) = bed() else { return };
     let proxy = Proxy::start();
     let options = Options {
@@ -353,71 +422,44 @@ fn network(delivery: &'static str) {
         return;
     };
     proxy.forward_to(&kafka.bootstrap());
-    let records = if soak() { 100_000 } else { 10_000 };
+    let records = if soak() { 100_000 } else { 8_000 };
+    let away = Duration::from_secs(if soak() { 60 } else { 4 });
     let (client, lookups) = (topics::client(&proxy.address()), lookups());
-    let job = Job::new(
-        &proxy.address(),
-        &bed.registry_url,
-        &shape(delivery, &lookups),
-    );
-    topics::create(&client, &job.source, PARTITIONS, &[]);
-    let schema = support::job::register(&bed, &job.source);
-    let mut runner = job.start("gate");
-    runner.wait_ready(200, &[]);
-    std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            write(
-                &client,
-                &job.source,
-                schema,
-                records,
-                Duration::from_millis(500),
-            );
-        });
-        let flows = || {
-            let before = count(&client, &job.sink);
-            wait_for_count(&client, &job.sink, before + 100);
-        };
-        flows();
+    let mut flows = Flows::start(&client, &proxy.address(), &bed, &lookups);
+    flows.while_written(records, Duration::from_secs(1), |flows| {
+        flows.flow();
         for _ in 0..5 {
             proxy.cut();
             wait::within(Duration::from_millis(300), || false);
         }
-        flows();
+        flows.flow();
         proxy.hold();
-        wait::within(Duration::from_secs(if soak() { 60 } else { 5 }), || false);
+        wait::within(away, || false);
         proxy.pass();
-        flows();
+        flows.flow();
         proxy.refuse();
-        wait::within(Duration::from_secs(if soak() { 60 } else { 5 }), || false);
+        wait::within(away, || false);
         proxy.pass();
-        flows();
+        flows.flow();
         // A slow sink, and a slow everything else.
-        proxy.delay(Duration::from_millis(200));
-        flows();
+        proxy.delay(Duration::from_millis(100));
+        flows.flow();
         proxy.pass();
-        writer.join().expect("the writer ends");
     });
-    finished(&client, &job);
-    let copies = every_record_is_where_it_belongs(&client, &job, records);
-    eprintln!("{records} records, a bad network, {delivery}: {copies} copies");
-    if delivery == "exactly_once" {
-        assert_eq!(copies, 0, "each record once");
-    }
-    runner.stop();
-}
-
-#[test]
-fn a_network_that_is_cut_held_and_slow_loses_nothing() {
-    network("at_least_once");
+    flows.accounted(records);
 }
 
 // ---- a process that is frozen
 
 /// SIGSTOP until the group has given its partitions away, then SIGCONT: what it had under way is somebody else's now.
+#[test]
+fn a_frozen_process_that_wakes_up_loses_nothing() {
+    side_by_side(frozen);
+}
+
 fn frozen(delivery: &'static str) {
     let Some(bed) = bed() else { return };
-    let records = if soak() { 100_000 } else { 12_000 };
+    let records = if soak() { 100_000 } else { 8_000 };
     let (client, lookups) = (bed.client(), lookups());
     let mut shape = shape(delivery, &lookups);
     shape
@@ -454,18 +496,7 @@ fn frozen(delivery: &'static str) {
         first.signal(Signal::CONT);
         writer.join().expect("the writer ends");
     });
-    finished(&client, &job);
-    let copies = every_record_is_where_it_belongs(&client, &job, records);
-    eprintln!("{records} records, a frozen process, {delivery}: {copies} copies");
-    if delivery == "exactly_once" {
-        assert_eq!(copies, 0, "each record once");
-    } else {
-        first.wait_ready(200, &[]);
-    }
+    accounted(&client, &job, records, delivery);
+    first.wait_ready(200, &[]);
     second.stop();
-}
-
-#[test]
-fn a_frozen_process_that_wakes_up_loses_nothing() {
-    frozen("at_least_once");
 }
