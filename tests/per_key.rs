@@ -200,6 +200,66 @@ fn a_kill_keeps_the_order() {
     );
 }
 
+/// In transactions. A few are aborted for a record that the sink does not take, while records in retry go through in them,
+/// and one is cut off by a kill: a reader of what is committed sees each record once, and those of a key in their order.
+#[test]
+fn aborts_and_a_kill_under_exactly_once_keep_the_order() {
+    use rand::SeedableRng;
+    use rand::distr::{Alphanumeric, SampleString};
+    let Some(bed) = live::real() else { return };
+    let service = Service::of_keys();
+    let shape = Shape {
+        delivery: "delivery: exactly_once\n    transaction: { timeout: 5s }",
+        ..service.shape(RETRY)
+    };
+    let job = Job::new(&bed, None, shape);
+    let mut noise = rand::rngs::SmallRng::seed_from_u64(8);
+    // Of each twenty records, the one of key 11 is too large. It is in the middle of them.
+    let is_large = |id: i64| id >= 100 && id % KEYS == 11;
+    topics::produce(&job.client, &job.source, &records(&job, 0..100));
+    let mut runs = vec![job.start("run", "first")];
+    eventually(LIMIT, "the other keys", || {
+        emitted(&job).len() == others(0..100)
+    });
+    live::limit(&job.client, &job.sink, 3_000);
+    let dead = || topics::consume_all(&job.client, &job.dlq);
+    for round in 5..13 {
+        let ids = round * KEYS..(round + 1) * KEYS;
+        let writes: Vec<Write> = ids
+            .map(|id| {
+                let length = if is_large(id) { 5_000 } else { 10 };
+                let note = Alphanumeric.sample_string(&mut noise, length);
+                Write::new(format!("{}", id % KEYS), job.parcel(id, &note))
+            })
+            .collect();
+        topics::produce(&job.client, &job.source, &writes);
+        match round {
+            6 => service.mend(),
+            9 => {
+                runs.pop().expect("one runs").kill();
+                runs.push(job.start("run", "second"));
+            }
+            _ => {}
+        }
+        let large = usize::try_from(round - 4).expect("positive");
+        eventually(LIMIT, "the large one is a dead letter", || {
+            dead().len() == large
+        });
+    }
+    let mut wanted = expected(0..13 * KEYS);
+    wanted.insert(11, vec![11, 31, 51, 71, 91]);
+    let count: usize = wanted.values().map(Vec::len).sum();
+    eventually(LIMIT, "all of them", || emitted(&job).len() >= count);
+    assert!(runs.pop().expect("one runs").stop(LIMIT).success());
+    let read = emitted(&job);
+    assert_eq!(by_key(&read), wanted);
+    assert_eq!(read.len(), count, "each once");
+    let large: Vec<i64> = (0..13 * KEYS).filter(|id| is_large(*id)).collect();
+    let mut dead: Vec<i64> = dead().iter().map(id).collect();
+    dead.sort_unstable();
+    assert_eq!(dead, large);
+}
+
 /// A second instance takes partitions over while keys wait, and gives them back.
 #[test]
 fn a_rebalance_keeps_the_order() {

@@ -486,3 +486,61 @@ fn without_parking_the_model_finds_the_wrong_order() {
     world.finish();
     assert!(world.check().is_err());
 }
+
+/// What is known of every record, but for what it is doing just now: an abort reads it again.
+fn known(parking: &Parking) -> Vec<(Key, i64, u8, i64, bool, Option<Dead>)> {
+    let mut known = Vec::new();
+    for (key, line) in &parking.lines {
+        let dead = line.records.iter().filter(|parked| parked.dead.is_some());
+        assert_eq!(line.dead, dead.count());
+        assert!(!line.records.is_empty());
+        let of_one = |one: &Parked| (*key, one.offset, one.tier, one.due, one.is_record, one.dead);
+        known.extend(line.records.iter().map(of_one));
+    }
+    known.sort_by_key(|one| (one.0, one.1));
+    assert_eq!(known.len(), parking.records());
+    known
+}
+
+fn change(parking: &mut Parking, (what, key, offset): (u8, u64, i64)) {
+    let (key, tier, due) = (Key(key), usize::from(what % 3), i64::from(what));
+    match what % 9 {
+        0 => parking.read(key, offset, Some(tier), 1),
+        1 => parking.passes(key, offset, 1),
+        2 => parking.resolved(key, offset, false),
+        3 => parking.resolved(key, offset, true),
+        4 => parking.parked(key, offset, tier, due, true),
+        5 => parking.dies(key, offset, Dead::Held, tier, due),
+        6 => parking.dies(key, offset, Dead::Doomed(offset + 2), tier, due),
+        7 => parking.released(key, offset),
+        _ => parking.stands(key, offset, tier, due),
+    }
+}
+
+proptest! {
+    /// Whatever is done between a mark and an abort, the abort undoes it, as often as it is asked to.
+    #[test]
+    fn what_is_restored_is_what_was_marked(
+        before in prop::collection::vec((any::<u8>(), 0..3_u64, 0..5_i64), 0..40),
+        after in prop::collection::vec(
+            prop::collection::vec((any::<u8>(), 0..3_u64, 0..5_i64), 0..40),
+            1..4,
+        ),
+    ) {
+        let mut parking = Parking::new(Limits { keys: 100, records: 100 });
+        for one in before {
+            change(&mut parking, one);
+        }
+        parking.mark();
+        let marked = known(&parking);
+        for changes in after {
+            let added = parking.added();
+            for one in changes {
+                change(&mut parking, one);
+            }
+            parking.restore();
+            prop_assert_eq!(&known(&parking), &marked);
+            prop_assert!(parking.added() >= added);
+        }
+    }
+}

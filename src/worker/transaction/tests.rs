@@ -402,9 +402,16 @@ impl Bed {
 
     /// With an order per key and one tier.
     fn per_key(on_dead: &str) -> Bed {
-        let retry = format!("{{ tiers: [1s], jitter: 0%, ordering: per_key, on_dead: {on_dead} }}");
+        Bed::per_key_until(on_dead, "")
+    }
+
+    /// The same with limits of a breaker.
+    fn per_key_until(on_dead: &str, limits: &str) -> Bed {
+        let failure = format!(
+            "{{ tiers: [1s], jitter: 0%, ordering: per_key, on_dead: {on_dead} }}, dead_letter: {{ {limits} }}"
+        );
         let yaml = YAML
-            .replace("{ tiers: [] }", &retry)
+            .replace("{ tiers: [] }", &failure)
             .replace("PROVENANCE", "none");
         let mut bed = Bed::of(&yaml, true, 100);
         assert_eq!(bed.producer.calls(), "init, survey");
@@ -903,4 +910,85 @@ fn after_a_commit_that_may_have_been_the_order_per_key_is_read_again() {
         let to = if was_committed { "out" } else { RETRY };
         assert_eq!(bed.producer.calls(), format!("begin, send {to}"));
     }
+}
+
+/// Whoever becomes a dead letter with the one in front of it is one more for the breaker, and what stands in a retry topic
+/// for that one is none.
+#[test]
+fn a_breaker_holds_those_back_that_a_dead_letter_takes_along() {
+    let mut bed = Bed::per_key_until("dead_letter_followers", "pause_after: 2");
+    let first = bed.first_in_retry();
+    let mut rows: Vec<Row> = Vec::new();
+    for offset in 1..4 {
+        bed.turn_with(&Batch(vec![source(offset, Some("k"), "follows")]));
+        bed.due();
+        rows.push(bed.last_retry(offset));
+    }
+    bed.later(Duration::from_secs(4));
+    bed.producer.calls();
+    let dead = Row {
+        value: Some("bad".to_owned()),
+        ..first
+    };
+    bed.turn_with(&Batch(vec![dead]));
+    bed.due();
+    assert_eq!(
+        bed.producer.calls(),
+        format!("begin, send in.g.dlq, send {RETRY}, offsets {RETRY}@1, commit")
+    );
+    bed.turn_with(&Batch(vec![rows[0].clone()]));
+    bed.due();
+    assert_eq!(
+        bed.producer.calls(),
+        format!("begin, send in.g.dlq, offsets {RETRY}@2, commit"),
+        "the second one: the one that stands for the first is not counted"
+    );
+    bed.turn_with(&Batch(vec![rows[1].clone(), rows[2].clone()]));
+    for partition in bed.engine.assignment.iter() {
+        assert_eq!(
+            partition.barred,
+            Some(PauseReason::Breaker),
+            "{}",
+            partition.topic
+        );
+    }
+    bed.due();
+    // The pause is committed where the source stands, and nothing else is done.
+    assert_eq!(bed.producer.calls(), "begin, offsets in@4, commit");
+    bed.turn_with(&Batch(vec![rows[1].clone(), source(4, Some("j"), "other")]));
+    assert_eq!(bed.producer.calls(), "");
+}
+
+/// A pause that stands is lifted while what is in retry is still being read: nothing is taken before that is known.
+#[test]
+fn an_order_to_go_on_does_not_cut_the_reading_of_what_is_in_retry_short() {
+    use crate::control::order::{Action, Order, Subject};
+    let mut bed = Bed::per_key("release");
+    let order = |action| Order {
+        action,
+        answers: None,
+        by: "ada".to_owned(),
+        at: 9,
+        reason: String::new(),
+    };
+    let controls = Arc::clone(&bed.engine.shared.controls);
+    let subject = || Subject::Pipeline("p".to_owned());
+    bed.engine.rebuild_families(bed.engine.time.read());
+    controls.apply(0, subject(), Some(order(Action::Pause)));
+    bed.engine.obey(bed.engine.time.read());
+    controls.apply(1, subject(), Some(order(Action::Resume)));
+    bed.engine.obey(bed.engine.time.read());
+    for partition in bed.engine.assignment.iter() {
+        assert_eq!(partition.barred, None);
+        let waits = partition.is_paused_for(PauseReason::Rebuilding);
+        assert!(waits, "{}", partition.topic);
+    }
+    let clock = bed.engine.time.read();
+    bed.engine.timers(&bed.group, clock);
+    let first = Batch(vec![source(0, Some("k"), "first")]);
+    bed.engine.take(&first, &bed.group, clock);
+    assert_eq!(bed.producer.calls(), "survey");
+    bed.turn(&[]);
+    bed.turn_with(&first);
+    assert_eq!(bed.producer.calls(), "begin, send out");
 }
