@@ -103,6 +103,7 @@ pub mod metrics;
 pub mod native;
 pub mod pipeline;
 pub mod produce;
+mod quiet;
 pub mod record;
 pub mod review;
 pub mod scan;

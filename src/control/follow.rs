@@ -5,8 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use tokio::sync::oneshot;
@@ -18,6 +17,7 @@ use crate::beside::Beside;
 use crate::config::model::{Kafka, Pipeline};
 use crate::error::FatalError;
 use crate::ingest::properties;
+use crate::quiet::Quiet;
 
 /// Orders stand in this partition, whatever others the topic may have: their sequence is what counts.
 pub(super) const PARTITION: i32 = 0;
@@ -60,17 +60,6 @@ pub(crate) fn start(
     beside.spawn(name, move |end| reader.run(end))?;
     Ok(loaded)
 }
-
-/// What the client as a whole is told comes out of its polls as well, and is told from there, once.
-struct Quiet;
-
-impl ClientContext for Quiet {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, "{reason}");
-    }
-}
-
-impl ConsumerContext for Quiet {}
 
 struct Reader {
     topic: String,

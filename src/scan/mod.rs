@@ -17,6 +17,7 @@ use rdkafka::{ClientConfig, Message as _, Offset, Timestamp, TopicPartitionList}
 use crate::config::model::Kafka;
 use crate::error::FatalError;
 use crate::ingest::properties;
+use crate::quiet::Quiet;
 use crate::record::Record;
 
 /// How long the broker may take for one question.
@@ -75,16 +76,18 @@ pub struct HeldBack {
 
 /// A client for looking at topics.
 pub struct Scanner {
-    committed: BaseConsumer,
-    uncommitted: BaseConsumer,
+    committed: BaseConsumer<Quiet>,
+    uncommitted: BaseConsumer<Quiet>,
     base: ClientConfig,
     reader: ClientConfig,
 }
 
-fn consumer(config: &ClientConfig, isolation: &str) -> Result<BaseConsumer, FatalError> {
+fn consumer(config: &ClientConfig, isolation: &str) -> Result<BaseConsumer<Quiet>, FatalError> {
     let mut config = config.clone();
     config.set("isolation.level", isolation);
-    config.create().map_err(|error| could_not(&error))
+    config
+        .create_with_context(Quiet)
+        .map_err(|error| could_not(&error))
 }
 
 fn could_not(error: &KafkaError) -> FatalError {
@@ -317,7 +320,7 @@ impl Scanner {
 
     fn read_on(
         &self,
-        consumer: &BaseConsumer,
+        consumer: &BaseConsumer<Quiet>,
         reading: &mut Reading,
         progress: &mut dyn FnMut(u64),
         take: &mut dyn FnMut(&Record<'_>, bool),
@@ -390,7 +393,11 @@ impl Scanner {
     }
 
     /// Looks at the partitions that an open transaction held up.
-    fn look(&self, consumer: &BaseConsumer, reading: &mut Reading) -> Result<(), FatalError> {
+    fn look(
+        &self,
+        consumer: &BaseConsumer<Quiet>,
+        reading: &mut Reading,
+    ) -> Result<(), FatalError> {
         let waiting: Vec<(i32, Instant)> = reading
             .parts
             .iter()
@@ -422,7 +429,11 @@ impl Scanner {
     }
 }
 
-fn finish(consumer: &BaseConsumer, reading: &mut Reading, number: i32) -> Result<(), FatalError> {
+fn finish(
+    consumer: &BaseConsumer<Quiet>,
+    reading: &mut Reading,
+    number: i32,
+) -> Result<(), FatalError> {
     let Some(part) = reading.parts.get_mut(&number).filter(|part| !part.done) else {
         return Ok(());
     };

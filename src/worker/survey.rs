@@ -14,6 +14,7 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use super::ports::{Event, Found, Survey};
 use crate::ingest::properties::Properties;
 use crate::native::consumer::Entry;
+use crate::quiet::Quiet;
 use crate::record::Record;
 
 /// How long the broker is asked for one thing.
@@ -101,7 +102,8 @@ impl Task {
         if goals.is_empty() {
             return Ok(Ok(()));
         }
-        let consumer = match config(properties).create::<BaseConsumer>() {
+        let consumer = match config(properties).create_with_context::<_, BaseConsumer<Quiet>>(Quiet)
+        {
             Ok(consumer) => consumer,
             Err(error) => return Ok(Err(error.to_string())),
         };
@@ -118,7 +120,7 @@ impl Task {
 
     fn read_one(
         &self,
-        consumer: &BaseConsumer,
+        consumer: &BaseConsumer<Quiet>,
         tier: usize,
         goal: i64,
     ) -> Result<Result<(), String>, Gone> {
@@ -177,7 +179,7 @@ impl Task {
     fn goals(&self, properties: &Properties) -> Result<BTreeMap<usize, i64>, String> {
         let asking = config(properties)
             .set("isolation.level", "read_uncommitted")
-            .create::<BaseConsumer>()
+            .create_with_context::<_, BaseConsumer<Quiet>>(Quiet)
             .map_err(|error| error.to_string())?;
         let mut goals = BTreeMap::new();
         for (tier, entry) in self.partitions.iter().enumerate() {
@@ -210,7 +212,7 @@ impl Task {
     }
 }
 
-fn assign(consumer: &BaseConsumer, entry: &Entry) -> Result<(), KafkaError> {
+fn assign(consumer: &BaseConsumer<Quiet>, entry: &Entry) -> Result<(), KafkaError> {
     let offset = match entry.offset {
         0.. => Offset::Offset(entry.offset),
         _ => Offset::Beginning,

@@ -46,6 +46,8 @@ pub(crate) const WALLS: &[Wall] = &[
             // Follows the control topic on a thread beside the record path, and reads committed offsets for an operator.
             "control::follow",
             "control::desk",
+            // The context of such readers.
+            "quiet",
         ],
         why: "the record path has handles of its own; rdkafka's consumer is in event mode and loses rebalances",
     },
@@ -281,6 +283,12 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "record",
         ],
     ),
+    // Readers beside the record path, whose clients say nothing of their own.
+    ("quiet", &[]),
+    ("control::follow", &["quiet"]),
+    ("lookup::table::load", &["quiet"]),
+    ("scan", &["quiet"]),
+    ("worker::survey", &["quiet"]),
     // Judges tell their pipeline's configuration.
     ("worker::ports", &["config::model"]),
     // What becomes of those that waited for a dead letter is chosen there.

@@ -18,6 +18,7 @@ use crate::error::FatalError;
 use crate::health::{Dependency, Health};
 use crate::lookup::Around;
 use crate::metrics::TableMetrics;
+use crate::quiet::Quiet;
 use crate::transform::lookup::LookupSpec;
 
 /// How long the broker is asked for one thing.
@@ -47,7 +48,9 @@ pub(super) fn start(
     client
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "true");
-    let consumer: BaseConsumer = client.create().map_err(|error| fatal(error.to_string()))?;
+    let consumer = client
+        .create_with_context(Quiet)
+        .map_err(|error| fatal(error.to_string()))?;
     let mut loader = Loader {
         name: format!("{}.{}", around.pipeline, spec.into),
         topic: config.topic.clone(),
@@ -71,7 +74,7 @@ struct Loader {
     /// `<pipeline>.<field>`.
     name: String,
     topic: String,
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Quiet>,
     reader: Reader,
     shared: Arc<Shared>,
     partitions: Vec<Partition>,
