@@ -1034,10 +1034,7 @@ fn a_registry_that_stops_and_starts_again_loses_nothing() {
         "what is known stays known"
     );
     let answer = cached.settled(after);
-    assert!(
-        matches!(&answer, Answer::Unavailable { message, .. } if message.contains("refused")),
-        "{answer:?}"
-    );
+    assert!(matches!(&answer, Answer::Unavailable { .. }), "{answer:?}");
     cached.registry.restart().expect("the same port");
     wait_until("the registry is back", || {
         matches!(cached.cache.get(after), Answer::Ready(_))
