@@ -191,21 +191,25 @@ fn more_dead_letters_than_the_rate_are_told_with_their_reason() {
     });
 }
 
-/// Nine dead letters are too many and told to nobody; the condition comes true at eleven, and speaks of all of them.
+/// Nine dead letters are too many, and the condition comes true at eleven and speaks of all of them. Another is false for one
+/// and overflows for more, which counts as true.
 #[test]
 fn a_webhook_is_told_only_what_its_condition_is_true_of() {
     let (embedded, all, some) = (Embedded::start(), Hook::start(), Hook::start());
-    let mut job = job(&embedded, shape(2), &[&all, &some]);
+    let unsure = Hook::start();
+    let mut job = job(&embedded, shape(2), &[&all, &some, &unsure]);
     let alerts = &mut job.config.pipelines[0].alerts;
     for alert in alerts.iter_mut() {
         alert.dead_letters_above = parse_rate("5/h").expect("a rate");
     }
     alerts[1].when = Some(condition("kind == 'dead_letters' && count > 10"));
+    alerts[2].when = Some(condition("count * 9223372036854775807 < 0"));
     job.live(Some(&embedded.broker), |live| {
         live.ready();
         let new = unknown(&job, &embedded.registry.url());
         topics::produce(&job.client, &job.source, &write(&job, -9..0));
         told(live, &all, "open", "dead_letters");
+        told(live, &unsure, "open", "dead_letters");
         embedded.registry.stop();
         topics::produce(&job.client, &job.source, &new);
         told(live, &all, "open", "registry");
@@ -216,11 +220,13 @@ fn a_webhook_is_told_only_what_its_condition_is_true_of() {
         let open = told(live, &some, "open", "dead_letters");
         assert_eq!(open["count"], 11, "also of those before: {open:#}");
     });
-    let states = some.states();
-    assert!(
-        states.iter().all(|state| state.ends_with(" dead_letters")),
-        "{states:?}"
-    );
+    for hook in [&some, &unsure] {
+        let states = hook.states();
+        assert!(
+            states.iter().all(|state| state.ends_with(" dead_letters")),
+            "{states:?}"
+        );
+    }
 }
 
 #[test]
