@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::alerts;
 use crate::config::fault::Fault;
 use crate::config::model::{self, Pipeline, Place, RulesFile, SchemaSource, Step};
 use crate::contract::registry::{RegistryClient, RegistryError, Version};
@@ -242,7 +243,7 @@ pub async fn compile_with(
     }
     results.extend(key);
     let wanted = results.len();
-    let mut faults = Vec::new();
+    let mut faults = alerts::condition_faults(config);
     let mut loaded = Vec::new();
     for result in results {
         match result {

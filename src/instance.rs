@@ -118,7 +118,9 @@ impl Instance {
             wall: wall_clock,
             shutdown: self.shutdown.clone(),
         };
-        let alerts = Alerts::start(config, &watched, &Handle::current())?;
+        // What was begun above ends with it.
+        let alerts = Alerts::start(config, &watched, &Handle::current())
+            .inspect_err(|_| self.shutdown.cancel())?;
         let result = self.run_pipelines(config, vars, embedded, &alerts).await;
         self.shutdown.cancel();
         alerts.finish(result.as_ref().err()).await;

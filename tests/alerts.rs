@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use driftgate::config::model::AlertFormat;
+use driftgate::config::model::{AlertFormat, Place, Placed};
 use driftgate::config::units::parse_rate;
 use serde_json::{Value as Json, json};
 use support::job::{PARTITIONS, payment};
@@ -189,6 +189,68 @@ fn more_dead_letters_than_the_rate_are_told_with_their_reason() {
         );
         assert!(open["count"].as_u64() > Some(10), "{open:#}");
     });
+}
+
+/// Nine dead letters are too many, and the condition comes true at eleven and speaks of all of them. Another is false for one
+/// and overflows for more, which counts as true.
+#[test]
+fn a_webhook_is_told_only_what_its_condition_is_true_of() {
+    let (embedded, all, some) = (Embedded::start(), Hook::start(), Hook::start());
+    let unsure = Hook::start();
+    let mut job = job(&embedded, shape(2), &[&all, &some, &unsure]);
+    let alerts = &mut job.config.pipelines[0].alerts;
+    for alert in alerts.iter_mut() {
+        alert.dead_letters_above = parse_rate("5/h").expect("a rate");
+    }
+    alerts[1].when = Some(condition("kind == 'dead_letters' && count > 10"));
+    alerts[2].when = Some(condition("count * 9223372036854775807 < 0"));
+    job.live(Some(&embedded.broker), |live| {
+        live.ready();
+        let new = unknown(&job, &embedded.registry.url());
+        topics::produce(&job.client, &job.source, &write(&job, -9..0));
+        told(live, &all, "open", "dead_letters");
+        told(live, &unsure, "open", "dead_letters");
+        embedded.registry.stop();
+        topics::produce(&job.client, &job.source, &new);
+        told(live, &all, "open", "registry");
+        assert_eq!(some.states(), Vec::<String>::new());
+        embedded.registry.restart().expect("the same port");
+        told(live, &all, "resolved", "registry");
+        topics::produce(&job.client, &job.source, &write(&job, -2..0));
+        let open = told(live, &some, "open", "dead_letters");
+        assert_eq!(open["count"], 11, "also of those before: {open:#}");
+    });
+    for hook in [&some, &unsure] {
+        let states = hook.states();
+        assert!(
+            states.iter().all(|state| state.ends_with(" dead_letters")),
+            "{states:?}"
+        );
+    }
+}
+
+#[test]
+fn an_instance_does_not_start_with_a_condition_that_means_nothing() {
+    let (embedded, hook) = (Embedded::start(), Hook::start());
+    let mut job = job(&embedded, shape(1), &[&hook]);
+    job.config.pipelines[0].alerts[0].when = Some(condition("kind == 'dirft'"));
+    let ((), result) = job.run(Some(&embedded.broker), |live| {
+        eventually(LIMIT, "its end", || live.shutdown.is_cancelled());
+    });
+    let error = result.expect_err("it cannot run").to_string();
+    assert!(
+        error.contains("driftgate.yaml:7:21") && error.contains("dirft"),
+        "{error}"
+    );
+}
+
+fn condition(text: &str) -> Placed<String> {
+    let file = "driftgate.yaml".to_owned();
+    let (line, column) = (7, 13);
+    Placed {
+        value: text.to_owned(),
+        place: Place { file, line, column },
+    }
 }
 
 #[test]

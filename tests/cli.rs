@@ -354,7 +354,7 @@ fn what_init_writes_is_accepted_and_each_slip_in_it_is_shown_at_its_place() {
     const RULES: &str = "schemas/orders-value.rules.yaml";
     const SINK: &str = "schemas/orders.clean-value.avsc";
     let filter = "- filter: \"currency != 'TEST'\"            # keeps what is true";
-    let rows: [(&str, &str, &str, &[&str]); 24] = [
+    let rows: [(&str, &str, &str, &[&str]); 27] = [
         (
             CONFIG,
             "workers: 1",
@@ -500,6 +500,24 @@ fn what_init_writes_is_accepted_and_each_slip_in_it_is_shown_at_its_place() {
             "group: orders-gate",
             "group: orders-gate\n    grop: x",
             &["unknown key `grop`"],
+        ),
+        (
+            CONFIG,
+            "    alerts: []",
+            "    alerts: [ { webhook: http://a, when: \"kind == 'dirft'\" } ]",
+            &["driftgate.yaml:66:", "^^^^^^^", "did you mean"],
+        ),
+        (
+            CONFIG,
+            "    alerts: []",
+            "    alerts: [ { webhook: http://a, when: \"cuont > 1\" } ]",
+            &["driftgate.yaml:66:", "^^^^^", "`count`"],
+        ),
+        (
+            CONFIG,
+            "    alerts: []",
+            "    alerts: [ { webhook: http://a, when: count } ]",
+            &["driftgate.yaml:66:", "^^^^^", "true or false"],
         ),
         (
             CONFIG,

@@ -10,12 +10,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::Watched;
+use super::condition::{About, Condition};
 use super::deliver::{Answer, backoff, client, post};
 use super::incidents::{Delivery, Incidents, Now, Ticket};
 use super::notice::{From, Notice};
 use super::render;
 use super::signs::{Concern, signs};
 use super::window::Window;
+use crate::config::diagnose;
 use crate::config::model::{Alert, AlertKind};
 use crate::error::FatalError;
 use crate::metrics::AlertMetrics;
@@ -41,6 +43,9 @@ pub(super) struct Hook {
     alert: Alert,
     from: From,
     concern: Concern,
+    when: Option<Condition>,
+    /// Whether the log says that the condition cannot be evaluated.
+    said_unknown: bool,
     watched: Watched,
     http: Client,
     metrics: AlertMetrics,
@@ -63,6 +68,8 @@ impl Hook {
         watched: Watched,
     ) -> Result<Hook, FatalError> {
         let kinds: Vec<_> = alert.kinds.iter().map(|kind| kind.as_str()).collect();
+        let when = alert.when.as_ref().map(Condition::compile).transpose();
+        let when = when.map_err(|faults| FatalError::Contract(diagnose::render(&faults, false)))?;
         let now = Instant::now();
         Ok(Hook {
             number,
@@ -73,6 +80,8 @@ impl Hook {
             alert: alert.clone(),
             from,
             concern,
+            when,
+            said_unknown: false,
             watched,
             began: now,
             failures: 0,
@@ -148,30 +157,55 @@ impl Hook {
 
     fn look(&mut self) {
         let now = self.now();
-        let pipeline = &self.from.pipeline;
-        let faults = self.watched.health.faults(pipeline);
+        let pipeline = self.from.pipeline.clone();
+        let faults = self.watched.health.faults(&pipeline);
         let too_many = match self.alert.kinds.contains(&AlertKind::DeadLetters) {
             true => {
-                let counts = self.watched.metrics.dead_letters(pipeline);
+                let counts = self.watched.metrics.dead_letters(&pipeline);
                 self.window.look(now.at, counts)
             }
             false => None,
         };
         let too_many = too_many.map(|found| (self.alert.dead_letters_above, found));
         let mut signs = signs(&self.concern, &faults, too_many, now.wall);
-        signs.retain(|sign| self.alert.kinds.contains(&sign.key.0));
+        signs.retain(|sign| {
+            let kind = sign.key.0;
+            let is_told = self.alert.kinds.contains(&kind) && self.concerns(&About::sign(sign));
+            if !is_told && kind == AlertKind::DeadLetters {
+                self.window.untold();
+            }
+            is_told
+        });
         let metrics = Arc::clone(&self.watched.metrics);
         let owns =
-            |place: &super::notice::Place| metrics.owns(pipeline, &place.topic, place.partition);
+            |place: &super::notice::Place| metrics.owns(&pipeline, &place.topic, place.partition);
         self.incidents.look(now, signs, &owns);
     }
 
     fn happened(&mut self, event: Event) {
         if self.alert.kinds.contains(&event.notice.kind)
+            && self.concerns(&About::event(&event.notice))
             && !self.incidents.happened(event.name, event.notice)
         {
             self.dropped(1);
         }
+    }
+
+    /// Whether `when` is true of it. Where that cannot be told it is: an alert too many is better than one too few.
+    fn concerns(&mut self, about: &About<'_>) -> bool {
+        let Some(when) = &self.when else {
+            return true;
+        };
+        when.holds(about).unwrap_or_else(|error| {
+            if !std::mem::replace(&mut self.said_unknown, true) {
+                tracing::warn!(
+                    pipeline = self.from.pipeline,
+                    webhook = self.number,
+                    "`when` of a webhook cannot be evaluated and counts as true: {error}"
+                );
+            }
+            true
+        })
     }
 
     fn dropped(&self, count: u64) {

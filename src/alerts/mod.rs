@@ -2,10 +2,11 @@
 //! rest of the program writes anyway (`health`, `metrics`), looked at once a second, and events. Output: POSTs. Workers do
 //! nothing for it, so a webhook that hangs holds up nobody. It knows no payload and decides nothing about records.
 //!
-//! `signs` makes causes of the state, `window` counts dead letters, `incidents` keeps what is open and what each receiver
+//! `signs` makes causes of the state, `window` counts dead letters, `condition` is a webhook's `when`, `incidents` keeps what is open and what each receiver
 //! knows, `render` writes the body, `hook` is the task of one webhook and `deliver` its request. All but the last two are
 //! pure.
 
+mod condition;
 mod deliver;
 mod hook;
 mod incidents;
@@ -28,6 +29,7 @@ use crate::config::model::{AlertFormat, AlertKind, Config, Pipeline};
 use crate::error::FatalError;
 use crate::health::Health;
 use crate::metrics::Metrics;
+pub use condition::faults as condition_faults;
 use hook::{Event, Hook};
 use incidents::Delivery;
 use notice::{From, Notice, State, bounded};

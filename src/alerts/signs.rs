@@ -26,6 +26,8 @@ pub(super) struct Sign {
     pub(super) places: BTreeMap<Place, i64>,
     /// How often it has happened since the last look, where that is not a matter of partitions.
     pub(super) happened: Option<u64>,
+    /// Dead letters in the time of their rate; 1 of everything else.
+    pub(super) count: u64,
 }
 
 impl Sign {
@@ -37,6 +39,7 @@ impl Sign {
             detail: bounded(detail),
             places: BTreeMap::new(),
             happened: None,
+            count: 1,
         }
     }
 }
@@ -148,6 +151,7 @@ pub(super) fn signs(
             &detail,
         );
         sign.happened = Some(found.new);
+        sign.count = found.count;
         add(sign);
     }
     found.into_values().collect()

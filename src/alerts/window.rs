@@ -82,6 +82,11 @@ impl Window {
         }
         found
     }
+
+    /// What the last look found was told to nobody: it is all new to whoever is told next.
+    pub(super) fn untold(&mut self) {
+        self.above = None;
+    }
 }
 
 #[cfg(test)]
@@ -123,6 +128,9 @@ mod tests {
         assert_eq!(look(95, 520, 5), None, "they have left the window");
         let found = look(96, 540, 5).expect("20 at once");
         assert_eq!(found.new, 20, "anew");
+        window.untold();
+        let found = window.look(Duration::from_secs(97), counts(541, 5));
+        assert_eq!(found.expect("21").new, 21, "nobody knows of the 20");
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub(crate) fn lower(items: &[Node], cx: &mut Lowering<'_>) -> Vec<Alert> {
                 true => AlertKind::ALL.to_vec(),
                 false => kinds,
             },
+            when: view.node("when").map(super::view::placed),
             after: view.duration("after"),
             dead_letters_above: rate(view.scalar("dead_letters_above")),
             remind_every: view.optional_duration("remind_every"),
@@ -106,7 +107,7 @@ mod tests {
     fn an_entry_is_read_with_its_defaults() {
         let loaded = loaded(
             "    alerts:\n      - webhook: http://a/CANARY?b=CANARY\n      - { webhook: http://b/CANARY, \
-             format: slack, kinds: [drift, breaker], after: 0s, dead_letters_above: 5/h, remind_every: 4h }\n",
+             format: slack, kinds: [drift, breaker], after: 0s, dead_letters_above: 5/h, remind_every: 4h, when: 'partitions > 1' }\n",
         );
         let [first, second] = loaded.config.pipelines[0].alerts.as_slice() else {
             panic!("two entries");
@@ -121,8 +122,12 @@ mod tests {
         assert_eq!(first.after, Duration::from_secs(10));
         assert_eq!(first.dead_letters_above, per(100, 60));
         assert_eq!(first.remind_every, None);
+        assert!(first.when.is_none());
         assert_eq!(second.format, AlertFormat::Slack);
         assert_eq!(second.kinds, [AlertKind::Drift, AlertKind::Breaker]);
+        let when = second.when.as_ref().expect("a condition");
+        assert_eq!(when.value, "partitions > 1");
+        assert_eq!(when.place.line, 9);
         assert_eq!(second.after, Duration::ZERO);
         assert_eq!(second.dead_letters_above, per(5, 3600));
         assert_eq!(second.remind_every, Some(Duration::from_secs(4 * 3600)));

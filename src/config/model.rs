@@ -231,6 +231,8 @@ pub struct Alert {
     pub format: AlertFormat,
     /// `kinds`, every one unless the file says which.
     pub kinds: Vec<AlertKind>,
+    /// `when`: the condition; `None` is always.
+    pub when: Option<Placed<String>>,
     /// `after`: how long something must last before it is told.
     pub after: Duration,
     /// `dead_letters_above`

@@ -167,8 +167,10 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
 
 fn alert_text(alert: &Alert) -> String {
     let kinds: Vec<_> = alert.kinds.iter().map(|kind| kind.as_str()).collect();
+    let when = alert.when.as_ref();
+    let when = when.map_or(String::new(), |when| format!(", when {}", when.value));
     format!(
-        "webhook {REDACTED}, format {}, after {}, dead_letters_above {}, remind_every {}, kinds {}",
+        "webhook {REDACTED}, format {}, after {}, dead_letters_above {}, remind_every {}, kinds {}{when}",
         alert.format.as_str(),
         format_duration(alert.after),
         alert.dead_letters_above,

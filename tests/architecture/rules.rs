@@ -186,6 +186,16 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         &["config", "control::desk", "error", "health", "metrics"],
     ),
     ("alerts", &["config", "error", "health", "metrics"]),
+    // A webhook's `when` is an expression like any other, over the bytes of what a notice says.
+    (
+        "alerts::condition",
+        &[
+            "contract::encode",
+            "contract::schema",
+            "contract::value",
+            "expr",
+        ],
+    ),
     // The stages. None knows the one beside it, nor who calls it.
     ("native", &["error", "record"]),
     (
@@ -349,6 +359,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "build",
         &[
+            // The conditions of webhooks are checked with the pipeline's other expressions.
+            "alerts",
             "config",
             "contract",
             // Secrets and plain values that expressions may name, and the event that rules on keys see.
@@ -454,6 +466,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// Modules that compute and nothing else: no clock (`now` is an argument), no input or output, no chance.
 pub(crate) const PURE: &[&str] = &[
+    "alerts::condition",
     "alerts::incidents",
     "alerts::notice",
     "alerts::render",

@@ -55,6 +55,7 @@ impl Hook {
             webhook: Secret::new(self.url()),
             format: AlertFormat::Json,
             kinds: AlertKind::ALL.to_vec(),
+            when: None,
             after: Duration::from_secs(1),
             dead_letters_above: parse_rate("10/m").expect("a rate"),
             remind_every: None,

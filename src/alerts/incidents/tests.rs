@@ -26,6 +26,7 @@ fn sign(subject: &str, partitions: &[i32]) -> Sign {
         detail: String::new(),
         places: partitions.iter().map(|one| (place(one), 5)).collect(),
         happened: None,
+        count: 1,
     }
 }
 

@@ -32,6 +32,7 @@ fn paused(partitions: i32) -> Notice {
         detail: "clean: not acknowledged: <!channel> & co".to_owned(),
         places: places.collect::<BTreeMap<_, _>>(),
         happened: None,
+        count: 1,
     };
     let mut incidents = Incidents::new(Duration::ZERO, None);
     let now = Now {

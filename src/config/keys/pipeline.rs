@@ -100,6 +100,14 @@ pub(crate) const ALERT: &[Key] = &[
     )
     .default_note("all"),
     key(
+        "when",
+        Kind::Expression,
+        "Tells this webhook only what the condition is true of: `kind == 'drift' || (kind == 'dead_letters' && count > 1000)`. It \
+         can name `kind`, `reason`, `subject`, `topic` (may be null), `partitions` (how many) and `count`, as docs/alerts.md says. \
+         A condition that cannot be evaluated counts as true.",
+    )
+    .default_note("everything of `kinds`"),
+    key(
         "after",
         Kind::Duration { min: secs(0), max: secs(3600) },
         "How long something must last before it is told, and be gone before that is told. What comes and goes within this time, \
