@@ -233,7 +233,12 @@ pipelines:
             let mut words = metadata.split(' ');
             assert_eq!(words.next(), Some("driftgate/1"), "{topic}: {metadata}");
             let mut sum = 0;
-            for (outcome, count) in words.filter_map(|word| word.split_once('=')) {
+            let outcomes = driftgate::record::Outcome::ALL.map(|outcome| outcome.as_str());
+            // Where the ledger begins and which pauses stand is said there too.
+            let counts = words
+                .filter_map(|word| word.split_once('='))
+                .filter(|(word, _)| outcomes.contains(word));
+            for (outcome, count) in counts {
                 let count: i64 = count.parse().expect("a count");
                 sum += count;
                 *totals.entry(outcome.to_owned()).or_insert(0) += count;
