@@ -61,7 +61,8 @@ impl Owned {
         }
     }
 
-    fn of(message: &BorrowedMessage<'_>) -> Owned {
+    /// A copy of what a consumer returned.
+    pub(crate) fn of(message: &BorrowedMessage<'_>) -> Owned {
         let headers = message.headers().map_or_else(Vec::new, |headers| {
             let header = |header: rdkafka::message::Header<'_, &[u8]>| {
                 (header.key.to_owned(), header.value.map(<[u8]>::to_vec))

@@ -4,45 +4,15 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
 use super::Refusal;
 use crate::config::model::Kafka;
+pub(super) use crate::dlq::read::Owned;
 use crate::ingest::properties;
-use crate::record::Record;
 
 /// How long the broker may take for one question.
 const ASK: Duration = Duration::from_secs(10);
-
-/// A record that owns its bytes.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Owned {
-    pub(super) topic: String,
-    pub(super) partition: i32,
-    pub(super) offset: i64,
-    pub(super) timestamp: Option<i64>,
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) value: Option<Vec<u8>>,
-    pub(super) headers: Vec<(String, Option<Vec<u8>>)>,
-}
-
-impl Owned {
-    pub(super) fn record(&self) -> Record<'_> {
-        let headers = self.headers.iter();
-        Record {
-            topic: &self.topic,
-            partition: self.partition,
-            offset: self.offset,
-            timestamp: self.timestamp,
-            key: self.key.as_deref(),
-            value: self.value.as_deref(),
-            headers: headers
-                .map(|(name, value)| (name.as_str(), value.as_deref()))
-                .collect(),
-        }
-    }
-}
 
 /// A record that is there.
 #[derive(Debug)]
@@ -164,7 +134,7 @@ fn next(
             Some(Ok(message)) if message.offset() > offset => {
                 return Ok(Next::Later(message.offset()));
             }
-            Some(Ok(message)) => return Ok(Next::Here(owned(&message))),
+            Some(Ok(message)) => return Ok(Next::Here(Owned::of(&message))),
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Next::End),
             Some(Err(KafkaError::MessageConsumption(
                 RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
@@ -184,22 +154,4 @@ fn next(
     let why = last.map_or("no answer".to_owned(), |error| error.to_string());
     let text = format!("broker: {topic}-{partition}@{offset} could not be read in {ASK:?}: {why}");
     Err(Refusal::CouldNotRun(text))
-}
-
-fn owned(message: &BorrowedMessage<'_>) -> Owned {
-    let headers = message.headers().map_or_else(Vec::new, |headers| {
-        let header = |header: rdkafka::message::Header<'_, &[u8]>| {
-            (header.key.to_owned(), header.value.map(<[u8]>::to_vec))
-        };
-        headers.iter().map(header).collect()
-    });
-    Owned {
-        topic: message.topic().to_owned(),
-        partition: message.partition(),
-        offset: message.offset(),
-        timestamp: message.timestamp().to_millis(),
-        key: message.key().map(<[u8]>::to_vec),
-        value: message.payload().map(<[u8]>::to_vec),
-        headers,
-    }
 }
