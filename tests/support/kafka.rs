@@ -294,6 +294,7 @@ impl RealKafka {
             admin,
             app,
         };
+        secure.write_admin_properties();
         // The credentials reach the broker with its metadata, a moment after its port opens.
         wait::eventually(START_LIMIT, "the admin's credentials work", || {
             let client: BaseConsumer = secure
@@ -338,12 +339,27 @@ impl SecureKafka {
     /// Adds ACLs through Kafka's own command, as the admin: `allow(&["--allow-principal", "User:app", "--operation",
     /// "Read", "--topic", "orders"])`. With `"--resource-pattern-type", "prefixed"` the names are prefixes.
     pub fn allow(&self, rules: &[&str]) {
-        let file = self.kafka.folder.path().join("admin.properties");
+        let mut command = java_command(&self.kafka.libs);
+        command
+            .arg("org.apache.kafka.tools.AclCommand")
+            .args(["--bootstrap-server", &self.bootstrap(), "--command-config"])
+            .arg(self.admin_properties())
+            .args(["--force", "--add"])
+            .args(rules);
+        run(command, "adding ACLs");
+    }
+
+    /// What Kafka's own commands need to speak as the admin. Written once, before anything runs beside anything else.
+    fn admin_properties(&self) -> PathBuf {
+        self.kafka.folder.path().join("admin.properties")
+    }
+
+    fn write_admin_properties(&self) {
         let Login { username, password } = &self.admin;
         let ca = self.certificates.ca.display();
         let module = "org.apache.kafka.common.security.scram.ScramLoginModule";
         std::fs::write(
-            &file,
+            self.admin_properties(),
             format!(
                 "security.protocol=SASL_SSL\nsasl.mechanism=SCRAM-SHA-512\n\
                  sasl.jaas.config={module} required username=\"{username}\" password=\"{password}\";\n\
@@ -351,14 +367,6 @@ impl SecureKafka {
             ),
         )
         .expect("the broker's folder can be written");
-        let mut command = java_command(&self.kafka.libs);
-        command
-            .arg("org.apache.kafka.tools.AclCommand")
-            .args(["--bootstrap-server", &self.bootstrap(), "--command-config"])
-            .arg(&file)
-            .args(["--force", "--add"])
-            .args(rules);
-        run(command, "adding ACLs");
     }
 
     /// Allows the app these operations on a topic; `prefixed` takes the name as a prefix.
