@@ -79,11 +79,14 @@ pub(super) fn collect(
     progress: &mut dyn Progress,
 ) -> Result<Collected, FatalError> {
     let scanner = Scanner::new(kafka, "driftgate-audit", &pipeline.group)?;
-    let topics = crate::ingest::topics::names(pipeline);
+    let mut topics = crate::ingest::topics::names(pipeline);
+    topics.extend(crate::ingest::topics::former(pipeline));
+    let partitions = scanner.partitions(&topics)?;
+    topics.retain(|topic| partitions.contains_key(topic));
     let mut collector = Collector {
         pipeline,
         scope,
-        partitions: scanner.partitions(&topics)?,
+        partitions,
         kept: scanner.kept(&topics)?,
         scanner: Rc::new(scanner),
         families: Vec::new(),
@@ -142,8 +145,11 @@ impl Collector<'_> {
     }
 
     fn retry_topics(&self, source: &str) -> Vec<String> {
+        let former = self.pipeline.former_retry_topics(source);
+        let former = former.map(|(_, topic)| topic);
         (1..=self.pipeline.failure.tiers.len())
             .map(|tier| self.pipeline.retry_topic(source, tier))
+            .chain(former.filter(|topic| self.partitions.contains_key(topic)))
             .collect()
     }
 

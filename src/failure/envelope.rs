@@ -1,6 +1,9 @@
 //! The headers around a failed record: what a retry or a dead letter carries, and what is read back from a retry.
 //! The record's own headers go through byte for byte; ours are replaced at each hop and never pile up.
 
+use std::time::Duration;
+
+use super::backoff::{is_meant, millis};
 use super::dialect::{self, Dialect};
 use super::parking::Control;
 use crate::error::{Reason, RecordError};
@@ -73,6 +76,15 @@ impl Origin {
             is_placed: number::<i64>(record, headers::SOURCE_OFFSET).is_some(),
             control: record.header(headers::CONTROL).and_then(Control::parse),
         }
+    }
+
+    /// Forgets times that no clock can have meant, when `longest` is the most that is ever waited: the record would never
+    /// be too old, or never be tried.
+    pub fn distrust(&mut self, now: i64, longest: Duration) {
+        if !is_meant(self.not_before, now.saturating_add(millis(longest))) {
+            self.not_before = 0;
+        }
+        self.first_failed_at = self.first_failed_at.filter(|at| is_meant(*at, now));
     }
 
     /// `topic-partition@offset`.
@@ -622,6 +634,21 @@ mod tests {
                 _ => assert_eq!((error, path), (None, None)),
             }
         }
+    }
+
+    #[test]
+    fn times_that_no_clock_can_have_meant_are_forgotten() {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let check = |first, not_before, expect| {
+            let mut origin = Origin::of_source(&source());
+            (origin.first_failed_at, origin.not_before) = (Some(first), not_before);
+            origin.distrust(1_000_000, DAY);
+            assert_eq!((origin.first_failed_at, origin.not_before), expect);
+        };
+        check(5, 0, (Some(5), 0));
+        check(1_000_500, 86_400_000, (Some(1_000_500), 86_400_000));
+        check(900_000_000, 900_000_000, (None, 0));
+        check(i64::MIN, i64::MIN, (Some(i64::MIN), i64::MIN));
     }
 
     #[test]

@@ -120,8 +120,9 @@ impl Engine {
             Role::Source => 0,
             Role::Retry { .. } => envelope::due_at(record),
         };
-        let not_due = self.is_retry_not_due(slot, due_at, clock);
+        let not_due = self.not_due(slot, due_at, clock);
         let (window, begin) = (self.settings.window, self.settings.start);
+        let budget = self.judge.config().failure.budget;
         let partition = self.assignment.get_mut(slot)?;
         partition.metrics.read(1);
         // A partition that waits for what is in retry has been read of before it was paused: nothing was taken, and it is
@@ -156,10 +157,8 @@ impl Engine {
             let since = envelope::first_failed_at(record);
             partition.head = since.map(|since| (record.offset, since));
         }
-        if not_due {
-            let wait = backoff::retry_sleep(std::time::Duration::from_millis(
-                u64::try_from(due_at - clock.wall).unwrap_or(0),
-            ));
+        if let Some(left) = not_due {
+            let wait = backoff::retry_sleep(left);
             partition.metrics.discarded(1);
             if record.offset < partition.tracker.expected() {
                 return None;
@@ -190,10 +189,11 @@ impl Engine {
         };
         partition.positioned = true;
         partition.mark.offset.get_or_insert(record.offset);
-        let origin = match &partition.role {
+        let mut origin = match &partition.role {
             Role::Source => Origin::of_source(record),
             Role::Retry { source, .. } => Origin::of_retry(record, source),
         };
+        origin.distrust(clock.wall, budget);
         let mut taken = Taken {
             slot,
             sequence,
@@ -373,6 +373,7 @@ impl Engine {
                 && partition.refused.is_empty()
                 && partition.suspects.is_empty()
                 && partition.shortened.is_empty()
+                && partition.untimed.is_empty()
                 && partition.doubted.is_empty()
             {
                 continue;
@@ -387,6 +388,7 @@ impl Engine {
             partition
                 .shortened
                 .retain(|offset, _| *offset >= committable);
+            partition.untimed.retain(|offset| *offset >= committable);
             partition.doubted.retain(|offset, _| *offset >= committable);
         }
     }

@@ -45,6 +45,8 @@ struct Script {
     /// What is in retry, as a survey finds it, and the surveys that were not answered yet.
     in_retry: Vec<Found>,
     surveys: Vec<u64>,
+    /// So many of the next surveys fail.
+    failing: usize,
     /// Whether a lookup is down that some records need.
     is_down: bool,
     /// What was produced.
@@ -131,8 +133,13 @@ impl Survey for Scripted {
         let mut script = self.script();
         let tickets = std::mem::take(&mut script.surveys);
         let found = |ticket| {
+            if script.failing > 0 {
+                script.failing -= 1;
+                let why = "by the script".to_owned();
+                return vec![Event::Failed { ticket, why }];
+            }
             let found = script.in_retry.clone();
-            [Event::Found { ticket, found }, Event::Done { ticket }]
+            vec![Event::Found { ticket, found }, Event::Done { ticket }]
         };
         tickets.into_iter().flat_map(found).collect()
     }
@@ -874,6 +881,38 @@ fn an_aborted_dead_letter_holds_nobody() {
         bed.turn_with(&Batch(vec![source(2, Some("k"), "third")]));
         assert_eq!(bed.producer.calls(), "begin, send out", "{on_dead}");
     }
+}
+
+/// Nothing of a partition is taken while what is in retry cannot be read, and whoever asks is told why.
+#[test]
+fn a_reading_of_what_is_in_retry_that_fails_is_told_until_it_succeeds() {
+    let yaml = YAML
+        .replace("{ tiers: [] }", "{ tiers: [1s], ordering: per_key }")
+        .replace("PROVENANCE", "none");
+    let mut bed = Bed::of(&yaml, true, 100);
+    bed.producer.script().failing = 2;
+    bed.turn(&[]);
+    let told = |bed: &Bed| {
+        let reasons = bed.engine.shared.health.readiness().reasons;
+        let words = "what is in retry could not be read: by the script";
+        reasons.iter().any(|reason| reason.contains(words))
+    };
+    assert!(told(&bed));
+    bed.turn(&[(0, "a")]);
+    bed.later(Duration::from_secs(1));
+    bed.turn(&[]);
+    bed.turn(&[]);
+    assert!(told(&bed), "it has failed again");
+    assert_eq!(bed.producer.calls(), "init, survey, survey");
+    bed.later(Duration::from_secs(1));
+    for _ in 0..3 {
+        bed.turn(&[]);
+    }
+    bed.turn(&[(0, "a")]);
+    bed.due();
+    let calls = bed.producer.calls();
+    assert_eq!(calls, "survey, begin, send out, offsets in@1, commit");
+    assert!(!told(&bed));
 }
 
 /// Nobody knows how the transaction ended: what is in retry is read where it stands, and nothing is taken before that.
