@@ -3,10 +3,12 @@
 
 mod support;
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
-use support::live::{self, Job, LIMIT, Shape, both, real};
+use support::live::{self, Embedded, Job, LIMIT, Shape, both, real};
 use support::topics::{self, Read, Write};
 use support::wait;
 
@@ -327,4 +329,97 @@ fn a_retry_topic_that_deletes_by_the_time_of_events_is_told() {
     let program = job.start("run", "run");
     wait::eventually(LIMIT, "it is told", || told(&job.log("run")));
     assert_eq!(program.stop(LIMIT).code(), Some(0));
+}
+
+// --- garbage in our own topics -------------------------------------------------------------------------------------
+
+/// Whoever may write to a retry topic is trusted with what he says, and may still be wrong in every way: each record ends
+/// somewhere, the others go on, and nothing goes round for ever.
+#[test]
+fn garbage_in_retry_topics_comes_to_an_end() {
+    const NAMES: [&str; 12] = [
+        "driftgate.reason",
+        "driftgate.source.topic",
+        "driftgate.source.partition",
+        "driftgate.source.offset",
+        "driftgate.source.timestamp",
+        "driftgate.attempt",
+        "driftgate.first_failed_at",
+        "driftgate.due_at",
+        "driftgate.not_before",
+        "driftgate.redriven",
+        "driftgate.control",
+        "driftgate.group",
+    ];
+    for retry in [
+        "{ tiers: [1s, 1s] }",
+        "{ tiers: [1s, 1s], ordering: per_key, on_dead: release }",
+        "{ tiers: [1s, 1s], ordering: per_key, on_dead: dead_letter_followers }",
+    ] {
+        let embedded = Embedded::start();
+        let shape = Shape { retry, ..single() };
+        let job = Job::new(&embedded.bed, Some(&embedded.broker), shape);
+        let mut random = SmallRng::seed_from_u64(11);
+        let soon = (now() + 500).to_string();
+        let values: [&[u8]; 16] = [
+            b"",
+            b"0",
+            b"-1",
+            b"1",
+            b"7",
+            b"9223372036854775807",
+            b"-9223372036854775808",
+            b"18446744073709551616",
+            b"abc",
+            b"\xff\x00",
+            b"held",
+            b"released",
+            b"doomed 9223372036854775807",
+            b"doomed -9223372036854775808",
+            job.source.as_bytes(),
+            soon.as_bytes(),
+        ];
+        for tier in 1..=2 {
+            let mut garbage = Vec::new();
+            for number in 0..400 {
+                let mut value = job.parcel(random.random_range(-3..20), "garbage");
+                if random.random_ratio(1, 5) {
+                    value[1..5].copy_from_slice(&1_999_999_999_u32.to_be_bytes());
+                }
+                let mut write = Write {
+                    key: Some(vec![random.random_range(0..4)]),
+                    value: (number % 9 > 0).then_some(value),
+                    ..Write::default()
+                };
+                write.key = write.key.filter(|_| random.random_ratio(9, 10));
+                for name in NAMES {
+                    if random.random_ratio(1, 2) {
+                        let value = values[random.random_range(0..values.len())];
+                        let value = (!random.random_ratio(1, 9)).then(|| value.to_vec());
+                        write.headers.push((name.to_owned(), value));
+                    }
+                }
+                // Most are such as an instance writes them, wrong in a few places.
+                if random.random_ratio(1, 2) {
+                    let offset = random.random_range(0..30);
+                    let right = retried(&job, 1, offset, now());
+                    write.headers.splice(0..0, right.headers);
+                }
+                garbage.push(write);
+            }
+            topics::produce(&job.client, &job.retry_topic(tier), &garbage);
+        }
+        job.live(Some(&embedded.broker), |live| {
+            topics::produce(&job.client, &job.source, &small(&job, 100..130));
+            live.eventually("all of it has come to an end", || {
+                let topics = [job.source.clone(), job.retry_topic(1), job.retry_topic(2)];
+                topics
+                    .iter()
+                    .all(|topic| job.committed(topic) == job.count(topic))
+            });
+            live.ready();
+        });
+        let ids = job.emitted();
+        assert!((100..130).all(|id| ids.contains(&id)), "{retry}");
+    }
 }

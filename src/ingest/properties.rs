@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::model::{Kafka, Pipeline};
-use crate::native::consumer::{OFFSET_BEGINNING, OFFSET_END, OFFSET_INVALID};
+use crate::native::consumer::{OFFSET_BEGINNING, OFFSET_END};
 
 /// Properties of one client.
 pub type Properties = BTreeMap<String, String>;
@@ -70,8 +70,6 @@ pub fn start(kafka: &Kafka) -> i64 {
     let said = kafka.properties.get("auto.offset.reset");
     match said.map(|value| value.expose()) {
         Some("latest" | "largest" | "end") => OFFSET_END,
-        // Not found is told as an offset that is out of range.
-        Some("error") => OFFSET_INVALID,
         _ => OFFSET_BEGINNING,
     }
 }

@@ -64,6 +64,8 @@ const LAST_WORDS: Duration = Duration::from_millis(1500);
 pub(super) const ALONE_WAIT: Duration = Duration::from_secs(5);
 /// The longest delay that a tier may have: what is still in one that is no longer configured may wait as long.
 const LONGEST_TIER: Duration = Duration::from_secs(30 * 86_400);
+/// The longest pause that the other side may ask for: beyond it, it is asked again.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// How long a full producer queue is waited for before partitions pause.
 const QUEUE_FULL_WAIT: Duration = Duration::from_secs(5);
 
@@ -252,7 +254,7 @@ impl Engine {
                     taken.offset,
                     reason,
                     &error.to_string(),
-                    error.retry_after,
+                    error.retry_after.map(|asked| asked.min(LONGEST_PAUSE)),
                     clock,
                 );
             }

@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio_util::sync::CancellationToken;
 
-use super::super::engine::{Outside, Settings as WorkerSettings, Taken};
+use super::super::engine::{LONGEST_PAUSE, Outside, Settings as WorkerSettings, Taken};
 use super::super::ports::{
     Event, Found, Judge, Outlet, Records, Survey, Time, Transactions, Waiting,
 };
@@ -49,6 +49,8 @@ struct Script {
     failing: usize,
     /// Whether a lookup is down that some records need.
     is_down: bool,
+    /// How long the lookup asks to be left alone.
+    asks_for: Option<Duration>,
     /// What was produced.
     sent: Vec<Row>,
     /// How far the time has gone on by waiting.
@@ -363,7 +365,11 @@ impl Judge for Words {
             Some(b"filter") => Verdict::Filtered,
             Some(b"bad") => Verdict::Failed(RecordError::new(Reason::Unframed, "bad")),
             Some(b"asks") if self.producer.script().is_down => {
-                Verdict::Failed(RecordError::new(Reason::LookupUnavailable, "down"))
+                let error = RecordError::new(Reason::LookupUnavailable, "down");
+                Verdict::Failed(RecordError {
+                    retry_after: self.producer.script().asks_for,
+                    ..error
+                })
             }
             Some(b"two") => Verdict::EmitAll(vec![output(), output()]),
             _ => Verdict::Emit(output()),
@@ -570,6 +576,20 @@ fn outputs_then_offsets_then_the_commit_and_only_then_the_counts() {
     bed.turn(&[(3, "filter")]);
     bed.due();
     assert_eq!(bed.producer.calls(), "begin, offsets in@4, commit");
+}
+
+/// A server, or a native step, that asks for a wait without end does not stop its partition for as long.
+#[test]
+fn a_wait_that_somebody_asks_for_is_bounded() {
+    for asked in [Duration::from_secs(u64::from(u32::MAX)), Duration::MAX] {
+        let mut bed = Bed::new(true, 100);
+        bed.producer.script().is_down = true;
+        bed.producer.script().asks_for = Some(asked);
+        bed.turn(&[(0, "asks")]);
+        let now = bed.engine.time.read().now;
+        let wake = bed.engine.assignment.next_wake().expect("it is paused");
+        assert!(wake <= now + LONGEST_PAUSE, "{asked:?}");
+    }
 }
 
 /// A ledger's entries are of the transaction whose offsets they lead to, and what is aborted is not told.
