@@ -341,7 +341,8 @@ fn kills(delivery: &'static str) {
 /// A job of each delivery on one cluster, with its instance.
 struct Flows<'a> {
     client: &'a ClientConfig,
-    jobs: Vec<(&'static str, Job, Runner)>,
+    /// An instance is dropped before the folder with its log, which it shows when a test fails.
+    jobs: Vec<(&'static str, Runner, Job)>,
     schema: u32,
     began: Instant,
 }
@@ -360,7 +361,7 @@ impl<'a> Flows<'a> {
             schema = support::job::register(bed, &job.source);
             let mut runner = job.start("gate");
             runner.wait_ready(200, &[]);
-            (delivery, job, runner)
+            (delivery, runner, job)
         });
         Flows {
             client,
@@ -375,7 +376,7 @@ impl<'a> Flows<'a> {
         let sources: Vec<String> = self
             .jobs
             .iter()
-            .map(|(_, job, _)| job.source.clone())
+            .map(|(_, _, job)| job.source.clone())
             .collect();
         let (client, schema) = (self.client, self.schema);
         std::thread::scope(|scope| {
@@ -388,14 +389,14 @@ impl<'a> Flows<'a> {
 
     /// Each of them emits.
     fn flow(&self) {
-        for (_, job, _) in &self.jobs {
+        for (_, _, job) in &self.jobs {
             let before = count(self.client, &job.sink);
             wait_for_count(self.client, &job.sink, before + 100);
         }
     }
 
     fn wait_ready(&mut self, status: u16, words: &[&str]) {
-        for (_, _, runner) in &mut self.jobs {
+        for (_, runner, _) in &mut self.jobs {
             runner.wait_ready(status, words);
         }
     }
@@ -412,7 +413,7 @@ impl<'a> Flows<'a> {
         look: impl Fn(&str, &mut Runner, usize),
     ) {
         let storm = format!("{storm} in {:.0?}", self.began.elapsed());
-        for (index, (delivery, job, runner)) in self.jobs.iter_mut().enumerate() {
+        for (index, (delivery, runner, job)) in self.jobs.iter_mut().enumerate() {
             accounted(self.client, job, records, delivery, &storm);
             look(delivery, runner, index);
             runner.stop();
@@ -435,7 +436,7 @@ fn brokers_that_die_and_leaders_that_move_lose_nothing() {
     });
     flows.while_written(records, pace, |flows| {
         flows.flow();
-        let sink = flows.jobs[1].1.sink.clone();
+        let sink = flows.jobs[1].2.sink.clone();
         let leader = cluster.leader(&sink, 0);
         cluster.node(leader).kill();
         flows.flow();
@@ -507,7 +508,7 @@ fn a_sink_that_is_slow_to_acknowledge_loses_nothing() {
     let (Some(bed), Some(kafka)) = (bed(), RealKafka::start(Options::default())) else {
         return;
     };
-    let (batches, slow) = if soak() { (50, 120) } else { (8, 30) };
+    let (batches, slow) = if soak() { (25, 120) } else { (6, 30) };
     let records = batches * 4_000;
     let (client, lookups) = (kafka.client(), lookups());
     let mut flows = Flows::start(&client, &kafka.bootstrap(), &bed, |delivery| {
@@ -515,7 +516,10 @@ fn a_sink_that_is_slow_to_acknowledge_loses_nothing() {
         shape.memory = "16MiB";
         shape
             .properties
-            .push(("max.poll.interval.ms".into(), "8000".into()));
+            .push(("max.poll.interval.ms".into(), "20000".into()));
+        // Each has a limit of its own.
+        let client = format!("{delivery}-gate");
+        shape.properties.push(("client.id".into(), client));
         shape
     });
     let rebalances = |runner: &mut Runner| -> f64 {
@@ -526,9 +530,14 @@ fn a_sink_that_is_slow_to_acknowledge_loses_nothing() {
     let before: Vec<f64> = flows
         .jobs
         .iter_mut()
-        .map(|(_, _, runner)| rebalances(runner))
+        .map(|(_, runner, _)| rebalances(runner))
         .collect();
-    kafka.limit_producers("driftgate-payments-0", Some(TRICKLE));
+    let limit = |bytes| {
+        for delivery in DELIVERIES {
+            kafka.limit_producers(&format!("{delivery}-gate"), bytes);
+        }
+    };
+    limit(Some(TRICKLE));
     // Keys that no codec makes smaller, so that it is known how many bytes wait.
     let mut random = StdRng::from_os_rng();
     for batch in 0..batches {
@@ -542,13 +551,13 @@ fn a_sink_that_is_slow_to_acknowledge_loses_nothing() {
                 }
             })
             .collect();
-        for (_, job, _) in &flows.jobs {
+        for (_, _, job) in &flows.jobs {
             topics::produce(&client, &job.source, &writes);
         }
     }
     let slow = Instant::now() + Duration::from_secs(slow);
     while Instant::now() < slow {
-        for (delivery, job, _) in &flows.jobs {
+        for (delivery, _, job) in &flows.jobs {
             let seen = || topics::committed(&client, &job.group, &job.source);
             let sum = |found: Vec<Option<(i64, String)>>| -> i64 {
                 found.iter().flatten().map(|(offset, _)| offset).sum()
@@ -558,7 +567,7 @@ fn a_sink_that_is_slow_to_acknowledge_loses_nothing() {
             eventually(LIMIT, &what, || sum(seen()) > before);
         }
     }
-    kafka.limit_producers("driftgate-payments-0", None);
+    limit(None);
     flows.accounted_with(records, "a slow sink", |delivery, runner, index| {
         let peak = runner.peak_memory() / (1 << 20);
         eprintln!("{delivery}: {peak} MiB at most, with a memory_limit of 16 MiB");
