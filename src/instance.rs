@@ -413,6 +413,7 @@ impl Instance {
                             interval: transaction.interval,
                             records: transaction.records,
                             timeout: transaction.timeout,
+                            poll_interval: properties::poll_interval(&config.kafka),
                         })
                     }
                 };

@@ -353,8 +353,9 @@ impl Engine {
         if client.joined() {
             self.shared.health.worker_joined(&name, self.settings.slot);
         }
-        // A cluster that was away has to be asked: with nothing to read or commit, nothing else would tell.
-        if self.unreachable && client.reachable(PROBE_TIMEOUT) {
+        // A cluster that was away has to be asked: with nothing to read or commit, nothing else would tell. A transaction
+        // that waits for an answer tells it itself.
+        if self.unreachable && !self.is_unresolved() && client.reachable(PROBE_TIMEOUT) {
             self.answered();
         }
         self.look_for_gone(client, clock);

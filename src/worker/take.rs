@@ -54,6 +54,10 @@ impl Engine {
         } in work
         {
             if let Item::Record(record) = batch.get(index) {
+                if self.is_late(clock.now) {
+                    self.put_back(&taken, clock);
+                    continue;
+                }
                 self.finish(&taken, &record, verdict, clock);
                 self.keep_pace(client);
             }
@@ -276,6 +280,20 @@ impl Engine {
         if taken.extras > 0 {
             self.let_go(taken, record, outcome, clock);
         }
+    }
+
+    /// A record that there is no time for before the next poll, and those behind it, are read again after that.
+    fn put_back(&mut self, taken: &Taken, clock: Clock) {
+        let Some(partition) = self.assignment.get_mut(taken.slot).filter(|partition| {
+            partition.rewind.is_none() && partition.tracker.holds(taken.sequence)
+        }) else {
+            return;
+        };
+        let (reason, wait) = (PauseReason::Backpressure, backoff::pause(0));
+        partition.stop(taken.offset, clock.now + wait, reason);
+        self.does_not_go(taken);
+        let detail = "brokers are slow to acknowledge: the rest of a batch is read again";
+        self.told(taken.slot, reason, detail, wait, false, clock);
     }
 
     fn act(

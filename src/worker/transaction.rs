@@ -36,6 +36,21 @@ pub struct Settings {
     pub records: usize,
     /// `transaction.timeout.ms`: when the coordinator gives one up.
     pub timeout: Duration,
+    /// `max.poll.interval.ms`: when the group gives up a worker that does not poll.
+    pub poll_interval: Duration,
+}
+
+impl Settings {
+    /// How long the acknowledgements of a transaction are waited for, and the answers to its end: a third of the time that
+    /// is there for all of it.
+    fn third(&self) -> Duration {
+        self.timeout.min(self.poll_interval) / 3
+    }
+
+    /// How long a batch may take whose transactions commit slowly: what is left of it is read again after a poll.
+    fn batch_limit(&self) -> Duration {
+        self.poll_interval / 4
+    }
 }
 
 /// How long one attempt to end an unresolved transaction may take: rebalances are served in between.
@@ -60,6 +75,9 @@ pub(super) struct Transaction {
     since: Option<Instant>,
     /// Records produced or filtered in it.
     outcomes: usize,
+    /// How many there may be before it is committed: `settings.records`, and fewer while the brokers take them slowly, so
+    /// that what is in one transaction can be acknowledged in its time.
+    room: usize,
     /// Records looked at since the clock was.
     paced: usize,
     /// What is counted once it has committed.
@@ -103,6 +121,7 @@ enum Tally {
 impl Transaction {
     pub(super) fn new(settings: Settings) -> Transaction {
         Transaction {
+            room: settings.records,
             settings,
             state: State::Starting,
             since: None,
@@ -122,7 +141,7 @@ impl Transaction {
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        self.outcomes >= self.settings.records || self.due().is_some_and(|due| due <= now)
+        self.outcomes >= self.room || self.due().is_some_and(|due| due <= now)
     }
 
     fn is_unresolved(&self) -> bool {
@@ -150,6 +169,25 @@ impl Transaction {
     pub(super) fn filtered(&mut self, slot: usize, epoch: u64) {
         self.outcomes += 1;
         self.tallies.push(Tally::Filtered(slot, epoch));
+    }
+
+    /// So many of its records were not acknowledged in time. The same records again would come to the same end: there are
+    /// to be fewer in the next one.
+    fn was_too_large(&mut self, unanswered: usize) {
+        let answered = self.outcomes.saturating_sub(unanswered);
+        self.room = (answered / 2).min(self.room / 2).max(1);
+        tracing::debug!(room = self.room, unanswered, "transactions become smaller");
+    }
+
+    /// It is about to commit, and its acknowledgements took so long. The next one is to be in the lower half of its time.
+    fn fitted(&mut self, took: Duration) {
+        let third = self.settings.third();
+        if took > third / 2 {
+            self.room = (self.outcomes.min(self.room) / 2).max(1);
+            tracing::debug!(room = self.room, "transactions become smaller");
+        } else if took < third / 4 {
+            self.room = self.room.saturating_mul(2).min(self.settings.records);
+        }
     }
 
     fn reset(&mut self) {
@@ -215,7 +253,7 @@ impl Engine {
         }
         transaction.paced += 1;
         let began = transaction.since.is_none() && transaction.outcomes > 0;
-        let many = transaction.outcomes >= transaction.settings.records;
+        let many = transaction.outcomes >= transaction.room;
         if !began && !many && transaction.paced < PACE {
             return;
         }
@@ -227,6 +265,18 @@ impl Engine {
         if transaction.is_due(now) {
             self.commit_transaction(client, None);
         }
+    }
+
+    /// Whether a batch that began then has taken so long with its commits that the group must hear of this worker before the
+    /// rest of it.
+    pub(super) fn is_late(&self, began: Instant) -> bool {
+        let Some(transaction) = &self.transaction else {
+            return false;
+        };
+        // The clock is looked at where a commit has just taken its time, and not for every record.
+        transaction.outcomes <= 1
+            && self.time.read().now.saturating_duration_since(began)
+                >= transaction.settings.batch_limit()
     }
 
     /// Before a wait for lookups: an open transaction does not wait with them.
@@ -267,7 +317,7 @@ impl Engine {
     }
 
     /// Commits what has been done since the last commit. It takes no longer than `patience`, and than two thirds of the time
-    /// that the coordinator gives: what is not known by then is unresolved. What fails is aborted.
+    /// that coordinator and group give: what is not known by then is unresolved. What fails is aborted.
     pub(super) fn commit_transaction(
         &mut self,
         client: &dyn Positions,
@@ -276,7 +326,7 @@ impl Engine {
         let Some(transaction) = &self.transaction else {
             return;
         };
-        let third = transaction.settings.timeout / 3;
+        let third = transaction.settings.third();
         let patience = patience.map_or(2 * third, |patience| patience.min(2 * third));
         if transaction.is_unresolved() {
             return self.resolve(client, patience);
@@ -287,7 +337,15 @@ impl Engine {
         if self.must_abort() {
             return self.abort(clock);
         }
-        if !self.in_flights.is_empty() {
+        let took = self.time.read().now.saturating_duration_since(clock.now);
+        let unanswered = self.in_flights.len();
+        if let Some(transaction) = &mut self.transaction {
+            match unanswered {
+                0 => transaction.fitted(took),
+                _ => transaction.was_too_large(unanswered),
+            }
+        }
+        if unanswered > 0 {
             let failure = self.outlet.failure();
             let why = failure.map_or("not acknowledged in time".into(), |error| error.message);
             self.blame_in_flight(&why);

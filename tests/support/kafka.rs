@@ -153,6 +153,34 @@ impl RealKafka {
         self.running().signal(Signal::CONT);
     }
 
+    /// How many bytes a second producers may write that call themselves `client`: the broker makes them wait for what is
+    /// more. `None` takes the limit away.
+    pub fn limit_producers(&self, client: &str, bytes: Option<u32>) {
+        let change = match bytes {
+            Some(bytes) => [
+                "--add-config".to_owned(),
+                format!("producer_byte_rate={bytes}"),
+            ],
+            None => [
+                "--delete-config".to_owned(),
+                "producer_byte_rate".to_owned(),
+            ],
+        };
+        let mut command = java_command(&self.libs);
+        command
+            .args(["kafka.admin.ConfigCommand", "--bootstrap-server"])
+            .arg(self.bootstrap())
+            .args([
+                "--alter",
+                "--entity-type",
+                "clients",
+                "--entity-name",
+                client,
+            ])
+            .args(change);
+        run(command, "changing a client's quota");
+    }
+
     /// Where Kafka's programs are.
     pub(super) fn libs(&self) -> &Path {
         &self.libs

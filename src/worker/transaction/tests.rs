@@ -40,6 +40,8 @@ struct Script {
     aborts: VecDeque<Answer>,
     /// Records are not acknowledged while this is set.
     silent: bool,
+    /// How long each acknowledgement takes.
+    slow: Option<Duration>,
     /// The topic that refuses every record for its size.
     refuses: Option<String>,
     /// What is in retry, as a survey finds it, and the surveys that were not answered yet.
@@ -174,9 +176,13 @@ impl Outlet for Scripted {
 
     fn flush(&mut self, timeout: Duration, out: &mut Vec<Delivery>) {
         let mut script = self.script();
-        match script.silent {
-            true => script.waited += timeout,
-            false => out.append(&mut script.reports),
+        match (script.silent, script.slow) {
+            (true, _) => script.waited += timeout,
+            (false, None) => out.append(&mut script.reports),
+            (false, Some(slow)) => {
+                script.waited += slow;
+                out.push(script.reports.remove(0));
+            }
         }
     }
 
@@ -479,6 +485,7 @@ impl Bed {
                 interval: second / 10,
                 records,
                 timeout: 15 * second,
+                poll_interval: 300 * second,
             }),
         };
         let metrics = Metrics::new();
@@ -732,6 +739,59 @@ fn what_is_not_acknowledged_in_time_is_aborted_and_an_unanswered_abort_is_asked_
         bed.producer.calls(),
         "begin, send out, offsets in@1, commit"
     );
+}
+
+/// Brokers that take fifty records in the time that a transaction has: the same hundred again and again would never get
+/// through. As long as they are slow transactions are small, and then they grow again.
+#[test]
+fn what_is_too_much_for_slow_brokers_is_tried_with_fewer_records() {
+    let mut bed = Bed::new(true, 100);
+    let records = |from: i64| -> Vec<_> { (from..from + 100).map(|at| (at, "a")).collect() };
+    let ends = |bed: &mut Bed| -> String {
+        let calls = bed.producer.calls();
+        let of_end = |call: &&str| call.starts_with("offsets") || *call == "abort";
+        calls
+            .split(", ")
+            .filter(of_end)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    bed.producer.script().slow = Some(Duration::from_millis(100));
+    bed.turn(&records(0));
+    assert_eq!(ends(&mut bed), "abort");
+    bed.later(Duration::from_secs(5));
+    bed.turn(&[]);
+    bed.turn(&records(0));
+    assert_eq!(
+        ends(&mut bed),
+        "offsets in@25 offsets in@50 offsets in@75 offsets in@100"
+    );
+    bed.producer.script().slow = None;
+    bed.turn(&records(100));
+    assert_eq!(ends(&mut bed), "offsets in@125 offsets in@175");
+    bed.due();
+    assert_eq!(ends(&mut bed), "offsets in@200");
+    bed.turn(&records(200));
+    assert_eq!(ends(&mut bed), "offsets in@300");
+}
+
+/// However slow the commits within a batch are: the group hears of the worker long before it gives its partitions away.
+#[test]
+fn a_batch_whose_commits_are_slow_is_left_for_the_next_poll() {
+    let mut bed = Bed::new(true, 1);
+    bed.producer.script().slow = Some(Duration::from_secs(4));
+    let records: Vec<_> = (0..40).map(|at| (at, "a")).collect();
+    let began = bed.engine.time.read().now;
+    bed.turn(&records);
+    let took = bed.engine.time.read().now - began;
+    assert!((75..90).contains(&took.as_secs()), "{took:?} of 300 s");
+    assert_eq!(bed.outcomes("emitted"), "19");
+    assert_eq!(bed.group.sought.borrow().last(), Some(&19));
+    bed.producer.script().slow = None;
+    bed.later(Duration::from_secs(1));
+    bed.turn(&[]);
+    bed.turn(&records[19..]);
+    assert_eq!(bed.outcomes("emitted"), "40");
 }
 
 /// The group has gone on without us: its broker would take offsets from one who names no generation.
