@@ -350,9 +350,10 @@ impl Engine {
             self.shared.health.worker_joined(&name, self.settings.slot);
         }
         // A cluster that was away has to be asked: with nothing to read or commit, nothing else would tell.
-        if self.unreachable && client.reachable(PROBE_TIMEOUT) {
+        if self.unreachable && !self.is_refused(clock) && client.reachable(PROBE_TIMEOUT) {
             self.answered();
         }
+        self.look_for_barred(client, clock);
         self.look_for_gone(client, clock);
         let stuck_after = self.settings.stuck_after;
         for partition in self.assignment.iter_mut() {
@@ -435,6 +436,9 @@ impl Engine {
             self.outlet
                 .flush(left.min(Duration::from_millis(100)), &mut self.deliveries);
             self.acknowledge(self.time.read());
+            if !self.in_flights.is_empty() && self.has_failed() {
+                break;
+            }
         }
     }
 }
