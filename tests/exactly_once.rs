@@ -300,6 +300,57 @@ fn a_record_too_large_is_one_dead_letter_and_its_siblings_are_not_seen() {
     assert_eq!(ids(&job.sink), rest, "no sibling of a refused one");
 }
 
+/// A refused batch takes its sequence numbers along, and librdkafka goes on behind them: what is written next to the partition
+/// may be refused for the gap, once. Nothing is lost or doubled by that, no partition pauses for it, and no fault is told.
+#[test]
+fn the_transaction_behind_a_refusal_loses_and_doubles_nothing() {
+    use rand::distr::{Alphanumeric, SampleString};
+    const ROUNDS: i64 = 6;
+    let Some(bed) = bed() else { return };
+    let job = live::Job::new(
+        &bed,
+        None,
+        live::Shape {
+            partitions: 1,
+            delivery: QUICK,
+            ..live::Shape::default()
+        },
+    );
+    let mut noise = rand::rngs::SmallRng::from_os_rng();
+    let mut write = |ids: std::ops::Range<i64>, is_large: fn(i64) -> bool| {
+        let writes: Vec<Write> = ids
+            .map(|id| {
+                let length = if is_large(id) { 5_000 } else { 100 };
+                let note = Alphanumeric.sample_string(&mut noise, length);
+                Write::new("key", job.parcel(id, &note))
+            })
+            .collect();
+        topics::produce(&job.client, &job.source, &writes);
+    };
+    job.live(None, |live| {
+        live.ready();
+        live::limit(&job.client, &job.sink, 3_000);
+        for from in (0..10 * ROUNDS).step_by(10) {
+            for ids in [from..from + 5, from + 5..from + 10] {
+                let end = ids.end;
+                write(ids, |id| id % 10 == 2);
+                live.eventually("all is committed", || job.committed(&job.source) == end);
+            }
+        }
+        live.eventually("and counted", || {
+            live.metric("driftgate_records_total", &[]) == (10 * ROUNDS) as f64
+        });
+        let pauses = live.metric("driftgate_partition_pauses_total", &["broker_refused"]);
+        assert_eq!(pauses, 0.0, "no fault of a broker");
+        let aborted = live.metric("driftgate_commits_total", &["failed"]);
+        eprintln!("{aborted} transactions were aborted for {ROUNDS} refused records");
+    });
+    let (large, rest) = (0..10 * ROUNDS).partition::<Vec<i64>, _>(|id| id % 10 == 2);
+    assert_eq!(job.emitted(), rest, "in order, each once");
+    let dead = topics::consume_all(&job.client, &job.dlq);
+    assert_eq!(dead.iter().map(live::id).collect::<Vec<_>>(), large);
+}
+
 /// The dead-letter topic does not take a record: the partition pauses and says so, nothing of its transaction is seen, and
 /// all is seen once when the topic takes it.
 #[test]

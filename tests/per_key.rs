@@ -261,6 +261,108 @@ fn aborts_and_a_kill_under_exactly_once_keep_the_order() {
     assert_eq!(dead, large);
 }
 
+/// Of what a key has to go through here, by id: most are known at once, some only when they are asked about again, and those
+/// of two keys when the service is mended.
+fn patience(id: i64) -> usize {
+    match id % 13 {
+        0 => 1,
+        5 if id % 2 == 0 => 2,
+        _ => 0,
+    }
+}
+
+/// In transactions, while instances join, leave and are killed at moments that nobody chose: a reader of what is committed
+/// sees each record once, and those of each key in the order of the source.
+#[test]
+fn kills_and_rebalances_under_exactly_once_keep_the_order() {
+    use rand::{Rng, SeedableRng};
+    const RECORDS: i64 = 3_000;
+    let Some(bed) = live::real() else { return };
+    let asked: Mutex<BTreeMap<i64, usize>> = Mutex::default();
+    let mended = Arc::new(AtomicBool::new(false));
+    let is_mended = Arc::clone(&mended);
+    let server = ScriptedServer::start(move |request| {
+        let id = asked_id(&request.path);
+        let mut asked = asked.lock().expect("no panic while it is held");
+        let times = asked.entry(id).or_default();
+        *times += 1;
+        let barred = FAILING.contains(&(id % KEYS)) && !is_mended.load(Ordering::SeqCst);
+        match barred || *times <= patience(id) {
+            true => Reply::status(404),
+            false => Reply::customer("known"),
+        }
+    });
+    let shape = Shape {
+        partitions: 4,
+        retry: RETRY,
+        lookup: Some(server.url()),
+        properties: "session.timeout.ms: 6000, heartbeat.interval.ms: 500",
+        delivery: "delivery: exactly_once\n    transaction: { timeout: 5s }",
+        ..Shape::default()
+    };
+    let job = Job::new(&bed, None, shape);
+    let seed = rand::rngs::SmallRng::from_os_rng().random::<u64>();
+    eprintln!("moments by seed {seed}");
+    let mut random = rand::rngs::SmallRng::seed_from_u64(seed);
+    let last = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for from in (0..RECORDS).step_by(50) {
+                topics::produce(&job.client, &job.source, &records(&job, from..from + 50));
+            }
+        });
+        // Somewhere behind where it is now, and a moment later.
+        let mut flows = || {
+            let from = job.committed(&job.source);
+            let more = random.random_range(1..RECORDS / 12);
+            eventually(LIMIT, "it goes on", || {
+                job.committed(&job.source) >= (from + more).min(RECORDS)
+            });
+            wait::within(Duration::from_millis(random.random_range(0..200)), || false);
+        };
+        let shares = |name: &str| {
+            eventually(LIMIT, "a share of the partitions", || {
+                job.log(name).contains("assigned")
+            });
+        };
+        let first = job.start("run", "first");
+        flows();
+        let second = job.start("run", "second");
+        shares("second");
+        flows();
+        first.kill();
+        flows();
+        let third = job.start("run", "third");
+        shares("third");
+        flows();
+        assert!(second.stop(LIMIT).success(), "{}", job.log("second"));
+        flows();
+        third.kill();
+        let fourth = job.start("run", "fourth");
+        let fifth = job.start("run", "fifth");
+        shares("fifth");
+        mended.store(true, Ordering::SeqCst);
+        flows();
+        fourth.kill();
+        writer.join().expect("all is written");
+        fifth
+    });
+    let mut seen = 0;
+    let done = wait::within(2 * LIMIT, || {
+        seen = emitted(&job).len() as i64;
+        seen >= RECORDS
+    });
+    assert!(done.is_some(), "{seen} of {RECORDS} arrived");
+    assert!(last.stop(LIMIT).success());
+    let mut found: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    for id in emitted(&job).iter().map(id) {
+        found.entry(id % KEYS).or_default().push(id);
+    }
+    assert_eq!(found, expected(0..RECORDS), "each once, in order");
+    assert_eq!(job.count(&job.dlq), 0);
+    let audit = job.start("audit", "audit").ended(LIMIT).expect("it ends");
+    assert!(audit.success(), "{}", job.log("audit"));
+}
+
 /// A second instance takes partitions over while keys wait, and gives them back.
 #[test]
 fn a_rebalance_keeps_the_order() {

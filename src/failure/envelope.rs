@@ -208,6 +208,23 @@ const KEPT: [&str; 9] = [
     headers::REDRIVEN,
 ];
 
+/// Whether a record of a retry topic was written there by a redrive, and not by a worker: no worker writes one that has been
+/// sent back, was not tried again, follows nobody and has not hopped.
+pub fn is_sent_back(record: &Record<'_>) -> bool {
+    let redriven: Option<u32> = number(record, headers::REDRIVEN);
+    redriven.is_some_and(|times| times > 0)
+        && number(record, headers::ATTEMPT) == Some(0_u32)
+        && reason(record) != Some(Reason::Parked)
+        && !has_hopped(record)
+}
+
+/// Whether what a redrive sent, or what says something about a key, was written once more by [`Envelope::again`]: the due
+/// time is its last header only then.
+pub fn has_hopped(record: &Record<'_>) -> bool {
+    let last = record.headers.last();
+    last.is_some_and(|(name, _)| *name == headers::DUE_AT)
+}
+
 /// Headers of a retry or dead letter, ready to be produced.
 pub struct Envelope {
     own: Vec<(String, Option<Vec<u8>>)>,
@@ -493,6 +510,46 @@ mod tests {
             assert_eq!(next.own.len(), count, "headers grow");
             carried = next.own;
         }
+    }
+
+    #[test]
+    fn what_a_redrive_wrote_is_told_from_what_a_worker_wrote() {
+        let sent = [
+            (headers::REASON, "rule_violation"),
+            (headers::ATTEMPT, "0"),
+            (headers::DUE_AT, "7"),
+            (headers::REDRIVEN, "2"),
+        ];
+        let sent = Record {
+            headers: sent
+                .iter()
+                .map(|(name, value)| (*name, Some(value.as_bytes())))
+                .collect(),
+            ..source()
+        };
+        assert!(is_sent_back(&sent));
+        fn as_record(own: &[(String, Option<Vec<u8>>)]) -> Record<'_> {
+            Record {
+                headers: borrow(own),
+                ..source()
+            }
+        }
+        let hopped = Envelope::again(&sent, 9).own;
+        assert!(has_hopped(&as_record(&hopped)) && !is_sent_back(&as_record(&hopped)));
+        let origin = Origin::of_retry(&sent, "orders");
+        let (stamp, error) = (
+            Stamp::default(),
+            RecordError::new(Reason::LookupUnavailable, ""),
+        );
+        let failed = Envelope::new(&stamp, &origin, &error, &[], 10, Some(20)).own;
+        assert!(!is_sent_back(&as_record(&failed)));
+        let parked = RecordError::new(Reason::Parked, "follows orders-3@41");
+        let parked = Envelope::following(&stamp, &origin, &parked, &[], 30);
+        assert!(!is_sent_back(&as_record(&parked.own)) && !has_hopped(&as_record(&parked.own)));
+        let said = parked.saying(Control::Released);
+        let hopped = Envelope::again(&as_record(&said.own), 40).own;
+        assert!(!has_hopped(&as_record(&said.own)) && has_hopped(&as_record(&hopped)));
+        assert!(!is_sent_back(&source()));
     }
 
     #[test]

@@ -106,6 +106,10 @@ pub(super) struct Engine {
     pub(super) leave_by: Option<Instant>,
     /// Whether the cluster was found unreachable and has not answered since.
     pub(super) unreachable: bool,
+    /// When a broker refused this worker last, for want of a right or a password.
+    pub(super) refused_at: Option<Instant>,
+    /// Topics that it may not read any more, and when to look again.
+    pub(super) barred: BTreeMap<String, Instant>,
     /// When its breakers trip.
     pub(super) limits: Limits,
     /// The version of the operators' orders that were acted on.
@@ -205,6 +209,8 @@ impl Engine {
             next_look: clock.now,
             leave_by: None,
             unreachable: false,
+            refused_at: None,
+            barred: BTreeMap::new(),
             limits,
             obeyed: 0,
             gone: BTreeMap::new(),

@@ -355,9 +355,11 @@ impl Engine {
         }
         // A cluster that was away has to be asked: with nothing to read or commit, nothing else would tell. A transaction
         // that waits for an answer tells it itself.
-        if self.unreachable && !self.is_unresolved() && client.reachable(PROBE_TIMEOUT) {
+        let asks = self.unreachable && !self.is_unresolved() && !self.is_refused(clock);
+        if asks && client.reachable(PROBE_TIMEOUT) {
             self.answered();
         }
+        self.look_for_barred(client, clock);
         self.look_for_gone(client, clock);
         let stuck_after = self.settings.stuck_after;
         for partition in self.assignment.iter_mut() {
@@ -440,6 +442,9 @@ impl Engine {
             self.outlet
                 .flush(left.min(Duration::from_millis(100)), &mut self.deliveries);
             self.acknowledge(self.time.read());
+            if !self.in_flights.is_empty() && self.has_failed() {
+                break;
+            }
         }
     }
 }

@@ -354,11 +354,8 @@ impl Engine {
     ) {
         use rdkafka::types::RDKafkaErrorCode as Code;
         match code {
-            Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed => {
-                self.fatal = Some(crate::error::FatalError::Kafka(format!(
-                    "{topic}: {message}"
-                )));
-            }
+            Code::TopicAuthorizationFailed => self.may_not_read(topic, message),
+            Code::GroupAuthorizationFailed => self.not_let_in(message),
             Code::UnknownTopicOrPartition | Code::UnknownTopic => self.topic_gone(topic),
             Code::AutoOffsetReset | Code::OffsetOutOfRange => {
                 self.out_of_range

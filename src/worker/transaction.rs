@@ -204,6 +204,12 @@ impl Engine {
         self.transaction.as_ref().is_some_and(|open| open.doomed)
     }
 
+    /// Whether the open transaction can only be aborted: what is not acknowledged by then never will be.
+    pub(super) fn has_failed(&mut self) -> bool {
+        let open = self.transaction.as_ref();
+        open.is_some_and(|open| open.state == State::Open) && self.outlet.failure().is_some()
+    }
+
     /// Whether what was done since the last commit is to be undone.
     pub(super) fn must_abort(&self) -> bool {
         let asked = || {
@@ -339,16 +345,32 @@ impl Engine {
         }
         let took = self.time.read().now.saturating_duration_since(clock.now);
         let unanswered = self.in_flights.len();
+        let failure = match unanswered {
+            0 => None,
+            _ => self.outlet.failure(),
+        };
         if let Some(transaction) = &mut self.transaction {
             match unanswered {
                 0 => transaction.fitted(took),
-                _ => transaction.was_too_large(unanswered),
+                _ if failure.is_none() => transaction.was_too_large(unanswered),
+                _ => {}
             }
         }
         if unanswered > 0 {
-            let failure = self.outlet.failure();
-            let why = failure.map_or("not acknowledged in time".into(), |error| error.message);
-            self.blame_in_flight(&why);
+            match failure {
+                // A batch that was refused in an earlier transaction has left a gap in the numbers of its partition, which
+                // librdkafka closes only behind this abort. Nobody has to wait for that, or to be told of a fault.
+                Some(error) if error.code == RDKafkaErrorCode::OutOfOrderSequenceNumber => {
+                    tracing::debug!(
+                        pipeline = self.judge.config().name,
+                        worker = self.settings.slot,
+                        "a transaction is begun anew: {}",
+                        error.message
+                    );
+                }
+                Some(error) => self.blame_in_flight(&error.message),
+                None => self.blame_in_flight("not acknowledged in time"),
+            }
             return self.abort(clock);
         }
         let entries = self.offsets(clock.now);
@@ -448,6 +470,14 @@ impl Engine {
                     "a transaction is aborted and its records are read again: {}",
                     error.message
                 );
+                if error.code == RDKafkaErrorCode::GroupAuthorizationFailed {
+                    // It would come to the same at once.
+                    self.not_let_in(&error.message);
+                    let pause = || Some((PauseReason::BrokerRefused, error.message.clone()));
+                    for (slot, ..) in self.names(entries) {
+                        self.doom(slot, pause());
+                    }
+                }
                 self.abort(clock);
             }
         }

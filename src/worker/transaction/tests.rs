@@ -42,6 +42,8 @@ struct Script {
     silent: bool,
     /// How long each acknowledgement takes.
     slow: Option<Duration>,
+    /// Why the open transaction can only be aborted.
+    failed: Option<RDKafkaErrorCode>,
     /// The topic that refuses every record for its size.
     refuses: Option<String>,
     /// What is in retry, as a survey finds it, and the surveys that were not answered yet.
@@ -117,7 +119,11 @@ impl Transactions for Scripted {
     }
 
     fn failure(&mut self) -> Option<TransactionError> {
-        None
+        Some(TransactionError {
+            code: self.script().failed?,
+            message: "failed".into(),
+            then: Then::Abort,
+        })
     }
 
     fn renew(&mut self) -> Result<(), FatalError> {
@@ -792,6 +798,40 @@ fn a_batch_whose_commits_are_slow_is_left_for_the_next_poll() {
     bed.turn(&[]);
     bed.turn(&records[19..]);
     assert_eq!(bed.outcomes("emitted"), "40");
+}
+
+/// Nothing more is acknowledged then. A gap in a partition's numbers, left by an earlier refusal, is no fault of anybody.
+#[test]
+fn a_transaction_that_can_only_be_aborted_is_not_waited_for() {
+    use RDKafkaErrorCode::{OutOfOrderSequenceNumber, TopicAuthorizationFailed};
+    for (code, is_fault) in [
+        (OutOfOrderSequenceNumber, false),
+        (TopicAuthorizationFailed, true),
+    ] {
+        let mut bed = Bed::new(true, 100);
+        bed.turn(&[(0, "a")]);
+        {
+            let mut script = bed.producer.script();
+            (script.silent, script.failed) = (true, Some(code));
+        }
+        let before = bed.engine.time.read().now;
+        bed.due();
+        assert_eq!(bed.producer.calls(), "begin, send out, abort");
+        let waited = bed.engine.time.read().now - before;
+        assert!(waited < Duration::from_secs(1), "{code}: {waited:?}");
+        let partition = bed.engine.assignment.iter().next().expect("it has one");
+        let is_paused = matches!(partition.flow, Flow::Paused { .. });
+        assert_eq!(is_paused, is_fault, "{code}");
+        let mut script = bed.producer.script();
+        (script.silent, script.failed) = (false, None);
+        drop(script);
+        bed.later(Duration::from_secs(1));
+        bed.turn(&[]);
+        bed.turn(&[(0, "a")]);
+        bed.due();
+        let again = "begin, send out, offsets in@1, commit";
+        assert_eq!(bed.producer.calls(), again, "{code}");
+    }
 }
 
 /// The group has gone on without us: its broker would take offsets from one who names no generation.
