@@ -138,7 +138,10 @@ impl Producer {
         }
     }
 
-    fn topic(&mut self, name: &str) -> Result<*mut sys::rd_kafka_topic_t, RDKafkaErrorCode> {
+    pub(super) fn topic(
+        &mut self,
+        name: &str,
+    ) -> Result<*mut sys::rd_kafka_topic_t, RDKafkaErrorCode> {
         if let Some(topic) = self.topics.0.get(name) {
             return Ok(*topic);
         }
