@@ -36,6 +36,12 @@ pub(super) struct Transaction {
     offsets: Vec<(Tp, i64, String, Sums)>,
 }
 
+impl Transaction {
+    pub(super) fn is_committed(&self) -> bool {
+        self.state == State::Committed
+    }
+}
+
 /// A `transactional.id`, as its coordinator knows it.
 #[derive(Debug, Default)]
 pub(super) struct Id {
@@ -118,8 +124,10 @@ impl Core {
 
     /// Whether offsets of a partition are in an open transaction.
     pub(super) fn is_unstable(&self, tp: Tp) -> bool {
-        let open = |of: &&Transaction| of.state == State::Open;
-        let mut open = self.transactions.iter().filter(open);
+        let mut open = self
+            .ids
+            .iter()
+            .filter_map(|id| self.transactions.get(id.open?));
         open.any(|of| of.offsets.iter().any(|(other, ..)| *other == tp))
     }
 
@@ -200,6 +208,10 @@ impl Core {
         }
         for (tp, offset, metadata, counts) in offsets {
             self.check_atomic(number, writer, tp, offset);
+            let before = self.members[writer].owned.get(&tp);
+            if before.is_some_and(|owned| owned.counts != counts) {
+                self.check_entry_within(number, tp, offset);
+            }
             self.committed(tp, offset, metadata);
             self.settled(writer, tp, offset, counts);
         }
