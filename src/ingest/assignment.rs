@@ -403,18 +403,19 @@ impl Partition {
         let mut offset = self.tracker.committable();
         let stale = now.saturating_duration_since(self.committed_at) >= age;
         let news = self.standing != self.said;
+        if offset == 0 {
+            offset = match self.committed {
+                // Before the first record of a partition without a commit there is nothing to say.
+                None if self.standing.is_empty() => return None,
+                // But for a pause, which is told where that record stands. From there it does not go back.
+                None => self.tracker.first_incomplete(),
+                Some(committed) => committed,
+            };
+        }
         let due = self.positioned
             && !self.gone
             && offset >= 0
             && (self.committed != Some(offset) || stale || news);
-        // Before the first record of a partition without a commit there is nothing to say.
-        if self.committed.is_none() && offset == 0 {
-            if self.standing.is_empty() {
-                return None;
-            }
-            // But for a pause, which is told where that record stands.
-            offset = self.tracker.first_incomplete();
-        }
         due.then(|| {
             let mut metadata = self.tracker.metadata();
             for standing in &self.standing {

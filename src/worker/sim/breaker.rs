@@ -88,8 +88,8 @@ impl Core {
             );
             return self.violated(what);
         }
-        let paused = self.members[id].paused_from;
-        if paused.is_some_and(|from| hand_out >= from) {
+        let paused = self.members[id].paused_from.get(&home);
+        if paused.is_some_and(|from| hand_out >= *from) {
             let what = format!(
                 "operator: {}@{offset} is taken by {id} while the pipeline is paused",
                 name()

@@ -421,6 +421,12 @@ impl Positions for SimConsumer {
             owned.position = entry.offset.max(0);
             owned.start = owned.start.min(owned.position);
             owned.ready_at = core.now + wait;
+            core.tell(|| {
+                format!(
+                    "{} seeks {}-{}@{}",
+                    self.id, entry.topic, entry.partition, entry.offset
+                )
+            });
         }
         Ok(())
     }
@@ -503,6 +509,12 @@ impl SimConsumer {
             if let Some(owned) = member.owned.get_mut(&tp) {
                 owned.ready_at = now + wait;
             }
+            core.tell(|| {
+                format!(
+                    "{} is paused: {paused}, {}-{}",
+                    self.id, entry.topic, entry.partition
+                )
+            });
         }
         Ok(())
     }

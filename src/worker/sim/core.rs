@@ -181,6 +181,7 @@ impl Core {
             };
             core.after(at, Event::Feed(some));
         }
+        core.tell_plan();
         for (at, op) in std::mem::take(&mut core.plan.ops) {
             core.after(at, Event::Op(op));
         }
@@ -192,6 +193,11 @@ impl Core {
             core.after(super::plan::SECOND, Event::Operator);
         }
         core
+    }
+
+    fn tell_plan(&mut self) {
+        let plan = format!("{:?}", self.plan);
+        self.tell(|| plan);
     }
 
     /// Puts an event `wait` from now.

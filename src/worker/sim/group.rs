@@ -81,9 +81,9 @@ pub(super) struct Member {
     pub(super) consumer_error: bool,
     pub(super) stopping: bool,
     pub(super) turns: u64,
-    /// How many of the operators' orders it has read, and while the pipeline is paused the first hand-out since.
+    /// How many of the operators' orders it has read, and for each source partition that is paused the first hand-out since.
     pub(super) orders: usize,
-    pub(super) paused_from: Option<usize>,
+    pub(super) paused_from: BTreeMap<Tp, usize>,
     /// Keys and records that were in retry of a source partition when that was read.
     pub(super) surveyed: BTreeMap<Tp, (usize, usize)>,
 }

@@ -22,6 +22,7 @@ use super::world::World;
 use crate::error::FatalError;
 use crate::failure_log::FailureLog;
 use crate::health::Health;
+use crate::ingest::assignment::Partition;
 use crate::worker::engine::{Engine, Outside, Settings};
 use crate::worker::{Shared, TransactionSettings};
 
@@ -35,6 +36,30 @@ pub(super) struct Instance {
     id: usize,
     pub(super) engine: Engine,
     consumer: SimConsumer,
+}
+
+impl Instance {
+    /// How its partitions stand, for a trace.
+    pub(super) fn state(&self) -> Vec<String> {
+        let all = self.engine.assignment.iter();
+        all.map(|one| {
+            let (expected, open) = (one.tracker.expected(), one.tracker.open());
+            let name = format!("{}-{}", one.topic, one.number);
+            let Partition {
+                flow,
+                barred,
+                seek,
+                rewind,
+                held,
+                ..
+            } = one;
+            format!(
+                "{} has {name} at {expected}, {open} open: {flow:?}, barred {barred:?}, seek {seek:?}, rewind {rewind:?}, held {held}",
+                self.id
+            )
+        })
+        .collect()
+    }
 }
 
 impl World {

@@ -60,6 +60,11 @@ fn run(seed: u64, bug: Option<Bug>, traced: bool, metrics: &Arc<Metrics>) -> Run
             break;
         }
         if core.now > deadline {
+            for instance in world.instances().iter().flatten() {
+                for line in instance.state() {
+                    core.tell(|| line);
+                }
+            }
             let undone = core.undone();
             core.violated(format!("progress: faults are long over, and {undone}"));
         }

@@ -77,14 +77,34 @@ impl Core {
 
     /// An instance's turn begins: from here on it knows what it was told.
     pub(super) fn note_orders(&mut self, id: usize) {
-        let known = &self.orders[..self.members[id].orders];
-        let mut known = known.iter().rev();
-        let wide = Subject::Pipeline(PIPELINE.to_owned());
-        let last = known.find(|(subject, _)| *subject == wide);
-        let paused = last.is_some_and(|(_, order)| order.action == Action::Pause);
+        if self.orders.is_empty() {
+            return;
+        }
         let from = self.facts.hand_outs.len();
-        let member = &mut self.members[id];
-        member.paused_from = paused.then(|| member.paused_from.unwrap_or(from));
+        for tp in self.log.all() {
+            if self.log.kind(tp) != Kind::Source {
+                continue;
+            }
+            let paused = self.is_paused(tp, self.members[id].orders);
+            let known = &mut self.members[id].paused_from;
+            if paused {
+                known.entry(tp).or_insert(from);
+            } else {
+                known.remove(&tp);
+            }
+        }
+    }
+
+    /// Whether a source partition is paused, by the first so many orders: the newest of those for it and for its pipeline
+    /// counts.
+    fn is_paused(&self, tp: Tp, read: usize) -> bool {
+        let topic = self.log.topics[tp.topic].name.clone();
+        let number = i32::try_from(tp.partition).expect("a few");
+        let wide = Subject::Pipeline(PIPELINE.to_owned());
+        let narrow = Subject::Partition(PIPELINE.to_owned(), topic, number);
+        let mut known = self.orders[..read].iter().rev();
+        let newest = known.find(|(subject, _)| *subject == wide || *subject == narrow);
+        newest.is_some_and(|(_, order)| order.action == Action::Pause)
     }
 
     /// The pipeline is paused, or goes on.

@@ -15,6 +15,7 @@ use super::plan::{CLIENT_LIMIT, MILLI, Micros, SECOND};
 use super::sabotage::Bug;
 use super::transactions::TransactionalProducer;
 use super::world::{World, micros};
+use crate::failure::parking::Control;
 use crate::native::ClientError;
 use crate::native::producer::{Delivery, Produce};
 use crate::worker::ports::Outlet;
@@ -144,10 +145,15 @@ impl Core {
             Part::Retry => self.decided(id, hand_out, None),
             Part::Extra => {}
         }
-        self.tell(|| {
-            let of = &self_name(part);
-            format!("{id} produces {of} of hand-out {hand_out}, token {token}")
-        });
+        if self.trace.is_some() {
+            let (of, from) = (self_name(part), &self.facts.hand_outs[hand_out]);
+            let place = format!("{}@{}", self.log.name(from.tp), from.offset);
+            let text = format!(
+                "{id} produces {of} of record {} at {place}, hand-out {hand_out}, token {token}",
+                from.origin
+            );
+            self.tell(|| text);
+        }
         let of = Of::Child(child);
         self.queue(id, to, Sent { token, of, record });
         Ok(())
@@ -167,14 +173,14 @@ impl Core {
         if known.is_some() {
             return known.filter(|from| *from < self.facts.hand_outs.len());
         }
-        text(crate::headers::CONTROL)?;
+        let control = Control::parse(text(crate::headers::CONTROL)?.as_bytes())?;
         let partition = text(crate::headers::SOURCE_PARTITION)?.parse().ok()?;
         let tp = self
             .log
             .tp(text(crate::headers::SOURCE_TOPIC)?, partition)?;
         let offset = text(crate::headers::SOURCE_OFFSET)?.parse().ok()?;
         let origin = *self.places.get(&(tp, offset))?;
-        // Two readings of it may be in one batch: the first that nothing of the kind was said of.
+        // Two readings of it may be in one batch: the first that nothing was said of yet, and that has come to what is said.
         let owned = self.members[id].owned.values();
         let latest = owned.flat_map(|owned| owned.latest.values().copied());
         latest
@@ -185,8 +191,12 @@ impl Core {
                     .children
                     .iter()
                     .map(|child| self.facts.children[*child].part);
+                let fits = |part| match control {
+                    Control::Released => matches!(part, Part::Output { .. }),
+                    Control::Dead(_) => part == Part::Dead,
+                };
                 let is_done = of.filtered || !of.children.is_empty();
-                is_done && !parts.any(|part| matches!(part, Part::Extra | Part::Retry))
+                is_done && parts.all(fits)
             })
             .min()
     }

@@ -89,7 +89,13 @@ impl Bug {
         ),
         (
             Bug::OffsetsAtOnce,
-            &["conservation", "counts", "acknowledgement", "commit"],
+            &[
+                "conservation",
+                "counts",
+                "acknowledgement",
+                "commit",
+                "ledger",
+            ],
         ),
         (Bug::AbortedIsRead, &["exactly once", "order"]),
         (

@@ -222,8 +222,11 @@ impl Core {
         let Some(owned) = self.members[writer].owned.get(&tp) else {
             return;
         };
+        // What is no record of the source may have been written in one that was aborted, and have nothing to say by now.
         let latest = owned.latest.range(owned.verified..offset);
-        let apart = latest.into_iter().find(|(_, hand_out)| {
+        let latest = latest.filter(|(_, hand_out)| !self.is_control(**hand_out));
+        let mut latest = latest;
+        let apart = latest.find(|(_, hand_out)| {
             let children = self.facts.hand_outs[**hand_out].children.iter();
             let mut children = children.map(|child| &self.facts.children[*child]);
             children.any(|child| child.appended > 0 && child.transaction != Some(number))
