@@ -570,4 +570,25 @@ mod tests {
         let partition = partition(None, begun);
         assert!(partition.commit(begun, Duration::ZERO).is_none());
     }
+
+    /// Below the first record of a log there may be nothing any more.
+    #[test]
+    fn a_pause_that_is_committed_at_the_first_record_stays_there() {
+        let begun = Instant::now();
+        let mut partition = partition(None, begun);
+        partition.rewind_to(40);
+        partition.positioned = true;
+        partition.standing.push(Standing {
+            cause: crate::ingest::standing::Cause::Operator,
+            since: 5,
+        });
+        let due = |partition: &Partition| partition.commit(begun, Duration::from_secs(1));
+        assert_eq!(due(&partition).map(|entry| entry.offset), Some(40));
+        partition.committed = Some(40);
+        partition.said = std::mem::take(&mut partition.standing);
+        let lifted = due(&partition).expect("it is to be said");
+        assert_eq!(lifted.offset, 40);
+        partition.said.clear();
+        assert_eq!(due(&partition), None);
+    }
 }
