@@ -420,18 +420,21 @@ impl Partition {
         let mut offset = self.tracker.committable();
         let stale = now.saturating_duration_since(self.committed_at) >= age;
         let news = self.standing != self.said;
+        if offset == 0 {
+            offset = match self.committed {
+                // Where the group begins has been found, and is said at once.
+                None if self.is_found => offset,
+                // Before the first record of a partition without a commit there is nothing to say.
+                None if self.standing.is_empty() => return None,
+                // But for a pause, which is told where that record stands. From there it does not go back.
+                None => self.tracker.first_incomplete(),
+                Some(committed) => committed,
+            };
+        }
         let due = self.positioned
             && !self.gone
             && offset >= 0
             && (self.committed != Some(offset) || stale || news);
-        // Before the first record of a partition without a commit there is nothing to say.
-        if self.committed.is_none() && offset == 0 && !self.is_found {
-            if self.standing.is_empty() {
-                return None;
-            }
-            // But for a pause, which is told where that record stands.
-            offset = self.tracker.first_incomplete();
-        }
         due.then(|| {
             let mut metadata = self.tracker.metadata();
             for standing in &self.standing {
@@ -585,5 +588,26 @@ mod tests {
         let begun = Instant::now();
         let partition = partition(None, begun);
         assert!(partition.commit(begun, Duration::ZERO).is_none());
+    }
+
+    /// Below the first record of a log there may be nothing any more.
+    #[test]
+    fn a_pause_that_is_committed_at_the_first_record_stays_there() {
+        let begun = Instant::now();
+        let mut partition = partition(None, begun);
+        partition.rewind_to(40);
+        partition.positioned = true;
+        partition.standing.push(Standing {
+            cause: crate::ingest::standing::Cause::Operator,
+            since: 5,
+        });
+        let due = |partition: &Partition| partition.commit(begun, Duration::from_secs(1));
+        assert_eq!(due(&partition).map(|entry| entry.offset), Some(40));
+        partition.committed = Some(40);
+        partition.said = std::mem::take(&mut partition.standing);
+        let lifted = due(&partition).expect("it is to be said");
+        assert_eq!(lifted.offset, 40);
+        partition.said.clear();
+        assert_eq!(due(&partition), None);
     }
 }

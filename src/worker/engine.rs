@@ -120,6 +120,8 @@ pub(super) struct Engine {
     pub(super) out_of_range: BTreeSet<usize>,
     /// Whether the producer's queue was full in the batch under way: the rest of it does not wait again.
     pub(super) blocked: bool,
+    /// The last record that was to let its followers go, and failed on its last step.
+    pub(super) stayed: Option<(usize, Sequence)>,
     /// Under exactly_once.
     pub(super) transaction: Option<Transaction>,
 }
@@ -216,6 +218,7 @@ impl Engine {
             gone: BTreeMap::new(),
             out_of_range: BTreeSet::new(),
             blocked: false,
+            stayed: None,
         }
     }
 

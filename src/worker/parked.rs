@@ -256,6 +256,7 @@ impl Engine {
             && let Some(partition) = self.assignment.get_mut(taken.slot)
         {
             partition.tracker.expect(taken.sequence, 1);
+            self.stayed = Some((taken.slot, taken.sequence));
         }
     }
 

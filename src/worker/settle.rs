@@ -13,6 +13,7 @@ use crate::failure::backoff;
 use crate::failure::envelope::SHORTEST;
 use crate::health::{Dependency, Health, PauseReason};
 use crate::ingest::assignment::{Flow, Partition, Rewind, Role};
+use crate::ingest::standing::Standing;
 use crate::native::consumer::Entry;
 use crate::record::Outcome;
 
@@ -301,7 +302,9 @@ impl Engine {
             let slot = self.assignment.find(&entry.topic, entry.partition);
             if let Some(partition) = slot.and_then(|slot| self.assignment.get_mut(slot)) {
                 partition.committed = Some(entry.offset);
-                partition.said.clone_from(&partition.standing);
+                // What the entry says, and not what stands by now: it may have waited for the ledger.
+                let metadata = entry.metadata.as_deref().unwrap_or_default();
+                partition.said = Standing::of_metadata(metadata);
                 partition.committed_at = now;
                 partition.unanswered += usize::from(wait.is_none());
                 partition.metrics.set_committed(entry.offset);

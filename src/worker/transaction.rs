@@ -19,6 +19,7 @@ use crate::failure::backoff;
 use crate::health::{Dependency, PauseReason};
 use crate::ingest::assignment::{Flow, Partition, Rewind};
 use crate::ingest::offsets::Counts;
+use crate::ingest::standing::Standing;
 use crate::native::ClientError;
 use crate::native::consumer::Entry;
 use crate::native::transaction::{Then, TransactionError, is_fenced};
@@ -99,12 +100,22 @@ enum State {
     Idle,
     /// One is open.
     Open,
-    /// Its commit has no answer yet. The partitions in it, by slot and epoch, with the offsets that were sent.
-    Committing(Vec<(usize, u64, i64)>),
+    /// Its commit has no answer yet. The partitions in it, with what was sent.
+    Committing(Vec<Sent>),
     /// Its abort has no answer yet.
     Aborting,
     /// Where the group stands has to be read.
     Reloading,
+}
+
+/// The offset of a partition in a transaction.
+#[derive(Debug, Clone, PartialEq)]
+struct Sent {
+    slot: usize,
+    epoch: u64,
+    offset: i64,
+    /// The pauses that its metadata tells of.
+    said: Vec<Standing>,
 }
 
 /// Something to count when the transaction has committed.
@@ -483,10 +494,16 @@ impl Engine {
         }
     }
 
-    fn names(&self, entries: &[Entry]) -> Vec<(usize, u64, i64)> {
+    fn names(&self, entries: &[Entry]) -> Vec<Sent> {
         let name = |entry: &Entry| {
             let slot = self.assignment.find(&entry.topic, entry.partition)?;
-            Some((slot, self.assignment.get(slot)?.epoch, entry.offset))
+            let metadata = entry.metadata.as_deref().unwrap_or_default();
+            Some(Sent {
+                slot,
+                epoch: self.assignment.get(slot)?.epoch,
+                offset: entry.offset,
+                said: Standing::of_metadata(metadata),
+            })
         };
         entries.iter().filter_map(name).collect()
     }
@@ -507,7 +524,7 @@ impl Engine {
     }
 
     /// The transaction has committed: its outcomes count, and partitions are marked.
-    fn has_committed(&mut self, partitions: &[(usize, u64, i64)]) {
+    fn has_committed(&mut self, partitions: &[Sent]) {
         let clock = self.time.read();
         self.metrics.commit(true);
         let tallies = match &mut self.transaction {
@@ -515,20 +532,21 @@ impl Engine {
             None => return,
         };
         let name = &self.judge.config().name;
-        for (slot, epoch, offset) in partitions {
+        for sent in partitions {
             // One that has been given up since belongs to somebody who has read the offset from the group.
             let Some(partition) = self
                 .assignment
-                .get_mut(*slot)
-                .filter(|partition| partition.epoch == *epoch)
+                .get_mut(sent.slot)
+                .filter(|partition| partition.epoch == sent.epoch)
             else {
                 continue;
             };
-            partition.committed = Some(*offset);
+            partition.committed = Some(sent.offset);
             partition.committed_at = clock.now;
-            partition.said.clone_from(&partition.standing);
-            partition.metrics.set_committed(*offset);
-            partition.mark(*offset);
+            // What was sent, and not what stands by now: the answer may have come late.
+            partition.said.clone_from(&sent.said);
+            partition.metrics.set_committed(sent.offset);
+            partition.mark(sent.offset);
         }
         for partition in self.assignment.iter_mut() {
             partition.mark.latest_due = partition.latest_due;
@@ -741,6 +759,7 @@ impl Engine {
             partition.mark.offset = Some(entry.offset);
             partition.mark.counts = counts.unwrap_or_default();
             partition.committed = Some(entry.offset);
+            partition.said = Standing::of_metadata(entry.metadata.as_deref().unwrap_or_default());
             partition.restore(epoch);
         }
         // What was undone of the order per key may have been committed after all: it is read where it stands.

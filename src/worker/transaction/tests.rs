@@ -1151,3 +1151,75 @@ fn an_order_to_go_on_does_not_cut_the_reading_of_what_is_in_retry_short() {
     bed.turn_with(&first);
     assert_eq!(bed.producer.calls(), "begin, send out");
 }
+
+fn order(
+    action: crate::control::order::Action,
+    answers: Option<i64>,
+) -> crate::control::order::Order {
+    crate::control::order::Order {
+        action,
+        answers,
+        by: "ada".to_owned(),
+        at: 9,
+        reason: String::new(),
+    }
+}
+
+/// What a breaker stops is taken back, so that its dead letters were never seen. But once somebody has let them go, taking
+/// them back again would stop it at the same place for ever.
+#[test]
+fn a_breaker_that_trips_again_after_a_resume_commits_what_was_let_go() {
+    use crate::control::order::{Action, Subject};
+    let limits = "{ tiers: [] }, dead_letter: { pause_after: 2 }";
+    let yaml = YAML
+        .replace("{ tiers: [] }", limits)
+        .replace("PROVENANCE", "none");
+    let mut bed = Bed::of(&yaml, true, 100);
+    bed.producer.calls();
+    bed.turn(&[(0, "bad"), (1, "bad"), (2, "bad")]);
+    let taken_back = "begin, send in.g.dlq, send in.g.dlq, abort";
+    assert_eq!(bed.producer.calls(), taken_back);
+    bed.due();
+    assert_eq!(bed.producer.calls(), "begin, offsets in@0, commit");
+    let standing = |bed: &Bed| {
+        let mut all = bed.engine.assignment.iter();
+        all.find_map(|partition| Some(partition.standing.first()?.since))
+    };
+    let since = standing(&bed).expect("it has tripped");
+    let subject = Subject::Partition("p".to_owned(), "in".to_owned(), 0);
+    let controls = Arc::clone(&bed.engine.shared.controls);
+    controls.apply(0, subject, Some(order(Action::Resume, Some(since))));
+    bed.later(Duration::from_secs(1));
+    bed.engine.obey(bed.engine.time.read());
+    bed.due();
+    bed.producer.calls();
+    bed.turn(&[(0, "bad"), (1, "bad"), (2, "bad")]);
+    assert_eq!(bed.producer.calls(), "begin, send in.g.dlq");
+    assert!(standing(&bed).is_some_and(|again| again > since));
+    bed.due();
+    assert_eq!(bed.producer.calls(), "offsets in@1, commit");
+}
+
+/// The commit whose answer is late does not tell of a pause that began meanwhile.
+#[test]
+fn a_pause_that_begins_while_a_commit_has_no_answer_is_committed_behind_it() {
+    use crate::control::order::{Action, Subject};
+    let mut bed = Bed::new(true, 100);
+    bed.producer.script().commits.push_back(answer(Then::Again));
+    bed.turn(&[(0, "a")]);
+    bed.due();
+    let asked = "begin, send out, offsets in@1, commit";
+    assert_eq!(bed.producer.calls(), asked);
+    let controls = Arc::clone(&bed.engine.shared.controls);
+    let subject = Subject::Pipeline("p".to_owned());
+    controls.apply(0, subject, Some(order(Action::Pause, None)));
+    bed.engine.obey(bed.engine.time.read());
+    bed.turn(&[]);
+    assert_eq!(bed.producer.calls(), "commit");
+    bed.later(Duration::from_secs(2));
+    bed.due();
+    assert_eq!(bed.producer.calls(), "begin, offsets in@1, commit");
+    bed.later(Duration::from_secs(2));
+    bed.due();
+    assert_eq!(bed.producer.calls(), "", "and once");
+}
