@@ -1,6 +1,7 @@
 //! A batch: each record is begun, run through the pipeline, and its outcome produced in the order of the batch.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::Clock;
 use super::engine::{Engine, Step, Taken};
@@ -22,7 +23,8 @@ impl Engine {
     /// their partition is paused behind a seek, or somebody else's.
     pub(super) fn take(&mut self, batch: &dyn Records, client: &dyn Positions, clock: Clock) {
         self.blocked = false;
-        let mut work: Vec<Work<(usize, Taken)>> = Vec::with_capacity(batch.len());
+        // What waits for answers, and all behind it: outcomes are produced in the order of the batch.
+        let mut work: Vec<Work<(usize, Taken)>> = Vec::new();
         for index in 0..batch.len() {
             match batch.get(index) {
                 Item::Error {
@@ -36,10 +38,15 @@ impl Engine {
                         continue;
                     };
                     let verdict = self.judge(&taken, &record);
-                    work.push(Work {
-                        tag: (index, taken),
-                        verdict,
-                    });
+                    let waits = taken.step == Step::Behind || matches!(verdict, Verdict::LookUp(_));
+                    if waits || !work.is_empty() {
+                        work.push(Work {
+                            tag: (index, taken),
+                            verdict,
+                        });
+                    } else {
+                        self.finish(&taken, &record, verdict, clock);
+                    }
                     self.keep_pace(client);
                 }
             }
@@ -191,7 +198,7 @@ impl Engine {
         partition.positioned = true;
         partition.mark.offset.get_or_insert(record.offset);
         let origin = match &partition.role {
-            Role::Source => Origin::of_source(record),
+            Role::Source => Origin::read_from(Arc::clone(&partition.name), record),
             Role::Retry { source, .. } => Origin::of_retry(record, source),
         };
         let mut taken = Taken {
@@ -287,7 +294,12 @@ impl Engine {
         clock: Clock,
     ) {
         match verdict {
-            Verdict::Emit(output) => self.emit(taken, record, own, &output, clock),
+            Verdict::Emit(output) => {
+                self.emit(taken, record, own, &output, clock);
+                if let Some(value) = output.value {
+                    self.judge.reuse(value);
+                }
+            }
             Verdict::EmitAll(outputs) if !outputs.is_empty() => {
                 self.emit_all(taken, record, own, &outputs, clock);
             }
@@ -368,6 +380,7 @@ impl Engine {
     pub(super) fn after_poll(&mut self) {
         for partition in self.assignment.iter_mut() {
             partition.fresh = false;
+            partition.metrics.flush();
             if matches!(partition.flow, Flow::Open)
                 && partition.tracker.in_flight() == 0
                 && partition.refused.is_empty()
