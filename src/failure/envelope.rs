@@ -2,7 +2,9 @@
 //! The record's own headers go through byte for byte; ours are replaced at each hop and never pile up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::backoff::{is_meant, millis};
 use super::dialect::{self, Dialect};
 use super::parking::Control;
 use crate::error::{Reason, RecordError};
@@ -78,6 +80,15 @@ impl Origin {
             is_placed: number::<i64>(record, headers::SOURCE_OFFSET).is_some(),
             control: record.header(headers::CONTROL).and_then(Control::parse),
         }
+    }
+
+    /// Forgets times that no clock can have meant, when `longest` is the most that is ever waited: the record would never
+    /// be too old, or never be tried.
+    pub fn distrust(&mut self, now: i64, longest: Duration) {
+        if !is_meant(self.not_before, now.saturating_add(millis(longest))) {
+            self.not_before = 0;
+        }
+        self.first_failed_at = self.first_failed_at.filter(|at| is_meant(*at, now));
     }
 
     /// `topic-partition@offset`.
@@ -200,6 +211,23 @@ const KEPT: [&str; 9] = [
     headers::FAILED_AT,
     headers::REDRIVEN,
 ];
+
+/// Whether a record of a retry topic was written there by a redrive, and not by a worker: no worker writes one that has been
+/// sent back, was not tried again, follows nobody and has not hopped.
+pub fn is_sent_back(record: &Record<'_>) -> bool {
+    let redriven: Option<u32> = number(record, headers::REDRIVEN);
+    redriven.is_some_and(|times| times > 0)
+        && number(record, headers::ATTEMPT) == Some(0_u32)
+        && reason(record) != Some(Reason::Parked)
+        && !has_hopped(record)
+}
+
+/// Whether what a redrive sent, or what says something about a key, was written once more by [`Envelope::again`]: the due
+/// time is its last header only then.
+pub fn has_hopped(record: &Record<'_>) -> bool {
+    let last = record.headers.last();
+    last.is_some_and(|(name, _)| *name == headers::DUE_AT)
+}
 
 /// Headers of a retry or dead letter, ready to be produced.
 pub struct Envelope {
@@ -489,6 +517,46 @@ mod tests {
     }
 
     #[test]
+    fn what_a_redrive_wrote_is_told_from_what_a_worker_wrote() {
+        let sent = [
+            (headers::REASON, "rule_violation"),
+            (headers::ATTEMPT, "0"),
+            (headers::DUE_AT, "7"),
+            (headers::REDRIVEN, "2"),
+        ];
+        let sent = Record {
+            headers: sent
+                .iter()
+                .map(|(name, value)| (*name, Some(value.as_bytes())))
+                .collect(),
+            ..source()
+        };
+        assert!(is_sent_back(&sent));
+        fn as_record(own: &[(String, Option<Vec<u8>>)]) -> Record<'_> {
+            Record {
+                headers: borrow(own),
+                ..source()
+            }
+        }
+        let hopped = Envelope::again(&sent, 9).own;
+        assert!(has_hopped(&as_record(&hopped)) && !is_sent_back(&as_record(&hopped)));
+        let origin = Origin::of_retry(&sent, "orders");
+        let (stamp, error) = (
+            Stamp::default(),
+            RecordError::new(Reason::LookupUnavailable, ""),
+        );
+        let failed = Envelope::new(&stamp, &origin, &error, &[], 10, Some(20)).own;
+        assert!(!is_sent_back(&as_record(&failed)));
+        let parked = RecordError::new(Reason::Parked, "follows orders-3@41");
+        let parked = Envelope::following(&stamp, &origin, &parked, &[], 30);
+        assert!(!is_sent_back(&as_record(&parked.own)) && !has_hopped(&as_record(&parked.own)));
+        let said = parked.saying(Control::Released);
+        let hopped = Envelope::again(&as_record(&said.own), 40).own;
+        assert!(!has_hopped(&as_record(&said.own)) && has_hopped(&as_record(&hopped)));
+        assert!(!is_sent_back(&source()));
+    }
+
+    #[test]
     fn a_hop_without_a_try_spends_no_attempt_and_keeps_what_was_told() {
         let number = |record: &Record<'_>, name| number::<i64>(record, name);
         let parked = RecordError::new(Reason::Parked, "follows orders-3@41");
@@ -627,6 +695,21 @@ mod tests {
                 _ => assert_eq!((error, path), (None, None)),
             }
         }
+    }
+
+    #[test]
+    fn times_that_no_clock_can_have_meant_are_forgotten() {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let check = |first, not_before, expect| {
+            let mut origin = Origin::of_source(&source());
+            (origin.first_failed_at, origin.not_before) = (Some(first), not_before);
+            origin.distrust(1_000_000, DAY);
+            assert_eq!((origin.first_failed_at, origin.not_before), expect);
+        };
+        check(5, 0, (Some(5), 0));
+        check(1_000_500, 86_400_000, (Some(1_000_500), 86_400_000));
+        check(900_000_000, 900_000_000, (None, 0));
+        check(i64::MIN, i64::MIN, (Some(i64::MIN), i64::MIN));
     }
 
     #[test]

@@ -145,6 +145,8 @@ pub struct Partition {
     /// How often the headers of a record's dead letter have been shortened, by its offset: its topic does not take it with
     /// longer ones.
     pub shortened: BTreeMap<i64, u8>,
+    /// Records whose timestamp their retry or dead-letter topic does not take, by offset: written with the time of writing.
+    pub untimed: BTreeSet<i64>,
     /// Sinks that an output of a record with several could not be written to, by its offset: when it is read again,
     /// those go first, so that the others are not written once more for nothing.
     pub doubted: BTreeMap<i64, BTreeSet<usize>>,
@@ -171,10 +173,14 @@ pub struct Partition {
     pub decisions: Option<Decisions>,
     /// Until when the breaker looks more closely, after a resume.
     pub careful_until: Option<Instant>,
+    /// Where it begins is to be committed, though nothing has been read of it: it is a place that nobody else would find.
+    pub is_found: bool,
     /// Whether its topic does not exist: nothing is committed, or the offset would outlive the log that it is of.
     pub gone: bool,
     /// Retry only: the last due time written to this partition, milliseconds since the epoch.
     pub latest_due: i64,
+    /// Retry only: until when a head waits whose due time cannot have been meant; all behind it that are like it go with it.
+    pub unmeant: Option<Instant>,
     /// Retry only: the first unfinished record that has been read, by its offset, and when it failed first, in
     /// milliseconds since the epoch.
     pub head: Option<(i64, i64)>,
@@ -221,6 +227,7 @@ impl Partition {
             refused: BTreeMap::new(),
             suspects: BTreeSet::new(),
             shortened: BTreeMap::new(),
+            untimed: BTreeSet::new(),
             doubted: BTreeMap::new(),
             faulted: false,
             committed: committed.map(|(offset, _)| offset),
@@ -233,8 +240,10 @@ impl Partition {
             asked: String::new(),
             decisions: None,
             careful_until: None,
+            is_found: false,
             gone: false,
             latest_due: 0,
+            unmeant: None,
             head: None,
             mark: Mark {
                 offset: committed.map(|(offset, _)| offset),
@@ -256,6 +265,11 @@ impl Partition {
     pub fn is_head(&self, offset: i64) -> bool {
         self.head
             .is_none_or(|(head, _)| offset < head || head < self.tracker.committable())
+    }
+
+    /// The timestamp that the retry or dead letter of a record is written with: its own, unless that was refused.
+    pub fn time_of(&self, offset: i64, own: Option<i64>) -> Option<i64> {
+        own.filter(|_| !self.untimed.contains(&offset))
     }
 
     /// When the first unfinished record of a retry partition failed first, if one has been read.
@@ -338,11 +352,14 @@ impl Partition {
         self.rewind = None;
         self.refused.clear();
         self.suspects.clear();
+        self.shortened.clear();
+        self.untimed.clear();
         self.doubted.clear();
         if let Some(decisions) = &mut self.decisions {
             decisions.rewind_to(i64::MIN);
         }
         self.committed = None;
+        self.is_found = false;
         self.mark = Mark {
             offset: None,
             counts: Counts::default(),
@@ -413,7 +430,7 @@ impl Partition {
             && offset >= 0
             && (self.committed != Some(offset) || stale || news);
         // Before the first record of a partition without a commit there is nothing to say.
-        if self.committed.is_none() && offset == 0 {
+        if self.committed.is_none() && offset == 0 && !self.is_found {
             if self.standing.is_empty() {
                 return None;
             }

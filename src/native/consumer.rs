@@ -533,6 +533,11 @@ pub enum Item<'a> {
 }
 
 impl Batch<'_> {
+    /// The messages as they are.
+    pub(super) fn slots(&self) -> &[*mut sys::rd_kafka_message_t] {
+        self.slots
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.slots.len()

@@ -143,7 +143,10 @@ impl Producer {
         }
     }
 
-    fn topic(&mut self, name: &str) -> Result<*mut sys::rd_kafka_topic_t, RDKafkaErrorCode> {
+    pub(super) fn topic(
+        &mut self,
+        name: &str,
+    ) -> Result<*mut sys::rd_kafka_topic_t, RDKafkaErrorCode> {
         if let Some((last, topic)) = &self.topics.last
             && last == name
         {

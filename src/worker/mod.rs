@@ -10,6 +10,7 @@ mod gone;
 mod ledger;
 mod parked;
 mod ports;
+mod rights;
 mod settle;
 #[cfg(test)]
 mod sim;
@@ -259,10 +260,10 @@ impl Engine {
             }
             RDKafkaErrorCode::Authentication
             | RDKafkaErrorCode::SaslAuthenticationFailed
-            | RDKafkaErrorCode::Fatal
+            | RDKafkaErrorCode::GroupAuthorizationFailed => self.not_let_in(message),
+            RDKafkaErrorCode::Fatal
             | RDKafkaErrorCode::Fenced
             | RDKafkaErrorCode::FencedInstanceId
-            | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed => {
                 return Err(FatalError::Kafka(message.to_owned()));
             }

@@ -157,7 +157,11 @@ impl Engine {
         };
         let tier = match partition.role {
             Role::Source => None,
-            Role::Retry { tier, .. } => Some(tier),
+            // Who follows one in a tier that is no longer configured goes to the last one.
+            Role::Retry { tier, .. } => {
+                let tiers = self.judge.config().failure.tiers.len();
+                Some(tier.min(tiers.saturating_sub(1)))
+            }
         };
         if tier.is_none() && family.parking.is_empty() {
             taken.free_at = family.parking.added();

@@ -33,6 +33,8 @@ use crate::worker::{Shared, TransactionSettings};
 const INSTANCES: usize = 4;
 /// Batches that a partition may have begun and not finished.
 const WINDOW: usize = 8;
+/// `max.poll.interval.ms`. Short, so that batches with slow commits reach what may be done in it.
+const POLL_INTERVAL: Duration = Duration::from_secs(20);
 /// How long an instance has for a revoke and for a shutdown.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -267,6 +269,7 @@ impl World {
             interval: of.interval,
             records: of.records,
             timeout: of.timeout,
+            poll_interval: POLL_INTERVAL,
         });
         let settings = Settings {
             transaction,
