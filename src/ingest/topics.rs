@@ -251,7 +251,10 @@ pub async fn told(
             Finding::Grow { topic, to, .. } => {
                 Some(format!("topic {topic} was given {to} partitions"))
             }
-            Finding::MissingSource(_) | Finding::TooSmall { .. } => None,
+            Finding::MissingSource(_)
+            | Finding::TooSmall { .. }
+            | Finding::DeletesByEventTime { .. }
+            | Finding::Compacted { .. } => None,
         });
         let Some(missing) = missing else {
             return Ok(known);
