@@ -1,6 +1,7 @@
 //! The headers around a failed record: what a retry or a dead letter carries, and what is read back from a retry.
 //! The record's own headers go through byte for byte; ours are replaced at each hop and never pile up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff::{is_meant, millis};
@@ -14,7 +15,7 @@ use crate::record::{Header, Record};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// Source topic.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// Source partition.
     pub partition: i32,
     /// Source offset.
@@ -40,8 +41,13 @@ pub struct Origin {
 impl Origin {
     /// Of a record read from a source topic.
     pub fn of_source(record: &Record<'_>) -> Origin {
+        Origin::read_from(record.topic.into(), record)
+    }
+
+    /// The same, of the topic that it was read from.
+    pub fn read_from(topic: Arc<str>, record: &Record<'_>) -> Origin {
         Origin {
-            topic: record.topic.to_owned(),
+            topic,
             partition: record.partition,
             offset: record.offset,
             timestamp: record.timestamp,
@@ -59,9 +65,7 @@ impl Origin {
     /// the record itself: somebody else may have written to the topic, and nothing is lost over it.
     pub fn of_retry(record: &Record<'_>, source: &str) -> Origin {
         Origin {
-            topic: text(record, headers::SOURCE_TOPIC)
-                .unwrap_or(source)
-                .to_owned(),
+            topic: text(record, headers::SOURCE_TOPIC).unwrap_or(source).into(),
             partition: number(record, headers::SOURCE_PARTITION).unwrap_or(record.partition),
             offset: number(record, headers::SOURCE_OFFSET).unwrap_or(record.offset),
             timestamp: match record.header(headers::SOURCE_TOPIC) {
@@ -322,7 +326,7 @@ impl Envelope {
             headers::PATH,
             bounded(error.path.clone(), headers::ERROR_LIMIT),
         );
-        add(headers::SOURCE_TOPIC, origin.topic.clone());
+        add(headers::SOURCE_TOPIC, origin.topic.to_string());
         add(headers::SOURCE_PARTITION, origin.partition.to_string());
         add(headers::SOURCE_OFFSET, origin.offset.to_string());
         if let Some(timestamp) = origin.timestamp {
@@ -486,7 +490,7 @@ mod tests {
             };
             let origin = Origin::of_retry(&retry, "orders");
             assert_eq!(
-                (origin.topic.as_str(), origin.partition, origin.offset),
+                (&*origin.topic, origin.partition, origin.offset),
                 ("orders", 3, 42)
             );
             assert_eq!(

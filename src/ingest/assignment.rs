@@ -1,6 +1,8 @@
 //! The partitions that are ours, and how each of them stands. Pure state: the worker does what it asks for.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::types::RDKafkaErrorCode;
@@ -111,6 +113,8 @@ impl Ledger {
 pub struct Partition {
     /// Topic name.
     pub topic: String,
+    /// The same, to be shared by the records that are read from it.
+    pub name: Arc<str>,
     /// Partition number.
     pub number: i32,
     /// Source or retry.
@@ -208,6 +212,7 @@ impl Partition {
         let (start, counts) = committed.unwrap_or_default();
         Partition {
             topic: topic.to_owned(),
+            name: topic.into(),
             number,
             role,
             epoch,
@@ -463,6 +468,8 @@ impl Partition {
 pub struct Assignment {
     slots: Vec<Option<Partition>>,
     index: HashMap<String, HashMap<i32, usize>>,
+    /// The slot that was found last: records come in runs of one partition.
+    last: Cell<usize>,
     epochs: u64,
 }
 
@@ -497,7 +504,16 @@ impl Assignment {
 
     /// The slot of a partition of ours.
     pub fn find(&self, topic: &str, number: i32) -> Option<usize> {
-        self.index.get(topic)?.get(&number).copied()
+        let last = self.last.get();
+        if let Some(partition) = self.get(last)
+            && partition.number == number
+            && partition.topic == topic
+        {
+            return Some(last);
+        }
+        let slot = self.index.get(topic)?.get(&number).copied()?;
+        self.last.set(slot);
+        Some(slot)
     }
 
     /// The partition in a slot.

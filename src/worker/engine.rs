@@ -1,6 +1,7 @@
 //! A worker's state, and what it hands to the producer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::Rng;
@@ -84,6 +85,8 @@ pub(super) struct Outside {
 pub(super) struct Engine {
     pub(super) settings: Settings,
     pub(super) judge: Box<dyn Judge>,
+    /// The topics of its sinks.
+    pub(super) sinks: Vec<Arc<str>>,
     pub(super) outlet: Box<dyn Outlet>,
     pub(super) time: Box<dyn Time>,
     pub(super) shared: Shared,
@@ -193,6 +196,11 @@ impl Engine {
         Engine {
             transaction: settings.transaction.clone().map(Transaction::new),
             settings,
+            sinks: judge
+                .sinks()
+                .iter()
+                .map(|sink| sink.topic.as_str().into())
+                .collect(),
             judge,
             outlet,
             time,

@@ -2,6 +2,8 @@
 //! commits what is acknowledged. Shutdown is a revoke of everything: stop taking, drain, commit, leave.
 
 mod assign;
+#[doc(hidden)]
+pub mod dry;
 mod emit;
 mod engine;
 mod gone;
