@@ -401,6 +401,112 @@ fn a_rebalance_keeps_the_order() {
     assert_eq!(job.count(&job.dlq), 0);
 }
 
+// --- topics that are deleted and made again ------------------------------------------------------------------------
+
+/// What was in it is gone, and told. Nothing waits for it any more, and what comes then is in order.
+#[test]
+fn a_retry_topic_made_again_keeps_the_order_of_the_rest() {
+    let Some(bed) = live::real() else { return };
+    let service = Service::of_keys();
+    let retry =
+        "{ tiers: [1s], ordering: per_key, reasons: { lookup_not_found: { attempts: 1000 } } }";
+    let job = Job::new(&bed, None, service.shape(retry));
+    let tier = job.retry_topic(1);
+    topics::produce(&job.client, &job.source, &records(&job, 0..100));
+    let program = job.start("run", "gate");
+    let page = |path: &str| {
+        let url = format!("http://{}{path}", job.admin("gate"));
+        let (status, body) = support::http::get(url).send().expect("it answers");
+        (status, body)
+    };
+    let parked = || live::sum(&page("/metrics").1, "driftgate_parked_keys", &[&job.source]);
+    eventually(LIMIT, "the other keys", || {
+        emitted(&job).len() == others(0..100)
+    });
+    eventually(LIMIT, "two keys wait", || parked() == 2.0);
+    live::delete(&job.client, &tier);
+    eventually(LIMIT, "it is said", || {
+        let (status, body) = page("/readyz");
+        status == 503 && body.contains(&tier)
+    });
+    topics::create(&job.client, &tier, 2, &[]);
+    eventually(LIMIT, "ready", || page("/readyz").0 == 200);
+    topics::produce(&job.client, &job.source, &records(&job, 100..200));
+    eventually(LIMIT, "the other keys again", || {
+        by_key(&emitted(&job)).values().map(Vec::len).sum::<usize>() >= others(0..200)
+    });
+    eventually(LIMIT, "the failing ones are in retry", || {
+        job.committed(&job.source) == 200
+    });
+    service.mend();
+    let done = wait::within(LIMIT, || parked() == 0.0);
+    assert!(done.is_some(), "{} wait: {}", parked(), job.log("gate"));
+    assert!(program.stop(LIMIT).success());
+    let found = by_key(&emitted(&job));
+    for (key, all) in expected(0..200) {
+        // Of the failing ones, what was on its way when the topic was deleted may have got through.
+        let is_lost = |id: &i64| FAILING.contains(&key) && *id < 100 && !found[&key].contains(id);
+        let rest: Vec<i64> = all.into_iter().filter(|id| !is_lost(id)).collect();
+        assert_eq!(found[&key], rest, "key {key}");
+    }
+    assert_eq!(job.count(&job.dlq), 0);
+}
+
+/// Offsets of the new log mean other records than those of the old one that are in retry. Each log's records of a key that
+/// does not fail come in order, and no record of either waits for ever or is lost.
+#[test]
+fn a_source_made_again_hangs_nowhere_and_loses_nothing() {
+    let Some(bed) = live::real() else { return };
+    for delivery in [
+        "delivery: at_least_once",
+        "delivery: exactly_once\n    transaction: { timeout: 5s }",
+    ] {
+        let service = Service::of_keys();
+        let shape = Shape {
+            delivery,
+            ..service.shape(RETRY)
+        };
+        let job = Job::new(&bed, None, shape);
+        topics::produce(&job.client, &job.source, &records(&job, 0..100));
+        let (program, name) = (job.start("run", "gate"), "gate");
+        let ids = || {
+            let mut ids: Vec<i64> = emitted(&job).iter().map(id).collect();
+            ids.sort_unstable();
+            ids
+        };
+        eventually(LIMIT, "the other keys", || ids().len() == others(0..100));
+        eventually(LIMIT, "all is committed", || {
+            job.committed(&job.source) == 100
+        });
+        live::delete(&job.client, &job.source);
+        eventually(LIMIT, "it is said", || {
+            job.log(name).contains("the topic does not exist any more")
+        });
+        topics::create(&job.client, &job.source, 2, &[]);
+        topics::produce(&job.client, &job.source, &records(&job, 100..200));
+        eventually(LIMIT, "the other keys again", || {
+            by_key(&emitted(&job)).values().map(Vec::len).sum::<usize>() >= others(0..200)
+        });
+        assert!(
+            job.log(name)
+                .contains("records of the topic's earlier log are in retry"),
+            "{}",
+            job.log(name)
+        );
+        service.mend();
+        eventually(LIMIT, "all of both logs", || ids().len() == 200);
+        assert!(program.stop(LIMIT).success());
+        assert_eq!(ids(), (0..200).collect::<Vec<_>>(), "each once");
+        let mut found = by_key(&emitted(&job));
+        let mut wanted = expected(0..200);
+        for key in FAILING {
+            assert!(found.remove(&key).is_some() && wanted.remove(&key).is_some());
+        }
+        assert_eq!(found, wanted);
+        assert_eq!(job.count(&job.dlq), 0);
+    }
+}
+
 #[test]
 fn a_source_partition_pauses_at_the_bound_and_goes_on_below_it() {
     both(|bed, embedded| {

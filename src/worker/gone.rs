@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use super::Clock;
 use super::engine::Engine;
 use super::ports::Positions;
+use crate::failure::parking::Parking;
 use crate::health::{Dependency, PauseReason};
+use crate::ingest::assignment::Role;
 
 /// How often a topic that is gone is looked for.
 const AGAIN: Duration = Duration::from_secs(3);
@@ -155,7 +157,20 @@ impl Engine {
                 partition = number,
                 "the topic was made again: read from its beginning"
             );
+            let is_source = partition.role == Role::Source;
             partition.begin_anew(epoch);
+            let parked = self.families.parking(slot).map_or(0, Parking::records);
+            if is_source && parked > 0 {
+                // They carry offsets of a log that is gone, which say nothing about those of this one.
+                tracing::warn!(
+                    pipeline = name,
+                    topic,
+                    partition = number,
+                    parked,
+                    "records of the topic's earlier log are in retry: they go on in their order, and so do new ones, but not \
+                     the ones behind the others"
+                );
+            }
             self.rebuild_family(slot, clock);
         } else if partition.positioned && expected > high {
             let detail = format!(
@@ -174,6 +189,8 @@ impl Engine {
             partition.rewind_to(expected);
         } else {
             partition.seek = Some(low);
+            // What is known to be in it may be gone with the log that it was in: nobody shall wait for that.
+            self.rebuild_family(slot, clock);
         }
         Ok(())
     }

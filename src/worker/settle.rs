@@ -142,8 +142,12 @@ impl Engine {
                     true => self.outlet.failure(),
                     false => None,
                 };
+                // A gap that an earlier refusal left; see `commit_transaction`.
+                let gap = RDKafkaErrorCode::OutOfOrderSequenceNumber;
+                let is_gap = failure.as_ref().map_or(code, |failure| failure.code) == gap;
                 let why = failure.map_or_else(|| code.to_string(), |failure| failure.message);
-                Some((reason, format!("{topic}: not acknowledged: {why}")))
+                let fault = (reason, format!("{topic}: not acknowledged: {why}"));
+                Some(fault).filter(|_| !is_gap || self.transaction.is_none())
             };
             // The first failure decides; the ones behind it are read again with it.
             partition.rewind.get_or_insert(Rewind { pause });

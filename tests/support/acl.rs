@@ -1,7 +1,6 @@
 //! Rights on a broker that asks for them, through librdkafka's own admin calls: Kafka's command would start a Java for each.
 
 use std::ffi::{CStr, CString};
-use std::ptr::null;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -165,7 +164,7 @@ fn change(admin: &ClientConfig, user: &str, rights: &[Right], is_given: bool) {
         let mut answers = 0;
         let mut refused = Vec::new();
         let mut note = |error: *const sys::rd_kafka_error_t| {
-            if error != null() && sys::rd_kafka_error_code(error) as i32 != 0 {
+            if !error.is_null() && sys::rd_kafka_error_code(error) as i32 != 0 {
                 refused.push(words(sys::rd_kafka_error_string(error)));
             }
         };

@@ -411,6 +411,14 @@ pub(super) fn base(folder: &Path, controller: u16) -> Vec<(String, String)> {
         ("transaction.state.log.min.isr", "1"),
         ("group.initial.rebalance.delay.ms", "0"),
         ("group.min.session.timeout.ms", "1000"),
+        // Some tests write records with timestamps of years ago.
+        ("log.retention.ms", "-1"),
+        // Readers of what is committed wait for the transaction of a killed instance until the broker looks, which it does
+        // every ten seconds by default.
+        (
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+            "500",
+        ),
         ("auto.create.topics.enable", "false"),
     ])
 }

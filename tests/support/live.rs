@@ -60,7 +60,8 @@ impl Default for Shape {
             retry: "{ tiers: [] }",
             lookup: None,
             steps: None,
-            properties: "",
+            // A group that misses a killed member for 45 seconds, as it does by default, makes long tests.
+            properties: "session.timeout.ms: 6000, heartbeat.interval.ms: 500",
             create_topics: true,
             grace: "10s",
             workers: 1,
