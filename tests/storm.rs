@@ -519,7 +519,7 @@ fn a_sink_that_is_slow_to_acknowledge_loses_nothing() {
     let (Some(bed), Some(kafka)) = (bed(), RealKafka::start(Options::default())) else {
         return;
     };
-    let (batches, slow) = if soak() { (25, 120) } else { (6, 30) };
+    let (batches, slow) = if soak() { (50, 120) } else { (18, 30) };
     let records = batches * 4_000;
     let (client, lookups) = (kafka.client(), lookups());
     let mut flows = Flows::start(&client, &kafka.bootstrap(), &bed, |delivery| {
@@ -538,10 +538,10 @@ fn a_sink_that_is_slow_to_acknowledge_loses_nothing() {
         let of_it = samples.filter(|sample| sample.name == "driftgate_rebalances_total");
         of_it.map(|sample| sample.value).sum()
     };
-    let before: Vec<f64> = flows
+    let before: Vec<(f64, u64)> = flows
         .jobs
         .iter_mut()
-        .map(|(_, runner, _)| rebalances(runner))
+        .map(|(_, runner, _)| (rebalances(runner), runner.peak_memory() >> 20))
         .collect();
     for delivery in DELIVERIES {
         kafka.limit_producers(&format!("{delivery}-gate"), Some(trickle(delivery)));
@@ -579,10 +579,12 @@ fn a_sink_that_is_slow_to_acknowledge_loses_nothing() {
         kafka.limit_producers(&format!("{delivery}-gate"), None);
     }
     flows.accounted_with(records, "a slow sink", |delivery, runner, index| {
-        let peak = runner.peak_memory() / (1 << 20);
-        eprintln!("{delivery}: {peak} MiB at most, with a memory_limit of 16 MiB");
-        assert!(peak < 200, "{delivery}: {peak} MiB");
-        assert_eq!(rebalances(runner), before[index], "{delivery}");
+        let (rebalanced, rest) = before[index];
+        let more = (runner.peak_memory() >> 20) - rest;
+        eprintln!("{delivery}: {rest} MiB, and {more} more with a memory_limit of 16 MiB");
+        // The clients' queues have the limit to themselves; beside them there are a fetch and a batch on their way.
+        assert!(more < 16 * 6, "{delivery}: {more} MiB");
+        assert_eq!(rebalances(runner), rebalanced, "{delivery}");
     });
 }
 
