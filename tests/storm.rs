@@ -71,14 +71,17 @@ fn record(schema: u32, id: i64) -> Write {
     Write::new(format!("{}", id % 997), value)
 }
 
-/// Answers, but for the first question about each late record.
+/// Answers, but for the first question about each late record: of that it knows nothing yet. Of one in ten it says that it
+/// is out of order. Of all it cannot be: nearly every question is a first one, since answers are kept, and a lookup that says
+/// nothing else is given up, to be asked about one record every few seconds.
 fn lookups() -> ScriptedServer {
     let seen = Mutex::new(HashSet::new());
     ScriptedServer::start(move |asked| {
         let late = asked.path.starts_with("/L");
         let mut seen = seen.lock().expect("no panic while it is held");
         match late && seen.insert(asked.path.clone()) {
-            true => Reply::status(503),
+            true if seen.len() % 10 == 0 => Reply::status(503),
+            true => Reply::status(404),
             false => Reply::customer("somebody"),
         }
     })
@@ -91,7 +94,7 @@ fn shape(delivery: &'static str, lookups: &ScriptedServer) -> Shape {
         steps: Some(format!(
             "      - lookup: {{ into: customer, url: \"{url}/{{currency}}\", type: customer.avsc, timeout: 2s, cache: 10m }}\n      - drop: [customer]\n"
         )),
-        tiers: "[1s, 2s, 4s, 8s]".into(),
+        tiers: "[1s, 2s, 4s, 8s], reasons: { lookup_not_found: retry }".into(),
         delivery: format!("delivery: {delivery}"),
         ..Shape::quick()
     }
@@ -101,11 +104,13 @@ fn shape(delivery: &'static str, lookups: &ScriptedServer) -> Shape {
 fn write(client: &ClientConfig, topic: &str, schema: u32, all: i64, pace: Duration) {
     const STEP: i64 = 500;
     let mut next = 0;
-    wait::within(Duration::from_secs(600), || {
-        let began = std::time::Instant::now();
+    let limit = Duration::from_secs(1_200);
+    wait::within(limit, || {
+        let began = Instant::now();
         let end = (next + STEP).min(all);
         let writes: Vec<_> = (next..end).map(|id| record(schema, id)).collect();
-        topics::produce(client, topic, &writes);
+        let written = topics::try_produce_within(client, topic, &writes, limit / 4);
+        written.expect("written, however long the brokers are away");
         next = end;
         let left = pace.saturating_sub(began.elapsed());
         wait::within(left, || false);
@@ -498,8 +503,14 @@ fn a_network_that_is_cut_held_and_slow_loses_nothing() {
 
 // ---- a slow sink
 
-/// What the brokers let a throttled producer write, in bytes a second.
-const TRICKLE: u32 = 100_000;
+/// What the brokers let the throttled producer of a delivery write, in bytes a second. Under exactly_once that is less than a
+/// batch of records in the time that a transaction has.
+fn trickle(delivery: &str) -> u32 {
+    match delivery {
+        "exactly_once" => 20_000,
+        _ => 100_000,
+    }
+}
 
 /// A backlog much larger than the memory limit, and a broker that makes the instances' producers wait, for longer than
 /// `max.poll.interval.ms`: what is written trickles on, memory stays bounded, and no partition changes hands.
@@ -508,7 +519,7 @@ fn a_sink_that_is_slow_to_acknowledge_loses_nothing() {
     let (Some(bed), Some(kafka)) = (bed(), RealKafka::start(Options::default())) else {
         return;
     };
-    let (batches, slow) = if soak() { (25, 120) } else { (6, 30) };
+    let (batches, slow) = if soak() { (50, 120) } else { (18, 30) };
     let records = batches * 4_000;
     let (client, lookups) = (kafka.client(), lookups());
     let mut flows = Flows::start(&client, &kafka.bootstrap(), &bed, |delivery| {
@@ -527,17 +538,14 @@ fn a_sink_that_is_slow_to_acknowledge_loses_nothing() {
         let of_it = samples.filter(|sample| sample.name == "driftgate_rebalances_total");
         of_it.map(|sample| sample.value).sum()
     };
-    let before: Vec<f64> = flows
+    let before: Vec<(f64, u64)> = flows
         .jobs
         .iter_mut()
-        .map(|(_, runner, _)| rebalances(runner))
+        .map(|(_, runner, _)| (rebalances(runner), runner.peak_memory() >> 20))
         .collect();
-    let limit = |bytes| {
-        for delivery in DELIVERIES {
-            kafka.limit_producers(&format!("{delivery}-gate"), bytes);
-        }
-    };
-    limit(Some(TRICKLE));
+    for delivery in DELIVERIES {
+        kafka.limit_producers(&format!("{delivery}-gate"), Some(trickle(delivery)));
+    }
     // Keys that no codec makes smaller, so that it is known how many bytes wait.
     let mut random = StdRng::from_os_rng();
     for batch in 0..batches {
@@ -567,12 +575,16 @@ fn a_sink_that_is_slow_to_acknowledge_loses_nothing() {
             eventually(LIMIT, &what, || sum(seen()) > before);
         }
     }
-    limit(None);
+    for delivery in DELIVERIES {
+        kafka.limit_producers(&format!("{delivery}-gate"), None);
+    }
     flows.accounted_with(records, "a slow sink", |delivery, runner, index| {
-        let peak = runner.peak_memory() / (1 << 20);
-        eprintln!("{delivery}: {peak} MiB at most, with a memory_limit of 16 MiB");
-        assert!(peak < 200, "{delivery}: {peak} MiB");
-        assert_eq!(rebalances(runner), before[index], "{delivery}");
+        let (rebalanced, rest) = before[index];
+        let more = (runner.peak_memory() >> 20) - rest;
+        eprintln!("{delivery}: {rest} MiB, and {more} more with a memory_limit of 16 MiB");
+        // The clients' queues have the limit to themselves; beside them there are a fetch and a batch on their way.
+        assert!(more < 16 * 6, "{delivery}: {more} MiB");
+        assert_eq!(rebalances(runner), rebalanced, "{delivery}");
     });
 }
 

@@ -130,12 +130,22 @@ pub fn try_produce(
     topic: &str,
     records: &[Write],
 ) -> Result<(), KafkaError> {
+    try_produce_within(config, topic, records, LIMIT)
+}
+
+/// The same for a broker that may be away for long.
+pub fn try_produce_within(
+    config: &ClientConfig,
+    topic: &str,
+    records: &[Write],
+    limit: Duration,
+) -> Result<(), KafkaError> {
     let mut config = config.clone();
     config
         .set("enable.idempotence", "true")
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "5")
-        .set("message.timeout.ms", LIMIT.as_millis().to_string());
+        .set("message.timeout.ms", limit.as_millis().to_string());
     let reports = Reports(std::sync::Mutex::default());
     let producer: ThreadedProducer<Reports> = config.create_with_context(reports)?;
     for write in records {
@@ -156,7 +166,7 @@ pub fn try_produce(
         record.headers = (!write.headers.is_empty()).then_some(headers);
         send(&producer, record)?;
     }
-    producer.flush(LIMIT)?;
+    producer.flush(limit)?;
     match producer
         .context()
         .0
