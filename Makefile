@@ -8,6 +8,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DEMO_ARGS ?=
 # Arguments for `cargo test`, such as TEST_ARGS="--test regression" or TEST_ARGS="-- retry".
 TEST_ARGS ?=
+# Arguments for `driftgate bench`, such as BENCH_ARGS="--records 5000000 --output json".
+BENCH_ARGS ?=
 # How often `make soak` runs the tests.
 SOAK_ROUNDS ?= 10
 # How many seeds of the simulation `make soak` runs, and from which on.
@@ -15,7 +17,7 @@ SOAK_SEEDS ?= 1000000
 SOAK_FROM ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build lint test soak simulate audit clean
+.PHONY: help demo build bench lint test soak simulate audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +30,11 @@ demo: ## build and run the demo: embedded broker and registry, nothing else need
 build: ## build the optimised program: target/release/driftgate
 	@scripts/need build
 	$(CARGO) build --locked --release --bin driftgate
+
+bench: build ## the benchmark on a real Apache Kafka: writes BENCHMARKS.md (BENCH_ARGS)
+	@scripts/need bench
+	@scripts/fetch kafka
+	@DRIFTGATE_REAL_PARTS=kafka scripts/with-real scripts/bench "$(TARGET)/release/driftgate" $(BENCH_ARGS)
 
 lint: ## formatting, clippy, and the dependencies' licences, bans and sources
 	@scripts/need lint

@@ -44,6 +44,8 @@ const BATCH: usize = 1000;
 const BATCH_WITH_LOOKUPS: usize = 200;
 /// How long the broker is asked at start before an attempt counts as failed.
 const ASK: Duration = Duration::from_secs(10);
+/// How long brokers may take to tell of topics that were made or have grown.
+const TOLD: Duration = Duration::from_secs(30);
 /// How long a start waits between attempts to reach the broker or the registry.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -311,7 +313,11 @@ impl Instance {
             return Ok(Some(known));
         }
         admin.apply(&findings).await?;
-        admin.known(&names).await.map(Some)
+        let told = topics::told(pipeline, TOLD, async || admin.known(&names).await);
+        tokio::select! {
+            known = told => known.map(Some),
+            () = self.shutdown.cancelled() => Ok(None),
+        }
     }
 
     /// Reads what operators have asked for, to its end, and goes on following it. `false`: shutdown came.
@@ -407,6 +413,7 @@ impl Instance {
                             interval: transaction.interval,
                             records: transaction.records,
                             timeout: transaction.timeout,
+                            poll_interval: properties::poll_interval(&config.kafka),
                         })
                     }
                 };

@@ -26,6 +26,7 @@
 //! - [`trial`]: one record through a pipeline without a broker, held against what a case expects.
 //! - [`scan`], [`audit`], [`compare`]: ranges of topics read from beside; whether every record has its outcome; two topics by
 //!   key.
+//! - [`bench`]: the end-to-end benchmark, beside a plain passthrough.
 //! - [`review`]: registration and review of schemas.
 //! - [`cli`]: one file per command.
 //!
@@ -77,6 +78,7 @@
 pub mod admin;
 pub mod alerts;
 pub mod audit;
+pub mod bench;
 mod beside;
 pub mod build;
 pub mod cli;

@@ -3,6 +3,7 @@
 
 pub mod alert;
 pub mod audit;
+pub mod bench;
 pub mod check;
 pub mod compare;
 pub mod completions;
@@ -96,6 +97,8 @@ enum Command {
     Audit(Box<audit::AuditArgs>),
     /// Compare two topics by key: a parallel run of an old and a new flow.
     Compare(Box<compare::CompareArgs>),
+    /// Measure the benchmark's job beside a plain passthrough, on a broker, with outputs that are verified.
+    Bench(Box<bench::BenchArgs>),
     /// Register and review schemas.
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
@@ -144,6 +147,7 @@ pub fn main_with(natives: Natives) -> ExitCode {
         Command::Dlq(command) => dlq::run(command, load_config),
         Command::Audit(args) => audit::run(*args),
         Command::Compare(args) => compare::run(*args),
+        Command::Bench(args) => bench::run(*args),
         Command::Schema(command) => schema::run(command, load_config),
         Command::Produce(args) => produce::run(*args, load_config),
         Command::Alert(command) => alert::run(command),

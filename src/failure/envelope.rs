@@ -1,6 +1,7 @@
 //! The headers around a failed record: what a retry or a dead letter carries, and what is read back from a retry.
 //! The record's own headers go through byte for byte; ours are replaced at each hop and never pile up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff::{is_meant, millis};
@@ -14,7 +15,7 @@ use crate::record::{Header, Record};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// Source topic.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// Source partition.
     pub partition: i32,
     /// Source offset.
@@ -40,8 +41,13 @@ pub struct Origin {
 impl Origin {
     /// Of a record read from a source topic.
     pub fn of_source(record: &Record<'_>) -> Origin {
+        Origin::read_from(record.topic.into(), record)
+    }
+
+    /// The same, of the topic that it was read from.
+    pub fn read_from(topic: Arc<str>, record: &Record<'_>) -> Origin {
         Origin {
-            topic: record.topic.to_owned(),
+            topic,
             partition: record.partition,
             offset: record.offset,
             timestamp: record.timestamp,
@@ -59,9 +65,7 @@ impl Origin {
     /// the record itself: somebody else may have written to the topic, and nothing is lost over it.
     pub fn of_retry(record: &Record<'_>, source: &str) -> Origin {
         Origin {
-            topic: text(record, headers::SOURCE_TOPIC)
-                .unwrap_or(source)
-                .to_owned(),
+            topic: text(record, headers::SOURCE_TOPIC).unwrap_or(source).into(),
             partition: number(record, headers::SOURCE_PARTITION).unwrap_or(record.partition),
             offset: number(record, headers::SOURCE_OFFSET).unwrap_or(record.offset),
             timestamp: match record.header(headers::SOURCE_TOPIC) {
@@ -208,6 +212,23 @@ const KEPT: [&str; 9] = [
     headers::REDRIVEN,
 ];
 
+/// Whether a record of a retry topic was written there by a redrive, and not by a worker: no worker writes one that has been
+/// sent back, was not tried again, follows nobody and has not hopped.
+pub fn is_sent_back(record: &Record<'_>) -> bool {
+    let redriven: Option<u32> = number(record, headers::REDRIVEN);
+    redriven.is_some_and(|times| times > 0)
+        && number(record, headers::ATTEMPT) == Some(0_u32)
+        && reason(record) != Some(Reason::Parked)
+        && !has_hopped(record)
+}
+
+/// Whether what a redrive sent, or what says something about a key, was written once more by [`Envelope::again`]: the due
+/// time is its last header only then.
+pub fn has_hopped(record: &Record<'_>) -> bool {
+    let last = record.headers.last();
+    last.is_some_and(|(name, _)| *name == headers::DUE_AT)
+}
+
 /// Headers of a retry or dead letter, ready to be produced.
 pub struct Envelope {
     own: Vec<(String, Option<Vec<u8>>)>,
@@ -305,7 +326,7 @@ impl Envelope {
             headers::PATH,
             bounded(error.path.clone(), headers::ERROR_LIMIT),
         );
-        add(headers::SOURCE_TOPIC, origin.topic.clone());
+        add(headers::SOURCE_TOPIC, origin.topic.to_string());
         add(headers::SOURCE_PARTITION, origin.partition.to_string());
         add(headers::SOURCE_OFFSET, origin.offset.to_string());
         if let Some(timestamp) = origin.timestamp {
@@ -469,7 +490,7 @@ mod tests {
             };
             let origin = Origin::of_retry(&retry, "orders");
             assert_eq!(
-                (origin.topic.as_str(), origin.partition, origin.offset),
+                (&*origin.topic, origin.partition, origin.offset),
                 ("orders", 3, 42)
             );
             assert_eq!(
@@ -493,6 +514,46 @@ mod tests {
             assert_eq!(next.own.len(), count, "headers grow");
             carried = next.own;
         }
+    }
+
+    #[test]
+    fn what_a_redrive_wrote_is_told_from_what_a_worker_wrote() {
+        let sent = [
+            (headers::REASON, "rule_violation"),
+            (headers::ATTEMPT, "0"),
+            (headers::DUE_AT, "7"),
+            (headers::REDRIVEN, "2"),
+        ];
+        let sent = Record {
+            headers: sent
+                .iter()
+                .map(|(name, value)| (*name, Some(value.as_bytes())))
+                .collect(),
+            ..source()
+        };
+        assert!(is_sent_back(&sent));
+        fn as_record(own: &[(String, Option<Vec<u8>>)]) -> Record<'_> {
+            Record {
+                headers: borrow(own),
+                ..source()
+            }
+        }
+        let hopped = Envelope::again(&sent, 9).own;
+        assert!(has_hopped(&as_record(&hopped)) && !is_sent_back(&as_record(&hopped)));
+        let origin = Origin::of_retry(&sent, "orders");
+        let (stamp, error) = (
+            Stamp::default(),
+            RecordError::new(Reason::LookupUnavailable, ""),
+        );
+        let failed = Envelope::new(&stamp, &origin, &error, &[], 10, Some(20)).own;
+        assert!(!is_sent_back(&as_record(&failed)));
+        let parked = RecordError::new(Reason::Parked, "follows orders-3@41");
+        let parked = Envelope::following(&stamp, &origin, &parked, &[], 30);
+        assert!(!is_sent_back(&as_record(&parked.own)) && !has_hopped(&as_record(&parked.own)));
+        let said = parked.saying(Control::Released);
+        let hopped = Envelope::again(&as_record(&said.own), 40).own;
+        assert!(!has_hopped(&as_record(&said.own)) && has_hopped(&as_record(&hopped)));
+        assert!(!is_sent_back(&source()));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The partitions that are ours, and how each of them stands. Pure state: the worker does what it asks for.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::types::RDKafkaErrorCode;
@@ -111,6 +113,8 @@ impl Ledger {
 pub struct Partition {
     /// Topic name.
     pub topic: String,
+    /// The same, to be shared by the records that are read from it.
+    pub name: Arc<str>,
     /// Partition number.
     pub number: i32,
     /// Source or retry.
@@ -208,6 +212,7 @@ impl Partition {
         let (start, counts) = committed.unwrap_or_default();
         Partition {
             topic: topic.to_owned(),
+            name: topic.into(),
             number,
             role,
             epoch,
@@ -420,18 +425,21 @@ impl Partition {
         let mut offset = self.tracker.committable();
         let stale = now.saturating_duration_since(self.committed_at) >= age;
         let news = self.standing != self.said;
+        if offset == 0 {
+            offset = match self.committed {
+                // Where the group begins has been found, and is said at once.
+                None if self.is_found => offset,
+                // Before the first record of a partition without a commit there is nothing to say.
+                None if self.standing.is_empty() => return None,
+                // But for a pause, which is told where that record stands. From there it does not go back.
+                None => self.tracker.first_incomplete(),
+                Some(committed) => committed,
+            };
+        }
         let due = self.positioned
             && !self.gone
             && offset >= 0
             && (self.committed != Some(offset) || stale || news);
-        // Before the first record of a partition without a commit there is nothing to say.
-        if self.committed.is_none() && offset == 0 && !self.is_found {
-            if self.standing.is_empty() {
-                return None;
-            }
-            // But for a pause, which is told where that record stands.
-            offset = self.tracker.first_incomplete();
-        }
         due.then(|| {
             let mut metadata = self.tracker.metadata();
             for standing in &self.standing {
@@ -460,6 +468,8 @@ impl Partition {
 pub struct Assignment {
     slots: Vec<Option<Partition>>,
     index: HashMap<String, HashMap<i32, usize>>,
+    /// The slot that was found last: records come in runs of one partition.
+    last: Cell<usize>,
     epochs: u64,
 }
 
@@ -494,7 +504,16 @@ impl Assignment {
 
     /// The slot of a partition of ours.
     pub fn find(&self, topic: &str, number: i32) -> Option<usize> {
-        self.index.get(topic)?.get(&number).copied()
+        let last = self.last.get();
+        if let Some(partition) = self.get(last)
+            && partition.number == number
+            && partition.topic == topic
+        {
+            return Some(last);
+        }
+        let slot = self.index.get(topic)?.get(&number).copied()?;
+        self.last.set(slot);
+        Some(slot)
     }
 
     /// The partition in a slot.
@@ -585,5 +604,26 @@ mod tests {
         let begun = Instant::now();
         let partition = partition(None, begun);
         assert!(partition.commit(begun, Duration::ZERO).is_none());
+    }
+
+    /// Below the first record of a log there may be nothing any more.
+    #[test]
+    fn a_pause_that_is_committed_at_the_first_record_stays_there() {
+        let begun = Instant::now();
+        let mut partition = partition(None, begun);
+        partition.rewind_to(40);
+        partition.positioned = true;
+        partition.standing.push(Standing {
+            cause: crate::ingest::standing::Cause::Operator,
+            since: 5,
+        });
+        let due = |partition: &Partition| partition.commit(begun, Duration::from_secs(1));
+        assert_eq!(due(&partition).map(|entry| entry.offset), Some(40));
+        partition.committed = Some(40);
+        partition.said = std::mem::take(&mut partition.standing);
+        let lifted = due(&partition).expect("it is to be said");
+        assert_eq!(lifted.offset, 40);
+        partition.said.clear();
+        assert_eq!(due(&partition), None);
     }
 }

@@ -74,6 +74,14 @@ pub fn start(kafka: &Kafka) -> i64 {
     }
 }
 
+/// `max.poll.interval.ms`: how long a worker may be between two polls before the group gives its partitions away.
+pub fn poll_interval(kafka: &Kafka) -> Duration {
+    let said = kafka.properties.get("max.poll.interval.ms");
+    let millis = said.and_then(|value| value.expose().parse().ok());
+    // librdkafka's default.
+    Duration::from_millis(millis.unwrap_or(300_000))
+}
+
 /// Properties of a worker's consumer. `memory` is its share of `memory_limit` in bytes.
 pub fn consumer(kafka: &Kafka, pipeline: &Pipeline, slot: usize, memory: u64) -> Properties {
     let client_id = format!("driftgate-{}-{slot}", pipeline.name);

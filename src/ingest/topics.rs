@@ -256,6 +256,43 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
     findings
 }
 
+/// How long is between two questions whether brokers tell of what was changed.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Asks until the broker tells of all that was done, for at most `limit`. It answers that a topic is made or has grown when the
+/// controller has noted it; for a moment longer, metadata may be what it was. Who began with that would take the partitions
+/// that were just added for some that nobody has.
+pub async fn told(
+    pipeline: &Pipeline,
+    limit: Duration,
+    mut ask: impl AsyncFnMut() -> Result<Known, FatalError>,
+) -> Result<Known, FatalError> {
+    let until = tokio::time::Instant::now() + limit;
+    loop {
+        let known = ask().await?;
+        let open = findings(pipeline, &known);
+        let missing = open.iter().find_map(|finding| match finding {
+            Finding::Create { topic, .. } => Some(format!("topic {topic} was created")),
+            Finding::Grow { topic, to, .. } => {
+                Some(format!("topic {topic} was given {to} partitions"))
+            }
+            Finding::MissingSource(_)
+            | Finding::TooSmall { .. }
+            | Finding::DeletesByEventTime { .. }
+            | Finding::Compacted { .. } => None,
+        });
+        let Some(missing) = missing else {
+            return Ok(known);
+        };
+        if tokio::time::Instant::now() >= until {
+            return Err(FatalError::Kafka(format!(
+                "{missing}, and after {limit:?} the brokers do not tell of it: look whether they are well, and start again"
+            )));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
 /// Retries are kept by the time that they were written, not by the time of the event: an old event must not be deleted
 /// before it is due. Twice the budget and the longest wait together, and at least a week.
 fn retry_config(pipeline: &Pipeline) -> TopicConfig {

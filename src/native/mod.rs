@@ -1,4 +1,4 @@
-//! librdkafka by its C interface: the only unsafe code of the project.
+//! librdkafka by its C interface, and what the kernel tells of this process: the only unsafe code of the project.
 //!
 //! rdkafka's own consumer puts its handle into event mode, where `rd_kafka_consume_batch_queue` answers a rebalance by
 //! giving every partition back and says nothing; so the handles here are our own, with librdkafka's classic callbacks.
@@ -6,13 +6,15 @@
 //! except the log callback, which only writes a log line.
 #![expect(
     unsafe_code,
-    reason = "the one place that calls librdkafka's C interface; each block carries its proof"
+    reason = "the one place that calls C interfaces; each block carries its proof"
 )]
 
 pub mod consumer;
 mod list;
+pub mod passthrough;
 pub mod producer;
 pub mod transaction;
+pub mod usage;
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int, c_void};

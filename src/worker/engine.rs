@@ -1,6 +1,7 @@
 //! A worker's state, and what it hands to the producer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::Rng;
@@ -84,6 +85,8 @@ pub(super) struct Outside {
 pub(super) struct Engine {
     pub(super) settings: Settings,
     pub(super) judge: Box<dyn Judge>,
+    /// The topics of its sinks.
+    pub(super) sinks: Vec<Arc<str>>,
     pub(super) outlet: Box<dyn Outlet>,
     pub(super) time: Box<dyn Time>,
     pub(super) shared: Shared,
@@ -106,6 +109,10 @@ pub(super) struct Engine {
     pub(super) leave_by: Option<Instant>,
     /// Whether the cluster was found unreachable and has not answered since.
     pub(super) unreachable: bool,
+    /// When a broker refused this worker last, for want of a right or a password.
+    pub(super) refused_at: Option<Instant>,
+    /// Topics that it may not read any more, and when to look again.
+    pub(super) barred: BTreeMap<String, Instant>,
     /// When its breakers trip.
     pub(super) limits: Limits,
     /// The version of the operators' orders that were acted on.
@@ -116,6 +123,8 @@ pub(super) struct Engine {
     pub(super) out_of_range: BTreeSet<usize>,
     /// Whether the producer's queue was full in the batch under way: the rest of it does not wait again.
     pub(super) blocked: bool,
+    /// The last record that was to let its followers go, and failed on its last step.
+    pub(super) stayed: Option<(usize, Sequence)>,
     /// Under exactly_once.
     pub(super) transaction: Option<Transaction>,
 }
@@ -187,6 +196,11 @@ impl Engine {
         Engine {
             transaction: settings.transaction.clone().map(Transaction::new),
             settings,
+            sinks: judge
+                .sinks()
+                .iter()
+                .map(|sink| sink.topic.as_str().into())
+                .collect(),
             judge,
             outlet,
             time,
@@ -205,11 +219,14 @@ impl Engine {
             next_look: clock.now,
             leave_by: None,
             unreachable: false,
+            refused_at: None,
+            barred: BTreeMap::new(),
             limits,
             obeyed: 0,
             gone: BTreeMap::new(),
             out_of_range: BTreeSet::new(),
             blocked: false,
+            stayed: None,
         }
     }
 

@@ -142,7 +142,7 @@ impl Engine {
         let origin = &taken.origin;
         let is_ours = partition.role == Role::Source
             || origin.is_placed
-                && origin.topic == partition.source()
+                && *origin.topic == *partition.source()
                 && origin.partition == partition.number;
         is_ours.then(|| Key::of(record.key)).flatten()
     }
@@ -256,6 +256,7 @@ impl Engine {
             && let Some(partition) = self.assignment.get_mut(taken.slot)
         {
             partition.tracker.expect(taken.sequence, 1);
+            self.stayed = Some((taken.slot, taken.sequence));
         }
     }
 

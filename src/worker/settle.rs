@@ -13,6 +13,7 @@ use crate::failure::backoff;
 use crate::failure::envelope::SHORTEST;
 use crate::health::{Dependency, Health, PauseReason};
 use crate::ingest::assignment::{Flow, Partition, Rewind, Role};
+use crate::ingest::standing::Standing;
 use crate::native::consumer::Entry;
 use crate::record::Outcome;
 
@@ -301,7 +302,9 @@ impl Engine {
             let slot = self.assignment.find(&entry.topic, entry.partition);
             if let Some(partition) = slot.and_then(|slot| self.assignment.get_mut(slot)) {
                 partition.committed = Some(entry.offset);
-                partition.said.clone_from(&partition.standing);
+                // What the entry says, and not what stands by now: it may have waited for the ledger.
+                let metadata = entry.metadata.as_deref().unwrap_or_default();
+                partition.said = Standing::of_metadata(metadata);
                 partition.committed_at = now;
                 partition.unanswered += usize::from(wait.is_none());
                 partition.metrics.set_committed(entry.offset);
@@ -353,10 +356,13 @@ impl Engine {
         if client.joined() {
             self.shared.health.worker_joined(&name, self.settings.slot);
         }
-        // A cluster that was away has to be asked: with nothing to read or commit, nothing else would tell.
-        if self.unreachable && client.reachable(PROBE_TIMEOUT) {
+        // A cluster that was away has to be asked: with nothing to read or commit, nothing else would tell. A transaction
+        // that waits for an answer tells it itself.
+        let asks = self.unreachable && !self.is_unresolved() && !self.is_refused(clock);
+        if asks && client.reachable(PROBE_TIMEOUT) {
             self.answered();
         }
+        self.look_for_barred(client, clock);
         self.look_for_gone(client, clock);
         let stuck_after = self.settings.stuck_after;
         for partition in self.assignment.iter_mut() {
@@ -439,6 +445,9 @@ impl Engine {
             self.outlet
                 .flush(left.min(Duration::from_millis(100)), &mut self.deliveries);
             self.acknowledge(self.time.read());
+            if !self.in_flights.is_empty() && self.has_failed() {
+                break;
+            }
         }
     }
 }

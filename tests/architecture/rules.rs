@@ -48,6 +48,8 @@ pub(crate) const WALLS: &[Wall] = &[
             "control::desk",
             // The context of such readers.
             "quiet",
+            // Measures rdkafka's clients, makes topics and reads what came out, in processes of its own.
+            "bench",
         ],
         why: "the record path has handles of its own; rdkafka's consumer is in event mode and loses rebalances",
     },
@@ -61,6 +63,7 @@ pub(crate) const WALLS: &[Wall] = &[
             "worker",
             "produce",
             "dlq::send",
+            "bench::input",
         ],
         why: "error codes are the words in which a broker refuses; they end where a reason has been made of them",
     },
@@ -423,6 +426,22 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "config", "contract", "embedded", "headers", "instance", "worker",
         ],
     ),
+    // Runs an instance as it is, and other programs beside it. Its verifier knows no stage: what came out is read by hand.
+    (
+        "bench",
+        &[
+            "config",
+            "contract::registry",
+            "embedded::registry",
+            "error",
+            "headers",
+            "instance",
+            "metrics",
+            "native",
+            "record",
+            "scan",
+        ],
+    ),
     (
         "cli",
         &[
@@ -458,6 +477,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         "cli::audit",
         &["admin", "audit", "control::desk", "health", "metrics"],
     ),
+    ("cli::bench", &["bench"]),
     ("cli::compare", &["compare"]),
     ("cli::test", &["trial"]),
     ("cli::evaluate", &["record", "trial"]),
