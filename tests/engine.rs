@@ -608,6 +608,7 @@ fn what_was_made_or_has_grown_is_waited_for_until_brokers_tell_of_it() {
     let facts = |partitions| Facts {
         partitions,
         max_message_bytes: None,
+        forgets: None,
     };
     let mut whole: Known = names(&pipeline)
         .into_iter()

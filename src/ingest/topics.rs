@@ -278,7 +278,7 @@ pub async fn told(
             }
             Finding::MissingSource(_)
             | Finding::TooSmall { .. }
-            | Finding::DeletesByEventTime { .. }
+            | Finding::Forgets { .. }
             | Finding::Compacted { .. } => None,
         });
         let Some(missing) = missing else {
