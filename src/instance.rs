@@ -252,8 +252,7 @@ impl Instance {
                 let facts = Facts {
                     partitions: EMBEDDED_PARTITIONS,
                     max_message_bytes: None,
-                    compacted: false,
-                    deletes_by_event_time: false,
+                    forgets: None,
                 };
                 known.insert(topic, facts);
             }
@@ -293,13 +292,8 @@ impl Instance {
         }
         let findings = topics::findings(pipeline, &known);
         for finding in &findings {
-            if let Finding::DeletesByEventTime { topic } = finding {
-                tracing::warn!(
-                    pipeline = pipeline.name,
-                    topic,
-                    "{}",
-                    topics::DELETES_BY_EVENT_TIME
-                );
+            if let Finding::Forgets { topic, why } = finding {
+                tracing::warn!(pipeline = pipeline.name, topic, "{why}");
             }
         }
         let refused: Vec<String> = findings
@@ -648,7 +642,7 @@ pub fn refusal(finding: &Finding, create_topics: bool) -> Option<String> {
         Finding::Grow { topic, from, to } if !create_topics => Some(format!(
             "topic {topic} has {from} partitions and its source {to} (create_topics is false): add them"
         )),
-        Finding::Create { .. } | Finding::Grow { .. } | Finding::DeletesByEventTime { .. } => None,
+        Finding::Create { .. } | Finding::Grow { .. } | Finding::Forgets { .. } => None,
     }
 }
 

@@ -102,8 +102,7 @@ fn no_batch_is_larger_than_the_smallest_limit_of_its_topics() {
     let facts = |limit: u64| Facts {
         partitions: SINGLE,
         max_message_bytes: Some(limit),
-        compacted: false,
-        deletes_by_event_time: false,
+        forgets: None,
     };
     let known: Known = [
         (job.source.clone(), facts(100)),
@@ -609,6 +608,7 @@ fn what_was_made_or_has_grown_is_waited_for_until_brokers_tell_of_it() {
     let facts = |partitions| Facts {
         partitions,
         max_message_bytes: None,
+        forgets: None,
     };
     let mut whole: Known = names(&pipeline)
         .into_iter()
@@ -659,8 +659,7 @@ fn sources_with_different_partition_counts_get_topics_that_fit() {
     let facts = |partitions| Facts {
         partitions,
         max_message_bytes: None,
-        compacted: false,
-        deletes_by_event_time: false,
+        forgets: None,
     };
     let known: Known = [("few", 2), ("many", 5)]
         .map(|(topic, partitions)| (topic.to_owned(), facts(partitions)))

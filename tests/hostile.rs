@@ -4,7 +4,7 @@
 mod support;
 
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::{Rng, RngCore, SeedableRng};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -307,23 +307,33 @@ fn topics_that_would_forget_retries_or_dead_letters_are_refused() {
     }
 }
 
-/// A retry topic that somebody made by hand deletes old events before they are due: that is said, with what to do.
+/// Topics that somebody made by hand delete old events before anybody has looked at them: that is said, with what to do.
 #[test]
-fn a_retry_topic_that_deletes_by_the_time_of_events_is_told() {
+fn topics_that_delete_what_is_still_needed_are_told() {
     let Some(bed) = real() else { return };
     let shape = Shape {
         retry: "{ tiers: [1h] }",
         ..single()
     };
     let job = Job::new(&bed, None, shape);
+    let control = job.config.pipelines[0].control_topic();
     let room = [("max.message.bytes", "2000000")];
-    topics::create(&job.client, &job.retry_topic(1), 1, &room);
+    for topic in [&job.retry_topic(1), &job.dlq, &control] {
+        topics::create(&job.client, topic, 1, &room);
+    }
     let status = job.start("check", "check").ended(LIMIT).expect("it ends");
     let log = job.log("check");
     assert_eq!(status.code(), Some(0), "{log}");
+    let expected = [
+        (job.retry_topic(1), "message.timestamp.type=LogAppendTime"),
+        (job.dlq.clone(), "retention.ms=-1"),
+        (control, "cleanup.policy=compact"),
+    ];
     let told = |log: &str| {
-        let mut lines = log.lines();
-        lines.any(|line| line.contains(&job.retry_topic(1)) && line.contains("LogAppendTime"))
+        expected.iter().all(|(topic, what)| {
+            let mut lines = log.lines();
+            lines.any(|line| line.contains(topic) && line.contains(what))
+        })
     };
     assert!(told(&log), "{log}");
     let program = job.start("run", "run");
@@ -419,7 +429,108 @@ fn garbage_in_retry_topics_comes_to_an_end() {
             });
             live.ready();
         });
-        let ids = job.emitted();
+        let mut emitted = topics::consume_all(&job.client, &job.sink);
+        emitted.retain(|read| read.value.is_some());
+        let ids: Vec<i64> = emitted.iter().map(live::id).collect();
         assert!((100..130).all(|id| ids.contains(&id)), "{retry}");
+    }
+}
+
+/// What a source may hold: nothing at all, no key, our own header names, headers by the hundred or of nearly a megabyte. Each
+/// record has one end, and dead letters are what their source was, byte for byte.
+#[test]
+fn whatever_a_source_holds_has_one_end_and_stays_what_it_was() {
+    let Some(bed) = real() else { return };
+    for delivery in BOTH {
+        for retry in [
+            "{ tiers: [1s] }",
+            "{ tiers: [1s], ordering: per_key, on_dead: park }",
+        ] {
+            let shape = Shape {
+                delivery,
+                retry,
+                ..single()
+            };
+            let job = Job::new(&bed, None, shape);
+            let poison = |key: Option<&[u8]>, value: Option<Vec<u8>>| Write {
+                key: key.map(<[u8]>::to_vec),
+                value,
+                ..Write::default()
+            };
+            let bad = || Some(job.parcel(-5, "bad"));
+            let mut noise = vec![0_u8; 900_000];
+            SmallRng::seed_from_u64(5).fill_bytes(&mut noise);
+            let ours = [
+                ("driftgate.control", "doomed 9223372036854775807"),
+                ("driftgate.due_at", "9223372036854775807"),
+                ("driftgate.source.offset", "-1"),
+                ("driftgate.redriven", "4294967295"),
+                ("driftgate.prior.reason", "x"),
+                ("driftgate.source", "somewhere-0@1"),
+            ];
+            let mut posing = poison(Some(b"k"), bad());
+            for (name, value) in ours {
+                posing = posing.header(name, value);
+            }
+            let mut many = poison(Some(b"k"), bad());
+            for number in 0..500 {
+                many = many.header("again", format!("{number}"));
+            }
+            let mut unknown = posing.clone();
+            unknown.value.as_mut().expect("a value")[1..5]
+                .copy_from_slice(&1_999_999_999_u32.to_be_bytes());
+            let dead = [
+                poison(None, Some(Vec::new())),
+                poison(Some(b""), Some(vec![0])),
+                poison(None, bad()),
+                posing,
+                many,
+                poison(Some(b"k"), bad()).header("large", noise.clone()),
+                unknown,
+            ];
+            let mut good = Write::new("k", job.parcel(1, "good")).header("large", noise.clone());
+            for (name, value) in ours {
+                good = good.header(name, value);
+            }
+            let mut writes = vec![good];
+            writes.extend(dead.iter().cloned());
+            writes.push(poison(Some(b"k"), None));
+            writes.push(poison(None, None));
+            writes.extend(small(&job, 2..12));
+            topics::produce(&job.client, &job.source, &writes);
+            let all = i64::try_from(writes.len()).expect("few");
+            job.live(None, |live| {
+                live.eventually("all is committed", || job.committed(&job.source) >= all);
+                live.eventually("all that is dead is a dead letter", || {
+                    topics::consume_all(&job.client, &job.dlq).len() >= dead.len()
+                });
+                live.ready();
+            });
+            let found = topics::consume_all(&job.client, &job.dlq);
+            assert_eq!(found.len(), dead.len(), "{delivery} {retry}");
+            for write in &dead {
+                let is_it = |read: &&Read| {
+                    let headers = read.headers.iter();
+                    let own = headers.filter_map(|(name, value)| {
+                        let name = match name.strip_prefix("driftgate.prior.") {
+                            Some(rest) => format!("driftgate.{rest}"),
+                            None if name.starts_with("driftgate.") => return None,
+                            None => name.clone(),
+                        };
+                        Some((name, value.clone()))
+                    });
+                    let own: Vec<_> = own.collect();
+                    read.key == write.key && read.value == write.value && own == write.headers
+                };
+                assert!(
+                    found.iter().any(|read| is_it(&read)),
+                    "{delivery} {retry}: {:?}",
+                    write.key
+                );
+            }
+            let emitted = topics::consume_all(&job.client, &job.sink);
+            let values = emitted.iter().filter(|read| read.value.is_some());
+            assert_eq!(values.count(), 11, "{delivery} {retry}");
+        }
     }
 }

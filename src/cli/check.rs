@@ -374,8 +374,6 @@ fn intention(finding: &Finding) -> String {
         Finding::MissingSource(topic)
         | Finding::TooSmall { topic, .. }
         | Finding::Compacted { topic } => format!("topic {topic}"),
-        Finding::DeletesByEventTime { topic } => {
-            format!("topic {topic}: {}", topics::DELETES_BY_EVENT_TIME)
-        }
+        Finding::Forgets { topic, why } => format!("topic {topic}: {why}"),
     }
 }

@@ -61,7 +61,7 @@ impl Tally {
                 .dialect
                 .map_or(NONE, |dialect| dialect.as_str())
                 .to_owned(),
-            age(moment.map(|moment| now - moment)).to_owned(),
+            age(moment.map(|moment| now.saturating_sub(moment))).to_owned(),
             letter.redriven.to_string(),
         ];
         for (counts, value) in self.kinds.iter_mut().zip(values) {

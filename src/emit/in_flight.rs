@@ -28,6 +28,8 @@ pub struct InFlight {
     pub reason: Option<Reason>,
     /// Timestamp of the source record, milliseconds since the epoch.
     pub timestamp: Option<i64>,
+    /// Timestamp that it was produced with; `None` is the time of writing.
+    pub written: Option<i64>,
     /// With an order per key, of a record in retry: the hash of its key, and its offset in the source.
     pub parked: Option<(u64, i64)>,
     /// Whether it only goes with the outcome, on a retry topic, and is not the record itself.
@@ -101,6 +103,7 @@ mod tests {
             alone: false,
             reason: None,
             timestamp: None,
+            written: None,
             parked: None,
             extra: false,
         };

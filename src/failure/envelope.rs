@@ -69,7 +69,7 @@ impl Origin {
             partition: number(record, headers::SOURCE_PARTITION).unwrap_or(record.partition),
             offset: number(record, headers::SOURCE_OFFSET).unwrap_or(record.offset),
             timestamp: match record.header(headers::SOURCE_TOPIC) {
-                Some(_) => number(record, headers::SOURCE_TIMESTAMP),
+                Some(_) => number(record, headers::SOURCE_TIMESTAMP).filter(|time| *time >= 0),
                 None => record.timestamp,
             },
             attempt: number(record, headers::ATTEMPT).unwrap_or(0),

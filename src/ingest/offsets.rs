@@ -51,7 +51,9 @@ impl Counts {
     }
 
     fn add(&mut self, outcome: Outcome) {
-        self.0[outcome as usize] += 1;
+        // What a commit said may have been anybody's.
+        let count = &mut self.0[outcome as usize];
+        *count = count.saturating_add(1);
     }
 
     /// With so many of each.

@@ -26,14 +26,20 @@ pub struct Facts {
     pub partitions: i32,
     /// `max.message.bytes`; `None` when the broker does not tell (no permission, or an embedded one).
     pub max_message_bytes: Option<u64>,
-    /// Whether it is compacted, as far as the broker tells.
-    pub compacted: bool,
-    /// Whether its records are deleted when their own time, which is the event's, is old enough; as far as the broker tells.
-    pub deletes_by_event_time: bool,
+    /// What it forgets; `None` when the broker does not tell.
+    pub forgets: Option<Forgets>,
 }
 
-/// What is wrong with a topic of [`Finding::DeletesByEventTime`].
-pub const DELETES_BY_EVENT_TIME: &str = "a retry of an old event can be deleted before it is due: set message.timestamp.type=LogAppendTime";
+/// What a topic forgets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forgets {
+    /// It is compacted: of the records of one key it keeps the last.
+    pub older_of_key: bool,
+    /// It deletes what is old enough.
+    pub old: bool,
+    /// How old a record is goes by its own time, which is the event's, and not by that of writing.
+    pub by_event_time: bool,
+}
 
 /// What is wrong with a topic of [`unread`].
 pub const UNREAD: &str =
@@ -77,10 +83,12 @@ pub enum Finding {
         /// What it needs.
         needs: u64,
     },
-    /// A retry topic deletes records by the time of their event: an old one may be gone before it is due.
-    DeletesByEventTime {
+    /// A topic deletes what is still needed.
+    Forgets {
         /// Its name.
         topic: String,
+        /// What, and what to do.
+        why: &'static str,
     },
     /// A retry, dead-letter or ledger topic is compacted: of the records of one key it keeps the last.
     Compacted {
@@ -147,6 +155,7 @@ pub fn asked(pipeline: &Pipeline) -> Vec<String> {
 pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut sink_partitions = 1;
+    let forgets = |topic: &str| known.get(topic)?.forgets;
     // One dead-letter topic may serve several sources: it needs the most that any of them needs.
     let mut companions: BTreeMap<String, (i32, u64, TopicConfig)> = BTreeMap::new();
     for source in &pipeline.source_topics {
@@ -169,9 +178,20 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
         }
         for tier in 1..=pipeline.failure.tiers.len() {
             let topic = pipeline.retry_topic(source, tier);
-            let found = known.get(&topic);
-            if found.is_some_and(|facts| facts.deletes_by_event_time) {
-                findings.push(Finding::DeletesByEventTime { topic });
+            if forgets(&topic).is_some_and(|forgets| forgets.old && forgets.by_event_time) {
+                let why = "a retry of an old event can be deleted before it is due: set message.timestamp.type=LogAppendTime";
+                findings.push(Finding::Forgets { topic, why });
+            }
+        }
+        let topic = pipeline.dead_letter_topic(source);
+        let is_meant = pipeline.failure.dead_letter.retention.is_some();
+        if !is_meant && forgets(&topic).is_some_and(|forgets| forgets.old) {
+            let why = "dead letters are deleted by the time of their event, which may be long ago: set retention.ms=-1, or \
+                       failure.dead_letter.retention if that is meant";
+            let finding = Finding::Forgets { topic, why };
+            // Sources may share it.
+            if !findings.contains(&finding) {
+                findings.push(finding);
             }
         }
         // Its entries are small, whatever the source's records are. Less than the default would make every batch smaller.
@@ -198,7 +218,7 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
                         to: partitions,
                     });
                 }
-                if facts.compacted {
+                if facts.forgets.is_some_and(|forgets| forgets.older_of_key) {
                     let topic = topic.clone();
                     findings.push(Finding::Compacted { topic });
                 }
@@ -209,6 +229,11 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
         }
     }
     let control = pipeline.control_topic();
+    if forgets(&control).is_some_and(|forgets| forgets.old) {
+        let why = "a pause that an operator asked for is forgotten when it is deleted: set cleanup.policy=compact";
+        let topic = control.clone();
+        findings.push(Finding::Forgets { topic, why });
+    }
     if !known.contains_key(&control) {
         // The newest order of each subject is what counts, however old it is; all stand in one sequence.
         findings.push(Finding::Create {
@@ -253,7 +278,7 @@ pub async fn told(
             }
             Finding::MissingSource(_)
             | Finding::TooSmall { .. }
-            | Finding::DeletesByEventTime { .. }
+            | Finding::Forgets { .. }
             | Finding::Compacted { .. } => None,
         });
         let Some(missing) = missing else {
@@ -454,8 +479,7 @@ impl TopicAdmin {
             let facts = Facts {
                 partitions,
                 max_message_bytes: config.and_then(size),
-                compacted: config.is_some_and(is_compacted),
-                deletes_by_event_time: config.is_some_and(deletes_by_event_time),
+                forgets: config.map(forgets),
             };
             (topic, facts)
         });
@@ -501,7 +525,7 @@ impl TopicAdmin {
                 Finding::MissingSource(_)
                 | Finding::TooSmall { .. }
                 | Finding::Compacted { .. }
-                | Finding::DeletesByEventTime { .. } => {}
+                | Finding::Forgets { .. } => {}
             }
         }
         Ok(())
@@ -517,14 +541,14 @@ fn size(resource: &ConfigResource) -> Option<u64> {
     value(resource, "max.message.bytes")?.parse().ok()
 }
 
-fn deletes_by_event_time(resource: &ConfigResource) -> bool {
-    value(resource, "message.timestamp.type") == Some("CreateTime")
-        && value(resource, "cleanup.policy").is_some_and(|policy| policy.contains("delete"))
-        && value(resource, "retention.ms").is_some_and(|retention| retention != "-1")
-}
-
-fn is_compacted(resource: &ConfigResource) -> bool {
-    value(resource, "cleanup.policy").is_some_and(|policy| policy.contains("compact"))
+fn forgets(resource: &ConfigResource) -> Forgets {
+    let says = |name, word: &str| value(resource, name).is_some_and(|value| value.contains(word));
+    Forgets {
+        older_of_key: says("cleanup.policy", "compact"),
+        old: says("cleanup.policy", "delete")
+            && value(resource, "retention.ms").is_some_and(|retention| retention != "-1"),
+        by_event_time: says("message.timestamp.type", "CreateTime"),
+    }
 }
 
 /// Another instance that starts at the same time may have been first.

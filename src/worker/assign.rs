@@ -216,6 +216,8 @@ impl Engine {
             }
             if end.is_some() {
                 (partition.committed, partition.is_found) = (None, true);
+                // Before anything of it is taken.
+                self.next_commit = clock.now;
             }
             let start = match role {
                 // A source without a commit starts where `auto.offset.reset` says.

@@ -495,6 +495,7 @@ impl Engine {
             alone,
             reason: fate.reason,
             timestamp: taken.origin.timestamp,
+            written: produce.timestamp,
             parked: taken.key.map(|key| (key.0, taken.origin.offset)),
             extra: fate.extra,
         });

@@ -85,7 +85,7 @@ impl Engine {
                 count(partition, &sent, clock);
                 continue;
             };
-            let own_fault = OwnFault::of(code);
+            let own_fault = OwnFault::of(code, sent.written, clock.wall);
             let config = self.judge.config();
             let (reason, topic) = match sent.outcome {
                 _ if sent.extra => (
@@ -467,13 +467,21 @@ enum OwnFault {
     Content,
 }
 
+/// A timestamp further from our clock than this, in milliseconds, is not what a record has that has just been written.
+const AHEAD: i64 = 60_000;
+const BEHIND: i64 = 3_600_000;
+
 impl OwnFault {
-    fn of(code: RDKafkaErrorCode) -> Option<OwnFault> {
+    fn of(code: RDKafkaErrorCode, written: Option<i64>, now: i64) -> Option<OwnFault> {
         match code {
             RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize => {
                 Some(OwnFault::Size)
             }
-            RDKafkaErrorCode::InvalidTimestamp => Some(OwnFault::Time),
+            // One that is about now is refused by a broker whose clock is wrong, and so is the next one: an outage.
+            RDKafkaErrorCode::InvalidTimestamp => {
+                let odd = |time| time > now + AHEAD || time < now - BEHIND;
+                written.is_some_and(odd).then_some(OwnFault::Time)
+            }
             RDKafkaErrorCode::InvalidRecord => Some(OwnFault::Content),
             _ => None,
         }
@@ -529,7 +537,7 @@ pub(super) fn count(partition: &Partition, sent: &InFlight, clock: Clock) {
             if let Some(timestamp) = sent.timestamp {
                 partition
                     .metrics
-                    .emit_latency((clock.wall - timestamp).max(0) as f64 / 1000.0);
+                    .emit_latency(clock.wall.saturating_sub(timestamp).max(0) as f64 / 1000.0);
             }
         }
     }
@@ -584,4 +592,40 @@ fn hold_one(client: &dyn Positions, partition: &mut Partition) -> Result<(), Str
         partition.held = false;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_is_to_blame_for_what_is_right_and_a_record_for_what_is_odd() {
+        use RDKafkaErrorCode as Code;
+        const NOW: i64 = 1_763_732_000_000;
+        for (code, written, expect) in [
+            (Code::MessageSizeTooLarge, None, Some(OwnFault::Size)),
+            (Code::InvalidRecord, None, Some(OwnFault::Content)),
+            (
+                Code::InvalidTimestamp,
+                Some(NOW + 86_400_000),
+                Some(OwnFault::Time),
+            ),
+            (
+                Code::InvalidTimestamp,
+                Some(NOW - 86_400_000),
+                Some(OwnFault::Time),
+            ),
+            // Its clock is wrong: every record would become a dead letter.
+            (Code::InvalidTimestamp, Some(NOW), None),
+            (Code::InvalidTimestamp, Some(NOW - 1_800_000), None),
+            (Code::InvalidTimestamp, None, None),
+            (Code::NotLeaderForPartition, Some(0), None),
+        ] {
+            assert_eq!(
+                OwnFault::of(code, written, NOW),
+                expect,
+                "{code} {written:?}"
+            );
+        }
+    }
 }
