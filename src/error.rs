@@ -37,6 +37,8 @@ pub enum Reason {
     EncodeFailed,
     /// The produced record is larger than the broker or topic accepts.
     RecordTooLarge,
+    /// The broker refused the produced record for what it is: its timestamp, or no key where its topic is compacted.
+    RecordRefused,
     /// A lookup timed out, was refused, or answered 429 or 5xx.
     LookupUnavailable,
     /// A lookup answered 404.
@@ -59,7 +61,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Reason; 23] = [
+    pub const ALL: [Reason; 24] = [
         Reason::Unframed,
         Reason::UnframedJson,
         Reason::UnsupportedFraming,
@@ -74,6 +76,7 @@ impl Reason {
         Reason::TransformFailed,
         Reason::EncodeFailed,
         Reason::RecordTooLarge,
+        Reason::RecordRefused,
         Reason::LookupUnavailable,
         Reason::LookupNotFound,
         Reason::LookupMisconfigured,
@@ -102,6 +105,7 @@ impl Reason {
             Reason::TransformFailed => "transform_failed",
             Reason::EncodeFailed => "encode_failed",
             Reason::RecordTooLarge => "record_too_large",
+            Reason::RecordRefused => "record_refused",
             Reason::LookupUnavailable => "lookup_unavailable",
             Reason::LookupNotFound => "lookup_not_found",
             Reason::LookupMisconfigured => "lookup_misconfigured",

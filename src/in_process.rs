@@ -39,9 +39,11 @@ pub struct InProcess {
     contract: Arc<Schema>,
     writers: BTreeMap<u32, Arc<Schema>>,
     source: String,
-    /// Drives nothing: what asks nobody has something to hold on to all the same.
-    runtime: Option<tokio::runtime::Runtime>,
+    idle: Idle,
 }
+
+/// Drives nothing: what asks nobody has something to hold on to all the same.
+pub(crate) struct Idle(Option<tokio::runtime::Runtime>);
 
 /// What became of a record.
 #[derive(Debug)]
@@ -214,7 +216,7 @@ impl InProcess {
             contract,
             writers: known,
             source: pipeline.source_topics.first().cloned().unwrap_or_default(),
-            runtime: Some(runtime),
+            idle: Idle(Some(runtime)),
         })
     }
 
@@ -281,12 +283,17 @@ impl InProcess {
     pub fn contract(&self) -> &Schema {
         &self.contract
     }
+
+    /// For a worker, with what must outlive them.
+    pub(crate) fn into_stages(self) -> (Stages, Idle) {
+        (self.stages, self.idle)
+    }
 }
 
-impl Drop for InProcess {
+impl Drop for Idle {
     /// Without waiting: it may be dropped by somebody who must not block.
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }

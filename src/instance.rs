@@ -44,6 +44,8 @@ const BATCH: usize = 1000;
 const BATCH_WITH_LOOKUPS: usize = 200;
 /// How long the broker is asked at start before an attempt counts as failed.
 const ASK: Duration = Duration::from_secs(10);
+/// How long brokers may take to tell of topics that were made or have grown.
+const TOLD: Duration = Duration::from_secs(30);
 /// How long a start waits between attempts to reach the broker or the registry.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -250,6 +252,8 @@ impl Instance {
                 let facts = Facts {
                     partitions: EMBEDDED_PARTITIONS,
                     max_message_bytes: None,
+                    compacted: false,
+                    deletes_by_event_time: false,
                 };
                 known.insert(topic, facts);
             }
@@ -258,6 +262,7 @@ impl Instance {
         let admin = TopicAdmin::new(&properties::admin(&config.kafka), ASK)?;
         let mut names = topics::names(pipeline);
         names.push(pipeline.control_topic());
+        names.extend(topics::former(pipeline));
         let known = loop {
             match admin.known(&names).await {
                 Ok(known) => break known,
@@ -272,7 +277,31 @@ impl Instance {
             }
         };
         self.health.dependency(Dependency::Broker, Ok(()));
+        for topic in topics::former(pipeline) {
+            if known.contains_key(&topic) {
+                tracing::info!(
+                    pipeline = pipeline.name,
+                    topic,
+                    "the topic is of a retry tier that is no longer configured: what waits in it is read"
+                );
+            }
+        }
+        let all = tokio::task::block_in_place(|| admin.all()).unwrap_or_default();
+        let all: Vec<String> = all.into_keys().collect();
+        for topic in topics::unread(&all, &config.pipelines, &pipeline.group) {
+            tracing::warn!(pipeline = pipeline.name, topic, "{}", topics::UNREAD);
+        }
         let findings = topics::findings(pipeline, &known);
+        for finding in &findings {
+            if let Finding::DeletesByEventTime { topic } = finding {
+                tracing::warn!(
+                    pipeline = pipeline.name,
+                    topic,
+                    "{}",
+                    topics::DELETES_BY_EVENT_TIME
+                );
+            }
+        }
         let refused: Vec<String> = findings
             .iter()
             .filter_map(|finding| refusal(finding, pipeline.create_topics))
@@ -284,11 +313,17 @@ impl Instance {
                 refused.join("\n  ")
             )));
         }
-        if findings.is_empty() {
+        let is_change =
+            |finding: &Finding| matches!(finding, Finding::Create { .. } | Finding::Grow { .. });
+        if !findings.iter().any(is_change) {
             return Ok(Some(known));
         }
         admin.apply(&findings).await?;
-        admin.known(&names).await.map(Some)
+        let told = topics::told(pipeline, TOLD, async || admin.known(&names).await);
+        tokio::select! {
+            known = told => known.map(Some),
+            () = self.shutdown.cancelled() => Ok(None),
+        }
     }
 
     /// Reads what operators have asked for, to its end, and goes on following it. `false`: shutdown came.
@@ -384,6 +419,7 @@ impl Instance {
                             interval: transaction.interval,
                             records: transaction.records,
                             timeout: transaction.timeout,
+                            poll_interval: properties::poll_interval(&config.kafka),
                         })
                     }
                 };
@@ -592,15 +628,27 @@ pub fn refusal(finding: &Finding, create_topics: bool) -> Option<String> {
         Finding::TooSmall { topic, has, needs } => Some(format!(
             "topic {topic} has max.message.bytes={has} and needs {needs} (the source's largest record with our headers): raise it"
         )),
-        Finding::Create {
-            topic, partitions, ..
-        } if !create_topics => Some(format!(
-            "topic {topic} is missing (create_topics is false): create it with {partitions} partitions"
+        Finding::Compacted { topic } => Some(format!(
+            "topic {topic} is compacted, and would keep only the last record of each key: set its cleanup.policy to delete, \
+             or name another topic"
         )),
+        Finding::Create {
+            topic,
+            partitions,
+            config,
+        } if !create_topics => {
+            let settings = config
+                .iter()
+                .map(|(name, value)| format!(", {name}={value}"));
+            Some(format!(
+                "topic {topic} is missing (create_topics is false): create it with {partitions} partitions{}",
+                settings.collect::<String>()
+            ))
+        }
         Finding::Grow { topic, from, to } if !create_topics => Some(format!(
             "topic {topic} has {from} partitions and its source {to} (create_topics is false): add them"
         )),
-        Finding::Create { .. } | Finding::Grow { .. } => None,
+        Finding::Create { .. } | Finding::Grow { .. } | Finding::DeletesByEventTime { .. } => None,
     }
 }
 

@@ -4,15 +4,19 @@
 mod support;
 
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use driftgate::embedded::broker::EmbeddedBroker;
 use driftgate::ingest::ledger::Entry;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 use support::live::{self, Job, LIMIT, Live, Shape, both, real};
 use support::topics::{self, Read, Write};
-use support::{Bed, LookupServer};
+use support::{Bed, LookupServer, wait};
 
 /// What the program says, and how it ends.
 fn audit(job: &Job, arguments: &[&str]) -> (i32, Value) {
@@ -464,6 +468,285 @@ fn writes_to_one(job: &Job, ids: std::ops::Range<i64>) -> Vec<Write> {
         Write::new(format!("key {id}"), job.parcel(id, "note"))
     })
     .collect()
+}
+
+/// Another producer, with a transaction of its own.
+fn producer(job: &Job) -> BaseProducer {
+    let mut config = job.client.clone();
+    config
+        .set("transactional.id", support::unique("other"))
+        .set("transaction.timeout.ms", "60000");
+    let producer: BaseProducer = config.create().expect("a valid configuration");
+    producer
+        .init_transactions(LIMIT)
+        .expect("the broker answers");
+    producer.begin_transaction().expect("none is open");
+    producer
+}
+
+fn flushed(producer: &BaseProducer, topic: &str) {
+    let record: BaseRecord<'_, str, str> = BaseRecord::to(topic).payload("{}").partition(0);
+    assert!(producer.send(record).is_ok(), "room");
+    producer.flush(LIMIT).expect("written");
+}
+
+/// Somebody's transaction is open. It is waited for as long as it may; then what it hides is told and judged no further, and
+/// nothing is called wrong that is only hidden.
+#[test]
+fn an_open_transaction_is_waited_for_and_what_it_hides_is_told() {
+    let Some(bed) = real() else { return };
+    let shape = Shape {
+        delivery: EXACTLY_ONCE,
+        ..shape()
+    };
+    let job = ran(&bed, None, shape);
+    let report = right(&job, &[]);
+    assert_eq!(report["notes"], Value::Array(Vec::new()), "{report:#}");
+
+    // What the job writes next stands behind these.
+    let other = producer(&job);
+    for topic in [&job.sink, &job.dlq, &job.ledger()] {
+        flushed(&other, topic);
+    }
+    let more: Vec<Write> = writes(&job, 120).split_off(100);
+    topics::produce(&job.client, &job.source, &more);
+    job.live(None, |live| finish(live, &job, 120));
+    let report = right(&job, &["--wait", "1s"]);
+    let notes = report["notes"].to_string();
+    for topic in [&job.sink, &job.dlq, &job.ledger()] {
+        let hidden = format!("{topic}-0: an open transaction hides everything from offset");
+        assert!(notes.contains(&hidden), "{hidden}: {report:#}");
+    }
+    assert!(notes.contains("an open transaction hides entries of its ledger"));
+    for line in report["counts"].as_array().expect("a list") {
+        assert_eq!(line["standing"], "not_comparable", "{report:#}");
+        let why = line["why"].as_str().expect("a reason");
+        assert!(
+            why.starts_with("an open transaction hides a part of"),
+            "{why}"
+        );
+    }
+
+    // It ends while an audit waits for it.
+    std::thread::scope(|scope| {
+        let audit = scope.spawn(|| right(&job, &[]));
+        wait::throughout(Duration::from_secs(3), Duration::from_millis(200), || {
+            assert!(!audit.is_finished(), "it waits");
+        });
+        other.abort_transaction(LIMIT).expect("aborted");
+        let report = audit.join().expect("no panic");
+        assert_eq!(report["notes"], Value::Array(Vec::new()), "{report:#}");
+        for (line, count) in [(0, 96), (1, 12)] {
+            assert_eq!(report["counts"][line]["found"], count, "{report:#}");
+            assert_eq!(report["counts"][line]["standing"], "equal");
+        }
+    });
+
+    // The group's offsets are part of one: nobody is told where the group stands.
+    let other = producer(&job);
+    let mut config = job.client.clone();
+    config.set("group.id", &job.group);
+    let member: BaseConsumer = config.create().expect("a valid configuration");
+    let group = member.group_metadata().expect("a group");
+    let mut offsets = TopicPartitionList::new();
+    offsets
+        .add_partition_offset(&job.source, 0, Offset::Offset(1))
+        .expect("a valid offset");
+    other
+        .send_offsets_to_transaction(&offsets, &group, LIMIT)
+        .expect("the group has no members");
+    let output = run(&job, &["--wait", "1s"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("a transaction that holds them was still open"),
+        "{said}"
+    );
+    std::thread::scope(|scope| {
+        let audit = scope.spawn(|| right(&job, &[]));
+        wait::throughout(Duration::from_secs(3), Duration::from_millis(200), || {
+            assert!(!audit.is_finished(), "it waits");
+        });
+        other.abort_transaction(LIMIT).expect("aborted");
+        audit.join().expect("no panic");
+    });
+}
+
+const EXACTLY_ONCE: &str = "delivery: exactly_once\n    transaction: { timeout: 5s }";
+
+/// What an operator's command says in JSON; it must end with this code.
+#[track_caller]
+fn redrive(job: &Job, arguments: &[&str], code: i32) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_driftgate"))
+        .args(["dlq", "redrive", "--output", "json", "-c"])
+        .arg(job.folder.path().join("driftgate.yaml"))
+        .args(arguments)
+        .output()
+        .expect("the program runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+/// How many are found of an outcome, which must be as many as are counted.
+#[track_caller]
+fn found(report: &Value, outcome: &str) -> i64 {
+    let lines = report["counts"].as_array().expect("a list");
+    let line = lines.iter().find(|line| line["outcome"] == outcome);
+    let line = line.unwrap_or_else(|| panic!("no {outcome}: {report:#}"));
+    assert_eq!(line["standing"], "equal", "{report:#}");
+    line["found"].as_i64().expect("a count")
+}
+
+/// Dead letters are sent back and fail again, wait, and get through at last: each stretch of that adds up. One that is sent
+/// back twice is emitted twice, and that is told as the redrive's doing.
+#[test]
+fn redriven_records_are_followed_and_add_up() {
+    let Some(bed) = real() else { return };
+    for (provenance, delivery) in [
+        ("header", EXACTLY_ONCE),
+        ("ledger", EXACTLY_ONCE),
+        ("header", "delivery: at_least_once"),
+    ] {
+        let shape = Shape {
+            provenance,
+            delivery,
+            retry: "{ tiers: [1s, 1s] }",
+            ..shape()
+        };
+        let job = Job::new(&bed, None, shape);
+        topics::produce(&job.client, &job.source, &writes(&job, 100));
+        let settled = |live: &Live, dead: usize, emitted: usize| {
+            live.eventually("all is committed", || {
+                let retry = job.retry_topic(1);
+                let ends = topics::watermarks(&job.client, &retry);
+                let committed = topics::committed(&job.client, &job.group, &retry);
+                let all = ends.iter().zip(&committed).all(|((_, end), commit)| {
+                    commit.as_ref().map_or(0, |(offset, _)| *offset) == *end
+                });
+                all && topics::consume_all(&job.client, &job.dlq).len() == dead
+                    && topics::consume_all(&job.client, &job.sink).len() == emitted
+            });
+        };
+        job.live(None, |live| {
+            finish(live, &job, 100);
+            settled(live, 10, 80);
+            right(&job, &[]);
+            // Nothing is put right: they fail again, and the second time too.
+            for round in 1..=2 {
+                assert_eq!(redrive(&job, &[], 0)["redriven"], 10);
+                right(&job, &[]);
+                settled(live, 10 + 10 * round, 80);
+            }
+        });
+        let report = right(&job, &[]);
+        assert_eq!(found(&report, "dead_lettered"), 30);
+        assert_eq!(found(&report, "retried"), 0, "they went back to be tried");
+        assert_eq!(found(&report, "emitted"), 80);
+
+        // Sent back while nobody reads: they wait.
+        assert_eq!(redrive(&job, &[], 0)["redriven"], 10);
+        let report = right(&job, &[]);
+        let waiting = |report: &Value| -> i64 {
+            let lines = report["partitions"].as_array().expect("a list").iter();
+            lines.filter_map(|line| line["waiting"].as_i64()).sum()
+        };
+        assert_eq!(waiting(&report), 10, "{report:#}");
+        let rules = job.folder.path().join("parcel.rules.yaml");
+        let text = std::fs::read_to_string(&rules).expect("the job's own file");
+        std::fs::write(&rules, text.replace("min: 0", "min: -1000")).expect("written");
+        job.live(None, |live| settled(live, 30, 90));
+        let report = right(&job, &[]);
+        assert_eq!(found(&report, "emitted"), 90);
+        assert_eq!(found(&report, "retried"), 0);
+        assert_eq!(report["duplicates"], Value::Array(Vec::new()));
+        if provenance == "header" {
+            right(&job, &["--verify"]);
+        }
+
+        // All of the dead letters once more, of which each record has three.
+        let again = redrive(&job, &["--from-start"], 0);
+        assert_eq!(again["redriven"], 30, "{again:#}");
+        job.live(None, |live| settled(live, 30, 120));
+        let report = right(&job, &[]);
+        assert_eq!(found(&report, "emitted"), 120);
+        assert_eq!(found(&report, "retried"), 0);
+        if provenance == "header" {
+            let duplicates = report["duplicates"].as_array().expect("a list");
+            let count: i64 = duplicates
+                .iter()
+                .filter_map(|one| one["count"].as_i64())
+                .sum();
+            assert_eq!(count, 10, "{report:#}");
+            for one in duplicates {
+                let text = one["text"].as_str().expect("text");
+                assert!(text.contains("sent back"), "{text}");
+            }
+        }
+    }
+}
+
+/// With an order per key, what stands for a dead letter in a retry topic is no record and no outcome.
+#[test]
+fn what_stands_for_a_dead_letter_is_no_outcome() {
+    let Some(bed) = real() else { return };
+    for (on_dead, delivery) in [
+        ("park", EXACTLY_ONCE),
+        ("park", "delivery: at_least_once"),
+        ("dead_letter_followers", EXACTLY_ONCE),
+    ] {
+        let mended = Arc::new(AtomicBool::new(false));
+        let is_mended = Arc::clone(&mended);
+        let server = LookupServer::start(move |id| id != 3 || is_mended.load(Ordering::SeqCst));
+        let retry =
+            format!("{{ tiers: [1s, 1s], ordering: per_key, on_dead: {on_dead}, attempts: 2 }}");
+        let shape = Shape {
+            partitions: 1,
+            retry: Box::leak(retry.into_boxed_str()),
+            lookup: Some(server.url()),
+            delivery,
+            ..Shape::default()
+        };
+        let job = Job::new(&bed, None, shape);
+        let writes: Vec<Write> = (0..20)
+            .map(|id| Write::new(format!("key {}", id % 4), job.parcel(id, "note")))
+            .collect();
+        topics::produce(&job.client, &job.source, &writes);
+        let dead = || topics::consume_all(&job.client, &job.dlq).len();
+        let emitted = || topics::consume_all(&job.client, &job.sink).len();
+        let is_park = on_dead == "park";
+        job.live(None, |live| {
+            finish(live, &job, 20);
+            let expect = if is_park { (1, 15) } else { (5, 15) };
+            live.eventually("the key's first is a dead letter", || {
+                (dead(), emitted()) == expect
+            });
+            // It goes round as long as it stands for one.
+            if is_park {
+                let hops = || job.count(&job.retry_topic(2));
+                let before = hops();
+                live.eventually("it goes round", || hops() > before + 3);
+            }
+        });
+        let report = right(&job, &[]);
+        assert_eq!(found(&report, "dead_lettered"), if is_park { 1 } else { 5 });
+        found(&report, "retried");
+        if !is_park {
+            continue;
+        }
+        mended.store(true, Ordering::SeqCst);
+        redrive(&job, &[], 0);
+        job.live(None, |live| {
+            live.eventually("all of them", || emitted() == 20);
+            live.eventually("nothing waits", || {
+                live.metric("driftgate_parked_keys", &[&job.source]) == 0.0
+            });
+        });
+        let report = right(&job, &[]);
+        assert_eq!(found(&report, "emitted"), 20);
+        found(&report, "retried");
+        assert_eq!(report["duplicates"], Value::Array(Vec::new()), "{report:#}");
+    }
 }
 
 /// Sets of outputs, in both modes.

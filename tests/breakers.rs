@@ -182,6 +182,110 @@ fn a_flood_stops_at_the_limit_and_the_pause_outlasts_a_restart() {
     });
 }
 
+/// Ids that a reader of committed records finds in a topic.
+fn seen(bed: &Bed, topic: &str) -> Vec<i64> {
+    let reads = topics::consume_all(&bed.client(), topic);
+    let mut ids: Vec<_> = reads.iter().map(live::id).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// How many dead letters the commit of a source partition counts.
+fn dead_letters(bed: &Bed, job: &Job, partition: usize) -> usize {
+    let (_, metadata) = commit(bed, job, partition);
+    let mut words = metadata.split(' ');
+    let count = words.find_map(|word| word.strip_prefix("dead_lettered="));
+    count.map_or(0, |count| count.parse().expect("a count"))
+}
+
+/// Under exactly_once the transaction in which a breaker trips is aborted: of its dead letters, and of what other partitions
+/// had in it, a reader of committed records sees nothing twice and misses nothing; the pause is committed all the same.
+#[test]
+fn a_breaker_that_trips_in_a_transaction_takes_it_back() {
+    bed::each(live::real().into_iter().collect(), |bed| {
+        let shape = Shape {
+            delivery: "delivery: exactly_once\n    transaction: { interval: 2s, timeout: 10s }"
+                .to_owned(),
+            ..Shape::quick()
+        };
+        let job = job(bed, &shape, &[BREAKER]);
+        let client = bed.client();
+        prepare(bed, &job, None);
+        let schema = register(bed, &job.source);
+        topics::produce(&client, &job.source, &writes(schema, 0, 0..100));
+        let mut runner = job.start("one");
+        eventually("what is good is committed", || {
+            commit(bed, &job, 0).0 == 100
+        });
+        assert_eq!(seen(bed, &job.sink), (0..100).collect::<Vec<_>>());
+
+        // Of these, 25 would be within the limit.
+        let flood = (-400..0).chain(1000..1050);
+        topics::produce(&client, &job.source, &writes(schema, 0, flood));
+        let ids = |partition: i64| 2000 + 300 * partition..2300 + 300 * partition;
+        for partition in 1..4 {
+            let good = writes(schema, partition, ids(partition.into()));
+            topics::produce(&client, &job.source, &good);
+        }
+        runner.wait_ready(503, &["breaker", &job.source, "driftgate resume"]);
+        let mut good: Vec<i64> = (0..100).chain(ids(1)).chain(ids(2)).chain(ids(3)).collect();
+        eventually("the other partitions flow", || {
+            seen(bed, &job.sink).len() == good.len()
+        });
+        assert_eq!(seen(bed, &job.sink), good, "each once");
+        // The pause outlasts the transaction that it ended.
+        let paused = |words: usize| {
+            eventually("the pause is committed", || {
+                commit(bed, &job, 0).1.matches("paused=breaker@").count() == words
+            });
+        };
+        paused(1);
+        // A commit that was due in the midst of the flood stands, with what it counts.
+        let adds_up = |at_most: usize| {
+            let (offset, _) = commit(bed, &job, 0);
+            let dead = dead_letters(bed, &job, 0);
+            assert_eq!(offset, 100 + i64::try_from(dead).expect("few"));
+            let first = (-400..0).take(dead).collect::<Vec<i64>>();
+            assert_eq!(seen(bed, &job.dlq()), first);
+            assert!(dead <= at_most, "{dead} dead letters");
+            dead
+        };
+        let first = adds_up(25);
+        let log = runner.log();
+        assert_eq!(log.matches("a breaker has tripped").count(), 1, "{log}");
+
+        // Killed, it leaves the pause to its successor. Nobody has put anything right, so it trips again after a resume.
+        runner.kill();
+        let mut runner = job.start("two");
+        runner.wait_ready(503, &["breaker", "too many dead letters"]);
+        assert_eq!(adds_up(25), first);
+        order(&job, &["resume", "payments", "--reason", "a try"]);
+        runner.wait_ready(503, &["breaker", "10 of 10 records dead letters"]);
+        paused(1);
+        adds_up(first + 9);
+        runner.stop();
+
+        change(&job, "payment.rules.yaml", &[("min: 0", "min: -400")]);
+        let mut runner = job.start("three");
+        runner.wait_ready(503, &["breaker"]);
+        let (code, answer) = order(&job, &["resume", "payments"]);
+        assert_eq!(code, 0, "{answer:#}");
+        let totals = job.settled(&client, &job.source);
+        runner.wait_ready(200, &[]);
+        runner.stop();
+        let dead = seen(bed, &job.dlq());
+        good.extend((-400..0).filter(|id| !dead.contains(id)));
+        good.extend(1000..1050);
+        good.sort_unstable();
+        assert_eq!(seen(bed, &job.sink), good, "each once");
+        let count = |outcome: &str| usize::try_from(totals[outcome]).expect("few");
+        let counted = (count("emitted"), count("dead_lettered"));
+        assert_eq!(counted, (good.len(), dead.len()));
+        let (code, report) = order(&job, &["audit"]);
+        assert_eq!(code, 0, "{report:#}");
+    });
+}
+
 #[test]
 fn so_many_in_a_row_are_the_most() {
     beds_with(|bed, embedded| {

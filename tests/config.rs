@@ -484,6 +484,18 @@ fn faults_of_kinds_at_their_places() {
             (7, 68, "0", "from 1 to 1000000"),
         ),
         (
+            "failure: { dead_letter: { pause_above: 100%/1m } }",
+            (7, 44, "100%/1m", "never exceeded"),
+        ),
+        (
+            "failure: { dead_letter: { topic: orders.p.ledger } }",
+            (7, 38, "orders.p.ledger", "own ledger"),
+        ),
+        (
+            "failure: { retry: { tiers: [5s] }, dead_letter: { topic: orders.p.retry.3 } }",
+            (7, 62, "orders.p.retry.3", "is a retry topic of"),
+        ),
+        (
             "failure: { dead_letter: { pause_after: 0 } }",
             (7, 44, "0", "from 1 to 1000000"),
         ),
@@ -1719,6 +1731,13 @@ fn retries_reach_the_model() {
     let said = |word: &str| warnings.iter().any(|fault| fault.message.contains(word));
     assert!(
         said("`on_dead` has no effect without `ordering: per_key`"),
+        "{warnings:?}"
+    );
+    let text = format!("{MINIMAL}    failure: {{ retry: {{ tiers: [1h], budget: 10m }} }}\n");
+    let warnings = load(&text).expect("no fault").warnings;
+    let said = |word: &str| warnings.iter().any(|fault| fault.message.contains(word));
+    assert!(
+        said("`budget` ends before the first wait of 1h"),
         "{warnings:?}"
     );
 }

@@ -435,6 +435,100 @@ fn an_interrupted_redrive_repeats_nothing() {
     });
 }
 
+/// Two people send the same dead letters back. One of them is told, and little is sent twice.
+#[test]
+fn a_second_redrive_beside_the_first_ends_and_says_why() {
+    const LETTERS: usize = 3_000;
+    both(|bed, broker| {
+        let job = prepare(bed, broker);
+        let writes: Vec<Write> = (0..LETTERS)
+            .map(|n| {
+                let n = i64::try_from(n).expect("few");
+                letter(&job, 0, n, job.parcel(-n, ""))
+            })
+            .collect();
+        topics::produce(&job.client, &job.dlq, &writes);
+        let file = job.folder.path().join("driftgate.yaml");
+        let slowly = arguments(&file, "redrive", &["--rate", "300/s"]);
+        let start = |name: &str| {
+            Server::start(
+                Path::new(env!("CARGO_BIN_EXE_driftgate")),
+                &slowly,
+                &[],
+                &job.folder.path().join(name),
+            )
+        };
+        let mut servers = [start("first.log"), start("second.log")];
+        let ended = eventually(LIMIT, "one of them ends", || {
+            servers.iter_mut().position(|server| !server.runs())
+        });
+        let one = &mut servers[ended];
+        assert!(one.tail().contains("another redrive"), "{}", one.tail());
+        assert_eq!(one.ended(LIMIT).expect("it ends").code(), Some(3));
+        let other = &mut servers[1 - ended];
+        let code = other.ended(LIMIT).expect("it ends").code();
+        // Where both commit within the same moment, each finds the other's.
+        assert!(code == Some(0) || other.tail().contains("another redrive"));
+        ends(&job, "redrive", &[], 0);
+        let found = sent(&job);
+        assert_eq!(found.len(), LETTERS, "none is left out");
+        let copies: usize = found.values().sum();
+        assert!(copies < 2 * LETTERS - 500, "{copies}");
+    });
+}
+
+/// Two pipelines of one group share a dead-letter topic. What one of them leaves to the other has not been sent.
+#[test]
+fn pipelines_that_share_group_and_dead_letters_have_a_progress_each() {
+    both(|bed, broker| {
+        let dead = unique("dead");
+        let retry = format!("{{ tiers: [1s] }}, dead_letter: {{ topic: {dead} }}");
+        let shape = Shape {
+            retry: Box::leak(retry.into_boxed_str()),
+            ..Shape::default()
+        };
+        let job = Job::new(bed, broker, shape);
+        let path = job.folder.path().join("driftgate.yaml");
+        let text = std::fs::read_to_string(&path).expect("the job's own file");
+        let (_, first) = text.split_once("pipelines:\n").expect("its pipeline");
+        let other = unique("returns");
+        let second = first
+            .replace("  parcels:", "  returns:")
+            .replace(&job.source, &other)
+            .replace(&job.sink, &unique("clean"));
+        std::fs::write(&path, format!("{text}{second}")).expect("the job's own folder");
+        let count = job.shape.partitions;
+        let retries = [job.retry_topic(1), format!("{other}.{}.retry.1", job.group)];
+        create(&job, broker, &other, count);
+        if broker.is_none() {
+            for topic in retries.iter().chain([&dead]) {
+                create(&job, broker, topic, count);
+            }
+        } else {
+            create(&job, broker, &retries[1], count);
+        }
+        let mut writes: Vec<Write> = (0..6).map(|n| letter(&job, 0, n, vec![1])).collect();
+        for write in &mut writes[3..] {
+            let source = write
+                .headers
+                .iter_mut()
+                .find(|(name, _)| name == "driftgate.source.topic");
+            source.expect("it names its source").1 = Some(other.clone().into_bytes());
+        }
+        topics::produce(&job.client, &dead, &writes);
+        for (pipeline, retry) in ["parcels", "returns"].iter().zip(&retries) {
+            let found = ends(&job, "redrive", &["--pipeline", pipeline], 0);
+            assert_eq!(found["redriven"], 3, "{found:#}");
+            assert_eq!(found["elsewhere"], 3, "{found:#}");
+            assert_eq!(job.count(retry), 3);
+            assert_eq!(
+                ends(&job, "redrive", &["--pipeline", pipeline], 0)["read"],
+                0
+            );
+        }
+    });
+}
+
 #[test]
 fn filters_limits_and_refusals_add_up() {
     both(|bed, broker| {

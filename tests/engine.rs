@@ -102,6 +102,8 @@ fn no_batch_is_larger_than_the_smallest_limit_of_its_topics() {
     let facts = |limit: u64| Facts {
         partitions: SINGLE,
         max_message_bytes: Some(limit),
+        compacted: false,
+        deletes_by_event_time: false,
     };
     let known: Known = [
         (job.source.clone(), facts(100)),
@@ -592,6 +594,53 @@ fn topics_with_too_few_partitions_are_grown_and_ones_that_are_too_small_refused(
     }
 }
 
+/// Brokers tell of what was just made or has just grown a moment late. Who took their first word for it would end at the
+/// first partition that is new.
+#[test]
+fn what_was_made_or_has_grown_is_waited_for_until_brokers_tell_of_it() {
+    use driftgate::ingest::topics::{names, told};
+    let embedded = Embedded::start();
+    let shape = Shape {
+        retry: "{ tiers: [1h] }",
+        ..Shape::default()
+    };
+    let mut job = Job::new(&embedded.bed, Some(&embedded.broker), shape);
+    let pipeline = job.config.pipelines.remove(0);
+    let facts = |partitions| Facts {
+        partitions,
+        max_message_bytes: None,
+    };
+    let mut whole: Known = names(&pipeline)
+        .into_iter()
+        .map(|topic| (topic, facts(4)))
+        .collect();
+    whole.insert(pipeline.control_topic(), facts(1));
+    let retry = pipeline.retry_topic(&job.source, 1);
+    let mut without = whole.clone();
+    without.remove(&job.dlq);
+    let mut small = whole.clone();
+    small.insert(retry.clone(), facts(2));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let wait = |answers: &[&Known], limit: Duration| {
+        let mut asked = 0;
+        let result = runtime.block_on(told(&pipeline, limit, async || {
+            let answer = answers.get(asked).or(answers.last());
+            asked += 1;
+            Ok((**answer.expect("one at least")).clone())
+        }));
+        (result.map_err(|error| error.to_string()), asked)
+    };
+    assert_eq!(wait(&[&without, &small, &whole], LIMIT), (Ok(whole), 3));
+    for (late, says) in [
+        (&without, format!("topic {} was created", job.dlq)),
+        (&small, format!("topic {retry} was given 4 partitions")),
+    ] {
+        let (result, _) = wait(&[late], Duration::from_millis(150));
+        let error = result.expect_err("nobody tells of it");
+        assert!(error.contains(&says), "{error}");
+    }
+}
+
 /// Retry topics have the partitions of their own source, a dead-letter topic that sources share those of the largest. What
 /// waits is kept for longer than it can wait.
 #[test]
@@ -610,6 +659,8 @@ fn sources_with_different_partition_counts_get_topics_that_fit() {
     let facts = |partitions| Facts {
         partitions,
         max_message_bytes: None,
+        compacted: false,
+        deletes_by_event_time: false,
     };
     let known: Known = [("few", 2), ("many", 5)]
         .map(|(topic, partitions)| (topic.to_owned(), facts(partitions)))

@@ -300,6 +300,57 @@ fn a_record_too_large_is_one_dead_letter_and_its_siblings_are_not_seen() {
     assert_eq!(ids(&job.sink), rest, "no sibling of a refused one");
 }
 
+/// A refused batch takes its sequence numbers along, and librdkafka goes on behind them: what is written next to the partition
+/// may be refused for the gap, once. Nothing is lost or doubled by that, no partition pauses for it, and no fault is told.
+#[test]
+fn the_transaction_behind_a_refusal_loses_and_doubles_nothing() {
+    use rand::distr::{Alphanumeric, SampleString};
+    const ROUNDS: i64 = 6;
+    let Some(bed) = bed() else { return };
+    let job = live::Job::new(
+        &bed,
+        None,
+        live::Shape {
+            partitions: 1,
+            delivery: QUICK,
+            ..live::Shape::default()
+        },
+    );
+    let mut noise = rand::rngs::SmallRng::from_os_rng();
+    let mut write = |ids: std::ops::Range<i64>, is_large: fn(i64) -> bool| {
+        let writes: Vec<Write> = ids
+            .map(|id| {
+                let length = if is_large(id) { 5_000 } else { 100 };
+                let note = Alphanumeric.sample_string(&mut noise, length);
+                Write::new("key", job.parcel(id, &note))
+            })
+            .collect();
+        topics::produce(&job.client, &job.source, &writes);
+    };
+    job.live(None, |live| {
+        live.ready();
+        live::limit(&job.client, &job.sink, 3_000);
+        for from in (0..10 * ROUNDS).step_by(10) {
+            for ids in [from..from + 5, from + 5..from + 10] {
+                let end = ids.end;
+                write(ids, |id| id % 10 == 2);
+                live.eventually("all is committed", || job.committed(&job.source) == end);
+            }
+        }
+        live.eventually("and counted", || {
+            live.metric("driftgate_records_total", &[]) == (10 * ROUNDS) as f64
+        });
+        let pauses = live.metric("driftgate_partition_pauses_total", &["broker_refused"]);
+        assert_eq!(pauses, 0.0, "no fault of a broker");
+        let aborted = live.metric("driftgate_commits_total", &["failed"]);
+        eprintln!("{aborted} transactions were aborted for {ROUNDS} refused records");
+    });
+    let (large, rest) = (0..10 * ROUNDS).partition::<Vec<i64>, _>(|id| id % 10 == 2);
+    assert_eq!(job.emitted(), rest, "in order, each once");
+    let dead = topics::consume_all(&job.client, &job.dlq);
+    assert_eq!(dead.iter().map(live::id).collect::<Vec<_>>(), large);
+}
+
 /// The dead-letter topic does not take a record: the partition pauses and says so, nothing of its transaction is seen, and
 /// all is seen once when the topic takes it.
 #[test]
@@ -622,13 +673,16 @@ fn what_it_costs() {
             );
         }
     }
-    for round in 0..2 {
-        for (name, delivery) in modes {
-            eprintln!(
-                "round {round} {name}: {:.0} records/s",
-                throughput(&bed, delivery)
-            );
+    let mut best = [(0.0_f64, f64::MAX); 3];
+    for round in 0..4 {
+        for (best, (name, delivery)) in best.iter_mut().zip(modes) {
+            let (speed, processor) = throughput(&bed, delivery);
+            eprintln!("round {round} {name}: {speed:.0} records/s, {processor:.2} µs each");
+            *best = (best.0.max(speed), best.1.min(processor));
         }
+    }
+    for ((speed, processor), (name, _)) in best.into_iter().zip(modes) {
+        eprintln!("best {name}: {speed:.0} records/s, {processor:.2} µs of processor each");
     }
 }
 
@@ -712,22 +766,32 @@ fn latencies(bed: &Bed, delivery: &str, rate: i64) -> Vec<i64> {
     waits
 }
 
-/// Records a second, from the tenth part of the sink to its last record.
-fn throughput(bed: &Bed, delivery: &str) -> f64 {
-    const RECORDS: i64 = 200_000;
+/// Records a second, from the tenth part of the sink to its last record, and the microseconds that each of them has the
+/// program on a processor.
+fn throughput(bed: &Bed, delivery: &str) -> (f64, f64) {
+    const RECORDS: i64 = 3_000_000;
+    const PORTION: i64 = 100_000;
     let (job, schema) = measured(bed, delivery);
     let client = bed.client();
-    let writes: Vec<_> = (0..RECORDS)
-        .map(|id| Write::new(format!("{id}"), payment(schema, id, "EUR")))
-        .collect();
-    topics::produce(&client, &job.source, &writes);
+    for from in (0..RECORDS).step_by(PORTION as usize) {
+        let writes: Vec<_> = (from..from + PORTION)
+            .map(|id| Write::new(format!("{id}"), payment(schema, id, "EUR")))
+            .collect();
+        topics::produce(&client, &job.source, &writes);
+    }
     let mut runner = job.start("gate");
-    let done = || outcome(&mut runner, "driftgate_records_total", "emitted");
-    let mut done = done;
-    eventually(LIMIT, "a tenth", || done() >= RECORDS as f64 / 10.0);
-    let (from, began) = (done(), Instant::now());
-    eventually(LIMIT, "all", || done() >= RECORDS as f64);
-    let rate = (RECORDS as f64 - from) / began.elapsed().as_secs_f64();
+    let mut reached = |part: f64| {
+        eventually(10 * LIMIT, "it flows", || {
+            let done = outcome(&mut runner, "driftgate_records_total", "emitted");
+            let then = (done, Instant::now(), runner.processor_time());
+            (done >= RECORDS as f64 * part).then_some(then)
+        })
+    };
+    let (from, to) = (reached(0.1), reached(1.0));
+    let records = to.0 - from.0;
     runner.stop();
-    rate
+    (
+        records / (to.1 - from.1).as_secs_f64(),
+        (to.2 - from.2).as_secs_f64() / records * 1e6,
+    )
 }

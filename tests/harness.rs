@@ -8,6 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use serde_json::{Value, json};
+use support::acl::Right;
 use support::topics::{self, Write};
 use support::{Bed, Options, Proxy, RealKafka, Registry, bed, eventually, http, unique};
 
@@ -181,8 +182,10 @@ fn sasl_ssl_refuses_a_wrong_password_an_unknown_authority_and_what_no_acl_allows
     for topic in ["open", "closed"] {
         topics::create(&admin, topic, 1, &[]);
     }
-    secure.allow_topic("open", false, &["Read", "Write"]);
-    secure.allow_group("readers");
+    secure.allow(&[
+        Right::topic("open", &["Read", "Write"]),
+        Right::group("readers"),
+    ]);
 
     eventually(LIMIT, "the ACL is in force", || {
         topics::try_produce(&app, "open", &[Write::new("k", "v")]).is_ok()

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use support::acl::Right;
 use support::job::{PARTITIONS, SCHEMA, count, find, payment, wait_for_count};
 use support::topics::{self, Write};
 use support::{Job, RealKafka, Registry, Runner, SecureKafka, Shape, wait};
@@ -29,13 +30,19 @@ fn over_sasl_ssl_with_acls_and_a_registry_that_asks_who_it_is() {
         registry,
         secrets: tempfile::tempdir().expect("a folder"),
     };
-    // One broker and one registry; the four share nothing else.
+    // One broker and one registry; these share nothing else.
     std::thread::scope(|scope| {
         scope.spawn(|| the_least_rights_are_enough(&place));
         scope.spawn(|| a_missing_right_on_the_sink_pauses(&place));
         scope.spawn(|| a_missing_right_on_the_dead_letter_topic_pauses(&place));
         scope.spawn(|| a_wrong_password_is_told(&place));
         scope.spawn(|| transactions_need_rights_to_their_ids(&place));
+        scope.spawn(|| {
+            a_right_that_is_late_or_gone_for_a_moment_is_waited_for(&place, AT_LEAST_ONCE)
+        });
+        scope.spawn(|| {
+            a_right_that_is_late_or_gone_for_a_moment_is_waited_for(&place, EXACTLY_ONCE)
+        });
     });
 }
 
@@ -85,30 +92,19 @@ impl Place {
         self.job(name, &self.kafka.app.password, &security.login.password)
     }
 
-    /// What every job needs: to read the source and to be in its group, to write what it makes, to read its retries.
-    fn allow_all_but_the_sink(&self, job: &Job) {
-        self.allow_all_but_what_is_written(job);
-        self.kafka
-            .allow_topic(&job.dlq(), false, &["Write", "Create"]);
-    }
-
-    /// The same without the dead-letter topic.
-    fn allow_all_but_what_is_written(&self, job: &Job) {
-        let app = format!("User:{}", self.kafka.app.username);
-        let allow = |operations: &[&str], resources: &[&str]| {
-            let mut rules = vec!["--allow-principal", &app];
-            for operation in operations {
-                rules.extend(["--operation", operation]);
-            }
-            rules.extend(resources);
-            self.kafka.allow(&rules);
-        };
-        let retry = job.retry(1);
-        allow(&["Read"], &["--topic", &job.source, "--group", &job.group]);
-        allow(&["Read", "Write", "Create"], &["--topic", &retry]);
+    /// What every job needs: to read the source and to be in its group, to write what it makes, to read its retries. And
+    /// these.
+    fn allow(&self, job: &Job, more: &[Right]) {
         let control = format!("{}.control", job.group);
-        allow(&["Read", "Create"], &["--topic", &control]);
-        allow(&["Write", "Create"], &["--topic", &job.ledger()]);
+        let mut rights = vec![
+            Right::topic(&job.source, &["Read"]),
+            Right::group(&job.group),
+            Right::topic(&job.retry(1), &["Read", "Write", "Create"]),
+            Right::topic(&control, &["Read", "Create"]),
+            Right::topic(&job.ledger(), &["Write", "Create"]),
+        ];
+        rights.extend_from_slice(more);
+        self.kafka.allow(&rights);
     }
 
     fn no_secret_in(&self, runner: &Runner, others: &[&str]) {
@@ -135,10 +131,8 @@ impl Place {
 fn the_least_rights_are_enough(place: &Place) {
     let job = place.right_job("least");
     let schema = place.register(&job);
-    place.allow_all_but_the_sink(&job);
-    place
-        .kafka
-        .allow_topic(&job.sink, false, &["Write", "Create"]);
+    let written = [&job.sink, &job.dlq()].map(|topic| Right::topic(topic, &["Write", "Create"]));
+    place.allow(&job, &written);
     let mut runner = job.start("gate");
     runner.wait_ready(200, &[]);
     let mut writes: Vec<_> = (0..100)
@@ -169,7 +163,6 @@ fn the_least_rights_are_enough(place: &Place) {
 
 /// With the rights that docs/dead-letters.md lists for it, on top of the pipeline's.
 fn the_dead_letters_go_back(place: &Place, job: &Job) {
-    let app = format!("User:{}", place.kafka.app.username);
     let dlq = |command: &[&str]| {
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_driftgate"))
             .args(["--log-level", "error", "dlq"])
@@ -185,22 +178,14 @@ fn the_dead_letters_go_back(place: &Place, job: &Job) {
     let (code, _, told) = dlq(&["list"]);
     assert_eq!(code, Some(3), "{told}");
     assert!(told.contains("authorization failed"), "{told}");
-    place.kafka.allow_topic(&job.dlq(), false, &["Read"]);
+    place.kafka.allow(&[Right::topic(&job.dlq(), &["Read"])]);
     let (code, list, told) = dlq(&["list"]);
     assert_eq!((code, &list["matched"]), (Some(0), &2.into()), "{told}");
     let (code, _, told) = dlq(&["redrive"]);
     assert_eq!(code, Some(3), "{told}");
     assert!(told.contains("authorization failed"), "{told}");
-    place.kafka.allow(&[
-        "--allow-principal",
-        &app,
-        "--operation",
-        "Read",
-        "--group",
-        &format!("{}.redrive", job.group),
-        "--resource-pattern-type",
-        "prefixed",
-    ]);
+    let progress = format!("{}.redrive", job.group);
+    place.kafka.allow(&[Right::group(&progress).prefixed()]);
     let before = count(&place.admin, &job.retry(1));
     let (code, summary, told) = dlq(&["redrive"]);
     assert_eq!((code, &summary["redriven"]), (Some(0), &2.into()), "{told}");
@@ -211,8 +196,14 @@ fn a_missing_right_on_the_sink_pauses(place: &Place) {
     let job = place.right_job("sink");
     let schema = place.register(&job);
     topics::create(&place.admin, &job.sink, PARTITIONS, &[]);
-    place.allow_all_but_the_sink(&job);
-    place.kafka.allow_topic(&job.sink, false, &["Describe"]);
+    let (sink, dlq) = (&job.sink, job.dlq());
+    place.allow(
+        &job,
+        &[
+            Right::topic(sink, &["Describe"]),
+            Right::topic(&dlq, &["Write", "Create"]),
+        ],
+    );
     let mut runner = job.start("gate");
     runner.wait_ready(200, &[]);
     let writes: Vec<_> = (0..50)
@@ -237,7 +228,7 @@ fn a_missing_right_on_the_sink_pauses(place: &Place) {
     let warned = |line: &&str| line.contains("partition paused") && line.contains(&job.sink);
     assert!(runner.log().lines().find(warned).is_some());
 
-    place.kafka.allow_topic(&job.sink, false, &["Write"]);
+    place.kafka.allow(&[Right::topic(sink, &["Write"])]);
     job.wait_for_all(&place.admin, 50);
     job.settled(&place.admin, &job.source);
     runner.wait_ready(200, &[]);
@@ -251,11 +242,13 @@ fn a_missing_right_on_the_dead_letter_topic_pauses(place: &Place) {
     let job = place.right_job("dlq");
     let schema = place.register(&job);
     topics::create(&place.admin, &job.dlq(), PARTITIONS, &[]);
-    place.allow_all_but_what_is_written(&job);
-    place
-        .kafka
-        .allow_topic(&job.sink, false, &["Write", "Create"]);
-    place.kafka.allow_topic(&job.dlq(), false, &["Describe"]);
+    place.allow(
+        &job,
+        &[
+            Right::topic(&job.sink, &["Write", "Create"]),
+            Right::topic(&job.dlq(), &["Describe"]),
+        ],
+    );
     let mut runner = job.start("gate");
     runner.wait_ready(200, &[]);
     let good = |n: i64, partition| Write::new("k", payment(schema, n, "EUR")).to(partition);
@@ -285,7 +278,7 @@ fn a_missing_right_on_the_dead_letter_topic_pauses(place: &Place) {
     let warned = |line: &&str| line.contains("partition paused") && line.contains(&job.dlq());
     assert!(runner.log().lines().find(warned).is_some());
 
-    place.kafka.allow_topic(&job.dlq(), false, &["Write"]);
+    place.kafka.allow(&[Right::topic(&job.dlq(), &["Write"])]);
     job.wait_for_all(&place.admin, 3);
     let totals = job.settled(&place.admin, &job.source);
     assert_eq!((totals["emitted"], totals["dead_lettered"]), (3, 1));
@@ -299,7 +292,6 @@ fn a_missing_right_on_the_dead_letter_topic_pauses(place: &Place) {
     place.no_secret_in(&runner, &[]);
 }
 
-/// It waits, since logins may reach a broker late, and says what it waits for.
 /// Under exactly_once the ids are named when a right to them is missing, and a sink without a right pauses as it does
 /// otherwise.
 fn transactions_need_rights_to_their_ids(place: &Place) {
@@ -313,8 +305,13 @@ fn transactions_need_rights_to_their_ids(place: &Place) {
     let job = place.job_of(shape, "transactions", passwords.0, passwords.1);
     let schema = place.register(&job);
     topics::create(&place.admin, &job.sink, PARTITIONS, &[]);
-    place.allow_all_but_the_sink(&job);
-    place.kafka.allow_topic(&job.sink, false, &["Describe"]);
+    place.allow(
+        &job,
+        &[
+            Right::topic(&job.sink, &["Describe"]),
+            Right::topic(&job.dlq(), &["Write", "Create"]),
+        ],
+    );
     let mut barred = job.start("barred");
     assert_eq!(barred.ended(), Some(3), "{}", barred.log());
     let prefix = format!("{}-", job.group);
@@ -325,7 +322,8 @@ fn transactions_need_rights_to_their_ids(place: &Place) {
         assert!(barred.log().contains(says), "{says}: {}", barred.log());
     }
 
-    place.kafka.allow_transactions(&prefix, true);
+    let ids = Right::transactions(&prefix).prefixed();
+    place.kafka.allow(&[ids]);
     let writes: Vec<_> = (0..50)
         .map(|n| Write::new(format!("{n}"), payment(schema, n, "EUR")))
         .collect();
@@ -334,7 +332,7 @@ fn transactions_need_rights_to_their_ids(place: &Place) {
     let reasons = ["broker_refused", "Topic authorization failed"];
     runner.wait_ready(503, &reasons);
     assert!(runner.runs(), "it waits and does not end");
-    place.kafka.allow_topic(&job.sink, false, &["Write"]);
+    place.kafka.allow(&[Right::topic(&job.sink, &["Write"])]);
     assert_eq!(job.wait_for_all(&place.admin, 50), 50);
     job.settled(&place.admin, &job.source);
     runner.wait_ready(200, &[]);
@@ -342,6 +340,67 @@ fn transactions_need_rights_to_their_ids(place: &Place) {
     place.no_secret_in(&runner, &[]);
 }
 
+const AT_LEAST_ONCE: &str = "delivery: at_least_once";
+const EXACTLY_ONCE: &str = "delivery: exactly_once\n    transaction: { timeout: 5s }";
+
+/// The right to the group comes late; then it and the right to read the source are taken away for a moment. The instance says
+/// so and goes on, without a loss.
+fn a_right_that_is_late_or_gone_for_a_moment_is_waited_for(place: &Place, delivery: &str) {
+    let security = place.registry.security().expect("a secure registry");
+    let shape = Shape {
+        delivery: delivery.to_owned(),
+        ..Shape::quick()
+    };
+    let passwords = (&place.kafka.app.password, &security.login.password);
+    let name = if delivery == EXACTLY_ONCE {
+        "once"
+    } else {
+        "rights"
+    };
+    let job = place.job_of(shape, name, passwords.0, passwords.1);
+    let schema = place.register(&job);
+    let written = [&job.sink, &job.dlq()].map(|topic| Right::topic(topic, &["Write", "Create"]));
+    let ids = Right::transactions(&format!("{}-", job.group)).prefixed();
+    place.allow(&job, &[written.as_slice(), &[ids]].concat());
+    let group = Right::group(&job.group);
+    place.kafka.withdraw(std::slice::from_ref(&group));
+    let mut runner = job.start("gate");
+    runner.wait_ready(503, &["Group authorization failed"]);
+    place.kafka.allow(std::slice::from_ref(&group));
+    runner.wait_ready(200, &[]);
+    let mut written = 0;
+    let mut write = || {
+        let writes: Vec<_> = (written..written + 50)
+            .map(|n| Write::new(format!("{n}"), payment(schema, n, "EUR")))
+            .collect();
+        topics::produce(&place.admin, &job.source, &writes);
+        written += 50;
+        usize::try_from(written).expect("few")
+    };
+    job.wait_for_all(&place.admin, write());
+    for (right, says) in [
+        (group, "Group authorization failed"),
+        (Right::topic(&job.source, &["Read"]), job.source.as_str()),
+    ] {
+        place.kafka.withdraw(std::slice::from_ref(&right));
+        let records = write();
+        runner.wait_ready(503, &[says]);
+        assert!(runner.runs(), "it waits and does not end");
+        place.kafka.allow(std::slice::from_ref(&right));
+        job.wait_for_all(&place.admin, records);
+        runner.wait_ready(200, &[]);
+    }
+    let totals = job.settled(&place.admin, &job.source);
+    assert_eq!(totals["emitted"], written);
+    runner.stop();
+    if delivery == EXACTLY_ONCE {
+        let (positions, copies) = job.arrived(&place.admin);
+        assert_eq!((positions.len(), copies), (150, 150), "each once");
+    }
+    place.no_secret_in(&runner, &[]);
+}
+
+/// It waits, since logins may reach a broker late, and says what it waits for.
 fn a_wrong_password_is_told(place: &Place) {
     let security = place.registry.security().expect("a secure registry");
     let wrong = "wrong-e4b1c5";

@@ -1,23 +1,26 @@
 //! Records that flow while the worst happens around them, on a real Kafka: instances are killed at random moments, brokers
-//! are killed, leaders move, the network is cut, a process is frozen past its time, the sink is slow.
+//! are killed, leaders move, the network is cut, a process is frozen past its time, the sink's broker holds back.
 //! Good records, poison, records that fail once and records that are filtered are mixed; at the end each record of the
 //! source is where it belongs, counted from the topics alone.
 //!
 //! `make test` runs them small; with DRIFTGATE_TEST_SOAK=1 (`make soak`) they run in full: 200,000 records, ten kills, a
-//! minute without any broker.
+//! minute without any broker. With DRIFTGATE_TEST_PROGRAM=target/release/driftgate they run the optimised program. Each storm
+//! ends with a line that says what the count and the audit came to.
 
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::process::Command;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rand::distr::{Alphanumeric, SampleString};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rdkafka::ClientConfig;
 use rustix::process::Signal;
 use support::job::{LIMIT, PARTITIONS, count, payment, wait_for_count};
+use support::process::program;
 use support::topics::{self, Read, Write};
 use support::{
     Bed, Cluster, Job, Options, Proxy, RealKafka, Reply, Runner, ScriptedServer, Shape, eventually,
@@ -114,10 +117,18 @@ fn write(client: &ClientConfig, topic: &str, schema: u32, all: i64, pace: Durati
 /// How often each position of the source is in a topic.
 type Found = BTreeMap<(i64, i64), usize>;
 
-/// Reads the sink, the dead letters and the source, and holds each record of the source to its fate. Returns how many
-/// copies there are beyond one of each.
+/// What there is beyond one of each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Repeats {
+    /// Records of the source that were written more than once.
+    records: u64,
+    /// How often they were written, beyond once.
+    copies: u64,
+}
+
+/// Reads the sink, the dead letters and the source, and holds each record of the source to its fate.
 #[track_caller]
-fn every_record_is_where_it_belongs(client: &ClientConfig, job: &Job, all: i64) -> usize {
+fn every_record_is_where_it_belongs(client: &ClientConfig, job: &Job, all: i64) -> Repeats {
     let sources = topics::consume_all(client, &job.source);
     assert_eq!(sources.len(), usize::try_from(all).expect("few"));
     let emitted = found(&topics::consume_all(client, &job.sink), |read| {
@@ -135,7 +146,7 @@ fn every_record_is_where_it_belongs(client: &ClientConfig, job: &Job, all: i64) 
     });
     let mut fates: BTreeMap<Fate, i64> = BTreeMap::new();
     let mut wrong = Vec::new();
-    let mut copies = 0;
+    let mut repeats = Repeats::default();
     for source in &sources {
         let at = (i64::from(source.partition), source.offset);
         let fate = Fate::of(id(source));
@@ -152,11 +163,13 @@ fn every_record_is_where_it_belongs(client: &ClientConfig, job: &Job, all: i64) 
                 "{at:?} {fate:?}: {in_sink} in the sink, {in_dlq} dead"
             ));
         }
-        copies += (in_sink + in_dlq).saturating_sub(1);
+        let more = (in_sink + in_dlq).saturating_sub(1) as u64;
+        repeats.copies += more;
+        repeats.records += u64::from(more > 0);
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert_eq!(fates.len(), 4, "all kinds were there: {fates:?}");
-    copies
+    repeats
 }
 
 fn found(reads: &[Read], at: impl Fn(&Read) -> (i64, i64)) -> Found {
@@ -238,21 +251,35 @@ fn side_by_side(body: impl Fn(&'static str) + Sync) {
 
 /// The end of every storm: nothing is under way any more, each record is where it belongs, and the audit says the same.
 #[track_caller]
-fn accounted(client: &ClientConfig, job: &Job, all: i64, delivery: &str) {
+fn accounted(client: &ClientConfig, job: &Job, all: i64, delivery: &str, storm: &str) {
     finished(client, job);
-    let copies = every_record_is_where_it_belongs(client, job, all);
-    eprintln!("{all} records, {delivery}: {copies} copies");
-    if delivery == "exactly_once" {
-        assert_eq!(copies, 0, "each record once");
-    }
+    let repeats = every_record_is_where_it_belongs(client, job, all);
     let file = job.folder.path().join("driftgate.yaml");
-    let output = Command::new(env!("CARGO_BIN_EXE_driftgate"))
-        .args(["audit", "-c", file.to_str().expect("text")])
+    let output = Command::new(program())
+        .args(["audit", "--output", "json", "-c"])
+        .arg(file)
         .output()
         .expect("the program runs");
     let said = String::from_utf8_lossy(&output.stdout);
     let why = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{delivery}: {said}{why}");
+    let report: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    let report = &report["pipelines"][0];
+    let list = |name: &str| report[name].as_array().expect("a list").clone();
+    assert!(list("notes").is_empty(), "not proved: {said}");
+    let again: u64 = list("duplicates")
+        .iter()
+        .map(|found| found["count"].as_u64().expect("a count"))
+        .sum();
+    let Repeats { records, copies } = repeats;
+    eprintln!(
+        "{storm}, {delivery}: {all} records, none lost, {copies} copies of {records} records; the audit finds nothing wrong \
+         and {again} records again"
+    );
+    assert_eq!(again, records, "the audit counts what is there: {said}");
+    if delivery == "exactly_once" {
+        assert_eq!(copies, 0, "each record once");
+    }
 }
 
 // ---- instances are killed
@@ -279,6 +306,7 @@ fn kills(delivery: &'static str) {
     for runner in &mut runners {
         runner.wait_ready(200, &[]);
     }
+    let began = Instant::now();
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             write(
@@ -301,7 +329,8 @@ fn kills(delivery: &'static str) {
         }
         writer.join().expect("the writer ends");
     });
-    accounted(&client, &job, records, delivery);
+    let storm = format!("{kills} kills in {:.0?}", began.elapsed());
+    accounted(&client, &job, records, delivery, &storm);
     for runner in &mut runners {
         runner.stop();
     }
@@ -312,8 +341,10 @@ fn kills(delivery: &'static str) {
 /// A job of each delivery on one cluster, with its instance.
 struct Flows<'a> {
     client: &'a ClientConfig,
-    jobs: Vec<(&'static str, Job, Runner)>,
+    /// An instance is dropped before the folder with its log, which it shows when a test fails.
+    jobs: Vec<(&'static str, Runner, Job)>,
     schema: u32,
+    began: Instant,
 }
 
 impl<'a> Flows<'a> {
@@ -321,21 +352,22 @@ impl<'a> Flows<'a> {
         client: &'a ClientConfig,
         bootstrap: &str,
         bed: &Bed,
-        lookups: &ScriptedServer,
+        shape: impl Fn(&'static str) -> Shape,
     ) -> Flows<'a> {
         let mut schema = 0;
         let jobs = DELIVERIES.map(|delivery| {
-            let job = Job::new(bootstrap, &bed.registry_url, &shape(delivery, lookups));
+            let job = Job::new(bootstrap, &bed.registry_url, &shape(delivery));
             topics::create(client, &job.source, PARTITIONS, &[]);
             schema = support::job::register(bed, &job.source);
             let mut runner = job.start("gate");
             runner.wait_ready(200, &[]);
-            (delivery, job, runner)
+            (delivery, runner, job)
         });
         Flows {
             client,
             jobs: jobs.into(),
             schema,
+            began: Instant::now(),
         }
     }
 
@@ -344,7 +376,7 @@ impl<'a> Flows<'a> {
         let sources: Vec<String> = self
             .jobs
             .iter()
-            .map(|(_, job, _)| job.source.clone())
+            .map(|(_, _, job)| job.source.clone())
             .collect();
         let (client, schema) = (self.client, self.schema);
         std::thread::scope(|scope| {
@@ -357,21 +389,33 @@ impl<'a> Flows<'a> {
 
     /// Each of them emits.
     fn flow(&self) {
-        for (_, job, _) in &self.jobs {
+        for (_, _, job) in &self.jobs {
             let before = count(self.client, &job.sink);
             wait_for_count(self.client, &job.sink, before + 100);
         }
     }
 
     fn wait_ready(&mut self, status: u16, words: &[&str]) {
-        for (_, _, runner) in &mut self.jobs {
+        for (_, runner, _) in &mut self.jobs {
             runner.wait_ready(status, words);
         }
     }
 
-    fn accounted(&mut self, records: i64) {
-        for (delivery, job, runner) in &mut self.jobs {
-            accounted(self.client, job, records, delivery);
+    fn accounted(&mut self, records: i64, storm: &str) {
+        self.accounted_with(records, storm, |_, _, _| ());
+    }
+
+    /// The same, and a last look at each instance, by its number.
+    fn accounted_with(
+        &mut self,
+        records: i64,
+        storm: &str,
+        look: impl Fn(&str, &mut Runner, usize),
+    ) {
+        let storm = format!("{storm} in {:.0?}", self.began.elapsed());
+        for (index, (delivery, runner, job)) in self.jobs.iter_mut().enumerate() {
+            accounted(self.client, job, records, delivery, &storm);
+            look(delivery, runner, index);
             runner.stop();
         }
     }
@@ -387,10 +431,12 @@ fn brokers_that_die_and_leaders_that_move_lose_nothing() {
     let pace = Duration::from_millis(if soak() { 500 } else { 1_000 });
     let away = Duration::from_secs(if soak() { 60 } else { 5 });
     let (client, lookups) = (cluster.client(), lookups());
-    let mut flows = Flows::start(&client, &cluster.bootstrap(), &bed, &lookups);
+    let mut flows = Flows::start(&client, &cluster.bootstrap(), &bed, |delivery| {
+        shape(delivery, &lookups)
+    });
     flows.while_written(records, pace, |flows| {
         flows.flow();
-        let sink = flows.jobs[1].1.sink.clone();
+        let sink = flows.jobs[1].2.sink.clone();
         let leader = cluster.leader(&sink, 0);
         cluster.node(leader).kill();
         flows.flow();
@@ -406,7 +452,7 @@ fn brokers_that_die_and_leaders_that_move_lose_nothing() {
         }
         flows.wait_ready(200, &[]);
     });
-    flows.accounted(records);
+    flows.accounted(records, "brokers killed, moved and away");
 }
 
 /// A broker behind a proxy: connections are cut, then nothing answers, then nothing can be reached, then all is slow.
@@ -425,7 +471,9 @@ fn a_network_that_is_cut_held_and_slow_loses_nothing() {
     let records = if soak() { 100_000 } else { 8_000 };
     let away = Duration::from_secs(if soak() { 60 } else { 4 });
     let (client, lookups) = (topics::client(&proxy.address()), lookups());
-    let mut flows = Flows::start(&client, &proxy.address(), &bed, &lookups);
+    let mut flows = Flows::start(&client, &proxy.address(), &bed, |delivery| {
+        shape(delivery, &lookups)
+    });
     flows.while_written(records, Duration::from_secs(1), |flows| {
         flows.flow();
         for _ in 0..5 {
@@ -441,12 +489,91 @@ fn a_network_that_is_cut_held_and_slow_loses_nothing() {
         wait::within(away, || false);
         proxy.pass();
         flows.flow();
-        // A slow sink, and a slow everything else.
         proxy.delay(Duration::from_millis(100));
         flows.flow();
         proxy.pass();
     });
-    flows.accounted(records);
+    flows.accounted(records, "network cut, held, refused and slow");
+}
+
+// ---- a slow sink
+
+/// What the brokers let a throttled producer write, in bytes a second.
+const TRICKLE: u32 = 100_000;
+
+/// A backlog much larger than the memory limit, and a broker that makes the instances' producers wait, for longer than
+/// `max.poll.interval.ms`: what is written trickles on, memory stays bounded, and no partition changes hands.
+#[test]
+fn a_sink_that_is_slow_to_acknowledge_loses_nothing() {
+    let (Some(bed), Some(kafka)) = (bed(), RealKafka::start(Options::default())) else {
+        return;
+    };
+    let (batches, slow) = if soak() { (25, 120) } else { (6, 30) };
+    let records = batches * 4_000;
+    let (client, lookups) = (kafka.client(), lookups());
+    let mut flows = Flows::start(&client, &kafka.bootstrap(), &bed, |delivery| {
+        let mut shape = shape(delivery, &lookups);
+        shape.memory = "16MiB";
+        shape
+            .properties
+            .push(("max.poll.interval.ms".into(), "20000".into()));
+        // Each has a limit of its own.
+        let client = format!("{delivery}-gate");
+        shape.properties.push(("client.id".into(), client));
+        shape
+    });
+    let rebalances = |runner: &mut Runner| -> f64 {
+        let samples = runner.metrics().into_iter();
+        let of_it = samples.filter(|sample| sample.name == "driftgate_rebalances_total");
+        of_it.map(|sample| sample.value).sum()
+    };
+    let before: Vec<f64> = flows
+        .jobs
+        .iter_mut()
+        .map(|(_, runner, _)| rebalances(runner))
+        .collect();
+    let limit = |bytes| {
+        for delivery in DELIVERIES {
+            kafka.limit_producers(&format!("{delivery}-gate"), bytes);
+        }
+    };
+    limit(Some(TRICKLE));
+    // Keys that no codec makes smaller, so that it is known how many bytes wait.
+    let mut random = StdRng::from_os_rng();
+    for batch in 0..batches {
+        let ids = batch * 4_000..(batch + 1) * 4_000;
+        let writes: Vec<Write> = ids
+            .map(|id| {
+                let key = Alphanumeric.sample_string(&mut random, 1_500);
+                Write {
+                    key: Some(key.into_bytes()),
+                    ..record(flows.schema, id)
+                }
+            })
+            .collect();
+        for (_, _, job) in &flows.jobs {
+            topics::produce(&client, &job.source, &writes);
+        }
+    }
+    let slow = Instant::now() + Duration::from_secs(slow);
+    while Instant::now() < slow {
+        for (delivery, _, job) in &flows.jobs {
+            let seen = || topics::committed(&client, &job.group, &job.source);
+            let sum = |found: Vec<Option<(i64, String)>>| -> i64 {
+                found.iter().flatten().map(|(offset, _)| offset).sum()
+            };
+            let before = sum(seen());
+            let what = format!("{delivery}: some of it is through");
+            eventually(LIMIT, &what, || sum(seen()) > before);
+        }
+    }
+    limit(None);
+    flows.accounted_with(records, "a slow sink", |delivery, runner, index| {
+        let peak = runner.peak_memory() / (1 << 20);
+        eprintln!("{delivery}: {peak} MiB at most, with a memory_limit of 16 MiB");
+        assert!(peak < 200, "{delivery}: {peak} MiB");
+        assert_eq!(rebalances(runner), before[index], "{delivery}");
+    });
 }
 
 // ---- a process that is frozen
@@ -475,6 +602,7 @@ fn frozen(delivery: &'static str) {
     eventually(LIMIT, "both own partitions", || {
         !owned(&mut first).is_empty() && !owned(&mut second).is_empty()
     });
+    let began = Instant::now();
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             write(
@@ -496,7 +624,8 @@ fn frozen(delivery: &'static str) {
         first.signal(Signal::CONT);
         writer.join().expect("the writer ends");
     });
-    accounted(&client, &job, records, delivery);
+    let storm = format!("frozen past its time in {:.0?}", began.elapsed());
+    accounted(&client, &job, records, delivery, &storm);
     first.wait_ready(200, &[]);
     second.stop();
 }

@@ -17,12 +17,7 @@ use super::order;
 
 pub(crate) const WRITER: &str = include_str!("../schemas/order-writer.avsc");
 const CONTRACT: &str = include_str!("../schemas/order-contract.avsc");
-const RULES: &str = "rules:
-  - { name: positive-amount, expr: \"amount > 0\" }
-  - { name: known-currency, field: currency, one_of: [EUR, USD, GBP] }
-  - { name: an-email, expr: \"customer.email.contains('@')\" }
-  - { name: a-country, field: customer.country, length: { min: 2, max: 2 } }
-";
+const RULES: &str = include_str!("order.rules.yaml");
 
 fn placed(text: &str) -> Placed<String> {
     Placed {

@@ -7,19 +7,33 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::chain;
 use super::found::{Found, Stranger, print};
 use super::judge::{Commit, Family, Seen, Side};
 use super::verify::Again;
 use super::{Bound, Progress, Scope, Verifier};
-use crate::config::model::{Kafka, Pipeline, Provenance, Step};
+use crate::config::model::{Delivery, Kafka, Pipeline, Provenance, Step};
 use crate::error::FatalError;
+use crate::failure::envelope;
 use crate::headers;
 use crate::ingest::ledger::{Entry, Page};
 use crate::ingest::offsets::{Counts, ledger_begins};
 use crate::record::{Outcome, Record};
-use crate::scan::{Kept, Place, Range, Scanner};
+use crate::scan::{HeldBack, Kept, PATIENCE, Place, Range, Scanner};
+
+/// How much longer than its time-out a transaction may stay open: brokers look for those that are over every ten seconds.
+const OVERDUE: Duration = Duration::from_secs(15);
+
+/// How long an open transaction is waited for.
+fn patience(pipeline: &Pipeline, scope: &Scope) -> Duration {
+    let own = match &pipeline.delivery {
+        Delivery::AtLeastOnce => PATIENCE,
+        Delivery::ExactlyOnce(transaction) => PATIENCE.max(transaction.timeout + OVERDUE),
+    };
+    scope.wait.unwrap_or(own)
+}
 
 /// What was read.
 pub(super) struct Collected {
@@ -41,6 +55,8 @@ struct Collector<'a> {
     index: HashMap<Place, usize>,
     notes: Vec<String>,
     gaps: bool,
+    /// What an open transaction hides.
+    hidden: Vec<HeldBack>,
     /// Records found of each outcome, and in sinks those that name nothing of ours.
     outputs: Outputs,
     dead: u64,
@@ -78,18 +94,23 @@ pub(super) fn collect(
     verifier: Option<&Verifier>,
     progress: &mut dyn Progress,
 ) -> Result<Collected, FatalError> {
-    let scanner = Scanner::new(kafka, "driftgate-audit", &pipeline.group)?;
-    let topics = crate::ingest::topics::names(pipeline);
+    let scanner = Scanner::new(kafka, "driftgate-audit", &pipeline.group)?
+        .with_patience(patience(pipeline, scope));
+    let mut topics = crate::ingest::topics::names(pipeline);
+    topics.extend(crate::ingest::topics::former(pipeline));
+    let partitions = scanner.partitions(&topics)?;
+    topics.retain(|topic| partitions.contains_key(topic));
     let mut collector = Collector {
         pipeline,
         scope,
-        partitions: scanner.partitions(&topics)?,
+        partitions,
         kept: scanner.kept(&topics)?,
         scanner: Rc::new(scanner),
         families: Vec::new(),
         index: HashMap::new(),
         notes: Vec::new(),
         gaps: false,
+        hidden: Vec::new(),
         outputs: Outputs::default(),
         dead: 0,
         retried: 0,
@@ -142,8 +163,11 @@ impl Collector<'_> {
     }
 
     fn retry_topics(&self, source: &str) -> Vec<String> {
+        let former = self.pipeline.former_retry_topics(source);
+        let former = former.map(|(_, topic)| topic);
         (1..=self.pipeline.failure.tiers.len())
             .map(|tier| self.pipeline.retry_topic(source, tier))
+            .chain(former.filter(|topic| self.partitions.contains_key(topic)))
             .collect()
     }
 
@@ -349,8 +373,19 @@ impl Collector<'_> {
                 "{}-{}: an open transaction hides everything from offset {} on; nothing behind it could be counted",
                 held.topic, held.partition, held.at
             ));
+            self.hidden.push(held);
         }
         Ok(())
+    }
+
+    /// Why what is found in these topics says less than there is, where an open transaction hides a part of it.
+    fn hides(&self, topics: &[String]) -> Option<String> {
+        let mut hidden = self.hidden.iter();
+        let held = hidden.find(|held| topics.contains(&held.topic))?;
+        Some(format!(
+            "an open transaction hides a part of {}-{}",
+            held.topic, held.partition
+        ))
     }
 
     /// Says of topics with outcomes whether some may be gone.
@@ -412,9 +447,15 @@ impl Collector<'_> {
         }
         let trimmed = ranges.iter().any(|range| range.from > 0);
         for family in &mut self.families {
+            let ledger = self.pipeline.ledger_topic(&family.source.topic);
+            let is_hidden = |held: &HeldBack| {
+                Some(&held.topic) == ledger.as_ref() && held.partition == family.source.partition
+            };
+            let is_hidden = self.hidden.iter().any(is_hidden);
             for side in std::iter::once(&mut family.source).chain(&mut family.retries) {
                 let place = (side.topic.clone(), side.partition);
                 let all = pages.remove(&place).unwrap_or_default();
+                side.is_hidden = is_hidden;
                 if let Some(commit) = &mut side.commit {
                     side.chain = chain::lead(&all, commit.offset, commit.counts);
                     if trimmed {
@@ -508,10 +549,16 @@ impl Collector<'_> {
             else {
                 return;
             };
-            this.retried += 1;
             let family = &mut this.families[*index];
             let side = &mut family.retries[*tier];
             side.universe.insert(record.offset);
+            if record.header(headers::CONTROL).is_some() {
+                // No record of the source, and written as a part of another one's outcome. From then on it hops.
+                this.retried += u64::from(envelope::has_hopped(record));
+                return;
+            }
+            let is_sent_back = envelope::is_sent_back(record);
+            this.retried += u64::from(!is_sent_back);
             let named = source_of(record)
                 .filter(|(topic, number, _)| {
                     (*topic, *number) == (family.source.topic.as_str(), family.source.partition)
@@ -523,6 +570,7 @@ impl Collector<'_> {
             if redriven > 0 {
                 let entry = found.redriven.entry(offset).or_default();
                 entry.times = entry.times.max(redriven);
+                entry.sent += u32::from(is_sent_back);
             } else {
                 found.retried.add(offset);
             }
@@ -539,7 +587,10 @@ impl Collector<'_> {
                 Some(silent) => {
                     let mut ranges = silent.values().flat_map(|ranges| ranges.iter());
                     if ranges.any(|range| range.contains(&record.offset)) {
-                        found.silent.add(offset);
+                        match found.redriven.get_mut(&offset).filter(|_| redriven > 0) {
+                            Some(entry) => entry.silent += 1,
+                            None => found.silent.add(offset),
+                        }
                     }
                 }
             }
@@ -680,12 +731,6 @@ impl Collector<'_> {
             .collect();
         let ranged = self.scope.from.is_some() || self.scope.to.is_some();
         let range = ranged.then(|| "only a part of the offsets is looked at".to_owned());
-        let redriven: u64 = self
-            .families
-            .iter()
-            .flat_map(|family| family.found.redriven.values())
-            .map(|redriven| u64::from(redriven.times))
-            .sum();
         let shared = |sink: &String| {
             self.scope.shared_sinks.contains(sink)
                 || others
@@ -708,23 +753,16 @@ impl Collector<'_> {
             why,
         };
         let emitted = self.outputs.records();
-        let mut seen = vec![line(
-            Outcome::Emitted,
-            sinks,
-            emitted,
-            range.clone().or(foreign).or(some).or(gone_sinks),
-        )];
+        let hidden = self.hides(&sinks);
+        let why = range.clone().or(foreign).or(some).or(gone_sinks).or(hidden);
+        let mut seen = vec![line(Outcome::Emitted, sinks, emitted, why)];
         if !retries.is_empty() {
-            let found = self.retried.saturating_sub(redriven);
-            let why = range.clone().or(gone_retries);
-            seen.push(line(Outcome::Retried, retries, found, why));
+            let hidden = self.hides(&retries);
+            let why = range.clone().or(gone_retries).or(hidden);
+            seen.push(line(Outcome::Retried, retries, self.retried, why));
         }
-        seen.push(line(
-            Outcome::DeadLettered,
-            dead,
-            self.dead,
-            range.or(gone_dead),
-        ));
+        let why = range.or(gone_dead).or_else(|| self.hides(&dead));
+        seen.push(line(Outcome::DeadLettered, dead, self.dead, why));
         seen
     }
 }

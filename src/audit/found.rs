@@ -158,10 +158,16 @@ impl Prints {
 /// What is found of one record that was sent back from the dead-letter topic.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Redriven {
-    /// How often it was sent back.
+    /// How often it was sent back, by the count that it carries.
     pub(super) times: u32,
+    /// How often it is found to have been: more often than it counts where one dead letter was sent back twice.
+    pub(super) sent: u32,
     /// Its dead letters from after that.
     pub(super) dead: u64,
+    /// How often it was filtered in a retry topic since.
+    pub(super) silent: u64,
+    /// Its outputs, of several the first ones.
+    pub(super) emitted: u64,
 }
 
 /// An output that says it comes from a record and does not look like it.
@@ -225,6 +231,9 @@ pub(super) struct Emissions {
 impl Found {
     /// An output, which is `index` of `count`, names this offset.
     pub(super) fn output(&mut self, offset: i64, part: Option<(u32, u32)>) {
+        if let Some(redriven) = self.redriven.get_mut(&offset) {
+            redriven.emitted += u64::from(part.is_none_or(|(index, _)| index == 0));
+        }
         match part {
             None => self.plain.add(offset),
             Some((index, count)) => self.parts.entry((count, index)).or_default().add(offset),
@@ -268,12 +277,15 @@ impl Found {
         all
     }
 
-    /// How often a record ended, as far as it is found.
+    /// How often a record that was sent back ended, as far as it is found.
     pub(super) fn endings(&self, offset: i64, emissions: &Emissions) -> u64 {
-        let redriven = self.redriven.get(&offset).map_or(0, |found| found.dead);
-        let emitted = u64::from(emissions.whole.contains(offset))
-            + u64::from(emissions.again.contains(offset));
-        emitted + self.dead.of(offset) + self.silent.of(offset) + redriven
+        let redriven = self.redriven.get(&offset).copied().unwrap_or_default();
+        let emitted = match emissions.whole.contains(offset) {
+            true => redriven.emitted.max(1),
+            false => 0,
+        };
+        let since = emitted + redriven.dead + redriven.silent;
+        self.dead.of(offset) + self.silent.of(offset) + since
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct Side {
     pub(super) chain: Chain,
     /// Whether older records of a key may have been removed.
     pub(super) compacted: bool,
+    /// Whether an open transaction hides entries of its ledger.
+    pub(super) is_hidden: bool,
     /// What a committed reader is shown of a retry partition; a source's is in [`Found`].
     pub(super) universe: Offsets,
 }
@@ -160,6 +162,13 @@ fn cover(side: &Side, universe: &Offsets, terms: Terms, report: &mut Report) {
         );
     }
     if !terms.ledger {
+        return;
+    }
+    if side.is_hidden {
+        report.notes.push(format!(
+            "{shown}: an open transaction hides entries of its ledger; nothing is said of whether it leads to offset {}",
+            commit.offset
+        ));
         return;
     }
     for fault in &side.chain.faults {
@@ -310,7 +319,11 @@ fn pair(family: &Family, terms: Terms, report: &mut Report) {
             .and(&found.dead.once.or(&found.silent.once)))
         .and(&universe)
         .less(&waits);
-    let (missing, doubled) = redriven(found, &emissions, &universe, &waits);
+    let SentBack {
+        missing,
+        doubled,
+        twice: sent_twice,
+    } = redriven(found, &emissions, &universe, &waits);
     let lost = none.or(&missing);
     let twice = twice.less(&sent_back).or(&doubled);
     let push = |report: &mut Report, kind, offsets: &Offsets, text: &str| {
@@ -342,6 +355,10 @@ fn pair(family: &Family, terms: Terms, report: &mut Report) {
         true => report.findings.extend(finding),
         false => report.duplicates.extend(finding),
     }
+    let text =
+        "the same dead letter was sent back more than once, and each time came to an outcome";
+    let finding = Finding::of(Kind::TwoOutcomes, place, &sent_twice, terms.examples, text);
+    report.duplicates.extend(finding);
     if !side.compacted {
         let named = ended.or(&emissions.partial).or(&found.retried.once);
         let below = |offset: &i64| *offset >= side.from && *offset < side.to;
@@ -376,27 +393,35 @@ fn judged(side: &Side, found: &Found) -> Offsets {
     all
 }
 
-/// A record that was sent back has one more ending for each time, so it is counted by itself: those that lack one, and those
-/// that have one too many.
-fn redriven(
-    found: &Found,
-    emissions: &Emissions,
-    universe: &Offsets,
-    waits: &Offsets,
-) -> (Offsets, Offsets) {
-    let (mut missing, mut doubled) = (Offsets::default(), Offsets::default());
+/// Records that were sent back.
+#[derive(Default)]
+struct SentBack {
+    /// Those that lack an ending.
+    missing: Offsets,
+    /// Those that have one too many.
+    doubled: Offsets,
+    /// Those of which one dead letter was sent back more than once: that is the redrive's doing.
+    twice: Offsets,
+}
+
+/// A record that was sent back has one more ending for each time, so it is counted by itself.
+fn redriven(found: &Found, emissions: &Emissions, universe: &Offsets, waits: &Offsets) -> SentBack {
+    let mut all = SentBack::default();
     for (offset, redriven) in &found.redriven {
         if !universe.contains(*offset) || waits.contains(*offset) {
             continue;
         }
-        let expected = 1 + u64::from(redriven.times);
+        if redriven.sent > redriven.times {
+            all.twice.insert(*offset);
+        }
+        let expected = 1 + u64::from(redriven.times.max(redriven.sent));
         match found.endings(*offset, emissions).cmp(&expected) {
-            std::cmp::Ordering::Less => drop(missing.insert(*offset)),
+            std::cmp::Ordering::Less => drop(all.missing.insert(*offset)),
             std::cmp::Ordering::Equal => {}
-            std::cmp::Ordering::Greater => drop(doubled.insert(*offset)),
+            std::cmp::Ordering::Greater => drop(all.doubled.insert(*offset)),
         }
     }
-    (missing, doubled)
+    all
 }
 
 /// Outputs that do not look like the record that they name.

@@ -12,6 +12,7 @@ mod report;
 mod verify;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::collect::Collected;
 use self::judge::Terms;
@@ -46,6 +47,8 @@ pub struct Scope {
     pub shared_sinks: Vec<String>,
     /// How many offsets are listed of each finding.
     pub examples: usize,
+    /// How long an open transaction is waited for; by the pipeline's own transactions if nothing is said.
+    pub wait: Option<Duration>,
 }
 
 impl Scope {

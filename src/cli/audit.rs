@@ -61,6 +61,9 @@ pub struct AuditArgs {
     /// Offsets that are listed of each finding
     #[arg(long, value_name = "N", default_value_t = 20)]
     examples: usize,
+    /// How long an open transaction is waited for [default: 30s, or 15s more than the pipeline's transaction.timeout]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    wait: Option<Duration>,
     /// Form of the report
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
@@ -232,6 +235,7 @@ impl Audits<'_> {
             to: self.args.to,
             shared_sinks: self.args.shared_sink.clone(),
             examples: self.args.examples,
+            wait: self.args.wait,
         };
         let mut bar = Bar::new(&pipeline.name, target);
         let report = audit::audit(

@@ -340,6 +340,13 @@ async fn ask_broker(config: &Config, report: &mut Report) -> anyhow::Result<()> 
                 pipeline.name
             ));
         }
+        let all = tokio::task::block_in_place(|| admin.all())?;
+        let all: Vec<String> = all.into_keys().collect();
+        for topic in topics::unread(&all, &config.pipelines, &pipeline.group) {
+            report
+                .notes
+                .push(format!("topic {topic}: {}", topics::UNREAD));
+        }
         for finding in topics::findings(pipeline, &known) {
             match refusal(&finding, pipeline.create_topics) {
                 Some(text) => report
@@ -364,6 +371,11 @@ fn intention(finding: &Finding) -> String {
         Finding::Grow { topic, from, to } => {
             format!("topic {topic} will grow from {from} to {to} partitions")
         }
-        Finding::MissingSource(topic) | Finding::TooSmall { topic, .. } => format!("topic {topic}"),
+        Finding::MissingSource(topic)
+        | Finding::TooSmall { topic, .. }
+        | Finding::Compacted { topic } => format!("topic {topic}"),
+        Finding::DeletesByEventTime { topic } => {
+            format!("topic {topic}: {}", topics::DELETES_BY_EVENT_TIME)
+        }
     }
 }

@@ -237,7 +237,7 @@ pub(super) fn explain(
             Some(role) if !role.is_source() => {
                 let mut letter = letter;
                 // What is missing is filled in from the record, as a worker does.
-                letter.topic = Some(origin.topic.clone());
+                letter.topic = Some(origin.topic.to_string());
                 letter.partition = Some(origin.partition);
                 letter.offset = Some(origin.offset);
                 letter.timestamp = origin.timestamp;

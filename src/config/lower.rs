@@ -385,6 +385,7 @@ fn contract(view: View<'_>, cx: &mut Lowering<'_>) -> Contract {
             );
         }
     }
+    can_be_exceeded(&view.map("drift"), "pause_above", cx);
     Contract {
         schema,
         rules,
@@ -553,6 +554,17 @@ pub(crate) fn ratio_limit(view: &View<'_>, name: &str) -> Option<RatioLimit> {
             .int("at_least")
             .unwrap_or(1),
     })
+}
+
+/// A limit that nothing exceeds protects nobody.
+pub(crate) fn can_be_exceeded(view: &View<'_>, name: &str, cx: &mut Lowering<'_>) {
+    if ratio_limit(view, name).is_some_and(|limit| limit.ratio >= 1.0) {
+        let message = format!("`{name}` of 100% is never exceeded");
+        cx.faults.push(
+            Fault::new(view.value_place(name), view.raw(name), message)
+                .hint("a smaller ratio, or take it out if there is to be no limit"),
+        );
+    }
 }
 
 /// The mapping of one entry of a list or of one step.

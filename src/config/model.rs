@@ -10,6 +10,9 @@ use std::time::Duration;
 use super::units::Rate;
 use crate::error::Reason;
 
+/// The most retry tiers. More than this only spread what one with the same delay would do.
+pub const MAX_TIERS: usize = 16;
+
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -180,6 +183,13 @@ impl Pipeline {
     /// `<source>.<group>.retry.<tier>`, tiers counted from 1.
     pub fn retry_topic(&self, source: &str, tier: usize) -> String {
         format!("{source}.{}.retry.{tier}", self.group)
+    }
+
+    /// The retry topics of a source topic that an earlier configuration with more tiers may have left behind, with what may
+    /// still wait in them. Tiers counted from 1.
+    pub fn former_retry_topics(&self, source: &str) -> impl Iterator<Item = (usize, String)> {
+        let former = self.failure.tiers.len() + 1..=MAX_TIERS;
+        former.map(move |tier| (tier, self.retry_topic(source, tier)))
     }
 
     /// The dead-letter topic of a source topic.

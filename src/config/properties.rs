@@ -208,6 +208,12 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), Problem> {
         let message = format!("`{name}` is refused above 5: {ORDER}");
         return Err(Problem::new(message).hint("1 to 5"));
     }
+    if name == "auto.offset.reset" && value == "error" {
+        let message = format!(
+            "`{name}: error` is refused: a partition that the group has no offset of has to begin somewhere"
+        );
+        return Err(Problem::new(message).hint("earliest, which is the default, or latest"));
+    }
     if value.contains('\0') || name.contains('\0') {
         return Err(Problem::new("librdkafka takes no NUL in a property"));
     }
@@ -301,6 +307,8 @@ mod tests {
         }
         let problem = check("max.in.flight", "6").expect_err("above 5");
         assert!(problem.message.contains("above 5"));
+        let problem = check("auto.offset.reset", "error").expect_err("nowhere to begin");
+        assert!(problem.message.contains("has to begin somewhere"));
     }
 
     #[test]

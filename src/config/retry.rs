@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::fault::Fault;
-use super::lower::{Lowering, dialects, ratio_limit, sub};
+use super::lower::{Lowering, can_be_exceeded, dialects, ratio_limit, sub};
 use super::model::{DeadLetter, Failure, OnDead, Override, PerKey, Placed};
 use super::scalar::closest;
 use super::tree::{Entry, Node};
@@ -19,6 +19,8 @@ pub(crate) fn failure(view: View<'_>, cx: &mut Lowering<'_>) -> Failure {
     rising(&tiers, cx);
     let tiers: Vec<Duration> = tiers.into_iter().map(|(delay, _)| delay).collect();
     let dead_letter = view.map("dead_letter");
+    can_be_exceeded(&dead_letter, "pause_above", cx);
+    budget(&retry, &tiers, cx);
     Failure {
         jitter: retry.ratio("jitter"),
         budget: retry.duration("budget"),
@@ -46,6 +48,23 @@ fn rising(tiers: &[(Duration, Option<&Node>)], cx: &mut Lowering<'_>) {
                 Fault::new(&node.place, &node.raw, message).hint("put the delays in rising order"),
             );
         }
+    }
+}
+
+/// A record whose first wait ends beyond its budget is tried once more, and an outage is over for it.
+fn budget(retry: &View<'_>, tiers: &[Duration], cx: &mut Lowering<'_>) {
+    let budget = retry.duration("budget");
+    if let Some(first) = tiers.first().filter(|first| budget < **first)
+        && cx.complete
+    {
+        let message = format!(
+            "`budget` ends before the first wait of {}: an outage is retried once, and then makes dead letters",
+            format_duration(*first)
+        );
+        cx.warnings.push(
+            Fault::new(retry.value_place("budget"), retry.raw("budget"), message)
+                .hint("a budget longer than the outages that are to be waited out"),
+        );
     }
 }
 

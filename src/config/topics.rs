@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::fault::Fault;
-use super::model::{Pipeline, Place};
+use super::model::{MAX_TIERS, Pipeline, Place};
 use super::scalar::MAX_TOPIC;
 use super::tree::Node;
 
@@ -122,18 +122,21 @@ fn check_derived(
     sinks: &BTreeMap<&str, &Pipeline>,
     faults: &mut Vec<Fault>,
 ) {
-    let mut retries: BTreeMap<String, (&str, &str)> = BTreeMap::new();
+    let mut retries: BTreeMap<String, (&str, &str, bool)> = BTreeMap::new();
     for (source, uses) in sources {
         for reader in uses {
-            for tier in 1..=reader.pipeline.failure.tiers.len() {
+            // Those beyond its tiers as well: what an earlier configuration has left in them is read.
+            for tier in 1..=MAX_TIERS {
                 let topic = reader.pipeline.retry_topic(source, tier);
                 let taken = taken_by(&topic, sources, sinks);
                 // `orders.a` in group `b` and `orders` in group `a.b` name the same topics. One source in one group
                 // twice does too, and has been reported.
+                let is_written = tier <= reader.pipeline.failure.tiers.len();
+                let name = reader.pipeline.name.as_str();
                 let shared = retries
-                    .insert(topic.clone(), (reader.pipeline.name.as_str(), source))
-                    .filter(|(_, first)| first != source)
-                    .map(|(name, first)| {
+                    .insert(topic.clone(), (name, source, is_written))
+                    .filter(|(_, first, written)| first != source && (*written || is_written))
+                    .map(|(name, first, _)| {
                         format!("a retry topic of `{first}` in the pipeline `{name}`")
                     });
                 if let Some(what) = taken.or(shared) {
@@ -163,6 +166,18 @@ fn check_derived(
     }
     for (pipeline, node) in pipelines {
         let control = pipeline.control_topic();
+        let ledgers = pipeline.source_topics.iter();
+        let mut ledgers = ledgers.filter_map(|source| pipeline.ledger_topic(source));
+        if let (Some(ledger), Some(at)) = (
+            ledgers.find(|ledger| pipeline.failure.dead_letter.topic.as_ref() == Some(ledger)),
+            dead_letter_at(node),
+        ) {
+            let message = format!("the dead-letter topic `{ledger}` is the pipeline's own ledger");
+            faults.push(
+                Fault::new(&at.place, &at.raw, message)
+                    .hint("dead letters need a topic of their own"),
+            );
+        }
         let dead_letter = (pipeline.failure.dead_letter.topic.as_ref() == Some(&control))
             .then(|| "its dead-letter topic".to_owned());
         if let Some(what) = taken_by(&control, sources, sinks).or(dead_letter) {
@@ -175,13 +190,10 @@ fn check_derived(
         let Some(topic) = &pipeline.failure.dead_letter.topic else {
             continue;
         };
-        let at = node
-            .get("failure")
-            .and_then(|failure| failure.get("dead_letter"))
-            .and_then(|dead_letter| dead_letter.get("topic"));
-        let retry = retries
-            .get(topic)
-            .map(|(name, source)| format!("a retry topic of `{source}` in the pipeline `{name}`"));
+        let at = dead_letter_at(node);
+        let retry = retries.get(topic).map(|(name, source, _)| {
+            format!("a retry topic of `{source}` in the pipeline `{name}`")
+        });
         if let (Some(what), Some(at)) = (taken_by(topic, sources, sinks).or(retry), at) {
             let message = format!("the dead-letter topic `{topic}` is {what}");
             faults.push(
@@ -190,6 +202,10 @@ fn check_derived(
             );
         }
     }
+}
+
+fn dead_letter_at(node: &Node) -> Option<&Node> {
+    node.get("failure")?.get("dead_letter")?.get("topic")
 }
 
 fn taken_by(

@@ -133,7 +133,8 @@ impl Desk {
             }
             let retries =
                 (1..=pipeline.failure.tiers.len()).map(|tier| pipeline.retry_topic(source, tier));
-            for topic in std::iter::once(source.clone()).chain(retries) {
+            let former = pipeline.former_retry_topics(source).map(|(_, topic)| topic);
+            for topic in std::iter::once(source.clone()).chain(retries).chain(former) {
                 let count = counts.iter().find(|(name, _)| *name == topic);
                 for number in 0..count.map_or(0, |(_, count)| *count) {
                     if target.partition.is_none_or(|partition| partition == number) {

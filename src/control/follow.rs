@@ -131,13 +131,11 @@ impl Reader {
     /// Whether the assignment is still good.
     fn failed(&mut self, error: &KafkaError, end: &CancellationToken) -> bool {
         let code = error.rdkafka_error_code();
-        let is_refused = code.is_some_and(|code| {
-            matches!(
-                code,
-                RDKafkaErrorCode::TopicAuthorizationFailed
-                    | RDKafkaErrorCode::GroupAuthorizationFailed
-            )
-        });
+        if code == Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
+            // Nothing is asked of the group here. Its workers tell that they are refused.
+            return true;
+        }
+        let is_refused = code == Some(RDKafkaErrorCode::TopicAuthorizationFailed);
         if is_refused && self.loaded.is_some() {
             // Without it nobody knows whether an operator has paused the pipeline.
             self.tell(Err(FatalError::Kafka(format!(

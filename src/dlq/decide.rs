@@ -118,11 +118,14 @@ pub fn headers(letter: &Letter, record: &Record<'_>, now: i64) -> Vec<OwnHeader>
     let own = |value: &Option<&[u8]>| value.map(<[u8]>::to_vec);
     match letter.dialect {
         Some(Dialect::Driftgate) | None => {
-            const ANEW: [&str; 4] = [
+            // What only a retry topic says stands on no dead letter of ours; one from elsewhere has no say there.
+            const ANEW: [&str; 6] = [
                 headers::ATTEMPT,
                 headers::FIRST_FAILED_AT,
                 headers::DUE_AT,
                 headers::REDRIVEN,
+                headers::NOT_BEFORE,
+                headers::CONTROL,
             ];
             let ours = first_of_ours(&record.headers);
             for (index, (name, value)) in record.headers.iter().enumerate() {
@@ -322,6 +325,25 @@ mod tests {
             origin = seen;
         }
         assert_eq!(lengths[0], lengths[2], "headers grow");
+    }
+
+    #[test]
+    fn a_dead_letter_has_no_say_about_other_records() {
+        let record = Record {
+            headers: vec![
+                ("driftgate.reason", Some(b"rule_violation")),
+                ("driftgate.control", Some(b"doomed 9000000")),
+                ("driftgate.not_before", Some(b"9223372036854775807")),
+            ],
+            ..Record::default()
+        };
+        let back = headers(&dialect::read(&record), &record, 9);
+        let retry = Record {
+            headers: borrow(&back),
+            ..Record::default()
+        };
+        let origin = Origin::of_retry(&retry, "orders");
+        assert_eq!((origin.control, origin.not_before), (None, 0));
     }
 
     #[test]

@@ -602,7 +602,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let origin = Origin {
-            topic: "orders".to_owned(),
+            topic: "orders".into(),
             partition: 300,
             offset: 1 << 40,
             timestamp: Some(1_700_000_000_123),

@@ -101,6 +101,8 @@ pub struct Reader {
     total: u64,
     passed: u64,
     resumed: bool,
+    /// What the group has committed, as far as we know.
+    known: BTreeMap<Place, i64>,
     missing: Vec<String>,
     heard: Instant,
     last: Option<KafkaError>,
@@ -158,14 +160,18 @@ impl Reader {
             total: 0,
             passed: 0,
             resumed: false,
+            known: BTreeMap::new(),
             missing: Vec::new(),
             heard: Instant::now(),
             last: None,
         };
         let partitions = reader.partitions(topics, filter)?;
-        let committed = match group {
-            Some(_) if !from_start => reader.committed(&partitions)?,
-            _ => BTreeMap::new(),
+        if group.is_some() {
+            reader.known = reader.committed(&partitions)?;
+        }
+        let committed = match from_start {
+            true => BTreeMap::new(),
+            false => reader.known.clone(),
         };
         reader.resumed = !committed.is_empty();
         for (topic, numbers) in partitions {
@@ -383,8 +389,24 @@ impl Reader {
         names
     }
 
-    /// Commits progress for the group that it was opened with.
-    pub fn commit(&self, offsets: &[(Place, i64)]) -> Result<(), Failure> {
+    /// Commits progress for the group that it was opened with. Refused when somebody else has committed since: another run
+    /// with the same filter is under way, and both would send the same records.
+    pub fn commit(&mut self, offsets: &[(Place, i64)]) -> Result<(), Failure> {
+        let mut topics: BTreeMap<&String, Vec<i32>> = BTreeMap::new();
+        for ((topic, partition), _) in offsets {
+            topics.entry(topic).or_default().push(*partition);
+        }
+        let topics: Vec<_> = topics
+            .into_iter()
+            .map(|(topic, numbers)| (topic.clone(), numbers))
+            .collect();
+        let found = self.committed(&topics)?;
+        let moved = |(place, _): &&(Place, i64)| found.get(place) != self.known.get(place);
+        if let Some(((topic, partition), _)) = offsets.iter().find(moved) {
+            return Err(Failure::Asked(format!(
+                "another redrive with the same filter is under way: the progress in {topic}-{partition} is not this one's"
+            )));
+        }
         let mut list = TopicPartitionList::new();
         for ((topic, partition), offset) in offsets {
             list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
@@ -397,7 +419,9 @@ impl Reader {
         let committed = self.consumer.commit(&list, CommitMode::Sync);
         committed.map_err(|error| {
             Failure::Unreachable(format!("progress could not be committed: {error}"))
-        })
+        })?;
+        self.known.extend(offsets.iter().cloned());
+        Ok(())
     }
 }
 

@@ -16,6 +16,16 @@ pub fn latest_due(now: i64, delay: Duration, jitter: f64) -> i64 {
     now.saturating_add(jittered(delay, jitter, 1.0))
 }
 
+/// How far apart the clocks may be of those who write and read one retry partition.
+const SKEW: i64 = 3_600_000;
+
+/// Whether a time in a record can have been meant, when nothing is written that lies later than `latest`. One that lies much
+/// further ahead was written by a clock that was wrong for a moment: what it says would hold up everything behind it, for
+/// years if need be.
+pub fn is_meant(time: i64, latest: i64) -> bool {
+    time <= latest.saturating_add(SKEW)
+}
+
 /// In milliseconds, as times are written.
 pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
@@ -87,6 +97,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_time_that_no_tier_reaches_is_not_meant() {
+        let latest = latest_due(1_000, Duration::from_secs(60), 0.5);
+        assert_eq!(latest, 91_000);
+        for (time, expect) in [
+            (i64::MIN, true),
+            (0, true),
+            (91_000, true),
+            (91_000 + SKEW, true),
+            (91_001 + SKEW, false),
+            (i64::MAX, false),
+        ] {
+            assert_eq!(is_meant(time, latest), expect, "{time}");
+        }
+        assert!(is_meant(i64::MAX, i64::MAX));
     }
 
     #[test]

@@ -126,12 +126,14 @@ impl Seen {
 }
 
 /// Whether one more record with this fate is too many. With `careful`, half as many records say something: somebody has
-/// just resumed the partition, and a flood that goes on is to be stopped earlier.
+/// just resumed the partition, and a flood that goes on is to be stopped earlier. But one alone says nothing then, or the
+/// record that it was resumed for would stop it again.
 pub fn trips(limits: &Limits, seen: &Seen, decided: Decided, careful: bool) -> Option<Cause> {
     let half = |count: u64| if careful { count.div_ceil(2) } else { count };
     let over = |limit: Ratio, bad: u64, all: u64| {
         let is_over = bad as f64 > limit.above * all as f64;
-        (all >= half(limit.at_least) && is_over).then_some(Cause::Ratio { bad, all, limit })
+        let least = half(limit.at_least).max(1 + u64::from(careful));
+        (all >= least && is_over).then_some(Cause::Ratio { bad, all, limit })
     };
     match decided {
         Decided::Passed => None,

@@ -37,6 +37,7 @@ pub fn classify(reason: Reason) -> Disposition {
         | Reason::TransformFailed
         | Reason::EncodeFailed
         | Reason::RecordTooLarge
+        | Reason::RecordRefused
         | Reason::LookupNotFound
         | Reason::PredecessorDeadLettered => Disposition::DeadLetter,
         // Registries replicate late: an id that a producer got a moment ago may reach our replica in a moment.

@@ -120,6 +120,8 @@ fn stage(reason: Reason) -> &'static str {
         | Reason::NativeUnavailable
         | Reason::Parked
         | Reason::PredecessorDeadLettered => "TRANSFORMATION",
-        Reason::RecordTooLarge | Reason::BrokerUnavailable => "KAFKA_PRODUCE",
+        Reason::RecordTooLarge | Reason::RecordRefused | Reason::BrokerUnavailable => {
+            "KAFKA_PRODUCE"
+        }
     }
 }

@@ -1,6 +1,10 @@
 //! The headers around a failed record: what a retry or a dead letter carries, and what is read back from a retry.
 //! The record's own headers go through byte for byte; ours are replaced at each hop and never pile up.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backoff::{is_meant, millis};
 use super::dialect::{self, Dialect};
 use super::parking::Control;
 use crate::error::{Reason, RecordError};
@@ -11,7 +15,7 @@ use crate::record::{Header, Record};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// Source topic.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// Source partition.
     pub partition: i32,
     /// Source offset.
@@ -37,8 +41,13 @@ pub struct Origin {
 impl Origin {
     /// Of a record read from a source topic.
     pub fn of_source(record: &Record<'_>) -> Origin {
+        Origin::read_from(record.topic.into(), record)
+    }
+
+    /// The same, of the topic that it was read from.
+    pub fn read_from(topic: Arc<str>, record: &Record<'_>) -> Origin {
         Origin {
-            topic: record.topic.to_owned(),
+            topic,
             partition: record.partition,
             offset: record.offset,
             timestamp: record.timestamp,
@@ -56,9 +65,7 @@ impl Origin {
     /// the record itself: somebody else may have written to the topic, and nothing is lost over it.
     pub fn of_retry(record: &Record<'_>, source: &str) -> Origin {
         Origin {
-            topic: text(record, headers::SOURCE_TOPIC)
-                .unwrap_or(source)
-                .to_owned(),
+            topic: text(record, headers::SOURCE_TOPIC).unwrap_or(source).into(),
             partition: number(record, headers::SOURCE_PARTITION).unwrap_or(record.partition),
             offset: number(record, headers::SOURCE_OFFSET).unwrap_or(record.offset),
             timestamp: match record.header(headers::SOURCE_TOPIC) {
@@ -73,6 +80,15 @@ impl Origin {
             is_placed: number::<i64>(record, headers::SOURCE_OFFSET).is_some(),
             control: record.header(headers::CONTROL).and_then(Control::parse),
         }
+    }
+
+    /// Forgets times that no clock can have meant, when `longest` is the most that is ever waited: the record would never
+    /// be too old, or never be tried.
+    pub fn distrust(&mut self, now: i64, longest: Duration) {
+        if !is_meant(self.not_before, now.saturating_add(millis(longest))) {
+            self.not_before = 0;
+        }
+        self.first_failed_at = self.first_failed_at.filter(|at| is_meant(*at, now));
     }
 
     /// `topic-partition@offset`.
@@ -196,6 +212,23 @@ const KEPT: [&str; 9] = [
     headers::REDRIVEN,
 ];
 
+/// Whether a record of a retry topic was written there by a redrive, and not by a worker: no worker writes one that has been
+/// sent back, was not tried again, follows nobody and has not hopped.
+pub fn is_sent_back(record: &Record<'_>) -> bool {
+    let redriven: Option<u32> = number(record, headers::REDRIVEN);
+    redriven.is_some_and(|times| times > 0)
+        && number(record, headers::ATTEMPT) == Some(0_u32)
+        && reason(record) != Some(Reason::Parked)
+        && !has_hopped(record)
+}
+
+/// Whether what a redrive sent, or what says something about a key, was written once more by [`Envelope::again`]: the due
+/// time is its last header only then.
+pub fn has_hopped(record: &Record<'_>) -> bool {
+    let last = record.headers.last();
+    last.is_some_and(|(name, _)| *name == headers::DUE_AT)
+}
+
 /// Headers of a retry or dead letter, ready to be produced.
 pub struct Envelope {
     own: Vec<(String, Option<Vec<u8>>)>,
@@ -293,7 +326,7 @@ impl Envelope {
             headers::PATH,
             bounded(error.path.clone(), headers::ERROR_LIMIT),
         );
-        add(headers::SOURCE_TOPIC, origin.topic.clone());
+        add(headers::SOURCE_TOPIC, origin.topic.to_string());
         add(headers::SOURCE_PARTITION, origin.partition.to_string());
         add(headers::SOURCE_OFFSET, origin.offset.to_string());
         if let Some(timestamp) = origin.timestamp {
@@ -457,7 +490,7 @@ mod tests {
             };
             let origin = Origin::of_retry(&retry, "orders");
             assert_eq!(
-                (origin.topic.as_str(), origin.partition, origin.offset),
+                (&*origin.topic, origin.partition, origin.offset),
                 ("orders", 3, 42)
             );
             assert_eq!(
@@ -481,6 +514,46 @@ mod tests {
             assert_eq!(next.own.len(), count, "headers grow");
             carried = next.own;
         }
+    }
+
+    #[test]
+    fn what_a_redrive_wrote_is_told_from_what_a_worker_wrote() {
+        let sent = [
+            (headers::REASON, "rule_violation"),
+            (headers::ATTEMPT, "0"),
+            (headers::DUE_AT, "7"),
+            (headers::REDRIVEN, "2"),
+        ];
+        let sent = Record {
+            headers: sent
+                .iter()
+                .map(|(name, value)| (*name, Some(value.as_bytes())))
+                .collect(),
+            ..source()
+        };
+        assert!(is_sent_back(&sent));
+        fn as_record(own: &[(String, Option<Vec<u8>>)]) -> Record<'_> {
+            Record {
+                headers: borrow(own),
+                ..source()
+            }
+        }
+        let hopped = Envelope::again(&sent, 9).own;
+        assert!(has_hopped(&as_record(&hopped)) && !is_sent_back(&as_record(&hopped)));
+        let origin = Origin::of_retry(&sent, "orders");
+        let (stamp, error) = (
+            Stamp::default(),
+            RecordError::new(Reason::LookupUnavailable, ""),
+        );
+        let failed = Envelope::new(&stamp, &origin, &error, &[], 10, Some(20)).own;
+        assert!(!is_sent_back(&as_record(&failed)));
+        let parked = RecordError::new(Reason::Parked, "follows orders-3@41");
+        let parked = Envelope::following(&stamp, &origin, &parked, &[], 30);
+        assert!(!is_sent_back(&as_record(&parked.own)) && !has_hopped(&as_record(&parked.own)));
+        let said = parked.saying(Control::Released);
+        let hopped = Envelope::again(&as_record(&said.own), 40).own;
+        assert!(!has_hopped(&as_record(&said.own)) && has_hopped(&as_record(&hopped)));
+        assert!(!is_sent_back(&source()));
     }
 
     #[test]
@@ -622,6 +695,21 @@ mod tests {
                 _ => assert_eq!((error, path), (None, None)),
             }
         }
+    }
+
+    #[test]
+    fn times_that_no_clock_can_have_meant_are_forgotten() {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let check = |first, not_before, expect| {
+            let mut origin = Origin::of_source(&source());
+            (origin.first_failed_at, origin.not_before) = (Some(first), not_before);
+            origin.distrust(1_000_000, DAY);
+            assert_eq!((origin.first_failed_at, origin.not_before), expect);
+        };
+        check(5, 0, (Some(5), 0));
+        check(1_000_500, 86_400_000, (Some(1_000_500), 86_400_000));
+        check(900_000_000, 900_000_000, (None, 0));
+        check(i64::MIN, i64::MIN, (Some(i64::MIN), i64::MIN));
     }
 
     #[test]

@@ -394,12 +394,6 @@ impl Parking {
         }
     }
 
-    /// Whether it is on its way to its sink, from a partition with this epoch.
-    pub fn is_passing(&self, key: Key, offset: i64, epoch: u64) -> bool {
-        self.get(key, offset)
-            .is_some_and(|parked| parked.stage == Stage::Passing(epoch))
-    }
-
     /// A record does not go to its sink after all.
     pub fn stays(&mut self, key: Key, offset: i64) {
         if let Some(parked) = self.get_mut(key, offset) {

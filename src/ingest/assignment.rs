@@ -1,6 +1,8 @@
 //! The partitions that are ours, and how each of them stands. Pure state: the worker does what it asks for.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::types::RDKafkaErrorCode;
@@ -111,6 +113,8 @@ impl Ledger {
 pub struct Partition {
     /// Topic name.
     pub topic: String,
+    /// The same, to be shared by the records that are read from it.
+    pub name: Arc<str>,
     /// Partition number.
     pub number: i32,
     /// Source or retry.
@@ -141,6 +145,8 @@ pub struct Partition {
     /// How often the headers of a record's dead letter have been shortened, by its offset: its topic does not take it with
     /// longer ones.
     pub shortened: BTreeMap<i64, u8>,
+    /// Records whose timestamp their retry or dead-letter topic does not take, by offset: written with the time of writing.
+    pub untimed: BTreeSet<i64>,
     /// Sinks that an output of a record with several could not be written to, by its offset: when it is read again,
     /// those go first, so that the others are not written once more for nothing.
     pub doubted: BTreeMap<i64, BTreeSet<usize>>,
@@ -167,10 +173,14 @@ pub struct Partition {
     pub decisions: Option<Decisions>,
     /// Until when the breaker looks more closely, after a resume.
     pub careful_until: Option<Instant>,
+    /// Where it begins is to be committed, though nothing has been read of it: it is a place that nobody else would find.
+    pub is_found: bool,
     /// Whether its topic does not exist: nothing is committed, or the offset would outlive the log that it is of.
     pub gone: bool,
     /// Retry only: the last due time written to this partition, milliseconds since the epoch.
     pub latest_due: i64,
+    /// Retry only: until when a head waits whose due time cannot have been meant; all behind it that are like it go with it.
+    pub unmeant: Option<Instant>,
     /// Retry only: the first unfinished record that has been read, by its offset, and when it failed first, in
     /// milliseconds since the epoch.
     pub head: Option<(i64, i64)>,
@@ -202,6 +212,7 @@ impl Partition {
         let (start, counts) = committed.unwrap_or_default();
         Partition {
             topic: topic.to_owned(),
+            name: topic.into(),
             number,
             role,
             epoch,
@@ -216,6 +227,7 @@ impl Partition {
             refused: BTreeMap::new(),
             suspects: BTreeSet::new(),
             shortened: BTreeMap::new(),
+            untimed: BTreeSet::new(),
             doubted: BTreeMap::new(),
             faulted: false,
             committed: committed.map(|(offset, _)| offset),
@@ -228,8 +240,10 @@ impl Partition {
             asked: String::new(),
             decisions: None,
             careful_until: None,
+            is_found: false,
             gone: false,
             latest_due: 0,
+            unmeant: None,
             head: None,
             mark: Mark {
                 offset: committed.map(|(offset, _)| offset),
@@ -251,6 +265,11 @@ impl Partition {
     pub fn is_head(&self, offset: i64) -> bool {
         self.head
             .is_none_or(|(head, _)| offset < head || head < self.tracker.committable())
+    }
+
+    /// The timestamp that the retry or dead letter of a record is written with: its own, unless that was refused.
+    pub fn time_of(&self, offset: i64, own: Option<i64>) -> Option<i64> {
+        own.filter(|_| !self.untimed.contains(&offset))
     }
 
     /// When the first unfinished record of a retry partition failed first, if one has been read.
@@ -333,11 +352,14 @@ impl Partition {
         self.rewind = None;
         self.refused.clear();
         self.suspects.clear();
+        self.shortened.clear();
+        self.untimed.clear();
         self.doubted.clear();
         if let Some(decisions) = &mut self.decisions {
             decisions.rewind_to(i64::MIN);
         }
         self.committed = None;
+        self.is_found = false;
         self.mark = Mark {
             offset: None,
             counts: Counts::default(),
@@ -403,18 +425,21 @@ impl Partition {
         let mut offset = self.tracker.committable();
         let stale = now.saturating_duration_since(self.committed_at) >= age;
         let news = self.standing != self.said;
+        if offset == 0 {
+            offset = match self.committed {
+                // Where the group begins has been found, and is said at once.
+                None if self.is_found => offset,
+                // Before the first record of a partition without a commit there is nothing to say.
+                None if self.standing.is_empty() => return None,
+                // But for a pause, which is told where that record stands. From there it does not go back.
+                None => self.tracker.first_incomplete(),
+                Some(committed) => committed,
+            };
+        }
         let due = self.positioned
             && !self.gone
             && offset >= 0
             && (self.committed != Some(offset) || stale || news);
-        // Before the first record of a partition without a commit there is nothing to say.
-        if self.committed.is_none() && offset == 0 {
-            if self.standing.is_empty() {
-                return None;
-            }
-            // But for a pause, which is told where that record stands.
-            offset = self.tracker.first_incomplete();
-        }
         due.then(|| {
             let mut metadata = self.tracker.metadata();
             for standing in &self.standing {
@@ -443,6 +468,8 @@ impl Partition {
 pub struct Assignment {
     slots: Vec<Option<Partition>>,
     index: HashMap<String, HashMap<i32, usize>>,
+    /// The slot that was found last: records come in runs of one partition.
+    last: Cell<usize>,
     epochs: u64,
 }
 
@@ -477,7 +504,16 @@ impl Assignment {
 
     /// The slot of a partition of ours.
     pub fn find(&self, topic: &str, number: i32) -> Option<usize> {
-        self.index.get(topic)?.get(&number).copied()
+        let last = self.last.get();
+        if let Some(partition) = self.get(last)
+            && partition.number == number
+            && partition.topic == topic
+        {
+            return Some(last);
+        }
+        let slot = self.index.get(topic)?.get(&number).copied()?;
+        self.last.set(slot);
+        Some(slot)
     }
 
     /// The partition in a slot.
@@ -568,5 +604,26 @@ mod tests {
         let begun = Instant::now();
         let partition = partition(None, begun);
         assert!(partition.commit(begun, Duration::ZERO).is_none());
+    }
+
+    /// Below the first record of a log there may be nothing any more.
+    #[test]
+    fn a_pause_that_is_committed_at_the_first_record_stays_there() {
+        let begun = Instant::now();
+        let mut partition = partition(None, begun);
+        partition.rewind_to(40);
+        partition.positioned = true;
+        partition.standing.push(Standing {
+            cause: crate::ingest::standing::Cause::Operator,
+            since: 5,
+        });
+        let due = |partition: &Partition| partition.commit(begun, Duration::from_secs(1));
+        assert_eq!(due(&partition).map(|entry| entry.offset), Some(40));
+        partition.committed = Some(40);
+        partition.said = std::mem::take(&mut partition.standing);
+        let lifted = due(&partition).expect("it is to be said");
+        assert_eq!(lifted.offset, 40);
+        partition.said.clear();
+        assert_eq!(due(&partition), None);
     }
 }

@@ -180,6 +180,16 @@ impl OffsetTracker {
     }
 
     fn find(&self, sequence: Sequence) -> Option<usize> {
+        // Without a rewind in between they follow each other, and nothing has to be searched.
+        let first = self.pending.front()?.sequence;
+        let guess = usize::try_from(sequence.checked_sub(first)?).ok()?;
+        if self
+            .pending
+            .get(guess)
+            .is_some_and(|pending| pending.sequence == sequence)
+        {
+            return Some(guess);
+        }
         self.pending
             .binary_search_by_key(&sequence, |pending| pending.sequence)
             .ok()

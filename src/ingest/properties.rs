@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::model::{Kafka, Pipeline};
-use crate::native::consumer::{OFFSET_BEGINNING, OFFSET_END, OFFSET_INVALID};
+use crate::native::consumer::{OFFSET_BEGINNING, OFFSET_END};
 
 /// Properties of one client.
 pub type Properties = BTreeMap<String, String>;
@@ -70,10 +70,16 @@ pub fn start(kafka: &Kafka) -> i64 {
     let said = kafka.properties.get("auto.offset.reset");
     match said.map(|value| value.expose()) {
         Some("latest" | "largest" | "end") => OFFSET_END,
-        // Not found is told as an offset that is out of range.
-        Some("error") => OFFSET_INVALID,
         _ => OFFSET_BEGINNING,
     }
+}
+
+/// `max.poll.interval.ms`: how long a worker may be between two polls before the group gives its partitions away.
+pub fn poll_interval(kafka: &Kafka) -> Duration {
+    let said = kafka.properties.get("max.poll.interval.ms");
+    let millis = said.and_then(|value| value.expose().parse().ok());
+    // librdkafka's default.
+    Duration::from_millis(millis.unwrap_or(300_000))
 }
 
 /// Properties of a worker's consumer. `memory` is its share of `memory_limit` in bytes.

@@ -26,7 +26,18 @@ pub struct Facts {
     pub partitions: i32,
     /// `max.message.bytes`; `None` when the broker does not tell (no permission, or an embedded one).
     pub max_message_bytes: Option<u64>,
+    /// Whether it is compacted, as far as the broker tells.
+    pub compacted: bool,
+    /// Whether its records are deleted when their own time, which is the event's, is old enough; as far as the broker tells.
+    pub deletes_by_event_time: bool,
 }
+
+/// What is wrong with a topic of [`Finding::DeletesByEventTime`].
+pub const DELETES_BY_EVENT_TIME: &str = "a retry of an old event can be deleted before it is due: set message.timestamp.type=LogAppendTime";
+
+/// What is wrong with a topic of [`unread`].
+pub const UNREAD: &str =
+    "no pipeline of the group reads its source any more: what waits in it is read by nobody";
 
 /// Facts by topic; a topic that does not exist is not in it.
 pub type Known = BTreeMap<String, Facts>;
@@ -66,6 +77,16 @@ pub enum Finding {
         /// What it needs.
         needs: u64,
     },
+    /// A retry topic deletes records by the time of their event: an old one may be gone before it is due.
+    DeletesByEventTime {
+        /// Its name.
+        topic: String,
+    },
+    /// A retry, dead-letter or ledger topic is compacted: of the records of one key it keeps the last.
+    Compacted {
+        /// Its name.
+        topic: String,
+    },
 }
 
 /// Every topic that a pipeline's records are in. Beside them there is its control topic.
@@ -81,6 +102,32 @@ pub fn names(pipeline: &Pipeline) -> Vec<String> {
     }
     names.extend(pipeline.sinks().iter().map(|sink| sink.topic.clone()));
     names.into_iter().collect()
+}
+
+/// Topics of retry tiers that the pipeline may have had in an earlier configuration. Those that are there are read.
+pub fn former(pipeline: &Pipeline) -> Vec<String> {
+    let sources = pipeline.source_topics.iter();
+    let former = sources.flat_map(|source| pipeline.former_retry_topics(source));
+    former.map(|(_, topic)| topic).collect()
+}
+
+/// Of all topics of a cluster, the retry topics of a group whose source no pipeline of the group reads any more: what waits
+/// in them is read by nobody. By their names alone.
+pub fn unread(all: &[String], pipelines: &[Pipeline], group: &str) -> Vec<String> {
+    let marker = format!(".{group}.retry.");
+    let source = |topic: &'_ String| -> Option<String> {
+        let (source, tier) = topic.split_once(&marker)?;
+        let is_tier = tier.parse::<usize>().is_ok_and(|tier| tier > 0);
+        (is_tier && !source.is_empty()).then(|| source.to_owned())
+    };
+    let is_read = |source: &String| {
+        let mut of_group = pipelines.iter().filter(|one| one.group == group);
+        of_group.any(|one| one.source_topics.contains(source))
+    };
+    let unread = all
+        .iter()
+        .filter(|topic| source(topic).is_some_and(|source| !is_read(&source)));
+    unread.cloned().collect()
 }
 
 /// Every topic that lookups of a pipeline ask. They are others' to create.
@@ -120,6 +167,13 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
             entry.0 = entry.0.max(facts.partitions);
             entry.1 = entry.1.max(needs);
         }
+        for tier in 1..=pipeline.failure.tiers.len() {
+            let topic = pipeline.retry_topic(source, tier);
+            let found = known.get(&topic);
+            if found.is_some_and(|facts| facts.deletes_by_event_time) {
+                findings.push(Finding::DeletesByEventTime { topic });
+            }
+        }
         // Its entries are small, whatever the source's records are. Less than the default would make every batch smaller.
         if let Some(topic) = pipeline.ledger_topic(source) {
             let entry = (facts.partitions, BROKER_MESSAGE_BYTES, ledger_config());
@@ -143,6 +197,10 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
                         from: facts.partitions,
                         to: partitions,
                     });
+                }
+                if facts.compacted {
+                    let topic = topic.clone();
+                    findings.push(Finding::Compacted { topic });
                 }
                 if let Some(has) = facts.max_message_bytes.filter(|has| *has < needs) {
                     findings.push(Finding::TooSmall { topic, has, needs });
@@ -171,6 +229,43 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// How long is between two questions whether brokers tell of what was changed.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Asks until the broker tells of all that was done, for at most `limit`. It answers that a topic is made or has grown when the
+/// controller has noted it; for a moment longer, metadata may be what it was. Who began with that would take the partitions
+/// that were just added for some that nobody has.
+pub async fn told(
+    pipeline: &Pipeline,
+    limit: Duration,
+    mut ask: impl AsyncFnMut() -> Result<Known, FatalError>,
+) -> Result<Known, FatalError> {
+    let until = tokio::time::Instant::now() + limit;
+    loop {
+        let known = ask().await?;
+        let open = findings(pipeline, &known);
+        let missing = open.iter().find_map(|finding| match finding {
+            Finding::Create { topic, .. } => Some(format!("topic {topic} was created")),
+            Finding::Grow { topic, to, .. } => {
+                Some(format!("topic {topic} was given {to} partitions"))
+            }
+            Finding::MissingSource(_)
+            | Finding::TooSmall { .. }
+            | Finding::DeletesByEventTime { .. }
+            | Finding::Compacted { .. } => None,
+        });
+        let Some(missing) = missing else {
+            return Ok(known);
+        };
+        if tokio::time::Instant::now() >= until {
+            return Err(FatalError::Kafka(format!(
+                "{missing}, and after {limit:?} the brokers do not tell of it: look whether they are well, and start again"
+            )));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// Retries are kept by the time that they were written, not by the time of the event: an old event must not be deleted
@@ -296,7 +391,13 @@ impl TopicAdmin {
 
     /// What the broker knows of these topics. Blocks; never creates one.
     pub fn partitions(&self, topics: &[String]) -> Result<BTreeMap<String, i32>, FatalError> {
-        let mut found = BTreeMap::new();
+        let mut all = self.all()?;
+        all.retain(|topic, _| topics.contains(topic));
+        Ok(all)
+    }
+
+    /// Every topic that we may see, with its partitions. Blocks.
+    pub fn all(&self) -> Result<BTreeMap<String, i32>, FatalError> {
         // The whole cluster's list: asking for a topic by name can create it where the broker auto-creates topics.
         let metadata = self
             .probe
@@ -305,19 +406,13 @@ impl TopicAdmin {
                 let reason = self.reason(error);
                 FatalError::Kafka(format!("the broker could not be reached: {reason}"))
             })?;
-        for topic in metadata
-            .topics()
-            .iter()
-            .filter(|topic| topics.iter().any(|name| name == topic.name()))
-        {
-            if topic.error().is_none() {
-                found.insert(
-                    topic.name().to_owned(),
-                    i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
-                );
-            }
-        }
-        Ok(found)
+        let topics = metadata.topics().iter();
+        let topics = topics.filter(|topic| topic.error().is_none());
+        let counted = topics.map(|topic| {
+            let count = i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
+            (topic.name().to_owned(), count)
+        });
+        Ok(counted.collect())
     }
 
     /// Whether the cluster is librdkafka's mock cluster, which gives itself a name; a real one has a random id. Known
@@ -344,21 +439,23 @@ impl TopicAdmin {
                 .unwrap_or_default(),
         };
         // By name: nothing says that the answers come in the order of the questions.
-        let sizes: HashMap<String, u64> = described
+        let configs: HashMap<String, ConfigResource> = described
             .into_iter()
             .filter_map(|resource| {
                 let resource = resource.ok()?;
                 let OwnedResourceSpecifier::Topic(topic) = &resource.specifier else {
                     return None;
                 };
-                Some((topic.clone(), size(&resource)?))
+                Some((topic.clone(), resource))
             })
             .collect();
         let facts = partitions.into_iter().map(|(topic, partitions)| {
-            let max_message_bytes = sizes.get(&topic).copied();
+            let config = configs.get(&topic);
             let facts = Facts {
                 partitions,
-                max_message_bytes,
+                max_message_bytes: config.and_then(size),
+                compacted: config.is_some_and(is_compacted),
+                deletes_by_event_time: config.is_some_and(deletes_by_event_time),
             };
             (topic, facts)
         });
@@ -401,19 +498,33 @@ impl TopicAdmin {
                     )?;
                     tracing::info!(topic, from, to, "partitions added");
                 }
-                Finding::MissingSource(_) | Finding::TooSmall { .. } => {}
+                Finding::MissingSource(_)
+                | Finding::TooSmall { .. }
+                | Finding::Compacted { .. }
+                | Finding::DeletesByEventTime { .. } => {}
             }
         }
         Ok(())
     }
 }
 
+fn value<'r>(resource: &'r ConfigResource, name: &str) -> Option<&'r str> {
+    let mut entries = resource.entries.iter();
+    entries.find(|entry| entry.name == name)?.value.as_deref()
+}
+
 fn size(resource: &ConfigResource) -> Option<u64> {
-    let entry = resource
-        .entries
-        .iter()
-        .find(|entry| entry.name == "max.message.bytes")?;
-    entry.value.as_deref()?.parse().ok()
+    value(resource, "max.message.bytes")?.parse().ok()
+}
+
+fn deletes_by_event_time(resource: &ConfigResource) -> bool {
+    value(resource, "message.timestamp.type") == Some("CreateTime")
+        && value(resource, "cleanup.policy").is_some_and(|policy| policy.contains("delete"))
+        && value(resource, "retention.ms").is_some_and(|retention| retention != "-1")
+}
+
+fn is_compacted(resource: &ConfigResource) -> bool {
+    value(resource, "cleanup.policy").is_some_and(|policy| policy.contains("compact"))
 }
 
 /// Another instance that starts at the same time may have been first.
@@ -434,5 +545,41 @@ fn answered(
             "topic {topic} could not be {what}: {code}"
         ))),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn retry_topics_that_nobody_reads_any_more_are_found_by_their_names() {
+        let file = "pipelines:
+  p:
+    owner: { team: t }
+    group: g
+    source: { topics: [orders] }
+    contract: { subject: orders-value }
+    sink: { topic: out, subject: out-value }
+";
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("driftgate.yaml");
+        std::fs::write(&path, file).expect("a file");
+        let config = config::load(&path, &|_| None).expect("no fault").config;
+        let all = [
+            "orders",
+            "orders.g.retry.1",
+            "orders.g.retry.9",
+            "orders.g.dlq",
+            "returns.g.retry.2",
+            "returns.g.retry.0",
+            "returns.g.retry.x",
+            "returns.h.retry.1",
+            ".g.retry.1",
+        ]
+        .map(str::to_owned);
+        let found = unread(&all, &config.pipelines, "g");
+        assert_eq!(found, ["returns.g.retry.2"]);
     }
 }

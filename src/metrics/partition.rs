@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec};
+use prometheus::local::LocalHistogram;
+use prometheus::{Gauge, IntCounter, IntGauge, IntGaugeVec};
 
 use super::families::Families;
 use super::{Key, Metrics, Totals, signed};
@@ -153,19 +154,38 @@ pub struct PartitionMetrics {
     number: String,
     counters: Arc<Counters>,
     gauges: Arc<Gauges>,
-    emit_latency: Histogram,
+    /// What was counted since the last [`Self::flush`].
+    local: Local,
     dead_letter_last: OnceCell<Gauge>,
     failures: [[OnceCell<IntCounter>; REASONS]; 2],
     paused_for: Cell<Option<PauseReason>>,
-    outputs: RefCell<Vec<Option<IntCounter>>>,
+    outputs: RefCell<Vec<Option<(IntCounter, u64)>>>,
     rules: RefCell<HashMap<String, IntCounter>>,
     schemas: RefCell<SchemaCounters>,
 }
 
-/// Records come in long runs of one writer schema: the last id is kept at hand.
+/// Counts of records, which would each be an atomic operation: they are told once a batch.
+#[derive(Debug)]
+struct Local {
+    is_dirty: Cell<bool>,
+    read: Cell<u64>,
+    emitted: Cell<u64>,
+    filtered: Cell<u64>,
+    emit_latency: LocalHistogram,
+}
+
+impl Local {
+    fn add(&self, count: &Cell<u64>, n: u64) {
+        count.set(count.get() + n);
+        self.is_dirty.set(true);
+    }
+}
+
+/// Records come in long runs of one writer schema: the last id is kept at hand, with what was counted since the last
+/// flush.
 #[derive(Debug, Default)]
 struct SchemaCounters {
-    last: Option<(u32, IntCounter)>,
+    last: Option<(u32, IntCounter, u64)>,
     known: HashMap<u32, IntCounter>,
     other: Option<IntCounter>,
 }
@@ -189,7 +209,13 @@ impl PartitionMetrics {
             assignment,
             counters,
             gauges,
-            emit_latency,
+            local: Local {
+                is_dirty: Cell::new(false),
+                read: Cell::new(0),
+                emitted: Cell::new(0),
+                filtered: Cell::new(0),
+                emit_latency: emit_latency.local(),
+            },
             dead_letter_last: OnceCell::new(),
             failures: Default::default(),
             paused_for: Cell::new(None),
@@ -207,14 +233,38 @@ impl PartitionMetrics {
         self.assignment
     }
 
+    /// Tells what was counted since the last time. Once a batch; dropping does it too.
+    pub fn flush(&self) {
+        let local = &self.local;
+        if !local.is_dirty.replace(false) {
+            return;
+        }
+        let tell = |counter: &IntCounter, count: u64| {
+            if count > 0 {
+                counter.inc_by(count);
+            }
+        };
+        // Outcomes last, so that there are never more of them than records read.
+        tell(&self.counters.read, local.read.take());
+        tell(&self.counters.emitted, local.emitted.take());
+        tell(&self.counters.filtered, local.filtered.take());
+        for (counter, count) in self.outputs.borrow_mut().iter_mut().flatten() {
+            tell(counter, std::mem::take(count));
+        }
+        if let Some((_, counter, count)) = &mut self.schemas.borrow_mut().last {
+            tell(counter, std::mem::take(count));
+        }
+        local.emit_latency.flush();
+    }
+
     /// Records taken from the partition, also those that are discarded afterwards.
     pub fn read(&self, n: u64) {
-        self.counters.read.inc_by(n);
+        self.local.add(&self.local.read, n);
     }
 
     /// Records whose output was acknowledged; tombstones too.
     pub fn emitted(&self, n: u64) {
-        self.counters.emitted.inc_by(n);
+        self.local.add(&self.local.emitted, n);
     }
 
     /// An output was acknowledged on the topic of a sink, which is the pipeline's one of that number.
@@ -223,16 +273,17 @@ impl PartitionMetrics {
         if outputs.len() <= sink {
             outputs.resize(sink + 1, None);
         }
-        let counter = outputs[sink].get_or_insert_with(|| {
+        let (_, count) = outputs[sink].get_or_insert_with(|| {
             let labels = [self.key.0.as_str(), &self.key.1, topic];
-            self.metrics.families.outputs.with_label_values(&labels)
+            (self.metrics.families.outputs.with_label_values(&labels), 0)
         });
-        counter.inc();
+        *count += 1;
+        self.local.is_dirty.set(true);
     }
 
     /// Records dropped by a filter.
     pub fn filtered(&self, n: u64) {
-        self.counters.filtered.inc_by(n);
+        self.local.add(&self.local.filtered, n);
     }
 
     /// Records that were duplicates.
@@ -257,12 +308,14 @@ impl PartitionMetrics {
 
     /// A record was acknowledged on a retry topic.
     pub fn retried(&self, reason: Reason) {
+        self.flush();
         self.counters.retried.inc();
         self.failure(reason, Disposition::Retried).inc();
     }
 
     /// A record was acknowledged on the dead-letter topic. Say when, too: [`Self::set_last_dead_letter`].
     pub fn dead_lettered(&self, reason: Reason) {
+        self.flush();
         self.counters.dead_lettered.inc();
         self.failure(reason, Disposition::DeadLettered).inc();
     }
@@ -270,6 +323,7 @@ impl PartitionMetrics {
     /// Records read and dropped without an outcome, to be read again: behind a pause or rewind, or of a revoked
     /// partition.
     pub fn discarded(&self, n: u64) {
+        self.flush();
         self.counters.discarded.inc_by(n);
     }
 
@@ -281,10 +335,11 @@ impl PartitionMetrics {
     /// A record's writer schema id.
     pub fn schema(&self, id: u32) {
         let mut schemas = self.schemas.borrow_mut();
-        if let Some((last, counter)) = &schemas.last
+        self.local.is_dirty.set(true);
+        if let Some((last, _, count)) = &mut schemas.last
             && *last == id
         {
-            counter.inc();
+            *count += 1;
             return;
         }
         let (pipeline, topic, _) = &self.key;
@@ -305,8 +360,9 @@ impl PartitionMetrics {
                 }
             },
         };
-        counter.inc();
-        schemas.last = Some((id, counter));
+        if let Some((_, before, count)) = schemas.last.replace((id, counter, 1)) {
+            before.inc_by(count);
+        }
     }
 
     /// So many plans were dropped for want of room.
@@ -335,7 +391,8 @@ impl PartitionMetrics {
 
     /// Seconds from the source record's timestamp to the acknowledged emit. A clock ahead of ours counts as zero.
     pub fn emit_latency(&self, seconds: f64) {
-        self.emit_latency.observe(seconds.max(0.0));
+        self.local.emit_latency.observe(seconds.max(0.0));
+        self.local.is_dirty.set(true);
     }
 
     /// Records between the position and the end of a source partition. Negative, unknown, counts as zero.
@@ -438,5 +495,11 @@ impl PartitionMetrics {
 
     fn labels(&self) -> [&str; 3] {
         [&self.key.0, &self.key.1, &self.number]
+    }
+}
+
+impl Drop for PartitionMetrics {
+    fn drop(&mut self) {
+        self.flush();
     }
 }

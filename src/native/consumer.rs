@@ -164,6 +164,7 @@ impl Consumer {
                 live: PhantomData,
             },
             slots: &mut self.slots[..count],
+            named: Cell::new(None),
         }
     }
 
@@ -260,6 +261,7 @@ impl Consumer {
                         live: PhantomData,
                     },
                     slots: &mut consumer.slots[..count],
+                    named: Cell::new(None),
                 });
             }
             true
@@ -507,6 +509,8 @@ impl Client<'_> {
 /// Records of one call, destroyed together.
 pub struct Batch<'a> {
     slots: &'a mut [*mut sys::rd_kafka_message_t],
+    /// The topic that was named last, with its name: records come in runs of one topic.
+    named: Cell<Option<(*mut sys::rd_kafka_topic_t, &'a str)>>,
     /// The consumer's calls, usable while the batch is alive.
     pub client: Client<'a>,
 }
@@ -551,12 +555,16 @@ impl Batch<'_> {
         unsafe {
             let raw = self.slots[index];
             let message = &*raw;
-            let topic = if message.rkt.is_null() {
-                ""
-            } else {
-                CStr::from_ptr(sys::rd_kafka_topic_name(message.rkt))
-                    .to_str()
-                    .unwrap_or("")
+            let topic = match self.named.get() {
+                _ if message.rkt.is_null() => "",
+                Some((rkt, name)) if rkt == message.rkt => name,
+                _ => {
+                    let name = CStr::from_ptr(sys::rd_kafka_topic_name(message.rkt))
+                        .to_str()
+                        .unwrap_or("");
+                    self.named.set(Some((message.rkt, name)));
+                    name
+                }
             };
             if let Some(code) = code(message.err) {
                 return Item::Error {

@@ -54,11 +54,16 @@ pub struct Producer {
 // SAFETY: as for `Handle`: used from one thread at a time, which owns the whole producer, its callbacks' state included.
 unsafe impl Send for Producer {}
 
-struct Topics(HashMap<String, *mut sys::rd_kafka_topic_t>);
+/// Handles by name. Records come in runs of one topic: the one asked for last is kept at hand.
+#[derive(Default)]
+struct Topics {
+    known: HashMap<String, *mut sys::rd_kafka_topic_t>,
+    last: Option<(String, *mut sys::rd_kafka_topic_t)>,
+}
 
 impl Drop for Topics {
     fn drop(&mut self) {
-        for topic in self.0.values() {
+        for topic in self.known.values() {
             // SAFETY: our own references, given back once.
             unsafe { sys::rd_kafka_topic_destroy(*topic) };
         }
@@ -83,7 +88,7 @@ impl Producer {
             },
         )?;
         Ok(Producer {
-            topics: Topics(HashMap::new()),
+            topics: Topics::default(),
             handle,
             shared,
             properties: properties.clone(),
@@ -142,8 +147,14 @@ impl Producer {
         &mut self,
         name: &str,
     ) -> Result<*mut sys::rd_kafka_topic_t, RDKafkaErrorCode> {
-        if let Some(topic) = self.topics.0.get(name) {
+        if let Some((last, topic)) = &self.topics.last
+            && last == name
+        {
             return Ok(*topic);
+        }
+        if let Some(topic) = self.topics.known.get(name).copied() {
+            self.topics.last = Some((name.to_owned(), topic));
+            return Ok(topic);
         }
         let text = CString::new(name).map_err(|_| RDKafkaErrorCode::InvalidArgument)?;
         // SAFETY: the handle is live; the name is copied; a null configuration means the handle's default.
@@ -152,7 +163,7 @@ impl Producer {
         if topic.is_null() {
             return Err(RDKafkaErrorCode::InvalidArgument);
         }
-        self.topics.0.insert(name.to_owned(), topic);
+        self.topics.known.insert(name.to_owned(), topic);
         Ok(topic)
     }
 

@@ -206,6 +206,11 @@ impl Stages {
         }
     }
 
+    /// Takes the memory of an output back, for one to come.
+    pub fn reuse(&mut self, value: Vec<u8>) {
+        self.buffers.reuse(value);
+    }
+
     /// Where outputs go.
     pub fn sinks(&self) -> &[Sink] {
         &self.compiled.sinks

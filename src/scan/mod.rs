@@ -24,8 +24,9 @@ use crate::record::Record;
 const ASK: Duration = Duration::from_secs(10);
 /// How long nothing at all may come before a range counts as unreadable.
 const SILENCE: Duration = Duration::from_secs(60);
-/// How long an open transaction is waited for: longer than one may stay open by our own setting.
-const OPEN_TRANSACTION: Duration = Duration::from_secs(30);
+/// How long an open transaction is waited for, unless it is said otherwise: longer than one stays open by default, with the
+/// ten seconds after which brokers look for those that have timed out.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the end that committed readers see is asked for, while it lies below the one that is wanted.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -80,6 +81,7 @@ pub struct Scanner {
     uncommitted: BaseConsumer<Quiet>,
     base: ClientConfig,
     reader: ClientConfig,
+    patience: Duration,
 }
 
 fn consumer(config: &ClientConfig, isolation: &str) -> Result<BaseConsumer<Quiet>, FatalError> {
@@ -117,7 +119,15 @@ impl Scanner {
             uncommitted: consumer(&reader, "read_uncommitted")?,
             base,
             reader,
+            patience: PATIENCE,
         })
+    }
+
+    /// The same, which waits so long for an open transaction.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Scanner {
+        self.patience = patience;
+        self
     }
 
     /// Partitions of these topics; one that does not exist is not in it.
@@ -182,24 +192,43 @@ impl Scanner {
         Ok(found)
     }
 
-    /// What the group has committed; a partition without a commit is not in it.
+    /// What the group has committed; a partition without a commit is not in it. Offsets that are part of an open transaction
+    /// are told by nobody: its end is waited for.
     pub fn committed(&self, places: &[Place]) -> Result<HashMap<Place, Committed>, FatalError> {
         let mut asked = TopicPartitionList::new();
         for (topic, partition) in places {
             asked.add_partition(topic, *partition);
         }
-        let until = Instant::now() + ASK;
+        let began = Instant::now();
         let answer = loop {
-            match self.committed.committed_offsets(asked.clone(), ASK) {
+            let one_try = ASK.min(self.patience);
+            let error = match self.committed.committed_offsets(asked.clone(), one_try) {
                 Ok(answer) => break answer,
-                Err(error) if Instant::now() < until && is_passing(&error) => {
-                    drop(self.committed.poll(Duration::from_millis(100)));
-                }
-                Err(error) => {
-                    let text = format!("the group's offsets could not be read: {error}");
-                    return Err(FatalError::Kafka(text));
-                }
+                Err(error) => error,
+            };
+            // librdkafka tries again by itself until the time is over, and then says only that it is. Who wants to know what
+            // is committed so far, open transactions aside, is told at once.
+            let is_open = is_time_out(&error)
+                && self
+                    .uncommitted
+                    .committed_offsets(asked.clone(), ASK)
+                    .is_ok();
+            let patience = match is_open {
+                true => self.patience,
+                false => ASK,
+            };
+            if is_passing(&error) && began.elapsed() < patience {
+                drop(self.committed.poll(Duration::from_millis(100)));
+                continue;
             }
+            let why = match is_open {
+                true => format!(
+                    "a transaction that holds them was still open after {patience:?}; its producer's transaction.timeout.ms ends it"
+                ),
+                false => error.to_string(),
+            };
+            let text = format!("the group's offsets could not be read: {why}");
+            return Err(FatalError::Kafka(text));
         };
         let elements = answer.elements();
         let found = elements.iter().filter_map(|element| {
@@ -415,7 +444,7 @@ impl Scanner {
                 consumer
                     .seek(&reading.topic, number, Offset::Offset(part.next), ASK)
                     .map_err(|error| could_not(&error))?;
-            } else if since.elapsed() >= OPEN_TRANSACTION {
+            } else if since.elapsed() >= self.patience {
                 let at = visible.max(part.next);
                 reading.held_back.push(HeldBack {
                     topic: reading.topic.clone(),
@@ -473,6 +502,13 @@ impl Reading {
         names.truncate(5);
         names.join(", ")
     }
+}
+
+fn is_time_out(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::UnstableOffsetCommit)
+    )
 }
 
 fn is_passing(error: &KafkaError) -> bool {

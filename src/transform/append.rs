@@ -16,6 +16,8 @@ use crate::expr::{Cx, Val};
 pub struct Buffers {
     scratch: Scratch,
     parts: Vec<u8>,
+    /// Of an output that has been handed on.
+    spare: Vec<u8>,
     /// What the record at hand has taken so far, of [`WORK`].
     spent: u64,
     /// The worker's own part of native steps.
@@ -31,7 +33,25 @@ const WORK: u64 = 20_000_000;
 /// Bytes that a record may take in memory beyond its own.
 const MEMORY: usize = 512 * 1024 * 1024;
 
+/// A spare buffer that is larger than this is not kept.
+const SPARE: usize = 256 * 1024;
+
 impl Buffers {
+    /// Takes the memory of an output back that has been copied to where it goes.
+    pub fn reuse(&mut self, mut value: Vec<u8>) {
+        if value.capacity() <= SPARE && value.capacity() > self.spare.capacity() {
+            value.clear();
+            self.spare = value;
+        }
+    }
+
+    /// An empty buffer with room for so many bytes.
+    pub(super) fn output(&mut self, room: usize) -> Vec<u8> {
+        let mut value = std::mem::take(&mut self.spare);
+        value.reserve(room);
+        value
+    }
+
     /// The next record begins.
     pub(super) fn begin(&mut self) {
         self.spent = 0;

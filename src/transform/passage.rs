@@ -218,7 +218,7 @@ impl<'r, 'a> Passage<'r, 'a> {
             let frame = &self.frames[arm.sink];
             // Many small outputs of a large record must not each reserve its size.
             let likely = if self.exploded { 0 } else { cx.bytes.len() };
-            let mut value = Vec::with_capacity(likely + frame.len() + 64);
+            let mut value = buffers.output(likely + frame.len() + 64);
             value.extend_from_slice(frame);
             assemble(
                 &arm.pieces,

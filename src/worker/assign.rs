@@ -13,7 +13,9 @@ use crate::failure::classify::Disposition;
 use crate::ingest::assignment::{Partition, Role};
 use crate::ingest::offsets::{Counts, ledger_begins};
 use crate::ingest::standing::{Cause, Standing};
-use crate::native::consumer::{Client, Entry, OFFSET_BEGINNING, OFFSET_INVALID, Rebalance};
+use crate::native::consumer::{
+    Client, Entry, OFFSET_BEGINNING, OFFSET_END, OFFSET_INVALID, Rebalance,
+};
 use crate::pipeline::policy;
 
 /// How long one question for committed offsets may take, how long it is asked again, and after which wait. A broker that
@@ -21,6 +23,8 @@ use crate::pipeline::policy;
 const COMMITTED_TIMEOUT: Duration = Duration::from_secs(10);
 const COMMITTED_LIMIT: Duration = Duration::from_secs(40);
 const COMMITTED_PAUSE: Duration = Duration::from_millis(250);
+/// How long one question for the end of a partition may take.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// The retry topics of a source topic, with their tier.
@@ -34,11 +38,23 @@ impl Engine {
     /// The partition with its retry partitions.
     pub(super) fn family(&self, topic: &str, number: i32) -> Vec<(String, i32, Role)> {
         let mut family = vec![(topic.to_owned(), number, Role::Source)];
-        for (tier, retry) in self.retry_topics(topic) {
+        let retries = self.retry_topics(topic).into_iter();
+        for (tier, retry) in retries.chain(self.former_retry_topics(topic, number)) {
             let source = topic.to_owned();
             family.push((retry, number, Role::Retry { tier, source }));
         }
         family
+    }
+
+    /// Retry topics of tiers that an earlier configuration had, where they have the partition: what waits in them is read
+    /// like any other retry, and nothing more is written to them.
+    fn former_retry_topics(&self, source: &str, number: i32) -> Vec<(usize, String)> {
+        let former = self.judge.config().former_retry_topics(source);
+        let there = former.filter(|(_, topic)| {
+            let count = self.settings.partitions.get(topic);
+            count.is_some_and(|count| number < *count)
+        });
+        there.map(|(tier, topic)| (tier - 1, topic)).collect()
     }
 
     /// Retry and dead-letter topics must have every partition of their source, or a record would have nowhere to go.
@@ -151,12 +167,22 @@ impl Engine {
             let said = found
                 .and_then(|entry| entry.metadata.as_deref())
                 .map_or_else(Vec::new, Standing::of_metadata);
+            // "At the end" is another place each time that it is asked. So it is asked once, and committed: what comes after
+            // that is read, though a restart or another owner comes first.
+            let is_new = found.is_none_or(|entry| entry.offset < 0) && role == Role::Source;
+            let end = match is_new && self.settings.start == OFFSET_END {
+                true => client
+                    .range(&topic, number, END_TIMEOUT)
+                    .map(|(_, end)| end),
+                false => None,
+            };
             let found = found.filter(|entry| entry.offset >= 0).map(|entry| {
                 let metadata = entry.metadata.as_deref();
                 let counts = metadata.and_then(Counts::from_metadata);
                 let begins = metadata.and_then(ledger_begins);
                 (entry.offset, counts.unwrap_or_default(), begins)
             });
+            let found = found.or(end.map(|end| (end, Counts::default(), None)));
             let metrics = self.shared.metrics.partition(&name, &topic, number);
             let failure = &self.judge.config().failure;
             for (reason, retried) in fates(|reason| policy(failure, reason).disposition) {
@@ -188,14 +214,19 @@ impl Engine {
                 let named = self.judge.config().names_silent();
                 partition.keep_book(found.and_then(|(_, _, begins)| begins), named);
             }
+            if end.is_some() {
+                (partition.committed, partition.is_found) = (None, true);
+            }
             let start = match role {
                 // A source without a commit starts where `auto.offset.reset` says.
                 Role::Source => found.map_or(self.settings.start, |(offset, ..)| offset),
                 // A retry partition without one starts at its beginning, whatever that property says.
                 Role::Retry { tier, .. } => {
-                    let delay = self.judge.config().failure.tiers[tier];
-                    partition.latest_due = backoff::latest_due(clock.wall, delay, jitter);
-                    partition.mark.latest_due = partition.latest_due;
+                    // Nothing is written to one that is no tier any more.
+                    if let Some(delay) = self.judge.config().failure.tiers.get(tier) {
+                        partition.latest_due = backoff::latest_due(clock.wall, *delay, jitter);
+                        partition.mark.latest_due = partition.latest_due;
+                    }
                     found.map_or(OFFSET_BEGINNING, |(offset, ..)| offset)
                 }
             };

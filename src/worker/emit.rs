@@ -6,6 +6,7 @@
 //! takes, and one whose sink said no the last time. Which it is, only the broker knows: it looks at compressed sizes.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use rdkafka::types::RDKafkaErrorCode;
 
@@ -247,7 +248,7 @@ impl Engine {
         let position = || taken.origin.position();
         let added = Added::new(self.judge.config().provenance, position, part);
         let headers = output.merged(own, &added);
-        let topic = self.topic(output).to_owned();
+        let topic = Arc::clone(&self.sinks[output.sink]);
         let produce = Produce {
             topic: &topic,
             partition: None,

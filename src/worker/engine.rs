@@ -1,6 +1,7 @@
 //! A worker's state, and what it hands to the producer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::Rng;
@@ -62,6 +63,10 @@ const LAST_COMMIT: Duration = Duration::from_millis(500);
 const LAST_WORDS: Duration = Duration::from_millis(1500);
 /// How long a record that is to be produced in a batch of its own waits for those before it, and for its answer.
 pub(super) const ALONE_WAIT: Duration = Duration::from_secs(5);
+/// The longest delay that a tier may have: what is still in one that is no longer configured may wait as long.
+const LONGEST_TIER: Duration = Duration::from_secs(30 * 86_400);
+/// The longest pause that the other side may ask for: beyond it, it is asked again.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// How long a full producer queue is waited for before partitions pause.
 const QUEUE_FULL_WAIT: Duration = Duration::from_secs(5);
 
@@ -80,6 +85,8 @@ pub(super) struct Outside {
 pub(super) struct Engine {
     pub(super) settings: Settings,
     pub(super) judge: Box<dyn Judge>,
+    /// The topics of its sinks.
+    pub(super) sinks: Vec<Arc<str>>,
     pub(super) outlet: Box<dyn Outlet>,
     pub(super) time: Box<dyn Time>,
     pub(super) shared: Shared,
@@ -102,6 +109,10 @@ pub(super) struct Engine {
     pub(super) leave_by: Option<Instant>,
     /// Whether the cluster was found unreachable and has not answered since.
     pub(super) unreachable: bool,
+    /// When a broker refused this worker last, for want of a right or a password.
+    pub(super) refused_at: Option<Instant>,
+    /// Topics that it may not read any more, and when to look again.
+    pub(super) barred: BTreeMap<String, Instant>,
     /// When its breakers trip.
     pub(super) limits: Limits,
     /// The version of the operators' orders that were acted on.
@@ -112,6 +123,8 @@ pub(super) struct Engine {
     pub(super) out_of_range: BTreeSet<usize>,
     /// Whether the producer's queue was full in the batch under way: the rest of it does not wait again.
     pub(super) blocked: bool,
+    /// The last record that was to let its followers go, and failed on its last step.
+    pub(super) stayed: Option<(usize, Sequence)>,
     /// Under exactly_once.
     pub(super) transaction: Option<Transaction>,
 }
@@ -183,6 +196,11 @@ impl Engine {
         Engine {
             transaction: settings.transaction.clone().map(Transaction::new),
             settings,
+            sinks: judge
+                .sinks()
+                .iter()
+                .map(|sink| sink.topic.as_str().into())
+                .collect(),
             judge,
             outlet,
             time,
@@ -201,11 +219,14 @@ impl Engine {
             next_look: clock.now,
             leave_by: None,
             unreachable: false,
+            refused_at: None,
+            barred: BTreeMap::new(),
             limits,
             obeyed: 0,
             gone: BTreeMap::new(),
             out_of_range: BTreeSet::new(),
             blocked: false,
+            stayed: None,
         }
     }
 
@@ -250,7 +271,7 @@ impl Engine {
                     taken.offset,
                     reason,
                     &error.to_string(),
-                    error.retry_after,
+                    error.retry_after.map(|asked| asked.min(LONGEST_PAUSE)),
                     clock,
                 );
             }
@@ -313,14 +334,19 @@ impl Engine {
         };
         let (config, number) = (self.judge.config(), partition.number);
         let topic = config.retry_topic(partition.source(), tier + 1);
+        let of_tier = (config.failure.tiers[tier], config.failure.jitter);
+        let latest = backoff::latest_due(clock.wall, of_tier.0, of_tier.1);
         let (delay, jitter) = match wait {
-            Wait::Tier => (config.failure.tiers[tier], config.failure.jitter),
+            Wait::Tier => of_tier,
             Wait::For(delay) => (delay, 0.0),
         };
         let unit: f64 = self.random.random();
         let home = self.assignment.find(&topic, number);
         let home = home.and_then(|slot| self.assignment.get_mut(slot));
+        // A clock that was wrong for a moment does not put everything off that comes after.
         let previous = home.as_ref().map_or(0, |home| home.latest_due);
+        let previous = Some(previous).filter(|due| backoff::is_meant(*due, latest));
+        let previous = previous.unwrap_or(0);
         let due = backoff::due_at(previous, clock.wall, delay, jitter, unit);
         if let Some(home) = home {
             home.latest_due = due;
@@ -347,7 +373,7 @@ impl Engine {
         let produce = Produce {
             topic: &topic,
             partition: Some(partition.number),
-            timestamp: taken.origin.timestamp,
+            timestamp: partition.time_of(taken.offset, taken.origin.timestamp),
             key,
             value,
             headers: &envelope.headers(),
@@ -397,6 +423,7 @@ impl Engine {
             extra: false,
         };
         let mut steps = partition.shortened.get(&taken.offset).copied().unwrap_or(0);
+        let timestamp = partition.time_of(taken.offset, taken.origin.timestamp);
         loop {
             let (stamp, origin) = (self.judge.stamp(), &taken.origin);
             let envelope =
@@ -404,7 +431,7 @@ impl Engine {
             let produce = Produce {
                 topic: &topic,
                 partition: Some(number),
-                timestamp: taken.origin.timestamp,
+                timestamp,
                 key: record.key,
                 value: record.value,
                 headers: &envelope.headers(),
@@ -610,13 +637,39 @@ impl Engine {
         self.shared.failures.record(clock.now, &failed, error);
     }
 
-    /// Whether a partition takes records now.
-    pub(super) fn is_retry_not_due(&self, slot: usize, due_at: i64, clock: Clock) -> bool {
-        let retry = self
-            .assignment
-            .get(slot)
-            .is_some_and(|partition| matches!(partition.role, Role::Retry { .. }));
-        retry && due_at > clock.wall
+    /// How long a retry is not due yet. What no tier can have meant is waited for as long as its tier says, once for all that
+    /// are like it.
+    pub(super) fn not_due(&mut self, slot: usize, due_at: i64, clock: Clock) -> Option<Duration> {
+        let failure = &self.judge.config().failure;
+        let partition = self.assignment.get_mut(slot)?;
+        let Role::Retry { tier, .. } = partition.role else {
+            return None;
+        };
+        let left = u64::try_from(due_at.saturating_sub(clock.wall)).ok()?;
+        if left == 0 {
+            return None;
+        }
+        let known = failure.tiers.get(tier).copied();
+        let (most, delay) = known.map_or((LONGEST_TIER, Duration::ZERO), |tier| (tier, tier));
+        if backoff::is_meant(
+            due_at,
+            backoff::latest_due(clock.wall, most, failure.jitter),
+        ) {
+            return Some(Duration::from_millis(left));
+        }
+        let until = *partition.unmeant.get_or_insert_with(|| {
+            tracing::warn!(
+                pipeline = self.judge.config().name,
+                topic = partition.topic,
+                partition = partition.number,
+                due_at,
+                "a retry is due later than its tier can have meant: the clock of whoever wrote it was wrong. It is tried \
+                 after the tier's delay"
+            );
+            clock.now + delay
+        });
+        let left = until.saturating_duration_since(clock.now);
+        Some(left).filter(|left| !left.is_zero())
     }
 
     /// From now on nothing more is taken: every partition counts as paused.
@@ -670,9 +723,8 @@ pub(super) fn too_large(topic: &str) -> RecordError {
     )
 }
 
-/// The error of a record that was to be retried, and that the retry topic does not take for its size.
-pub(super) fn too_large_to_retry(topic: &str, reason: Option<Reason>) -> RecordError {
-    let mut error = too_large(topic);
+/// The error of a record that was to be retried for `reason`, and that the retry topic does not take.
+pub(super) fn not_retried(mut error: RecordError, reason: Option<Reason>) -> RecordError {
     if let Some(reason) = reason {
         error
             .message

@@ -20,8 +20,11 @@ impl Engine {
         let config = self.judge.config();
         let retries = |source: &String| {
             let tiers = 1..=config.failure.tiers.len();
+            let former = config.former_retry_topics(source).map(|(_, topic)| topic);
+            let former = former.filter(|topic| self.settings.partitions.contains_key(topic));
             tiers
                 .map(|tier| config.retry_topic(source, tier))
+                .chain(former)
                 .collect::<Vec<_>>()
         };
         let mut ours = config.source_topics.iter().cloned();

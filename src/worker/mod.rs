@@ -2,12 +2,15 @@
 //! commits what is acknowledged. Shutdown is a revoke of everything: stop taking, drain, commit, leave.
 
 mod assign;
+#[doc(hidden)]
+pub mod dry;
 mod emit;
 mod engine;
 mod gone;
 mod ledger;
 mod parked;
 mod ports;
+mod rights;
 mod settle;
 #[cfg(test)]
 mod sim;
@@ -257,10 +260,10 @@ impl Engine {
             }
             RDKafkaErrorCode::Authentication
             | RDKafkaErrorCode::SaslAuthenticationFailed
-            | RDKafkaErrorCode::Fatal
+            | RDKafkaErrorCode::GroupAuthorizationFailed => self.not_let_in(message),
+            RDKafkaErrorCode::Fatal
             | RDKafkaErrorCode::Fenced
             | RDKafkaErrorCode::FencedInstanceId
-            | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed => {
                 return Err(FatalError::Kafka(message.to_owned()));
             }

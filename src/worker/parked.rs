@@ -142,7 +142,7 @@ impl Engine {
         let origin = &taken.origin;
         let is_ours = partition.role == Role::Source
             || origin.is_placed
-                && origin.topic == partition.source()
+                && *origin.topic == *partition.source()
                 && origin.partition == partition.number;
         is_ours.then(|| Key::of(record.key)).flatten()
     }
@@ -157,7 +157,11 @@ impl Engine {
         };
         let tier = match partition.role {
             Role::Source => None,
-            Role::Retry { tier, .. } => Some(tier),
+            // Who follows one in a tier that is no longer configured goes to the last one.
+            Role::Retry { tier, .. } => {
+                let tiers = self.judge.config().failure.tiers.len();
+                Some(tier.min(tiers.saturating_sub(1)))
+            }
         };
         if tier.is_none() && family.parking.is_empty() {
             taken.free_at = family.parking.added();
@@ -252,6 +256,7 @@ impl Engine {
             && let Some(partition) = self.assignment.get_mut(taken.slot)
         {
             partition.tracker.expect(taken.sequence, 1);
+            self.stayed = Some((taken.slot, taken.sequence));
         }
     }
 

@@ -142,7 +142,7 @@ impl Found {
     pub(super) fn of(tier: usize, record: &Record<'_>, source: &str) -> Found {
         let origin = Origin::of_retry(record, source);
         let is_ours =
-            origin.is_placed && origin.topic == source && origin.partition == record.partition;
+            origin.is_placed && *origin.topic == *source && origin.partition == record.partition;
         Found {
             tier,
             key: is_ours.then(|| Key::of(record.key)).flatten(),
@@ -220,6 +220,10 @@ pub(super) trait Judge: Send {
     );
     /// The group has changed.
     fn rebalanced(&self, slot: usize);
+    /// Takes the memory of an output back that was handed on.
+    fn reuse(&mut self, value: Vec<u8>) {
+        drop(value);
+    }
 }
 
 /// The time.
@@ -475,5 +479,9 @@ impl Judge for Stages {
 
     fn rebalanced(&self, slot: usize) {
         self.lookups().rebalanced(slot);
+    }
+
+    fn reuse(&mut self, value: Vec<u8>) {
+        Stages::reuse(self, value);
     }
 }

@@ -5,19 +5,21 @@ use std::time::Duration;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::Clock;
-use super::engine::{Engine, too_large, too_large_to_retry};
+use super::engine::{Engine, not_retried, too_large};
 use super::ports::Positions;
 use crate::emit::in_flight::InFlight;
+use crate::error::{Reason, RecordError};
 use crate::failure::backoff;
 use crate::failure::envelope::SHORTEST;
 use crate::health::{Dependency, Health, PauseReason};
 use crate::ingest::assignment::{Flow, Partition, Rewind, Role};
+use crate::ingest::standing::Standing;
 use crate::native::consumer::Entry;
 use crate::record::Outcome;
 
 /// Unchanged offsets are committed this often: brokers forget the offsets of topics that no member subscribes to, which
-/// is what retry topics are.
-pub(super) const RECOMMIT: Duration = Duration::from_secs(12 * 3600);
+/// is what retry topics are. A week passes by default before they do; some clusters give less than a day.
+pub(super) const RECOMMIT: Duration = Duration::from_secs(3600);
 /// How often lag is looked at and the watchdog runs.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a look asks a cluster that was away.
@@ -83,10 +85,7 @@ impl Engine {
                 count(partition, &sent, clock);
                 continue;
             };
-            let own_fault = matches!(
-                code,
-                RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize
-            );
+            let own_fault = OwnFault::of(code);
             let config = self.judge.config();
             let (reason, topic) = match sent.outcome {
                 _ if sent.extra => (
@@ -107,24 +106,30 @@ impl Engine {
                 }
             };
             let is_output = sent.outcome == Outcome::Emitted && !sent.extra;
-            if is_output {
+            if is_output && code != RDKafkaErrorCode::InvalidDifferentRecord {
                 let doubted = partition.doubted.entry(sent.offset).or_default();
                 doubted.insert(sent.sink);
             }
-            let pause = if own_fault && !sent.alone {
-                // A batch is refused whole: which of its records is too large shows when each is produced alone.
+            let pause = if code == RDKafkaErrorCode::InvalidDifferentRecord {
+                // Another record of its batch is to blame, and is told so.
+                None
+            } else if own_fault.is_some() && !sent.alone {
+                // A batch is refused whole: which of its records is to blame shows when each is produced alone.
                 partition.suspects.insert(sent.offset);
                 None
-            } else if own_fault && is_output {
+            } else if let (Some(fault), true) = (own_fault, is_output) {
                 // The record's own fault: it becomes a dead letter when it is read again.
-                partition.refused.insert(sent.offset, too_large(&topic));
+                partition.refused.insert(sent.offset, fault.error(&topic));
                 None
-            } else if own_fault && sent.outcome == Outcome::Retried {
-                // Nobody will make the retry topic larger for one record: it becomes a dead letter when it is read again.
-                let error = too_large_to_retry(&topic, sent.reason);
+            } else if own_fault == Some(OwnFault::Time) && partition.untimed.insert(sent.offset) {
+                // Once more with the time of writing. Its own one is in its headers.
+                None
+            } else if let (Some(fault), Outcome::Retried) = (own_fault, sent.outcome) {
+                // Nobody will change the retry topic for one record: it becomes a dead letter when it is read again.
+                let error = not_retried(fault.error(&topic), sent.reason);
                 partition.refused.insert(sent.offset, error);
                 None
-            } else if own_fault && shorten(partition, sent.offset) {
+            } else if own_fault == Some(OwnFault::Size) && shorten(partition, sent.offset) {
                 // Once more with shorter headers, before the partition waits for a larger topic.
                 None
             } else {
@@ -297,7 +302,9 @@ impl Engine {
             let slot = self.assignment.find(&entry.topic, entry.partition);
             if let Some(partition) = slot.and_then(|slot| self.assignment.get_mut(slot)) {
                 partition.committed = Some(entry.offset);
-                partition.said.clone_from(&partition.standing);
+                // What the entry says, and not what stands by now: it may have waited for the ledger.
+                let metadata = entry.metadata.as_deref().unwrap_or_default();
+                partition.said = Standing::of_metadata(metadata);
                 partition.committed_at = now;
                 partition.unanswered += usize::from(wait.is_none());
                 partition.metrics.set_committed(entry.offset);
@@ -349,10 +356,13 @@ impl Engine {
         if client.joined() {
             self.shared.health.worker_joined(&name, self.settings.slot);
         }
-        // A cluster that was away has to be asked: with nothing to read or commit, nothing else would tell.
-        if self.unreachable && client.reachable(PROBE_TIMEOUT) {
+        // A cluster that was away has to be asked: with nothing to read or commit, nothing else would tell. A transaction
+        // that waits for an answer tells it itself.
+        let asks = self.unreachable && !self.is_unresolved() && !self.is_refused(clock);
+        if asks && client.reachable(PROBE_TIMEOUT) {
             self.answered();
         }
+        self.look_for_barred(client, clock);
         self.look_for_gone(client, clock);
         let stuck_after = self.settings.stuck_after;
         for partition in self.assignment.iter_mut() {
@@ -435,6 +445,47 @@ impl Engine {
             self.outlet
                 .flush(left.min(Duration::from_millis(100)), &mut self.deliveries);
             self.acknowledge(self.time.read());
+            if !self.in_flights.is_empty() && self.has_failed() {
+                break;
+            }
+        }
+    }
+}
+
+/// What a broker finds wrong with a record of a batch, which it refuses whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OwnFault {
+    /// Larger than its topic takes.
+    Size,
+    /// Its timestamp is too far from the broker's clock (`message.timestamp.after.max.ms`).
+    Time,
+    /// The broker's own check of it: a compacted topic takes no record without a key.
+    Content,
+}
+
+impl OwnFault {
+    fn of(code: RDKafkaErrorCode) -> Option<OwnFault> {
+        match code {
+            RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize => {
+                Some(OwnFault::Size)
+            }
+            RDKafkaErrorCode::InvalidTimestamp => Some(OwnFault::Time),
+            RDKafkaErrorCode::InvalidRecord => Some(OwnFault::Content),
+            _ => None,
+        }
+    }
+
+    fn error(self, topic: &str) -> RecordError {
+        let refused = |why| RecordError::new(Reason::RecordRefused, format!("{topic}: {why}"));
+        match self {
+            OwnFault::Size => too_large(topic),
+            OwnFault::Time => refused(
+                "its timestamp is too far from the broker's clock for the topic \
+                 (message.timestamp.after.max.ms, message.timestamp.before.max.ms)",
+            ),
+            OwnFault::Content => {
+                refused("the broker refuses the record: a compacted topic takes none without a key")
+            }
         }
     }
 }

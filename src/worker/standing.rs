@@ -119,16 +119,20 @@ impl Engine {
         self.bar_family(source);
         // At once, though the offset may not have moved: the pause is to outlast this process.
         self.next_commit = clock.now;
-        self.after_trip(source);
+        self.after_trip(source, clock);
     }
 
     /// What a trip means for what is already produced. Here is where a delivery that can take it back does so: it aborts
     /// the open transaction, whose positions go back by [`Partition::rewind_to`] and take their decisions along; the bar
     /// stays.
-    fn after_trip(&mut self, source: usize) {
+    fn after_trip(&mut self, source: usize, clock: Clock) {
+        let careful = self.assignment.get(source).and_then(|of| of.careful_until);
         match self.judge.config().delivery {
             // What is written stands, and its offsets are committed as it is acknowledged.
             Delivery::AtLeastOnce => {}
+            // Somebody has looked, and let these go: taken back once more, they would trip it again at the same place, and
+            // nothing would ever get past it.
+            Delivery::ExactlyOnce(_) if careful.is_some_and(|until| clock.now < until) => {}
             // The dead letters of the open transaction are never seen; those before it stand.
             Delivery::ExactlyOnce(_) => self.doom(source, None),
         }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -27,12 +28,44 @@ const AGAIN: Duration = Duration::from_millis(100);
 const CHUNK: usize = 1000;
 /// Events that wait for the worker.
 const WAITING: usize = 64;
+/// Readings at a time. Each has two clients with threads and connections of their own, and a rebalance may bring hundreds
+/// of partitions.
+const AT_A_TIME: usize = 4;
+
+/// Leave to read, for so many at a time.
+#[derive(Default)]
+struct Turns {
+    taken: Mutex<usize>,
+    given_back: Condvar,
+}
+
+/// One leave.
+struct Turn<'a>(&'a Turns);
+
+impl Turns {
+    fn take(&self) -> Turn<'_> {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = self
+            .given_back
+            .wait_while(taken, |taken| *taken >= AT_A_TIME);
+        *taken.unwrap_or_else(PoisonError::into_inner) += 1;
+        Turn(self)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.given_back.notify_one();
+    }
+}
 
 /// Reads with the client's properties.
 pub(super) struct Reader {
     properties: Properties,
     send: SyncSender<Event>,
     receive: Receiver<Event>,
+    turns: Arc<Turns>,
 }
 
 impl Reader {
@@ -42,6 +75,7 @@ impl Reader {
             properties: properties.clone(),
             send,
             receive,
+            turns: Arc::default(),
         }
     }
 }
@@ -55,9 +89,13 @@ impl Survey for Reader {
             partitions,
             send,
         };
+        let turns = Arc::clone(&self.turns);
         let spawned = std::thread::Builder::new()
             .name("survey".into())
-            .spawn(move || task.run(&properties));
+            .spawn(move || {
+                let _turn = turns.take();
+                task.run(&properties);
+            });
         if let Err(error) = spawned {
             let why = format!("no thread to read it: {error}");
             // A full queue is one that other readings fill: they are told again.

@@ -1,6 +1,7 @@
 //! A batch: each record is begun, run through the pipeline, and its outcome produced in the order of the batch.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::Clock;
 use super::engine::{Engine, Step, Taken};
@@ -22,7 +23,8 @@ impl Engine {
     /// their partition is paused behind a seek, or somebody else's.
     pub(super) fn take(&mut self, batch: &dyn Records, client: &dyn Positions, clock: Clock) {
         self.blocked = false;
-        let mut work: Vec<Work<(usize, Taken)>> = Vec::with_capacity(batch.len());
+        // What waits for answers, and all behind it: outcomes are produced in the order of the batch.
+        let mut work: Vec<Work<(usize, Taken)>> = Vec::new();
         for index in 0..batch.len() {
             match batch.get(index) {
                 Item::Error {
@@ -36,10 +38,15 @@ impl Engine {
                         continue;
                     };
                     let verdict = self.judge(&taken, &record);
-                    work.push(Work {
-                        tag: (index, taken),
-                        verdict,
-                    });
+                    let waits = taken.step == Step::Behind || matches!(verdict, Verdict::LookUp(_));
+                    if waits || !work.is_empty() {
+                        work.push(Work {
+                            tag: (index, taken),
+                            verdict,
+                        });
+                    } else {
+                        self.finish_in_time(&taken, &record, verdict, clock);
+                    }
                     self.keep_pace(client);
                 }
             }
@@ -54,7 +61,7 @@ impl Engine {
         } in work
         {
             if let Item::Record(record) = batch.get(index) {
-                self.finish(&taken, &record, verdict, clock);
+                self.finish_in_time(&taken, &record, verdict, clock);
                 self.keep_pace(client);
             }
         }
@@ -120,8 +127,9 @@ impl Engine {
             Role::Source => 0,
             Role::Retry { .. } => envelope::due_at(record),
         };
-        let not_due = self.is_retry_not_due(slot, due_at, clock);
+        let not_due = self.not_due(slot, due_at, clock);
         let (window, begin) = (self.settings.window, self.settings.start);
+        let budget = self.judge.config().failure.budget;
         let partition = self.assignment.get_mut(slot)?;
         partition.metrics.read(1);
         // A partition that waits for what is in retry has been read of before it was paused: nothing was taken, and it is
@@ -156,10 +164,8 @@ impl Engine {
             let since = envelope::first_failed_at(record);
             partition.head = since.map(|since| (record.offset, since));
         }
-        if not_due {
-            let wait = backoff::retry_sleep(std::time::Duration::from_millis(
-                u64::try_from(due_at - clock.wall).unwrap_or(0),
-            ));
+        if let Some(left) = not_due {
+            let wait = backoff::retry_sleep(left);
             partition.metrics.discarded(1);
             if record.offset < partition.tracker.expected() {
                 return None;
@@ -190,10 +196,11 @@ impl Engine {
         };
         partition.positioned = true;
         partition.mark.offset.get_or_insert(record.offset);
-        let origin = match &partition.role {
-            Role::Source => Origin::of_source(record),
+        let mut origin = match &partition.role {
+            Role::Source => Origin::read_from(Arc::clone(&partition.name), record),
             Role::Retry { source, .. } => Origin::of_retry(record, source),
         };
+        origin.distrust(clock.wall, budget);
         let mut taken = Taken {
             slot,
             sequence,
@@ -230,6 +237,19 @@ impl Engine {
             self.judge
                 .process(partition.source(), record, Some(&partition.metrics))
         })
+    }
+
+    fn finish_in_time(
+        &mut self,
+        taken: &Taken,
+        record: &Record<'_>,
+        verdict: Verdict,
+        clock: Clock,
+    ) {
+        match self.is_late(clock.now) {
+            true => self.put_back(taken, clock),
+            false => self.finish(taken, record, verdict, clock),
+        }
     }
 
     fn finish(&mut self, taken: &Taken, record: &Record<'_>, verdict: Verdict, clock: Clock) {
@@ -278,6 +298,20 @@ impl Engine {
         }
     }
 
+    /// A record that there is no time for before the next poll, and those behind it, are read again after that.
+    fn put_back(&mut self, taken: &Taken, clock: Clock) {
+        let Some(partition) = self.assignment.get_mut(taken.slot).filter(|partition| {
+            partition.rewind.is_none() && partition.tracker.holds(taken.sequence)
+        }) else {
+            return;
+        };
+        let (reason, wait) = (PauseReason::Backpressure, backoff::pause(0));
+        partition.stop(taken.offset, clock.now + wait, reason);
+        self.does_not_go(taken);
+        let detail = "brokers are slow to acknowledge: the rest of a batch is read again";
+        self.told(taken.slot, reason, detail, wait, false, clock);
+    }
+
     fn act(
         &mut self,
         taken: &Taken,
@@ -287,7 +321,12 @@ impl Engine {
         clock: Clock,
     ) {
         match verdict {
-            Verdict::Emit(output) => self.emit(taken, record, own, &output, clock),
+            Verdict::Emit(output) => {
+                self.emit(taken, record, own, &output, clock);
+                if let Some(value) = output.value {
+                    self.judge.reuse(value);
+                }
+            }
             Verdict::EmitAll(outputs) if !outputs.is_empty() => {
                 self.emit_all(taken, record, own, &outputs, clock);
             }
@@ -336,11 +375,8 @@ impl Engine {
     ) {
         use rdkafka::types::RDKafkaErrorCode as Code;
         match code {
-            Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed => {
-                self.fatal = Some(crate::error::FatalError::Kafka(format!(
-                    "{topic}: {message}"
-                )));
-            }
+            Code::TopicAuthorizationFailed => self.may_not_read(topic, message),
+            Code::GroupAuthorizationFailed => self.not_let_in(message),
             Code::UnknownTopicOrPartition | Code::UnknownTopic => self.topic_gone(topic),
             Code::AutoOffsetReset | Code::OffsetOutOfRange => {
                 self.out_of_range
@@ -368,11 +404,13 @@ impl Engine {
     pub(super) fn after_poll(&mut self) {
         for partition in self.assignment.iter_mut() {
             partition.fresh = false;
+            partition.metrics.flush();
             if matches!(partition.flow, Flow::Open)
                 && partition.tracker.in_flight() == 0
                 && partition.refused.is_empty()
                 && partition.suspects.is_empty()
                 && partition.shortened.is_empty()
+                && partition.untimed.is_empty()
                 && partition.doubted.is_empty()
             {
                 continue;
@@ -387,6 +425,7 @@ impl Engine {
             partition
                 .shortened
                 .retain(|offset, _| *offset >= committable);
+            partition.untimed.retain(|offset| *offset >= committable);
             partition.doubted.retain(|offset, _| *offset >= committable);
         }
     }

@@ -19,6 +19,7 @@ use crate::failure::backoff;
 use crate::health::{Dependency, PauseReason};
 use crate::ingest::assignment::{Flow, Partition, Rewind};
 use crate::ingest::offsets::Counts;
+use crate::ingest::standing::Standing;
 use crate::native::ClientError;
 use crate::native::consumer::Entry;
 use crate::native::transaction::{Then, TransactionError, is_fenced};
@@ -36,6 +37,21 @@ pub struct Settings {
     pub records: usize,
     /// `transaction.timeout.ms`: when the coordinator gives one up.
     pub timeout: Duration,
+    /// `max.poll.interval.ms`: when the group gives up a worker that does not poll.
+    pub poll_interval: Duration,
+}
+
+impl Settings {
+    /// How long the acknowledgements of a transaction are waited for, and the answers to its end: a third of the time that
+    /// is there for all of it.
+    fn third(&self) -> Duration {
+        self.timeout.min(self.poll_interval) / 3
+    }
+
+    /// How long a batch may take whose transactions commit slowly: what is left of it is read again after a poll.
+    fn batch_limit(&self) -> Duration {
+        self.poll_interval / 4
+    }
 }
 
 /// How long one attempt to end an unresolved transaction may take: rebalances are served in between.
@@ -60,6 +76,9 @@ pub(super) struct Transaction {
     since: Option<Instant>,
     /// Records produced or filtered in it.
     outcomes: usize,
+    /// How many there may be before it is committed: `settings.records`, and fewer while the brokers take them slowly, so
+    /// that what is in one transaction can be acknowledged in its time.
+    room: usize,
     /// Records looked at since the clock was.
     paced: usize,
     /// What is counted once it has committed.
@@ -81,12 +100,22 @@ enum State {
     Idle,
     /// One is open.
     Open,
-    /// Its commit has no answer yet. The partitions in it, by slot and epoch, with the offsets that were sent.
-    Committing(Vec<(usize, u64, i64)>),
+    /// Its commit has no answer yet. The partitions in it, with what was sent.
+    Committing(Vec<Sent>),
     /// Its abort has no answer yet.
     Aborting,
     /// Where the group stands has to be read.
     Reloading,
+}
+
+/// The offset of a partition in a transaction.
+#[derive(Debug, Clone, PartialEq)]
+struct Sent {
+    slot: usize,
+    epoch: u64,
+    offset: i64,
+    /// The pauses that its metadata tells of.
+    said: Vec<Standing>,
 }
 
 /// Something to count when the transaction has committed.
@@ -103,6 +132,7 @@ enum Tally {
 impl Transaction {
     pub(super) fn new(settings: Settings) -> Transaction {
         Transaction {
+            room: settings.records,
             settings,
             state: State::Starting,
             since: None,
@@ -122,7 +152,7 @@ impl Transaction {
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        self.outcomes >= self.settings.records || self.due().is_some_and(|due| due <= now)
+        self.outcomes >= self.room || self.due().is_some_and(|due| due <= now)
     }
 
     fn is_unresolved(&self) -> bool {
@@ -152,6 +182,25 @@ impl Transaction {
         self.tallies.push(Tally::Filtered(slot, epoch));
     }
 
+    /// So many of its records were not acknowledged in time. The same records again would come to the same end: there are
+    /// to be fewer in the next one.
+    fn was_too_large(&mut self, unanswered: usize) {
+        let answered = self.outcomes.saturating_sub(unanswered);
+        self.room = (answered / 2).min(self.room / 2).max(1);
+        tracing::debug!(room = self.room, unanswered, "transactions become smaller");
+    }
+
+    /// It is about to commit, and its acknowledgements took so long. The next one is to be in the lower half of its time.
+    fn fitted(&mut self, took: Duration) {
+        let third = self.settings.third();
+        if took > third / 2 {
+            self.room = (self.outcomes.min(self.room) / 2).max(1);
+            tracing::debug!(room = self.room, "transactions become smaller");
+        } else if took < third / 4 {
+            self.room = self.room.saturating_mul(2).min(self.settings.records);
+        }
+    }
+
     fn reset(&mut self) {
         self.since = None;
         self.outcomes = 0;
@@ -164,6 +213,12 @@ impl Engine {
     /// Whether nothing more is to be produced, since the transaction will be aborted.
     pub(super) fn is_doomed(&self) -> bool {
         self.transaction.as_ref().is_some_and(|open| open.doomed)
+    }
+
+    /// Whether the open transaction can only be aborted: what is not acknowledged by then never will be.
+    pub(super) fn has_failed(&mut self) -> bool {
+        let open = self.transaction.as_ref();
+        open.is_some_and(|open| open.state == State::Open) && self.outlet.failure().is_some()
     }
 
     /// Whether what was done since the last commit is to be undone.
@@ -215,7 +270,7 @@ impl Engine {
         }
         transaction.paced += 1;
         let began = transaction.since.is_none() && transaction.outcomes > 0;
-        let many = transaction.outcomes >= transaction.settings.records;
+        let many = transaction.outcomes >= transaction.room;
         if !began && !many && transaction.paced < PACE {
             return;
         }
@@ -227,6 +282,18 @@ impl Engine {
         if transaction.is_due(now) {
             self.commit_transaction(client, None);
         }
+    }
+
+    /// Whether a batch that began then has taken so long with its commits that the group must hear of this worker before the
+    /// rest of it.
+    pub(super) fn is_late(&self, began: Instant) -> bool {
+        let Some(transaction) = &self.transaction else {
+            return false;
+        };
+        // The clock is looked at where a commit has just taken its time, and not for every record.
+        transaction.outcomes <= 1
+            && self.time.read().now.saturating_duration_since(began)
+                >= transaction.settings.batch_limit()
     }
 
     /// Before a wait for lookups: an open transaction does not wait with them.
@@ -267,7 +334,7 @@ impl Engine {
     }
 
     /// Commits what has been done since the last commit. It takes no longer than `patience`, and than two thirds of the time
-    /// that the coordinator gives: what is not known by then is unresolved. What fails is aborted.
+    /// that coordinator and group give: what is not known by then is unresolved. What fails is aborted.
     pub(super) fn commit_transaction(
         &mut self,
         client: &dyn Positions,
@@ -276,7 +343,7 @@ impl Engine {
         let Some(transaction) = &self.transaction else {
             return;
         };
-        let third = transaction.settings.timeout / 3;
+        let third = transaction.settings.third();
         let patience = patience.map_or(2 * third, |patience| patience.min(2 * third));
         if transaction.is_unresolved() {
             return self.resolve(client, patience);
@@ -287,10 +354,34 @@ impl Engine {
         if self.must_abort() {
             return self.abort(clock);
         }
-        if !self.in_flights.is_empty() {
-            let failure = self.outlet.failure();
-            let why = failure.map_or("not acknowledged in time".into(), |error| error.message);
-            self.blame_in_flight(&why);
+        let took = self.time.read().now.saturating_duration_since(clock.now);
+        let unanswered = self.in_flights.len();
+        let failure = match unanswered {
+            0 => None,
+            _ => self.outlet.failure(),
+        };
+        if let Some(transaction) = &mut self.transaction {
+            match unanswered {
+                0 => transaction.fitted(took),
+                _ if failure.is_none() => transaction.was_too_large(unanswered),
+                _ => {}
+            }
+        }
+        if unanswered > 0 {
+            match failure {
+                // A batch that was refused in an earlier transaction has left a gap in the numbers of its partition, which
+                // librdkafka closes only behind this abort. Nobody has to wait for that, or to be told of a fault.
+                Some(error) if error.code == RDKafkaErrorCode::OutOfOrderSequenceNumber => {
+                    tracing::debug!(
+                        pipeline = self.judge.config().name,
+                        worker = self.settings.slot,
+                        "a transaction is begun anew: {}",
+                        error.message
+                    );
+                }
+                Some(error) => self.blame_in_flight(&error.message),
+                None => self.blame_in_flight("not acknowledged in time"),
+            }
             return self.abort(clock);
         }
         let entries = self.offsets(clock.now);
@@ -390,15 +481,29 @@ impl Engine {
                     "a transaction is aborted and its records are read again: {}",
                     error.message
                 );
+                if error.code == RDKafkaErrorCode::GroupAuthorizationFailed {
+                    // It would come to the same at once.
+                    self.not_let_in(&error.message);
+                    let pause = || Some((PauseReason::BrokerRefused, error.message.clone()));
+                    for (slot, ..) in self.names(entries) {
+                        self.doom(slot, pause());
+                    }
+                }
                 self.abort(clock);
             }
         }
     }
 
-    fn names(&self, entries: &[Entry]) -> Vec<(usize, u64, i64)> {
+    fn names(&self, entries: &[Entry]) -> Vec<Sent> {
         let name = |entry: &Entry| {
             let slot = self.assignment.find(&entry.topic, entry.partition)?;
-            Some((slot, self.assignment.get(slot)?.epoch, entry.offset))
+            let metadata = entry.metadata.as_deref().unwrap_or_default();
+            Some(Sent {
+                slot,
+                epoch: self.assignment.get(slot)?.epoch,
+                offset: entry.offset,
+                said: Standing::of_metadata(metadata),
+            })
         };
         entries.iter().filter_map(name).collect()
     }
@@ -419,7 +524,7 @@ impl Engine {
     }
 
     /// The transaction has committed: its outcomes count, and partitions are marked.
-    fn has_committed(&mut self, partitions: &[(usize, u64, i64)]) {
+    fn has_committed(&mut self, partitions: &[Sent]) {
         let clock = self.time.read();
         self.metrics.commit(true);
         let tallies = match &mut self.transaction {
@@ -427,20 +532,21 @@ impl Engine {
             None => return,
         };
         let name = &self.judge.config().name;
-        for (slot, epoch, offset) in partitions {
+        for sent in partitions {
             // One that has been given up since belongs to somebody who has read the offset from the group.
             let Some(partition) = self
                 .assignment
-                .get_mut(*slot)
-                .filter(|partition| partition.epoch == *epoch)
+                .get_mut(sent.slot)
+                .filter(|partition| partition.epoch == sent.epoch)
             else {
                 continue;
             };
-            partition.committed = Some(*offset);
+            partition.committed = Some(sent.offset);
             partition.committed_at = clock.now;
-            partition.said.clone_from(&partition.standing);
-            partition.metrics.set_committed(*offset);
-            partition.mark(*offset);
+            // What was sent, and not what stands by now: the answer may have come late.
+            partition.said.clone_from(&sent.said);
+            partition.metrics.set_committed(sent.offset);
+            partition.mark(sent.offset);
         }
         for partition in self.assignment.iter_mut() {
             partition.mark.latest_due = partition.latest_due;
@@ -653,6 +759,7 @@ impl Engine {
             partition.mark.offset = Some(entry.offset);
             partition.mark.counts = counts.unwrap_or_default();
             partition.committed = Some(entry.offset);
+            partition.said = Standing::of_metadata(entry.metadata.as_deref().unwrap_or_default());
             partition.restore(epoch);
         }
         // What was undone of the order per key may have been committed after all: it is read where it stands.

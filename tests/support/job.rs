@@ -2,7 +2,7 @@
 //! configuration file lies in a folder of its own; topics and group are names that no other test uses.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use driftgate::config;
@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::process::Server;
+use super::process::{Server, program};
 use super::topics::{self, Read};
 use super::{Bed, Environment, bed, eventually, http, unique, wait};
 
@@ -51,6 +51,8 @@ pub struct Shape {
     pub source: Option<String>,
     /// `delivery`, and what goes with it, in one line.
     pub delivery: String,
+    /// `memory_limit`.
+    pub memory: &'static str,
 }
 
 impl Default for Shape {
@@ -65,6 +67,7 @@ impl Default for Shape {
             steps: None,
             source: None,
             delivery: "delivery: at_least_once".into(),
+            memory: "256MiB",
         }
     }
 }
@@ -128,6 +131,7 @@ impl Job {
             workers,
             tiers,
             delivery,
+            memory,
             ..
         } = shape;
         let text = format!(
@@ -136,6 +140,7 @@ kafka: {{ bootstrap_servers: "{bootstrap}", properties: {{ {properties} }}{insta
 registry: {{ url: "{registry}", auth: {registry_auth} }}
 admin: {{ listen: "${{ADMIN_LISTEN:-off}}" }}
 shutdown_grace: 10s
+memory_limit: {memory}
 pipelines:
   payments:
     owner: {{ team: billing, contact: "#billing" }}
@@ -196,10 +201,7 @@ pipelines:
             ("ADMIN_LISTEN", "127.0.0.1:0".to_owned()),
             ("RUST_LOG", "warn,driftgate=debug".to_owned()),
         ];
-        let built = env!("CARGO_BIN_EXE_driftgate").to_owned();
-        // Another build of the program, such as an optimised one to measure.
-        let program = std::env::var("DRIFTGATE_TEST_PROGRAM").unwrap_or(built);
-        let server = Server::start(Path::new(&program), arguments, &environment, &log);
+        let server = Server::start(&program(), arguments, &environment, &log);
         Runner {
             server: Some(server),
             log,
@@ -352,6 +354,16 @@ impl Runner {
     /// The partitions of a topic that are this instance's, by the gauges that it tells while it owns them.
     pub fn owned(&mut self, topic: &str) -> BTreeSet<i32> {
         owned(&self.metrics(), topic)
+    }
+
+    /// The most memory that it has ever had resident, in bytes.
+    pub fn peak_memory(&mut self) -> u64 {
+        self.server().peak_memory()
+    }
+
+    /// How long its threads have been on a processor.
+    pub fn processor_time(&mut self) -> Duration {
+        self.server().processor_time()
     }
 
     /// SIGTERM; it must drain and end with 0.

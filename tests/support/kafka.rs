@@ -10,6 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use super::acl::{self, Right};
 use super::certificates::{self, Certificates};
 use super::process::Server;
 use super::skip::{java, real_part};
@@ -153,6 +154,34 @@ impl RealKafka {
         self.running().signal(Signal::CONT);
     }
 
+    /// How many bytes a second producers may write that call themselves `client`: the broker makes them wait for what is
+    /// more. `None` takes the limit away.
+    pub fn limit_producers(&self, client: &str, bytes: Option<u32>) {
+        let change = match bytes {
+            Some(bytes) => [
+                "--add-config".to_owned(),
+                format!("producer_byte_rate={bytes}"),
+            ],
+            None => [
+                "--delete-config".to_owned(),
+                "producer_byte_rate".to_owned(),
+            ],
+        };
+        let mut command = java_command(&self.libs);
+        command
+            .args(["kafka.admin.ConfigCommand", "--bootstrap-server"])
+            .arg(self.bootstrap())
+            .args([
+                "--alter",
+                "--entity-type",
+                "clients",
+                "--entity-name",
+                client,
+            ])
+            .args(change);
+        run(command, "changing a client's quota");
+    }
+
     /// Where Kafka's programs are.
     pub(super) fn libs(&self) -> &Path {
         &self.libs
@@ -294,7 +323,6 @@ impl RealKafka {
             admin,
             app,
         };
-        secure.write_admin_properties();
         // The credentials reach the broker with its metadata, a moment after its port opens.
         wait::eventually(START_LIMIT, "the admin's credentials work", || {
             let client: BaseConsumer = secure
@@ -336,63 +364,14 @@ impl SecureKafka {
         config
     }
 
-    /// Adds ACLs through Kafka's own command, as the admin: `allow(&["--allow-principal", "User:app", "--operation",
-    /// "Read", "--topic", "orders"])`. With `"--resource-pattern-type", "prefixed"` the names are prefixes.
-    pub fn allow(&self, rules: &[&str]) {
-        let mut command = java_command(&self.kafka.libs);
-        command
-            .arg("org.apache.kafka.tools.AclCommand")
-            .args(["--bootstrap-server", &self.bootstrap(), "--command-config"])
-            .arg(self.admin_properties())
-            .args(["--force", "--add"])
-            .args(rules);
-        run(command, "adding ACLs");
+    /// Allows the app all of this, at once.
+    pub fn allow(&self, rights: &[Right]) {
+        acl::allow(&self.client(&self.admin), &self.app.username, rights);
     }
 
-    /// What Kafka's own commands need to speak as the admin. Written once, before anything runs beside anything else.
-    fn admin_properties(&self) -> PathBuf {
-        self.kafka.folder.path().join("admin.properties")
-    }
-
-    fn write_admin_properties(&self) {
-        let Login { username, password } = &self.admin;
-        let ca = self.certificates.ca.display();
-        let module = "org.apache.kafka.common.security.scram.ScramLoginModule";
-        std::fs::write(
-            self.admin_properties(),
-            format!(
-                "security.protocol=SASL_SSL\nsasl.mechanism=SCRAM-SHA-512\n\
-                 sasl.jaas.config={module} required username=\"{username}\" password=\"{password}\";\n\
-                 ssl.truststore.type=PEM\nssl.truststore.location={ca}\n"
-            ),
-        )
-        .expect("the broker's folder can be written");
-    }
-
-    /// Allows the app these operations on a topic; `prefixed` takes the name as a prefix.
-    pub fn allow_topic(&self, topic: &str, prefixed: bool, operations: &[&str]) {
-        self.allow_app("--topic", topic, prefixed, operations);
-    }
-
-    /// Allows the app to read in a consumer group.
-    pub fn allow_group(&self, group: &str) {
-        self.allow_app("--group", group, false, &["Read"]);
-    }
-
-    /// Allows the app to write under a transactional id.
-    pub fn allow_transactions(&self, id: &str, prefixed: bool) {
-        self.allow_app("--transactional-id", id, prefixed, &["Write", "Describe"]);
-    }
-
-    fn allow_app(&self, resource: &str, name: &str, prefixed: bool, operations: &[&str]) {
-        let principal = format!("User:{}", self.app.username);
-        let pattern = if prefixed { "prefixed" } else { "literal" };
-        let mut rules = vec!["--allow-principal", &principal, resource, name];
-        rules.extend(["--resource-pattern-type", pattern]);
-        for operation in operations {
-            rules.extend(["--operation", operation]);
-        }
-        self.allow(&rules);
+    /// Takes all of this away from the app.
+    pub fn withdraw(&self, rights: &[Right]) {
+        acl::withdraw(&self.client(&self.admin), &self.app.username, rights);
     }
 }
 

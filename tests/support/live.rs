@@ -1,6 +1,6 @@
 //! A pipeline of a test's own, run in this process or as the program, and its broker's topics changed under it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use driftgate::config;
@@ -15,7 +15,7 @@ use rdkafka::client::DefaultClientContext;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::process::Server;
+use super::process::{Server, program};
 use super::topics::{self, Read};
 use super::{Bed, Environment, http, unique, wait};
 
@@ -30,6 +30,8 @@ const SCHEMA: &str = r#"{"type":"record","name":"Parcel","fields":[
 pub struct Shape {
     /// Partitions of the source.
     pub partitions: i32,
+    /// The source topic, which is there already; one of its own without.
+    pub source: Option<String>,
     /// `failure.retry`, in YAML.
     pub retry: &'static str,
     /// A URL to look up at, by `{id}`.
@@ -54,6 +56,7 @@ impl Default for Shape {
     fn default() -> Shape {
         Shape {
             partitions: 4,
+            source: None,
             retry: "{ tiers: [] }",
             lookup: None,
             steps: None,
@@ -89,7 +92,10 @@ impl Job {
             Some(broker) => broker
                 .create_topics(&job.config.pipelines[0], job.shape.partitions)
                 .expect("topics"),
-            None => topics::create(&job.client, &job.source, job.shape.partitions, &[]),
+            None if job.shape.source.is_none() => {
+                topics::create(&job.client, &job.source, job.shape.partitions, &[]);
+            }
+            None => {}
         }
         job
     }
@@ -106,7 +112,8 @@ impl Job {
 
     fn without_topics(bed: &Bed, shape: Shape) -> Job {
         let folder = tempfile::tempdir().expect("a folder");
-        let (source, group, sink) = (unique("parcels"), unique("gate"), unique("clean"));
+        let source = shape.source.clone().unwrap_or_else(|| unique("parcels"));
+        let (group, sink) = (unique("gate"), unique("clean"));
         let (bootstrap, registry) = (&bed.bootstrap, &bed.registry_url);
         let Shape {
             retry,
@@ -230,9 +237,8 @@ pipelines:
     pub fn start_with(&self, arguments: &[&str], name: &str) -> Server {
         let file = self.folder.path().join("driftgate.yaml");
         let config = ["-c", file.to_str().expect("text")];
-        let program = Path::new(env!("CARGO_BIN_EXE_driftgate"));
         let arguments = arguments.iter().chain(&config);
-        Server::start(program, arguments, &[], &self.log_file(name))
+        Server::start(&program(), arguments, &[], &self.log_file(name))
     }
 
     fn log_file(&self, name: &str) -> PathBuf {

@@ -11,6 +11,7 @@
     reason = "each test program compiles this module and uses its own part of it"
 )]
 
+pub mod acl;
 pub mod bed;
 pub mod certificates;
 pub mod cluster;

@@ -12,6 +12,14 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::wait::within;
 
+/// The program under test: the one that was built with the tests, or the one that `DRIFTGATE_TEST_PROGRAM` names, such as
+/// an optimised one.
+pub fn program() -> PathBuf {
+    std::env::var_os("DRIFTGATE_TEST_PROGRAM")
+        .unwrap_or_else(|| env!("CARGO_BIN_EXE_driftgate").into())
+        .into()
+}
+
 /// A running server and its log. Dropping it kills it by its process id.
 pub struct Server {
     child: Child,
@@ -97,6 +105,27 @@ impl Server {
     /// SIGKILL, and waits for its end.
     pub fn kill(self) {
         drop(self);
+    }
+
+    /// The most memory that it has ever had resident, in bytes; 0 where the system does not tell.
+    pub fn peak_memory(&self) -> u64 {
+        let file = format!("/proc/{}/status", self.id());
+        let status = std::fs::read_to_string(file).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse().ok())
+            .map_or(0, |kib: u64| kib * 1024)
+    }
+
+    /// How long its threads have been on a processor; nothing where the system does not tell.
+    pub fn processor_time(&self) -> Duration {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id()));
+        let of_thread = |thread: std::fs::DirEntry| -> Option<u64> {
+            let stat = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            stat.split(' ').next()?.parse().ok()
+        };
+        let nanos = threads.into_iter().flatten().flatten();
+        Duration::from_nanos(nanos.filter_map(of_thread).sum())
     }
 
     /// The end of its log.

@@ -250,7 +250,13 @@ fn sets_of_outputs_must_be_whole() {
 fn a_record_that_was_sent_back_ends_once_more_each_time() {
     let sent_back = |times, dead| {
         move |case: &mut Case| {
-            let entry = Redriven { times, dead };
+            let sent = times;
+            let entry = Redriven {
+                times,
+                sent,
+                dead,
+                ..Redriven::default()
+            };
             case.family.found.redriven.insert(8, entry);
         }
     };
@@ -271,6 +277,39 @@ fn a_record_that_was_sent_back_ends_once_more_each_time() {
     };
     let report = check(again, &[], 0);
     assert_eq!(report.duplicates[0].offsets, [8]);
+    // One dead letter went back twice, and both times something came of it: no fault of the pipeline, and told.
+    let twice = |outputs: usize| {
+        move |case: &mut Case| {
+            case.terms.exactly_once = true;
+            let entry = Redriven {
+                times: 1,
+                sent: 2,
+                ..Redriven::default()
+            };
+            case.family.found.redriven.insert(8, entry);
+            for _ in 0..outputs {
+                case.family.found.output(8, None);
+            }
+        }
+    };
+    let report = check(twice(2), &[], 0);
+    assert_eq!(report.duplicates[0].offsets, [8]);
+    assert!(report.duplicates[0].text.contains("sent back"));
+    check(twice(1), &[(Kind::Lost, &[8])], 1);
+    check(twice(3), &[(Kind::TwoOutcomes, &[8])], 1);
+}
+
+#[test]
+fn what_an_open_transaction_hides_of_a_ledger_is_no_hole() {
+    let lacks = |hidden| {
+        move |case: &mut Case| {
+            case.family.source.chain.faults = vec![Fault::Hole(5..10)];
+            case.family.source.is_hidden = hidden;
+        }
+    };
+    check(lacks(false), &[(Kind::LedgerHole, &[])], 5);
+    let report = check(lacks(true), &[], 0);
+    assert!(report.notes[0].contains("an open transaction hides"));
 }
 
 #[test]

@@ -73,7 +73,7 @@ pub struct RedriveArgs {
 pub(super) fn redrive(args: &RedriveArgs, config: &Config) -> Result<ExitCode, Failure> {
     let pipeline = pipeline(args, config)?;
     let filter = args.which.filter(now())?;
-    let group = group(args, pipeline, &filter)?;
+    let group = group(args, config, pipeline, &filter)?;
     let runtime = runtime().map_err(here)?;
     let known = known(config, pipeline, runtime.handle())?;
     let target = target(args, config, pipeline, &known);
@@ -129,7 +129,12 @@ fn pipeline<'c>(args: &RedriveArgs, config: &'c Config) -> Result<&'c Pipeline, 
 }
 
 /// The group that keeps the progress of this filter.
-fn group(args: &RedriveArgs, pipeline: &Pipeline, filter: &Filter) -> Result<String, Failure> {
+fn group(
+    args: &RedriveArgs,
+    config: &Config,
+    pipeline: &Pipeline,
+    filter: &Filter,
+) -> Result<String, Failure> {
     if let Some(until) = args.which.until.as_deref().filter(|until| moves(until)) {
         return Err(Failure::Asked(format!(
             "--until {until} is another time in each run, and what was too new for one would be left out by the next; \
@@ -145,6 +150,11 @@ fn group(args: &RedriveArgs, pipeline: &Pipeline, filter: &Filter) -> Result<Str
     }
     if args.max_redriven != MAX_REDRIVEN {
         more.push(("max_redriven", args.max_redriven.to_string()));
+    }
+    let mut others = config.pipelines.iter();
+    if others.any(|other| other.name != pipeline.name && other.group == pipeline.group) {
+        // They may share a dead-letter topic, and what this one leaves to another has not been sent.
+        more.push(("pipeline", pipeline.name.clone()));
     }
     let group = family(pipeline);
     Ok(match filter.fingerprint(&more) {

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use super::transform::STEPS;
 use super::{DAY, Key, Kind, OWNER, RATIO_LIMIT, Word, key, later, secs, word};
-
-/// More tiers than this only spread what one with the same delay would do.
-const MAX_TIERS: usize = 16;
+use crate::config::model::MAX_TIERS;
 
 const YEAR: u64 = 366 * DAY;
 

@@ -55,6 +55,13 @@ fn one_dead_letter_more_is_too_many_or_is_not() {
     // After a resume, half of them do.
     check(tally(0, 8, 0), 0, Dead, true, false);
     check(tally(0, 9, 0), 0, Dead, true, true);
+    // But one alone says nothing then, whatever the limit: a resumed partition gets past the record that stopped it.
+    let strict = Limits {
+        dead_letters: Some(ratio(0.0, 1)),
+        ..Limits::default()
+    };
+    let alone = |careful| trips(&strict, &Seen::default(), Dead, careful).is_some();
+    assert!(alone(false) && !alone(true));
     // Quarantine is outside of it, above and below the line.
     check(tally(0, 10, 500), 0, Dead, false, false);
     check(tally(10, 9, 500), 0, Dead, false, true);

@@ -9,7 +9,7 @@ use crate::config::model::OnDead;
 use crate::error::{Reason, RecordError};
 use crate::failure::backoff;
 use crate::failure::envelope::{self, Envelope, Origin};
-use crate::failure::parking::{Control, Dead, Key, Parking};
+use crate::failure::parking::{Control, Dead, Key};
 use crate::health::PauseReason;
 use crate::ingest::assignment::Role;
 use crate::record::{Header, Outcome, Record};
@@ -167,15 +167,14 @@ impl Engine {
         outcome: Outcome,
         clock: Clock,
     ) {
-        let (Some(key), Some(partition)) = (taken.key, self.assignment.get(taken.slot)) else {
+        let Some(partition) = self.assignment.get(taken.slot) else {
             return;
         };
-        // It may have failed on its last step, or stopped its partition.
-        let epoch = partition.epoch;
+        // It may have failed on its last step, or stopped its partition. If not, its books wait for this, even when another
+        // copy of it has gone through meanwhile and nobody is held any more.
+        let failed = self.stayed == Some((taken.slot, taken.sequence));
         let is_there = partition.rewind.is_none() && partition.tracker.holds(taken.sequence);
-        let parking = self.families.parking(taken.slot);
-        let goes = |parking: &Parking| parking.is_passing(key, taken.origin.offset, epoch);
-        if !is_there || !parking.is_some_and(goes) {
+        if failed || !is_there {
             return;
         }
         let tier = self.judge.config().failure.tiers.len().saturating_sub(1);

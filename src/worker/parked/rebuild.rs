@@ -6,7 +6,7 @@ use super::Family;
 use crate::failure::backoff;
 use crate::failure::parking::{Limits, Parking};
 use crate::health::PauseReason;
-use crate::ingest::assignment::Flow;
+use crate::ingest::assignment::{Flow, Role};
 use crate::native::consumer::{Entry, OFFSET_BEGINNING};
 use crate::worker::Clock;
 use crate::worker::engine::Engine;
@@ -42,11 +42,12 @@ impl Engine {
             keys: per_key.max_keys,
             records: per_key.max_records,
         };
-        let count = config.failure.tiers.len();
         for source in sources {
             let (topic, number) = (source.topic.as_str(), source.partition);
-            let retries: Vec<String> = (1..=count)
-                .map(|tier| self.judge.config().retry_topic(topic, tier))
+            let family = self.family(topic, number).into_iter();
+            let retries: Vec<String> = family
+                .filter(|(_, _, role)| *role != Role::Source)
+                .map(|(topic, ..)| topic)
                 .collect();
             let find = |topic: &str| self.assignment.find(topic, number);
             let Some(home) = find(topic) else { continue };
@@ -163,10 +164,12 @@ impl Engine {
         if !self.families.is_rebuilding() {
             return;
         }
+        let last = self.judge.config().failure.tiers.len().saturating_sub(1);
         for event in self.survey.poll() {
             let ticket = event.ticket();
-            let mut families = self.families.families.iter_mut().flatten();
-            let Some(family) = families.find(|family| {
+            let families = self.families.families.iter_mut().enumerate();
+            let mut families = families.filter_map(|(home, family)| Some((home, family.as_mut()?)));
+            let Some((home, family)) = families.find(|(_, family)| {
                 family
                     .rebuild
                     .as_ref()
@@ -185,7 +188,7 @@ impl Engine {
                             *latest = (*latest).max(found.due);
                         }
                         if let Some(key) = found.key {
-                            let (offset, tier) = (found.offset, found.tier);
+                            let (offset, tier) = (found.offset, found.tier.min(last));
                             family
                                 .parking
                                 .found(key, offset, tier, found.due, found.control);
@@ -196,9 +199,16 @@ impl Engine {
                     let wait = backoff::pause(rebuild.tries);
                     rebuild.tries = rebuild.tries.saturating_add(1);
                     rebuild.again = Some(clock.now + wait);
-                    tracing::warn!(
-                        pipeline = self.judge.config().name,
-                        "what is in retry could not be read, and is read again: {why}"
+                    // Nothing of the family is taken until it succeeds, so it is no normal pause any more.
+                    let first = rebuild.tries == 1;
+                    let detail = format!("what is in retry could not be read: {why}");
+                    self.told(
+                        home,
+                        PauseReason::BrokerRefused,
+                        &detail,
+                        wait,
+                        first,
+                        clock,
                     );
                 }
                 Event::Done { .. } => {

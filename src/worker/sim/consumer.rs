@@ -13,7 +13,6 @@ use super::group::Owned;
 use super::log::{FROM, Kind, Stored, Tp};
 use super::plan::{MILLI, Micros};
 use super::sabotage::Bug;
-use super::transactions::State;
 use super::world::{World, micros};
 use crate::ingest::offsets::Counts;
 use crate::native::ClientError;
@@ -118,11 +117,6 @@ impl SimConsumer {
             let room = most.saturating_sub(batch.0.len());
             let some = core.random.random_range(1..=most.max(1)).min(room);
             let paused = core.members[self.id].paused.contains(&tp);
-            let visible: Vec<bool> = core
-                .transactions
-                .iter()
-                .map(|of| of.state == State::Committed)
-                .collect();
             let reading = &mut core.members[self.id].owned;
             let Some(reading) = reading.get_mut(&tp) else {
                 continue;
@@ -140,9 +134,11 @@ impl SimConsumer {
                 Some(Bug::ReadUncommitted) => partition.end,
                 _ => partition.stable_end(),
             };
+            let transactions = &core.transactions;
             let readable = |stored: &&Arc<Stored>| {
                 let of = stored.transaction;
-                of.is_none_or(|of| visible[of]) || core.bug == Some(Bug::ReadUncommitted)
+                of.is_none_or(|of| transactions[of].is_committed())
+                    || core.bug == Some(Bug::ReadUncommitted)
             };
             let records = partition.records[from..].iter();
             let records = records
@@ -156,7 +152,7 @@ impl SimConsumer {
                     uid: stored.uid,
                     origin: stored.origin,
                     attempt: stored.attempt,
-                    due_at: stored.due_at,
+                    not_before: stored.due_at.max(stored.not_before),
                     epoch: reading.epoch,
                     filtered: false,
                     children: Vec::new(),
@@ -251,6 +247,7 @@ impl SimConsumer {
                         verified: start,
                         counts: Outcome::ALL.map(|outcome| counts.of(outcome)),
                         latest: BTreeMap::new(),
+                        strangers: 0,
                     };
                     core.members[self.id].owned.insert(tp, owned);
                 }
@@ -286,7 +283,7 @@ impl SimConsumer {
                 let mut children = facts.hand_outs[*hand_out].children.iter();
                 children.any(|child| !facts.children[*child].acknowledged)
             });
-            if open {
+            if open || core.writes(self.id, tp) {
                 core.facts.excused.insert(tp);
             }
         }
@@ -340,7 +337,14 @@ impl Positions for SimConsumer {
             let tp = core.log.tp(topic, *partition);
             let found = tp.and_then(|tp| core.log.partition(tp).committed.clone());
             let (offset, metadata) = match found {
-                Some((offset, metadata)) => (offset, Some(metadata)),
+                Some((offset, mut metadata)) => {
+                    if core.is(Bug::ForgetPause) {
+                        let words = metadata.split(' ');
+                        let words = words.filter(|word| !word.starts_with("paused="));
+                        metadata = words.collect::<Vec<_>>().join(" ");
+                    }
+                    (offset, Some(metadata))
+                }
                 None => (OFFSET_INVALID, None),
             };
             Entry {
@@ -417,6 +421,12 @@ impl Positions for SimConsumer {
             owned.position = entry.offset.max(0);
             owned.start = owned.start.min(owned.position);
             owned.ready_at = core.now + wait;
+            core.tell(|| {
+                format!(
+                    "{} seeks {}-{}@{}",
+                    self.id, entry.topic, entry.partition, entry.offset
+                )
+            });
         }
         Ok(())
     }
@@ -499,6 +509,12 @@ impl SimConsumer {
             if let Some(owned) = member.owned.get_mut(&tp) {
                 owned.ready_at = now + wait;
             }
+            core.tell(|| {
+                format!(
+                    "{} is paused: {paused}, {}-{}",
+                    self.id, entry.topic, entry.partition
+                )
+            });
         }
         Ok(())
     }

@@ -1,27 +1,13 @@
-//! Whether what an engine produces is what it should be: bytes, headers and destination, by the record's script.
+//! Whether what an engine produces is what it should be: bytes, headers and destination, by the record's script. Here for
+//! outputs; `failed` has retries and dead letters.
 
 use super::core::Core;
 use super::facts::Part;
-use super::log::{Headers, Kind, Stored, Tp, output_value};
+use super::log::{Kind, Stored, Tp, output_value};
 use super::plan::Script;
-use crate::error::Reason;
+use crate::config::model::{OnDead, Provenance};
+use crate::failure::parking::Control;
 use crate::headers;
-
-/// What a failed record carries at most once, and always.
-const ALWAYS: [&str; 12] = [
-    headers::REASON,
-    headers::ERROR,
-    headers::PATH,
-    headers::SOURCE_TOPIC,
-    headers::SOURCE_PARTITION,
-    headers::SOURCE_OFFSET,
-    headers::PIPELINE,
-    headers::GROUP,
-    headers::OWNER,
-    headers::ATTEMPT,
-    headers::FIRST_FAILED_AT,
-    headers::FAILED_AT,
-];
 
 impl Core {
     /// The hand-out is the one that its record's outcome is about now.
@@ -53,22 +39,40 @@ impl Core {
             _ => at.tp.topic,
         };
         let expected_number = at.tp.partition;
+        let is_home = |of: usize| of == family && to.partition == expected_number;
+        let control = said_by(record);
         let (part, wrong) = match kind {
             Kind::Sink(sink) => self.output(sink, record, &source),
-            Kind::Retry { source: of, .. } if of == family && to.partition == expected_number => {
+            Kind::Retry { source: of, .. } if is_home(of) => {
                 self.facts.failed.insert(at.uid);
-                (Part::Retry, self.failed(hand_out, record, &source, true))
+                let is_extra = control.is_some() && !self.is_control(hand_out);
+                record.control = control;
+                match is_extra {
+                    true => (Part::Extra, self.said(record, &source)),
+                    false => (Part::Retry, self.failed(hand_out, record, &source, true)),
+                }
             }
-            Kind::Dead { source: of } if of == family && to.partition == expected_number => {
-                self.facts.failed.insert(at.uid);
-                (Part::Dead, self.failed(hand_out, record, &source, false))
+            Kind::Dead { source: of } if is_home(of) => {
+                let (uid, origin) = (at.uid, at.origin);
+                let in_retry = self.log.kind(at.tp) != Kind::Source;
+                let wrong = self.failed(hand_out, record, &source, false);
+                self.facts.failed.insert(uid);
+                self.facts.dead.insert(origin);
+                let is_held = self
+                    .plan
+                    .per_key
+                    .is_some_and(|of| of.on_dead == OnDead::Park);
+                if !(is_held && in_retry) {
+                    self.facts.let_off.insert(origin);
+                }
+                (Part::Dead, wrong)
             }
             _ => (
                 Part::Dead,
                 Some("goes where it has nothing to do".to_owned()),
             ),
         };
-        if let (Part::Retry, None) = (part, &wrong) {
+        if let (Part::Retry | Part::Extra, None) = (part, &wrong) {
             self.check_due(id, to, record.due_at);
         }
         if let Some(wrong) = wrong {
@@ -90,7 +94,22 @@ impl Core {
             text.and_then(|text| std::str::from_utf8(text).ok()?.parse::<usize>().ok())
         };
         let origin = &self.origins[record.origin];
-        let (index, count, large) = match &origin.script {
+        let several = number(headers::INDEX).is_some();
+        // What was corrected gives one output, as any other; until then, it is what its script says.
+        let script = match &origin.script {
+            script @ (Script::Explode { .. } | Script::TooLarge { .. }) if origin.corrected => {
+                let plain = output_value(record.origin, 0, None);
+                let is_plain = source.value.is_none() || record.value.as_ref() == Some(&plain);
+                if is_plain && !several {
+                    &Script::Emit
+                } else {
+                    script
+                }
+            }
+            _ if origin.corrected => &Script::Emit,
+            script => script,
+        };
+        let (index, count, large) = match script {
             Script::Emit | Script::Flaky(_) | Script::Lookup => (0, 1, None),
             Script::TooLarge { client } => (0, 1, Some(*client)),
             Script::Explode { outputs, large } => {
@@ -116,7 +135,7 @@ impl Core {
             }
         };
         let part = Part::Output { index, count };
-        let several = matches!(origin.script, Script::Explode { .. });
+        let several = matches!(script, Script::Explode { .. });
         let value = source
             .value
             .as_ref()
@@ -141,7 +160,7 @@ impl Core {
                 Some(count.to_string().into_bytes()),
             ));
         }
-        if self.plan.provenance {
+        if self.plan.provenance == Provenance::Header {
             let at = own.len() - if several { 2 } else { 0 };
             let place = format!("{}@{}", self.log.name(origin.tp), origin.offset);
             own.insert(at, (headers::SOURCE.to_owned(), Some(place.into_bytes())));
@@ -161,98 +180,13 @@ impl Core {
         };
         (part, wrong.map(str::to_owned))
     }
+}
 
-    /// A retry or a dead letter.
-    fn failed(
-        &self,
-        hand_out: usize,
-        record: &mut Stored,
-        source: &Stored,
-        is_retry: bool,
-    ) -> Option<String> {
-        let facts = &self.facts.hand_outs[hand_out];
-        let origin = &self.origins[record.origin];
-        if (&record.key, &record.value, record.timestamp)
-            != (&source.key, &source.value, source.timestamp)
-        {
-            return Some("other bytes than the source's".to_owned());
-        }
-        let is_ours =
-            |name: &str| name.starts_with(headers::PREFIX) && !name.starts_with(headers::PRIOR);
-        let own: Headers = source
-            .headers
-            .iter()
-            .map(|(name, value)| match name.strip_prefix(headers::PREFIX) {
-                Some(rest) => (format!("{}{rest}", headers::PRIOR), value.clone()),
-                None => (name.clone(), value.clone()),
-            })
-            .collect();
-        let found: Headers = record
-            .headers
-            .iter()
-            .filter(|(name, _)| !is_ours(name))
-            .cloned()
-            .collect();
-        if own != found {
-            return Some("headers: its own are not what they were".to_owned());
-        }
-        let ours: Vec<&(String, Option<Vec<u8>>)> = record
-            .headers
-            .iter()
-            .filter(|(name, _)| is_ours(name))
-            .collect();
-        for (name, _) in &ours {
-            if ours.iter().filter(|(other, _)| other == name).count() > 1 {
-                return Some(format!("headers: {name} is there twice"));
-            }
-        }
-        let text = |name: &str| {
-            let (_, value) = ours.iter().find(|(other, _)| other == name)?;
-            std::str::from_utf8(value.as_deref()?).ok()
-        };
-        if let Some(name) = ALWAYS.into_iter().find(|name| text(name).is_none()) {
-            return Some(format!("headers: {name} is missing"));
-        }
-        let number = |name: &str| text(name).and_then(|text| text.parse::<i64>().ok());
-        let place = (
-            text(headers::SOURCE_TOPIC),
-            number(headers::SOURCE_PARTITION),
-            number(headers::SOURCE_OFFSET),
-        );
-        let partition = i64::try_from(origin.tp.partition).expect("a few");
-        let topic = &self.log.topics[origin.tp.topic].name;
-        if place != (Some(topic), Some(partition), Some(origin.offset)) {
-            return Some(format!("headers: it comes from {place:?}"));
-        }
-        let attempt = number(headers::ATTEMPT);
-        if attempt != Some(i64::from(facts.attempt) + 1) {
-            return Some(format!(
-                "headers: attempt {attempt:?} behind {}",
-                facts.attempt
-            ));
-        }
-        record.attempt = facts.attempt + 1;
-        if is_retry {
-            let Some(due_at) = number(headers::DUE_AT) else {
-                return Some("headers: a retry without a due time".to_owned());
-            };
-            record.due_at = due_at;
-        }
-        let reason = text(headers::REASON).and_then(Reason::parse);
-        let age = number(headers::FAILED_AT)? - number(headers::FIRST_FAILED_AT)?;
-        let budget = i64::try_from(self.plan.budget.as_millis()).expect("minutes");
-        let tiers = self.plan.tiers.len();
-        let may = match (&origin.script, reason) {
-            (Script::Poison(expected), Some(reason)) => reason == *expected && !is_retry,
-            (Script::Flaky(_), Some(Reason::UnknownSchema)) => {
-                is_retry == ((facts.attempt as usize) < tiers) || (!is_retry && age >= budget)
-            }
-            (Script::Lookup, Some(Reason::LookupUnavailable)) => is_retry == (age < budget),
-            (Script::TooLarge { .. }, Some(Reason::RecordTooLarge)) => !is_retry,
-            (Script::Explode { large: Some(_), .. }, Some(Reason::RecordTooLarge)) => !is_retry,
-            (Script::BadTime, Some(Reason::TransformFailed)) => !is_retry,
-            _ => false,
-        };
-        (!may).then(|| format!("{reason:?} after {} failures", facts.attempt))
-    }
+/// What a record says of its key, if it is no record of the source.
+fn said_by(record: &Stored) -> Option<Control> {
+    let (_, value) = record
+        .headers
+        .iter()
+        .find(|(name, _)| name == headers::CONTROL)?;
+    Control::parse(value.as_deref()?)
 }

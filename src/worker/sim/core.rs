@@ -2,7 +2,8 @@
 //! every record. One lock around it; nobody calls an engine while holding it.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -15,6 +16,8 @@ use super::outlet::Outbox;
 use super::plan::{Micros, Op, Plan};
 use super::sabotage::Bug;
 use super::transactions::{Id, Transaction};
+use crate::control::order::{Order, Subject};
+use crate::control::state::Controls;
 
 /// What happens at a time.
 #[derive(Debug, Clone)]
@@ -41,6 +44,12 @@ pub(super) enum Event {
     Feed(usize),
     /// A fault of the plan.
     Op(Op),
+    /// Somebody looks after the run.
+    Operator,
+    /// The pipeline goes on that an operator has paused.
+    Lift,
+    /// An instance reads what operators have asked for.
+    Orders(usize),
     /// An instance is started again.
     Start,
     FaultsEnd,
@@ -87,6 +96,8 @@ pub(super) struct Core {
     sequence: u64,
     pub(super) log: Log,
     pub(super) origins: Vec<Origin>,
+    /// Source records by their place.
+    pub(super) places: HashMap<(Tp, i64), usize>,
     pub(super) appended: usize,
     pub(super) facts: Facts,
     pub(super) group: Group,
@@ -94,6 +105,14 @@ pub(super) struct Core {
     pub(super) outboxes: Vec<Outbox>,
     pub(super) transactions: Vec<Transaction>,
     pub(super) ids: Vec<Id>,
+    /// What operators have asked for, in order.
+    pub(super) orders: Vec<(Subject, Order)>,
+    /// What each instance knows of that.
+    pub(super) controls: Vec<Arc<Controls>>,
+    /// Pauses of breakers that were answered: the source partition and when the pause began.
+    pub(super) answered: HashSet<(Tp, i64)>,
+    /// Dead letters that were sent back.
+    pub(super) redriven: HashSet<usize>,
     /// Whether faults still happen.
     pub(super) faults: bool,
     /// Whether the run is over: who leaves is not started again.
@@ -124,6 +143,7 @@ impl Core {
             sequence: 0,
             log,
             origins: Vec::new(),
+            places: HashMap::new(),
             appended: 0,
             facts: Facts::default(),
             group: Group::default(),
@@ -131,6 +151,10 @@ impl Core {
             outboxes: Vec::new(),
             transactions: Vec::new(),
             ids: Vec::new(),
+            orders: Vec::new(),
+            controls: Vec::new(),
+            answered: HashSet::new(),
+            redriven: HashSet::new(),
             faults: true,
             ending: false,
             outages: Vec::new(),
@@ -157,6 +181,7 @@ impl Core {
             };
             core.after(at, Event::Feed(some));
         }
+        core.tell_plan();
         for (at, op) in std::mem::take(&mut core.plan.ops) {
             core.after(at, Event::Op(op));
         }
@@ -164,7 +189,15 @@ impl Core {
             core.after(random.random_range(0..100_000), Event::Start);
         }
         core.after(core.plan.faults_until, Event::FaultsEnd);
+        if core.needs_operator() {
+            core.after(super::plan::SECOND, Event::Operator);
+        }
         core
+    }
+
+    fn tell_plan(&mut self) {
+        let plan = format!("{:?}", self.plan);
+        self.tell(|| plan);
     }
 
     /// Puts an event `wait` from now.
@@ -278,9 +311,12 @@ impl Core {
             record.offset = partition.end + gap;
             record.uid = self.appended;
             partition.end = record.offset + 1;
+            self.places.insert((tp, record.offset), origin);
             self.origins.push(Origin {
                 tp,
                 offset: record.offset,
+                key: record.key.clone(),
+                corrected: false,
                 failures_left: match script {
                     super::plan::Script::Flaky(times) => times,
                     _ => 0,

@@ -1,10 +1,12 @@
 //! What is known of every record, from outside of the engine: each time that one was handed out, what the script said of
-//! it, what was produced for it, and whether a broker has acknowledged that.
+//! it, what was produced for it, and whether a broker has acknowledged that. Holds each commit against it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::breaker::Rows;
 use super::core::Core;
-use super::log::{Kind, Stored, Tp};
+use super::ledger::Written;
+use super::log::{Stored, Tp};
 use super::transactions::State;
 use crate::ingest::offsets::Counts;
 use crate::native::consumer::Entry;
@@ -12,6 +14,10 @@ use crate::record::Outcome;
 
 /// How many records ended how.
 pub(super) type Sums = [u64; Outcome::ALL.len()];
+
+pub(super) fn sums(counts: &Counts) -> Sums {
+    Outcome::ALL.map(|outcome| counts.of(outcome))
+}
 
 /// A record that a consumer returned.
 #[derive(Debug)]
@@ -21,7 +27,8 @@ pub(super) struct HandOut {
     pub(super) uid: usize,
     pub(super) origin: usize,
     pub(super) attempt: u32,
-    pub(super) due_at: i64,
+    /// Before that it is not to be run.
+    pub(super) not_before: i64,
     /// Names the assignment within which it was handed out.
     pub(super) epoch: u64,
     /// Whether the script said that there is nothing to emit.
@@ -33,9 +40,14 @@ pub(super) struct HandOut {
 /// What a produced record is to the one that it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
-    Output { index: usize, count: usize },
+    Output {
+        index: usize,
+        count: usize,
+    },
     Retry,
     Dead,
+    /// Says something about its key, beside the outcome.
+    Extra,
 }
 
 /// A produced record.
@@ -49,7 +61,6 @@ pub(super) struct Child {
     pub(super) appended: u32,
     /// Whether the producer was told that it is.
     pub(super) acknowledged: bool,
-    pub(super) failed: bool,
     /// The transaction that it was written in.
     pub(super) transaction: Option<usize>,
 }
@@ -64,14 +75,30 @@ pub(super) struct Facts {
     pub(super) excused: HashSet<Tp>,
     /// Partitions of which an output was refused: what was behind it has been written before it.
     pub(super) refused: HashSet<Tp>,
+    /// Source records of which an output was refused, by partition and key.
+    pub(super) refused_keys: HashSet<(Tp, Vec<u8>)>,
     /// Records that a retry or a dead letter was produced for.
     pub(super) failed: HashSet<usize>,
     /// Outputs that are in a sink: the record's number and which output.
     pub(super) delivered: HashSet<(usize, usize)>,
     /// The last first delivery from a source partition to a sink's partition.
     pub(super) order: HashMap<(Tp, Tp), i64>,
+    /// The same by source record, and by its key.
+    pub(super) delivered_by_key: HashSet<(usize, usize)>,
+    pub(super) order_of_keys: HashMap<(Tp, Vec<u8>, Tp), i64>,
+    /// Source records that became a dead letter for which nobody has to wait.
+    pub(super) let_off: HashSet<usize>,
+    /// Source records that became a dead letter, whether that was written or not.
+    pub(super) dead: HashSet<usize>,
     /// The last due time that a producer wrote to a retry partition while it was its owner.
     pub(super) due: HashMap<(usize, Tp, u64), i64>,
+    /// What was written to ledgers.
+    pub(super) entries: Vec<Written>,
+    /// Dead letters in a row.
+    pub(super) rows: Rows,
+    /// Source partitions whose breaker's pause is committed and not answered: when it began, and how many hand-outs there
+    /// were by then.
+    pub(super) tripped: HashMap<Tp, (i64, usize)>,
 }
 
 impl Core {
@@ -79,22 +106,31 @@ impl Core {
     fn outcome(&self, hand_out: usize) -> Option<Outcome> {
         let hand_out = &self.facts.hand_outs[hand_out];
         let (mut parts, mut expected) = (BTreeSet::new(), 0);
+        let mut found = None;
         for child in &hand_out.children {
             let child = &self.facts.children[*child];
             match (child.part, child.acknowledged) {
-                (Part::Dead, true) => return Some(Outcome::DeadLettered),
-                (Part::Retry, true) => return Some(Outcome::Retried),
+                (Part::Dead, true) => found = Some(Outcome::DeadLettered),
+                (Part::Retry, true) => found = Some(Outcome::Retried),
                 (Part::Output { index, count }, true) => {
                     expected = count;
                     parts.insert(index);
                 }
-                (_, false) => {}
+                // What is said beside an outcome is a part of it.
+                (Part::Extra, false) => return None,
+                _ => {}
             }
         }
         if expected > 0 && parts.len() == expected {
-            return Some(Outcome::Emitted);
+            found = found.or(Some(Outcome::Emitted));
         }
-        (hand_out.filtered && hand_out.children.is_empty()).then_some(Outcome::Filtered)
+        found.or_else(|| self.is_silent(hand_out).then_some(Outcome::Filtered))
+    }
+
+    /// Whether a hand-out was filtered, and nothing was made of it.
+    pub(super) fn is_silent(&self, hand_out: &HandOut) -> bool {
+        let mut children = hand_out.children.iter();
+        hand_out.filtered && children.all(|child| self.facts.children[*child].part == Part::Extra)
     }
 
     /// Whether a record is there for who reads what is committed.
@@ -147,8 +183,14 @@ impl Core {
             return Err(format!("commit: {name}@{offset} is behind its end"));
         }
         let (from, to) = (partition.at(verified), partition.at(offset));
+        // What is no record of the source goes round or ends, as the engine knows best.
+        let mut controls = 0;
         for record in &partition.records[from..to] {
             if !self.visible(record) {
+                continue;
+            }
+            if record.control.is_some() {
+                controls += 1;
                 continue;
             }
             let latest = owned.latest.get(&record.offset);
@@ -163,207 +205,24 @@ impl Core {
             }
         }
         let told = entry.metadata.as_deref().and_then(Counts::from_metadata);
-        let told = told.map(|told| Outcome::ALL.map(|outcome| told.of(outcome)));
+        let told = told.as_ref().map(sums);
+        let ended = told.and_then(|told| {
+            told[Outcome::Filtered as usize].checked_sub(counts[Outcome::Filtered as usize])
+        });
+        let ended = ended.unwrap_or(0).min(controls);
+        counts[Outcome::Filtered as usize] += ended;
+        counts[Outcome::Retried as usize] += controls - ended;
         if told != Some(counts) {
             let told = &entry.metadata;
             return Err(format!(
                 "counts: {name}@{offset}: {told:?}, and true is {counts:?}"
             ));
         }
+        // Without a record in between there is nothing to enter.
+        if counts != owned.counts {
+            self.check_entry(id, tp, offset, &counts)?;
+        }
         Ok((tp, counts))
-    }
-
-    /// A record was appended to a sink: the first deliveries of a partition keep its order.
-    pub(super) fn check_order(&mut self, child: usize, sink: Tp, keyed: bool) {
-        let child = &self.facts.children[child];
-        let Part::Output { index, .. } = child.part else {
-            return;
-        };
-        let hand_out = &self.facts.hand_outs[child.hand_out];
-        let (tp, offset, uid) = (hand_out.tp, hand_out.offset, hand_out.uid);
-        let first = self.facts.delivered.insert((uid, index));
-        let promised = keyed
-            && self.plan.transactions.is_none()
-            && self.log.kind(tp) == Kind::Source
-            && !self.facts.refused.contains(&tp)
-            && !self.facts.failed.contains(&uid);
-        if !first || !promised {
-            return;
-        }
-        let last = self.facts.order.entry((tp, sink)).or_insert(offset);
-        if *last > offset {
-            let last = *last;
-            let (tp, sink) = (self.log.name(tp), self.log.name(sink));
-            return self.violated(format!(
-                "order: {tp}@{offset} is first delivered to {sink} behind {last}"
-            ));
-        }
-        *last = offset;
-    }
-
-    /// A retry is handed to the producer: its due times do not decrease, and leave the tier's delay.
-    pub(super) fn check_due(&mut self, id: usize, retry: Tp, due_at: i64) {
-        let epoch = self.members[id]
-            .owned
-            .get(&retry)
-            .map_or(0, |owned| owned.epoch);
-        if self.plan.transactions.is_some() {
-            return; // what is aborted does not count: looked at in the end
-        }
-        let last = self.facts.due.entry((id, retry, epoch)).or_insert(due_at);
-        let (before, name) = (*last, self.log.name(retry));
-        *last = due_at;
-        if before > due_at {
-            self.violated(format!("due: {name}: {due_at} behind {before}"));
-        }
-    }
-
-    /// All that must be true when everything is done.
-    pub(super) fn check_end(&mut self) {
-        let mut wrong = Vec::new();
-        // From the last record to the first, since a retry is behind what it comes from.
-        let mut settled: Vec<Option<bool>> = vec![None; self.appended];
-        let mut all: Vec<(usize, Tp, usize)> = Vec::new();
-        for tp in self.log.all().filter(|tp| self.log.is_read(*tp)) {
-            let records = self.log.partition(tp).records.iter();
-            for record in records.filter(|record| self.visible(record)) {
-                all.push((record.uid, tp, record.origin));
-            }
-        }
-        all.sort_unstable();
-        for (uid, tp, origin) in all.into_iter().rev() {
-            let none = Vec::new();
-            let hand_outs = self.facts.of.get(&uid).unwrap_or(&none);
-            let mut final_outcomes = 0;
-            let mut whole = 0;
-            // Readings of which something is there.
-            let mut written = 0;
-            let mut produced = 0;
-            for hand_out in hand_outs {
-                let hand_out = &self.facts.hand_outs[*hand_out];
-                let mut parts = BTreeSet::new();
-                let mut expected = 0;
-                let before = whole;
-                for child in &hand_out.children {
-                    let child = &self.facts.children[*child];
-                    produced += 1;
-                    let aborted = child
-                        .transaction
-                        .is_some_and(|of| self.transactions[of].state != State::Committed);
-                    if child.appended == 0 || aborted {
-                        continue;
-                    }
-                    match child.part {
-                        Part::Dead => final_outcomes += 1,
-                        Part::Retry => {
-                            let followed = child.uid.and_then(|uid| settled[uid]);
-                            final_outcomes += usize::from(followed == Some(true));
-                        }
-                        Part::Output { index, count } => {
-                            parts.insert(index);
-                            expected = count;
-                        }
-                    }
-                    if !matches!(child.part, Part::Output { .. }) {
-                        whole += 1;
-                    }
-                }
-                written += usize::from(whole > before || !parts.is_empty());
-                if expected > 0 && parts.len() == expected {
-                    final_outcomes += 1;
-                    whole += 1;
-                }
-                if hand_out.filtered && hand_out.children.is_empty() {
-                    final_outcomes += 1;
-                }
-            }
-            settled[uid] = Some(final_outcomes > 0);
-            let name = self.log.name(tp);
-            if final_outcomes == 0 {
-                wrong.push(format!(
-                    "conservation: record {origin} in {name} has no outcome in any topic"
-                ));
-            }
-            if self.plan.transactions.is_some() {
-                if whole > 1 || written > 1 {
-                    wrong.push(format!(
-                        "exactly once: record {origin} in {name} has {whole} outcomes of {written} committed"
-                    ));
-                }
-            } else if whole > 1 && !self.facts.excused.contains(&tp) {
-                wrong.push(format!(
-                    "duplicate: record {origin} in {name} has {whole} outcomes of {produced} produced, without a crash or a refusal"
-                ));
-            }
-        }
-        for tp in self.log.all().filter(|tp| self.log.is_read(*tp)) {
-            let partition = self.log.partition(tp);
-            let committed = partition.committed.as_ref();
-            let told = committed.and_then(|(_, counts)| Counts::from_metadata(counts));
-            let sum: u64 = told.map_or(0, |told| {
-                Outcome::ALL
-                    .into_iter()
-                    .map(|outcome| told.of(outcome))
-                    .sum()
-            });
-            let records = partition.records.iter();
-            let count = records.filter(|record| self.visible(record)).count();
-            if sum != count as u64 {
-                let name = self.log.name(tp);
-                wrong.push(format!(
-                    "counts: {name} has {count} records, and its commit tells of {sum}"
-                ));
-            }
-        }
-        if self.plan.transactions.is_some() {
-            self.check_order_in_the_end(&mut wrong);
-        }
-        if let Some(first) = wrong.into_iter().next_back() {
-            self.violated(first);
-        }
-    }
-
-    /// Under exactly_once, what is committed is in order, whatever was aborted on the way.
-    fn check_order_in_the_end(&self, wrong: &mut Vec<String>) {
-        let by: HashMap<usize, &Child> = self
-            .facts
-            .children
-            .iter()
-            .filter_map(|child| Some((child.uid?, child)))
-            .collect();
-        for to in self.log.all() {
-            let mut last: HashMap<Tp, i64> = HashMap::new();
-            let mut due: HashMap<(usize, u64), i64> = HashMap::new();
-            let records = self.log.partition(to).records.iter();
-            for record in records.filter(|record| self.visible(record)) {
-                let Some(child) = by.get(&record.uid) else {
-                    continue;
-                };
-                let from = &self.facts.hand_outs[child.hand_out];
-                let name = self.log.name(to);
-                match child.part {
-                    Part::Output { .. }
-                        if record.key.is_some() && self.log.kind(from.tp) == Kind::Source =>
-                    {
-                        let before = last.insert(from.tp, from.offset).unwrap_or(-1);
-                        if before > from.offset {
-                            let tp = self.log.name(from.tp);
-                            wrong.push(format!(
-                                "order: {tp}@{} is in {name} behind {before}",
-                                from.offset
-                            ));
-                        }
-                    }
-                    Part::Retry => {
-                        let before = due.insert(record.writer, record.due_at).unwrap_or(0);
-                        if before > record.due_at {
-                            wrong.push(format!("due: {name}: {} behind {before}", record.due_at));
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
     }
 
     /// Whether every record that the group reads is committed.

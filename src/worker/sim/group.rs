@@ -39,6 +39,8 @@ pub(super) struct Owned {
     pub(super) counts: [u64; Outcome::ALL.len()],
     /// The last hand-out that something was made of, by offset.
     pub(super) latest: BTreeMap<i64, usize>,
+    /// Records that somebody else has written to it since.
+    pub(super) strangers: usize,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,11 @@ pub(super) struct Member {
     pub(super) consumer_error: bool,
     pub(super) stopping: bool,
     pub(super) turns: u64,
+    /// How many of the operators' orders it has read, and for each source partition that is paused the first hand-out since.
+    pub(super) orders: usize,
+    pub(super) paused_from: BTreeMap<Tp, usize>,
+    /// Keys and records that were in retry of a source partition when that was read.
+    pub(super) surveyed: BTreeMap<Tp, (usize, usize)>,
 }
 
 impl Core {
@@ -281,20 +288,7 @@ impl Core {
             let Some(tp) = self.log.tp(&entry.topic, entry.partition) else {
                 continue;
             };
-            let partition = self.log.partition_mut(tp);
-            let before = partition
-                .committed
-                .as_ref()
-                .map_or(0, |(offset, _)| *offset);
-            let metadata = entry.metadata.unwrap_or_default();
-            partition.committed = Some((entry.offset, metadata));
-            if entry.offset < before {
-                let name = self.log.name(tp);
-                self.violated(format!(
-                    "commit: {name}'s committed offset goes back from {before} to {}",
-                    entry.offset
-                ));
-            }
+            self.committed(tp, entry.offset, entry.metadata.unwrap_or_default());
         }
         let wait = self.some(self.plan.round_trip);
         self.after(wait, Event::CommitAnswer(id, number));
@@ -302,6 +296,7 @@ impl Core {
 
     /// The group's offset of a partition.
     pub(super) fn committed(&mut self, tp: Tp, offset: i64, metadata: String) {
+        self.note_pauses(tp, &metadata);
         let partition = self.log.partition_mut(tp);
         let before = partition
             .committed

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::log::{FROM, output_value};
 use super::plan::Script;
 use super::sabotage::Bug;
-use super::world::{Scene, World};
+use super::scene::Scene;
+use super::world::World;
 use crate::config::model;
 use crate::error::{Reason, RecordError};
 use crate::failure::envelope::Stamp;
@@ -52,8 +53,10 @@ impl Judge for SimJudge {
             return Verdict::Filtered;
         };
         core.noted(self.id, hand_out);
+        core.check_paused(self.id, hand_out);
+        core.decided(self.id, hand_out, None);
         let facts = &core.facts.hand_outs[hand_out];
-        let (number, tp, offset, due_at) = (facts.origin, facts.tp, facts.offset, facts.due_at);
+        let (number, tp, offset, due_at) = (facts.origin, facts.tp, facts.offset, facts.not_before);
         let read = core.members[self.id].wall_read;
         if due_at > read {
             let name = core.log.name(tp);
@@ -80,7 +83,12 @@ impl Judge for SimJudge {
             return Verdict::Failed(RecordError::new(reason, "it is away"));
         }
         let down = core.lookups_until > core.now;
-        let retry_after = (number % 2 == 0).then(|| Duration::from_millis(700));
+        // Sometimes longer than the longest tier.
+        let retry_after = match number % 6 {
+            0 => Some(Duration::from_secs(20)),
+            2 | 4 => Some(Duration::from_millis(700)),
+            _ => None,
+        };
         let has_value = record.value.is_some();
         let emit = |large: Option<bool>| {
             Verdict::Emit(Output::of(
@@ -88,7 +96,11 @@ impl Judge for SimJudge {
             ))
         };
         let origin = &mut core.origins[number];
-        match origin.script.clone() {
+        let script = match origin.corrected {
+            true => Script::Emit,
+            false => origin.script.clone(),
+        };
+        match script {
             Script::Emit => emit(None),
             Script::TooLarge { client } if has_value => emit(Some(client)),
             Script::TooLarge { .. } => {
@@ -96,6 +108,7 @@ impl Judge for SimJudge {
             }
             Script::Filter => {
                 core.facts.hand_outs[hand_out].filtered = true;
+                core.decided(self.id, hand_out, Some(false));
                 Verdict::Filtered
             }
             Script::Poison(reason) => Verdict::Failed(RecordError::new(reason, "by its script")),
@@ -112,6 +125,7 @@ impl Judge for SimJudge {
             Script::Explode { outputs, large } => {
                 if outputs == 0 {
                     core.facts.hand_outs[hand_out].filtered = true;
+                    core.decided(self.id, hand_out, Some(false));
                 }
                 let outputs = (0..outputs).map(|index| Output {
                     sink: index % 2,

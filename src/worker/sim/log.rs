@@ -6,6 +6,7 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 
 use super::plan::{CLIENT_LIMIT, LIMIT, Plan, SINK_LIMIT, Script};
+use crate::failure::parking::Control;
 
 /// A header that outlives the engine: the number of the hand-out that a produced record comes from. The consumer puts it
 /// into what it hands out, and the log takes it away from what is appended.
@@ -28,6 +29,7 @@ pub(super) enum Kind {
     Source,
     Retry { source: usize, tier: usize },
     Dead { source: usize },
+    Ledger { source: usize },
     Sink(usize),
 }
 
@@ -47,6 +49,10 @@ pub(super) struct Stored {
     pub(super) timestamp: Option<i64>,
     pub(super) attempt: u32,
     pub(super) due_at: i64,
+    /// Before that a retry is not tried, even if it is due.
+    pub(super) not_before: i64,
+    /// What it says, if it is no record of the source.
+    pub(super) control: Option<Control>,
     /// The transaction that it is a part of.
     pub(super) transaction: Option<usize>,
     /// A retry's instance, with the epoch of its retry partition there.
@@ -58,7 +64,10 @@ pub(super) struct Stored {
 pub(super) struct Origin {
     pub(super) tp: Tp,
     pub(super) offset: i64,
+    pub(super) key: Option<Vec<u8>>,
     pub(super) script: Script,
+    /// Whether a person has made it pass.
+    pub(super) corrected: bool,
     /// How often it still fails.
     pub(super) failures_left: u32,
 }
@@ -96,7 +105,7 @@ pub(super) struct Topic {
     pub(super) partitions: Vec<Partition>,
 }
 
-/// All topics. Sources come first, then the tiers and dead letters of each, then the two sinks.
+/// All topics. Sources come first, then the tiers, dead letters and ledger of each, then the two sinks.
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) topics: Vec<Topic>,
@@ -125,6 +134,10 @@ impl Log {
             }
             let dead = format!("{name}.{GROUP}.dlq");
             add(dead, Kind::Dead { source }, LIMIT, plan.partitions);
+            if plan.has_ledger() {
+                let ledger = format!("{name}.{GROUP}.ledger");
+                add(ledger, Kind::Ledger { source }, LIMIT, plan.partitions);
+            }
         }
         for (sink, name) in ["out", "other"].into_iter().enumerate() {
             let partitions = plan.sink_partitions;
@@ -169,6 +182,18 @@ impl Log {
         self.topics.iter().enumerate().flat_map(|(topic, of)| {
             (0..of.partitions.len()).map(move |partition| Tp { topic, partition })
         })
+    }
+
+    /// The source partition that a partition belongs to, if the group reads it.
+    pub(super) fn home(&self, tp: Tp) -> Option<Tp> {
+        match self.kind(tp) {
+            Kind::Source => Some(tp),
+            Kind::Retry { source, .. } => Some(Tp {
+                topic: source,
+                ..tp
+            }),
+            _ => None,
+        }
     }
 
     /// Whether the group reads it.

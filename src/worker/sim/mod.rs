@@ -5,16 +5,26 @@
 //! `DRIFTGATE_SIM_SEEDS` is how many seeds a run tries, `DRIFTGATE_SIM_FROM` the first of them, `DRIFTGATE_SIM_SEED` one
 //! alone, which then prints its trace if `DRIFTGATE_SIM_TRACE` is set.
 
+mod breaker;
 mod consumer;
 mod content;
 mod core;
+mod end;
 mod facts;
+mod failed;
 mod group;
+mod instance;
 mod judge;
+mod ledger;
 mod log;
+mod memory;
+mod operator;
+mod order;
 mod outlet;
 mod plan;
 mod sabotage;
+mod scene;
+mod survey;
 mod tests;
 mod transactions;
 mod world;
@@ -50,6 +60,11 @@ fn run(seed: u64, bug: Option<Bug>, traced: bool, metrics: &Arc<Metrics>) -> Run
             break;
         }
         if core.now > deadline {
+            for instance in world.instances().iter().flatten() {
+                for line in instance.state() {
+                    core.tell(|| line);
+                }
+            }
             let undone = core.undone();
             core.violated(format!("progress: faults are long over, and {undone}"));
         }

@@ -15,6 +15,7 @@ use super::plan::{CLIENT_LIMIT, MILLI, Micros, SECOND};
 use super::sabotage::Bug;
 use super::transactions::TransactionalProducer;
 use super::world::{World, micros};
+use crate::failure::parking::Control;
 use crate::native::ClientError;
 use crate::native::producer::{Delivery, Produce};
 use crate::worker::ports::Outlet;
@@ -26,8 +27,15 @@ const IN_FLIGHT: usize = 5;
 #[derive(Debug, Clone)]
 struct Sent {
     token: usize,
-    child: usize,
+    of: Of,
     record: Stored,
+}
+
+/// What is known of it: the number of a [`Child`], or of an entry of the ledger.
+#[derive(Debug, Clone, Copy)]
+enum Of {
+    Child(usize),
+    Entry(usize),
 }
 
 #[derive(Debug)]
@@ -71,21 +79,15 @@ impl Core {
         produce: &Produce<'_>,
         token: usize,
     ) -> Result<(), RDKafkaErrorCode> {
-        if produce.topic.ends_with(".ledger") {
-            // The ledger is not simulated: its topic takes everything at once.
-            let outbox = &mut self.outboxes[id];
-            outbox.outstanding += 1;
-            outbox.ready.push(Delivery { token, error: None });
-            return Ok(());
-        }
         let Some(topic) = self.log.number(produce.topic) else {
             let what = format!("a record for {}, which there is not", produce.topic);
             self.violated(what);
             return Err(RDKafkaErrorCode::UnknownTopic);
         };
-        let from = produce.headers.iter().rev().find(|(name, _)| *name == FROM);
-        let from = from.and_then(|(_, value)| std::str::from_utf8((*value)?).ok()?.parse().ok());
-        let Some(hand_out) = from.filter(|from: &usize| *from < self.facts.hand_outs.len()) else {
+        if let Kind::Ledger { source } = self.log.topics[topic].kind {
+            return self.enqueue_entry(id, source, topic, produce, token);
+        }
+        let Some(hand_out) = self.from(id, produce) else {
             let what = format!("headers: a record for {} lost its own", produce.topic);
             self.violated(what);
             return Err(RDKafkaErrorCode::InvalidArgument);
@@ -118,12 +120,10 @@ impl Core {
         let to = Tp { topic, partition };
         let mut record = Stored {
             origin: self.facts.hand_outs[hand_out].origin,
-            key: produce.key.map(<[u8]>::to_vec),
-            value: produce.value.map(<[u8]>::to_vec),
             headers,
-            timestamp: produce.timestamp,
-            ..Stored::default()
+            ..stored(produce)
         };
+        self.check_paused(id, hand_out);
         self.spoil(&mut record, to);
         let part = self.check_produced(id, hand_out, to, &mut record);
         let home = self.members[id].owned.get(&to);
@@ -135,23 +135,121 @@ impl Core {
             uid: None,
             appended: 0,
             acknowledged: false,
-            failed: false,
             transaction: None,
         });
         self.facts.hand_outs[hand_out].children.push(child);
         self.noted(id, hand_out);
-        self.tell(|| {
-            let of = &self_name(part);
-            format!("{id} produces {of} of hand-out {hand_out}, token {token}")
-        });
+        match part {
+            Part::Output { .. } => self.decided(id, hand_out, Some(false)),
+            Part::Dead => self.decided(id, hand_out, Some(true)),
+            Part::Retry => self.decided(id, hand_out, None),
+            Part::Extra => {}
+        }
+        if self.trace.is_some() {
+            let (of, from) = (self_name(part), &self.facts.hand_outs[hand_out]);
+            let place = format!("{}@{}", self.log.name(from.tp), from.offset);
+            let text = format!(
+                "{id} produces {of} of record {} at {place}, hand-out {hand_out}, token {token}",
+                from.origin
+            );
+            self.tell(|| text);
+        }
+        let of = Of::Child(child);
+        self.queue(id, to, Sent { token, of, record });
+        Ok(())
+    }
+
+    /// The hand-out that a record was produced for. What is beside an outcome does not say it, but its place in the source.
+    fn from(&self, id: usize, produce: &Produce<'_>) -> Option<usize> {
+        let text = |name: &str| {
+            let header = produce
+                .headers
+                .iter()
+                .rev()
+                .find(|(other, _)| *other == name);
+            std::str::from_utf8(header?.1?).ok()
+        };
+        let known = text(FROM).and_then(|from| from.parse().ok());
+        if known.is_some() {
+            return known.filter(|from| *from < self.facts.hand_outs.len());
+        }
+        let control = Control::parse(text(crate::headers::CONTROL)?.as_bytes())?;
+        let partition = text(crate::headers::SOURCE_PARTITION)?.parse().ok()?;
+        let tp = self
+            .log
+            .tp(text(crate::headers::SOURCE_TOPIC)?, partition)?;
+        let offset = text(crate::headers::SOURCE_OFFSET)?.parse().ok()?;
+        let origin = *self.places.get(&(tp, offset))?;
+        // Two readings of it may be in one batch: the first that nothing was said of yet, and that has come to what is said.
+        let owned = self.members[id].owned.values();
+        let latest = owned.flat_map(|owned| owned.latest.values().copied());
+        latest
+            .filter(|hand_out| self.facts.hand_outs[*hand_out].origin == origin)
+            .filter(|hand_out| {
+                let of = &self.facts.hand_outs[*hand_out];
+                let mut parts = of
+                    .children
+                    .iter()
+                    .map(|child| self.facts.children[*child].part);
+                let fits = |part| match control {
+                    Control::Released => matches!(part, Part::Output { .. }),
+                    Control::Dead(_) => part == Part::Dead,
+                };
+                let is_done = of.filtered || !of.children.is_empty();
+                is_done && parts.all(fits)
+            })
+            .min()
+    }
+
+    /// An entry of a ledger is queued.
+    fn enqueue_entry(
+        &mut self,
+        id: usize,
+        source: usize,
+        topic: usize,
+        produce: &Produce<'_>,
+        token: usize,
+    ) -> Result<(), RDKafkaErrorCode> {
+        self.may_produce(id)?;
+        let Some(entry) = self.written(id, source, produce.value) else {
+            return Err(RDKafkaErrorCode::InvalidArgument);
+        };
+        let tp = self.facts.entries[entry].tp;
+        let partition = produce
+            .partition
+            .and_then(|number| usize::try_from(number).ok());
+        if partition != Some(tp.partition) {
+            self.violated("ledger: an entry for another partition".to_owned());
+        }
+        if self.outboxes[id].outstanding >= self.plan.capacity && !self.is(Bug::NoQueueLimit) {
+            self.facts.entries[entry].failed = true;
+            self.facts.excused.insert(tp);
+            self.count("queue full");
+            return Err(RDKafkaErrorCode::QueueFull);
+        }
+        if self.is(Bug::EntryAtOnce) {
+            self.facts.entries[entry].failed = true;
+            let outbox = &mut self.outboxes[id];
+            outbox.outstanding += 1;
+            outbox.ready.push(Delivery { token, error: None });
+            return Ok(());
+        }
+        self.tell(|| format!("{id} writes to the ledger, token {token}"));
+        let to = Tp {
+            topic,
+            partition: tp.partition,
+        };
+        let of = Of::Entry(entry);
+        let record = stored(produce);
+        self.queue(id, to, Sent { token, of, record });
+        Ok(())
+    }
+
+    fn queue(&mut self, id: usize, to: Tp, sent: Sent) {
         let outbox = &mut self.outboxes[id];
         outbox.outstanding += 1;
         let lane = outbox.lanes.entry(to).or_default();
-        lane.queue.push_back(Sent {
-            token,
-            child,
-            record,
-        });
+        lane.queue.push_back(sent);
         let swap = lane.queue.len() >= 2;
         let due = std::mem::replace(&mut lane.due, true);
         if swap && self.strikes(Bug::SwapRecords) {
@@ -163,7 +261,6 @@ impl Core {
             let wait = self.random.random_range(0..=self.plan.linger);
             self.after(wait, Event::Send(id, to));
         }
-        Ok(())
     }
 
     /// What a broken engine would have written.
@@ -315,14 +412,32 @@ impl Core {
     }
 
     fn refuse(&mut self, sent: &Sent) {
-        let child = &mut self.facts.children[sent.child];
-        child.failed = true;
-        let tp = self.facts.hand_outs[child.hand_out].tp;
+        let child = match sent.of {
+            Of::Child(child) => &self.facts.children[child],
+            Of::Entry(entry) => {
+                let entry = &mut self.facts.entries[entry];
+                entry.failed = true;
+                let tp = entry.tp;
+                self.facts.excused.insert(tp);
+                return;
+            }
+        };
+        let hand_out = &self.facts.hand_outs[child.hand_out];
+        let tp = hand_out.tp;
+        let origin = &self.origins[hand_out.origin];
+        if let (Part::Output { .. }, Some(key)) = (child.part, &origin.key) {
+            let refused = (origin.tp, key.clone());
+            self.facts.refused_keys.insert(refused);
+        }
         self.facts.excused.insert(tp);
         self.facts.refused.insert(tp);
     }
 
     fn appended(&mut self, id: usize, tp: Tp, sent: Sent) {
+        let child = match sent.of {
+            Of::Child(child) => child,
+            Of::Entry(entry) => return self.entry_appended(id, tp, entry, sent.record),
+        };
         if self.strikes(Bug::DropAppend) {
             return;
         }
@@ -330,9 +445,8 @@ impl Core {
             true => 2,
             false => 1,
         };
-        let Sent { child, record, .. } = sent;
         for _ in 0..times {
-            let mut record = record.clone();
+            let mut record = sent.record.clone();
             record.uid = self.appended;
             self.appended += 1;
             let facts = &mut self.facts.children[child];
@@ -344,6 +458,9 @@ impl Core {
             if let Kind::Sink(_) = self.log.kind(tp) {
                 self.check_order(child, tp, record.key.is_some());
             }
+            if let Kind::Retry { .. } = self.log.kind(tp) {
+                self.strange(tp, Some(id));
+            }
             record.transaction = self.enlisted(id, tp);
             self.facts.children[child].transaction = record.transaction;
             let partition = self.log.partition_mut(tp);
@@ -351,6 +468,22 @@ impl Core {
             partition.end += 1;
             partition.records.push(Arc::new(record));
         }
+    }
+
+    fn entry_appended(&mut self, id: usize, tp: Tp, entry: usize, mut record: Stored) {
+        if self.strikes(Bug::DropEntry) {
+            return;
+        }
+        record.transaction = self.enlisted(id, tp);
+        let known = &mut self.facts.entries[entry];
+        known.appended = true;
+        known.transaction = record.transaction;
+        record.uid = self.appended;
+        self.appended += 1;
+        let partition = self.log.partition_mut(tp);
+        record.offset = partition.end;
+        partition.end += 1;
+        partition.records.push(Arc::new(record));
     }
 
     /// An answer reaches the producer.
@@ -387,7 +520,10 @@ impl Core {
         }
         for sent in batch.records {
             if error.is_none() {
-                self.facts.children[sent.child].acknowledged = true;
+                match sent.of {
+                    Of::Child(child) => self.facts.children[child].acknowledged = true,
+                    Of::Entry(entry) => self.facts.entries[entry].acknowledged = true,
+                }
             }
             if !loses {
                 self.outboxes[id].ready.push(Delivery {
@@ -458,11 +594,21 @@ impl Core {
     }
 }
 
+fn stored(produce: &Produce<'_>) -> Stored {
+    Stored {
+        key: produce.key.map(<[u8]>::to_vec),
+        value: produce.value.map(<[u8]>::to_vec),
+        timestamp: produce.timestamp,
+        ..Stored::default()
+    }
+}
+
 fn self_name(part: Part) -> String {
     match part {
         Part::Output { index, count } => format!("output {index}/{count}"),
         Part::Retry => "a retry".to_owned(),
         Part::Dead => "a dead letter".to_owned(),
+        Part::Extra => "what its key needs".to_owned(),
     }
 }
 

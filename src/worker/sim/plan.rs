@@ -8,6 +8,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rdkafka::types::RDKafkaErrorCode;
 
+use crate::config::model::{OnDead, PerKey, Provenance, RatioLimit};
 use crate::error::Reason;
 
 /// Virtual time, in microseconds since the run began.
@@ -86,6 +87,8 @@ pub(super) enum Op {
     Slow(Micros),
     /// A partition changes hands for no reason.
     Shuffle,
+    /// An operator pauses the pipeline, and lifts that again.
+    Pause(Micros),
     /// A consumer returns records twice.
     Regress,
     /// Consumers report an error.
@@ -102,6 +105,13 @@ pub(super) struct Transactions {
     pub(super) stable_ids: bool,
 }
 
+/// When breakers trip.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Breakers {
+    pub(super) after: Option<u64>,
+    pub(super) above: Option<RatioLimit>,
+}
+
 /// What is drawn for a seed.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
@@ -113,7 +123,7 @@ pub(super) struct Plan {
     pub(super) tiers: Vec<Duration>,
     pub(super) jitter: f64,
     pub(super) budget: Duration,
-    pub(super) provenance: bool,
+    pub(super) provenance: Provenance,
     pub(super) batch: usize,
     pub(super) instances: usize,
     pub(super) commit_interval: Duration,
@@ -137,6 +147,11 @@ pub(super) struct Plan {
     pub(super) skew: i64,
     /// Under exactly_once: how transactions run.
     pub(super) transactions: Option<Transactions>,
+    /// `ordering: per_key`
+    pub(super) per_key: Option<PerKey>,
+    pub(super) breakers: Option<Breakers>,
+    /// Whether a person sends dead letters back.
+    pub(super) redrives: bool,
     mix: [u32; 9],
 }
 
@@ -172,7 +187,10 @@ impl Plan {
             tiers,
             jitter: *[0.0, 0.2, 0.5].choose(random).expect("not empty"),
             budget: Duration::from_secs(random.random_range(60..=120)),
-            provenance: random.random_bool(0.5),
+            provenance: match random.random_bool(0.5) {
+                true => Provenance::Header,
+                false => Provenance::None,
+            },
             batch: *[1, 2, 5, 16, 64].choose(random).expect("not empty"),
             instances: random.random_range(1..=3),
             commit_interval: Duration::from_millis(*[100, 1000].choose(random).expect("not empty")),
@@ -192,6 +210,9 @@ impl Plan {
             ops: Vec::new(),
             skew: 0,
             transactions: None,
+            per_key: None,
+            breakers: None,
+            redrives: false,
             mix,
         };
         if random.random_bool(0.5) {
@@ -202,10 +223,71 @@ impl Plan {
                 stable_ids: random.random_bool(0.5),
             });
         }
+        let more = &mut SmallRng::seed_from_u64(seed ^ 0x0bea_d5ed);
+        plan.extras(more);
         if !calm {
             plan.faults(random);
+            plan.pauses(more);
         }
         plan
+    }
+
+    /// What pipelines may have besides: a ledger, an order per key, breakers.
+    fn extras(&mut self, random: &mut SmallRng) {
+        if self.provenance == Provenance::None && random.random_bool(0.5) {
+            self.provenance = Provenance::Ledger;
+        }
+        if random.random_bool(0.4) && !self.tiers.is_empty() {
+            self.per_key(random);
+        }
+        if random.random_bool(0.25) {
+            let after = random.random_bool(0.6);
+            let above = !after || random.random_bool(0.5);
+            self.breakers = Some(Breakers {
+                after: after.then(|| *[2, 5, 12].choose(random).expect("not empty")),
+                above: above.then(|| RatioLimit {
+                    ratio: *[0.1, 0.3, 0.6].choose(random).expect("not empty"),
+                    window: Duration::from_secs(random.random_range(1..60)),
+                    at_least: *[3, 10, 30].choose(random).expect("not empty"),
+                }),
+            });
+        }
+    }
+
+    fn per_key(&mut self, random: &mut SmallRng) {
+        let bound =
+            |random: &mut SmallRng| *[1, 2, 5, 20, 1000, 1000].choose(random).expect("not empty");
+        let per_key = PerKey {
+            on_dead: match random.random_range(0..4) {
+                0 | 1 => OnDead::Release,
+                2 => OnDead::Park,
+                _ => OnDead::DeadLetterFollowers,
+            },
+            max_keys: bound(random),
+            max_records: bound(random),
+        };
+        self.redrives = per_key.on_dead == OnDead::Park || random.random_bool(0.3);
+        if self.is_tight(per_key) {
+            // One after the other: that shall not take hours.
+            self.records = self.records.min(80);
+            for tier in &mut self.tiers {
+                *tier = (*tier).min(Duration::from_secs(1));
+            }
+        }
+        self.per_key = Some(per_key);
+    }
+
+    fn is_tight(&self, per_key: PerKey) -> bool {
+        per_key.max_keys.min(per_key.max_records) < 20
+    }
+
+    fn pauses(&mut self, random: &mut SmallRng) {
+        for _ in 0..random.random_range(0..6_usize).saturating_sub(3) {
+            let at = random.random_range(0..self.faults_until);
+            let longest = (self.faults_until - at).max(1);
+            let lasts = random.random_range(1..=5 * SECOND).min(longest);
+            self.ops.push((at, Op::Pause(lasts)));
+        }
     }
 
     fn faults(&mut self, random: &mut SmallRng) {
@@ -266,9 +348,15 @@ impl Plan {
         }
     }
 
-    /// Topics in all: the sources, their tiers and dead letters, and two sinks.
+    /// Whether there are ledgers.
+    pub(super) fn has_ledger(&self) -> bool {
+        self.provenance != Provenance::None
+    }
+
+    /// Topics in all: the sources, their tiers, dead letters and ledgers, and two sinks.
     pub(super) fn topics(&self) -> usize {
-        self.sources * (2 + self.tiers.len()) + 2
+        let ledgers = usize::from(self.has_ledger());
+        self.sources * (2 + self.tiers.len() + ledgers) + 2
     }
 
     /// The script of a record.
@@ -322,6 +410,14 @@ impl Plan {
         let tiers: u128 = self.tiers.iter().map(Duration::as_micros).sum();
         let budget = self.budget.as_micros() + 4 * tiers;
         let skew = 4 * self.skew.unsigned_abs() * MILLI;
-        u64::try_from(budget).expect("minutes") * 2 + skew + 120 * SECOND
+        let records = u64::try_from(self.records).expect("hundreds") * SECOND;
+        let in_turn = match self.per_key {
+            Some(per_key) if self.is_tight(per_key) => 5 * records,
+            Some(_) => records,
+            None => 0,
+        };
+        let resumed = self.breakers.map_or(0, |_| 2 * records);
+        let budget = u64::try_from(budget).expect("minutes");
+        2 * budget + skew + in_turn + resumed + 120 * SECOND
     }
 }

@@ -44,11 +44,31 @@ pub(super) enum Bug {
     ZombieWrites,
     /// An outage is taken for bad data.
     OutageIsPoison,
+    /// Records are in no order per key, though that is configured.
+    NoOrder,
+    /// Followers of a dead letter are not held, though that is configured.
+    HoldNobody,
+    /// Nothing bounds what is in retry.
+    NoBounds,
+    /// A new owner does not know what is in retry.
+    ForgetParked,
+    /// An entry of the ledger is acknowledged and not written.
+    DropEntry,
+    /// An entry of the ledger is taken for acknowledged as soon as it is handed over.
+    EntryAtOnce,
+    /// Breakers never trip.
+    NoBreaker,
+    /// A new owner does not know of the pause of a breaker.
+    ForgetPause,
+    /// Operators' orders do not come through.
+    LoseOrders,
+    /// An operator's pause does nothing.
+    DeafToPause,
 }
 
 impl Bug {
     /// Each with the invariant that notices it: the first word of the violation.
-    pub(super) const ALL: [(Bug, &'static [&'static str]); 20] = [
+    pub(super) const ALL: [(Bug, &'static [&'static str]); 30] = [
         (Bug::CommitAhead, &["acknowledgement", "commit"]),
         (Bug::WrongCounts, &["counts"]),
         (Bug::DropAppend, &["conservation"]),
@@ -69,7 +89,13 @@ impl Bug {
         ),
         (
             Bug::OffsetsAtOnce,
-            &["conservation", "counts", "acknowledgement", "commit"],
+            &[
+                "conservation",
+                "counts",
+                "acknowledgement",
+                "commit",
+                "ledger",
+            ],
         ),
         (Bug::AbortedIsRead, &["exactly once", "order"]),
         (
@@ -84,5 +110,15 @@ impl Bug {
         ),
         (Bug::ZombieWrites, &["exactly once", "order", "atomic"]),
         (Bug::OutageIsPoison, &["content"]),
+        (Bug::NoOrder, &["key order"]),
+        (Bug::HoldNobody, &["key order"]),
+        (Bug::NoBounds, &["memory"]),
+        (Bug::ForgetParked, &["key order"]),
+        (Bug::DropEntry, &["ledger"]),
+        (Bug::EntryAtOnce, &["ledger"]),
+        (Bug::NoBreaker, &["breaker"]),
+        (Bug::ForgetPause, &["breaker"]),
+        (Bug::LoseOrders, &["progress"]),
+        (Bug::DeafToPause, &["operator"]),
     ];
 }

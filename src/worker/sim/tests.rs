@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::sabotage::Bug;
 use super::{Run, run};
@@ -37,16 +38,44 @@ fn print(run: &Run) {
     }
 }
 
+/// What is told now and then of a run that takes long.
+struct Progress {
+    began: Instant,
+    told: Mutex<Instant>,
+    every: Duration,
+}
+
+impl Progress {
+    fn new() -> Progress {
+        Progress {
+            began: Instant::now(),
+            told: Mutex::new(Instant::now()),
+            every: Duration::from_secs(30),
+        }
+    }
+
+    #[expect(
+        clippy::print_stderr,
+        reason = "nobody else says how far a long run is"
+    )]
+    fn tell(&self, done: u64, of: u64) {
+        let mut told = self.told.lock().unwrap();
+        if told.elapsed() < self.every {
+            return;
+        }
+        *told = Instant::now();
+        let seconds = self.began.elapsed().as_secs_f64();
+        let rate = done as f64 / seconds;
+        let left = (of - done) as f64 / rate / 60.0;
+        eprintln!("{done} of {of} seeds, {rate:.0} a second, {left:.0} minutes left");
+    }
+}
+
 #[test]
 fn no_seed_breaks_an_invariant() {
-    let metrics = Metrics::new();
     if let Some(seed) = number("DRIFTGATE_SIM_SEED") {
-        let run = run(
-            seed,
-            None,
-            number("DRIFTGATE_SIM_TRACE").is_some(),
-            &metrics,
-        );
+        let traced = number("DRIFTGATE_SIM_TRACE").is_some();
+        let run = run(seed, None, traced, &Metrics::new());
         print(&run);
         if let Some(violation) = run.violation {
             panic!("{}", failed(seed, &violation));
@@ -54,43 +83,61 @@ fn no_seed_breaks_an_invariant() {
         return;
     }
     let first = number("DRIFTGATE_SIM_FROM").unwrap_or(0);
-    let last = first + number("DRIFTGATE_SIM_SEEDS").unwrap_or(SEEDS);
-    let next = AtomicU64::new(first);
+    let count = number("DRIFTGATE_SIM_SEEDS").unwrap_or(SEEDS);
+    let progress = Progress::new();
     let found: Mutex<Vec<String>> = Mutex::default();
     let seen: Mutex<BTreeMap<&'static str, u64>> = Mutex::default();
+    on_all_cores(count, |at, metrics| {
+        let seed = first + at;
+        let run = run(seed, None, false, metrics);
+        progress.tell(at, count);
+        let mut all = seen.lock().unwrap();
+        for (what, times) in run.seen {
+            *all.entry(what).or_default() += times;
+        }
+        let mut found = found.lock().unwrap();
+        found.extend(run.violation.map(|violation| failed(seed, &violation)));
+        found.len() < TOLD
+    });
+    let found = found.into_inner().unwrap();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    if number("DRIFTGATE_SIM_TRACE").is_some() {
+        let seen = seen.into_inner().unwrap();
+        let trace = seen
+            .iter()
+            .map(|(what, times)| format!("{times:>12} {what}"));
+        print(&Run {
+            violation: None,
+            trace: Some(trace.collect()),
+            seen: BTreeMap::new(),
+        });
+    }
+}
+
+/// Does something for each number below `count`, on a thread for each core, until it says that this is enough.
+fn on_all_cores(count: u64, each: impl Fn(u64, &Arc<Metrics>) -> bool + Sync) {
+    let next = AtomicU64::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                let metrics = Metrics::new();
+                // Its own: a registry of metrics is a lock that all partitions of all runs would share.
+                let mut metrics = Metrics::new();
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= last || found.lock().unwrap().len() >= TOLD {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    if at >= count {
                         return;
                     }
-                    let run = run(seed, None, false, &metrics);
-                    if let Some(violation) = run.violation {
-                        found.lock().unwrap().push(failed(seed, &violation));
+                    if at % 1000 == 999 {
+                        metrics = Metrics::new();
                     }
-                    let mut seen = seen.lock().unwrap();
-                    for (what, count) in run.seen {
-                        *seen.entry(what).or_default() += count;
+                    if !each(at, &metrics) {
+                        next.store(count, Ordering::Relaxed);
                     }
                 }
             });
         }
     });
-    let found = found.into_inner().unwrap();
-    assert!(found.is_empty(), "{}", found.join("\n"));
-    let seen = seen.into_inner().unwrap();
-    if number("DRIFTGATE_SIM_TRACE").is_some() {
-        let trace = Some(vec![format!("{seen:?}")]);
-        print(&Run {
-            violation: None,
-            trace,
-            seen,
-        });
-    }
 }
 
 /// Seeds beyond those of every run that once broke an invariant.
@@ -123,24 +170,35 @@ fn a_seed_replays() {
 
 #[test]
 fn each_deliberate_bug_is_noticed() {
-    let metrics: Arc<Metrics> = Metrics::new();
-    let missed: Vec<String> = Bug::ALL
-        .into_iter()
-        .filter_map(|(bug, by)| {
-            let mut others = Vec::new();
-            for seed in 0..WITHIN {
-                let Some(violation) = run(seed, Some(bug), false, &metrics).violation else {
-                    continue;
-                };
-                let what = violation.split(" s: ").nth(1).unwrap_or_default();
-                if by.iter().any(|by| what.starts_with(by)) {
-                    return None;
-                }
-                others.push(violation);
+    let missed: Mutex<Vec<String>> = Mutex::default();
+    let caught: Mutex<Vec<String>> = Mutex::default();
+    on_all_cores(Bug::ALL.len() as u64, |at, metrics| {
+        let (bug, by) = Bug::ALL[usize::try_from(at).expect("a few")];
+        let mut others = Vec::new();
+        for seed in 0..WITHIN {
+            let Some(violation) = run(seed, Some(bug), false, metrics).violation else {
+                continue;
+            };
+            let what = violation.split(" s: ").nth(1).unwrap_or_default();
+            if by.iter().any(|by| what.starts_with(by)) {
+                let text = format!("{:>4} seeds: {bug:?}: {violation}", seed + 1);
+                caught.lock().unwrap().push(text);
+                return true;
             }
-            others.truncate(3);
-            Some(format!("{bug:?} is not noticed by {by:?}: {others:?}"))
-        })
-        .collect();
+            others.push(format!("{seed}: {violation}"));
+        }
+        others.truncate(3);
+        let text = format!("{bug:?} is not noticed by {by:?}: {others:?}");
+        missed.lock().unwrap().push(text);
+        true
+    });
+    let missed = missed.into_inner().unwrap();
     assert!(missed.is_empty(), "{missed:#?}");
+    if number("DRIFTGATE_SIM_TRACE").is_some() {
+        print(&Run {
+            violation: None,
+            trace: Some(caught.into_inner().unwrap()),
+            seen: BTreeMap::new(),
+        });
+    }
 }

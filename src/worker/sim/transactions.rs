@@ -36,6 +36,12 @@ pub(super) struct Transaction {
     offsets: Vec<(Tp, i64, String, Sums)>,
 }
 
+impl Transaction {
+    pub(super) fn is_committed(&self) -> bool {
+        self.state == State::Committed
+    }
+}
+
 /// A `transactional.id`, as its coordinator knows it.
 #[derive(Debug, Default)]
 pub(super) struct Id {
@@ -118,8 +124,10 @@ impl Core {
 
     /// Whether offsets of a partition are in an open transaction.
     pub(super) fn is_unstable(&self, tp: Tp) -> bool {
-        let open = |of: &&Transaction| of.state == State::Open;
-        let mut open = self.transactions.iter().filter(open);
+        let mut open = self
+            .ids
+            .iter()
+            .filter_map(|id| self.transactions.get(id.open?));
         open.any(|of| of.offsets.iter().any(|(other, ..)| *other == tp))
     }
 
@@ -200,6 +208,10 @@ impl Core {
         }
         for (tp, offset, metadata, counts) in offsets {
             self.check_atomic(number, writer, tp, offset);
+            let before = self.members[writer].owned.get(&tp);
+            if before.is_some_and(|owned| owned.counts != counts) {
+                self.check_entry_within(number, tp, offset);
+            }
             self.committed(tp, offset, metadata);
             self.settled(writer, tp, offset, counts);
         }
@@ -210,8 +222,11 @@ impl Core {
         let Some(owned) = self.members[writer].owned.get(&tp) else {
             return;
         };
+        // What is no record of the source may have been written in one that was aborted, and have nothing to say by now.
         let latest = owned.latest.range(owned.verified..offset);
-        let apart = latest.into_iter().find(|(_, hand_out)| {
+        let latest = latest.filter(|(_, hand_out)| !self.is_control(**hand_out));
+        let mut latest = latest;
+        let apart = latest.find(|(_, hand_out)| {
             let children = self.facts.hand_outs[**hand_out].children.iter();
             let mut children = children.map(|child| &self.facts.children[*child]);
             children.any(|child| child.appended > 0 && child.transaction != Some(number))

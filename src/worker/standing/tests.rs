@@ -45,6 +45,10 @@ struct World {
     /// Of records that were produced: where to.
     sent: Vec<String>,
     unanswered: Vec<usize>,
+    /// Whether there is a ledger, and whether entries of it wait for their answer.
+    has_ledger: bool,
+    ledger_waits: bool,
+    entries: Vec<usize>,
     /// Until when the registry does not answer, and how often it was wanted.
     registry_away: Duration,
     asked: usize,
@@ -255,12 +259,19 @@ impl Outlet for Shore {
     fn send(&mut self, record: &Produce<'_>, token: usize) -> Result<(), RDKafkaErrorCode> {
         let mut world = self.world();
         world.sent.push(record.topic.to_owned());
-        world.unanswered.push(token);
+        match record.topic.ends_with(".ledger") {
+            true => world.entries.push(token),
+            false => world.unanswered.push(token),
+        }
         Ok(())
     }
 
     fn poll(&mut self, _: Duration, out: &mut Vec<Delivery>) {
-        let tokens = std::mem::take(&mut self.world().unanswered);
+        let mut world = self.world();
+        let mut tokens = std::mem::take(&mut world.unanswered);
+        if !world.ledger_waits {
+            tokens.append(&mut world.entries);
+        }
         let delivery = |token| Delivery { token, error: None };
         out.extend(tokens.into_iter().map(delivery));
     }
@@ -348,8 +359,12 @@ impl Scene {
 
     /// As another process would begin, with nothing but what is committed.
     fn on(failure: &str, shore: Shore) -> Scene {
+        let provenance = match shore.world().has_ledger {
+            true => "ledger",
+            false => "none",
+        };
         let text = format!(
-            "pipelines:\n  p:\n    owner: {{ team: t }}\n    provenance: none\n    source: {{ topics: [t] }}\n    contract: {{ subject: s }}\n    \
+            "pipelines:\n  p:\n    owner: {{ team: t }}\n    provenance: {provenance}\n    source: {{ topics: [t] }}\n    contract: {{ subject: s }}\n    \
              sink: {{ topic: out, subject: out-value }}\n    failure: {failure}\n"
         );
         let folder = std::path::Path::new(".");
@@ -554,6 +569,32 @@ fn a_pause_is_committed_where_it_stands_and_found_by_the_next_owner() {
     assert!(again[0].since > since, "another pause");
 }
 
+/// What is committed then was put together before the trip, and does not tell of it.
+#[test]
+fn a_pause_that_begins_while_the_ledger_is_written_is_committed_behind_it() {
+    let world = World {
+        logs: [log(0, ["good"])].into(),
+        has_ledger: true,
+        ledger_waits: true,
+        ..World::default()
+    };
+    let mut scene = Scene::new("{ dead_letter: { pause_after: 1 } }", world);
+    scene.run(Duration::from_secs(3));
+    assert_eq!(scene.committed(0), (0, String::new()));
+    let place = ("t".to_owned(), 0);
+    let more = ["bad", "bad", "good"];
+    let mut world = scene.shore.world();
+    world.logs.entry(place).or_default().extend(more);
+    drop(world);
+    scene.run(Duration::from_secs(3));
+    assert_eq!(scene.dead_letters(), 1, "and then it tripped");
+    scene.shore.world().ledger_waits = false;
+    scene.run(MINUTE);
+    let (offset, metadata) = scene.committed(0);
+    assert_eq!(offset, 2);
+    assert_eq!(Standing::of_metadata(&metadata).len(), 1, "{metadata}");
+}
+
 #[test]
 fn a_trip_at_the_very_first_record_is_committed_there() {
     let limit =
@@ -570,6 +611,20 @@ fn a_trip_at_the_very_first_record_is_committed_there() {
         offset == 0 && metadata.contains("paused=breaker@"),
         "{metadata}"
     );
+
+    // It is resumed, and gets past that record.
+    let since = Standing::of_metadata(&metadata)[0].since;
+    let subject = Subject::Partition("p".to_owned(), "t".to_owned(), 0);
+    let order = Order {
+        action: Action::Resume,
+        answers: Some(since),
+        by: "ada".to_owned(),
+        at: 0,
+        reason: String::new(),
+    };
+    scene.shared.controls.apply(0, subject, Some(order));
+    scene.run(MINUTE);
+    assert_eq!((scene.committed(0).0, scene.dead_letters()), (2, 1));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio_util::sync::CancellationToken;
 
-use super::super::engine::{Outside, Settings as WorkerSettings, Taken};
+use super::super::engine::{LONGEST_PAUSE, Outside, Settings as WorkerSettings, Taken};
 use super::super::ports::{
     Event, Found, Judge, Outlet, Records, Survey, Time, Transactions, Waiting,
 };
@@ -40,13 +40,21 @@ struct Script {
     aborts: VecDeque<Answer>,
     /// Records are not acknowledged while this is set.
     silent: bool,
+    /// How long each acknowledgement takes.
+    slow: Option<Duration>,
+    /// Why the open transaction can only be aborted.
+    failed: Option<RDKafkaErrorCode>,
     /// The topic that refuses every record for its size.
     refuses: Option<String>,
     /// What is in retry, as a survey finds it, and the surveys that were not answered yet.
     in_retry: Vec<Found>,
     surveys: Vec<u64>,
+    /// So many of the next surveys fail.
+    failing: usize,
     /// Whether a lookup is down that some records need.
     is_down: bool,
+    /// How long the lookup asks to be left alone.
+    asks_for: Option<Duration>,
     /// What was produced.
     sent: Vec<Row>,
     /// How far the time has gone on by waiting.
@@ -111,7 +119,11 @@ impl Transactions for Scripted {
     }
 
     fn failure(&mut self) -> Option<TransactionError> {
-        None
+        Some(TransactionError {
+            code: self.script().failed?,
+            message: "failed".into(),
+            then: Then::Abort,
+        })
     }
 
     fn renew(&mut self) -> Result<(), FatalError> {
@@ -131,8 +143,13 @@ impl Survey for Scripted {
         let mut script = self.script();
         let tickets = std::mem::take(&mut script.surveys);
         let found = |ticket| {
+            if script.failing > 0 {
+                script.failing -= 1;
+                let why = "by the script".to_owned();
+                return vec![Event::Failed { ticket, why }];
+            }
             let found = script.in_retry.clone();
-            [Event::Found { ticket, found }, Event::Done { ticket }]
+            vec![Event::Found { ticket, found }, Event::Done { ticket }]
         };
         tickets.into_iter().flat_map(found).collect()
     }
@@ -165,9 +182,13 @@ impl Outlet for Scripted {
 
     fn flush(&mut self, timeout: Duration, out: &mut Vec<Delivery>) {
         let mut script = self.script();
-        match script.silent {
-            true => script.waited += timeout,
-            false => out.append(&mut script.reports),
+        match (script.silent, script.slow) {
+            (true, _) => script.waited += timeout,
+            (false, None) => out.append(&mut script.reports),
+            (false, Some(slow)) => {
+                script.waited += slow;
+                out.push(script.reports.remove(0));
+            }
         }
     }
 
@@ -356,7 +377,11 @@ impl Judge for Words {
             Some(b"filter") => Verdict::Filtered,
             Some(b"bad") => Verdict::Failed(RecordError::new(Reason::Unframed, "bad")),
             Some(b"asks") if self.producer.script().is_down => {
-                Verdict::Failed(RecordError::new(Reason::LookupUnavailable, "down"))
+                let error = RecordError::new(Reason::LookupUnavailable, "down");
+                Verdict::Failed(RecordError {
+                    retry_after: self.producer.script().asks_for,
+                    ..error
+                })
             }
             Some(b"two") => Verdict::EmitAll(vec![output(), output()]),
             _ => Verdict::Emit(output()),
@@ -466,6 +491,7 @@ impl Bed {
                 interval: second / 10,
                 records,
                 timeout: 15 * second,
+                poll_interval: 300 * second,
             }),
         };
         let metrics = Metrics::new();
@@ -563,6 +589,20 @@ fn outputs_then_offsets_then_the_commit_and_only_then_the_counts() {
     bed.turn(&[(3, "filter")]);
     bed.due();
     assert_eq!(bed.producer.calls(), "begin, offsets in@4, commit");
+}
+
+/// A server, or a native step, that asks for a wait without end does not stop its partition for as long.
+#[test]
+fn a_wait_that_somebody_asks_for_is_bounded() {
+    for asked in [Duration::from_secs(u64::from(u32::MAX)), Duration::MAX] {
+        let mut bed = Bed::new(true, 100);
+        bed.producer.script().is_down = true;
+        bed.producer.script().asks_for = Some(asked);
+        bed.turn(&[(0, "asks")]);
+        let now = bed.engine.time.read().now;
+        let wake = bed.engine.assignment.next_wake().expect("it is paused");
+        assert!(wake <= now + LONGEST_PAUSE, "{asked:?}");
+    }
 }
 
 /// A ledger's entries are of the transaction whose offsets they lead to, and what is aborted is not told.
@@ -705,6 +745,93 @@ fn what_is_not_acknowledged_in_time_is_aborted_and_an_unanswered_abort_is_asked_
         bed.producer.calls(),
         "begin, send out, offsets in@1, commit"
     );
+}
+
+/// Brokers that take fifty records in the time that a transaction has: the same hundred again and again would never get
+/// through. As long as they are slow transactions are small, and then they grow again.
+#[test]
+fn what_is_too_much_for_slow_brokers_is_tried_with_fewer_records() {
+    let mut bed = Bed::new(true, 100);
+    let records = |from: i64| -> Vec<_> { (from..from + 100).map(|at| (at, "a")).collect() };
+    let ends = |bed: &mut Bed| -> String {
+        let calls = bed.producer.calls();
+        let of_end = |call: &&str| call.starts_with("offsets") || *call == "abort";
+        calls
+            .split(", ")
+            .filter(of_end)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    bed.producer.script().slow = Some(Duration::from_millis(100));
+    bed.turn(&records(0));
+    assert_eq!(ends(&mut bed), "abort");
+    bed.later(Duration::from_secs(5));
+    bed.turn(&[]);
+    bed.turn(&records(0));
+    assert_eq!(
+        ends(&mut bed),
+        "offsets in@25 offsets in@50 offsets in@75 offsets in@100"
+    );
+    bed.producer.script().slow = None;
+    bed.turn(&records(100));
+    assert_eq!(ends(&mut bed), "offsets in@125 offsets in@175");
+    bed.due();
+    assert_eq!(ends(&mut bed), "offsets in@200");
+    bed.turn(&records(200));
+    assert_eq!(ends(&mut bed), "offsets in@300");
+}
+
+/// However slow the commits within a batch are: the group hears of the worker long before it gives its partitions away.
+#[test]
+fn a_batch_whose_commits_are_slow_is_left_for_the_next_poll() {
+    let mut bed = Bed::new(true, 1);
+    bed.producer.script().slow = Some(Duration::from_secs(4));
+    let records: Vec<_> = (0..40).map(|at| (at, "a")).collect();
+    let began = bed.engine.time.read().now;
+    bed.turn(&records);
+    let took = bed.engine.time.read().now - began;
+    assert!((75..90).contains(&took.as_secs()), "{took:?} of 300 s");
+    assert_eq!(bed.outcomes("emitted"), "19");
+    assert_eq!(bed.group.sought.borrow().last(), Some(&19));
+    bed.producer.script().slow = None;
+    bed.later(Duration::from_secs(1));
+    bed.turn(&[]);
+    bed.turn(&records[19..]);
+    assert_eq!(bed.outcomes("emitted"), "40");
+}
+
+/// Nothing more is acknowledged then. A gap in a partition's numbers, left by an earlier refusal, is no fault of anybody.
+#[test]
+fn a_transaction_that_can_only_be_aborted_is_not_waited_for() {
+    use RDKafkaErrorCode::{OutOfOrderSequenceNumber, TopicAuthorizationFailed};
+    for (code, is_fault) in [
+        (OutOfOrderSequenceNumber, false),
+        (TopicAuthorizationFailed, true),
+    ] {
+        let mut bed = Bed::new(true, 100);
+        bed.turn(&[(0, "a")]);
+        {
+            let mut script = bed.producer.script();
+            (script.silent, script.failed) = (true, Some(code));
+        }
+        let before = bed.engine.time.read().now;
+        bed.due();
+        assert_eq!(bed.producer.calls(), "begin, send out, abort");
+        let waited = bed.engine.time.read().now - before;
+        assert!(waited < Duration::from_secs(1), "{code}: {waited:?}");
+        let partition = bed.engine.assignment.iter().next().expect("it has one");
+        let is_paused = matches!(partition.flow, Flow::Paused { .. });
+        assert_eq!(is_paused, is_fault, "{code}");
+        let mut script = bed.producer.script();
+        (script.silent, script.failed) = (false, None);
+        drop(script);
+        bed.later(Duration::from_secs(1));
+        bed.turn(&[]);
+        bed.turn(&[(0, "a")]);
+        bed.due();
+        let again = "begin, send out, offsets in@1, commit";
+        assert_eq!(bed.producer.calls(), again, "{code}");
+    }
 }
 
 /// The group has gone on without us: its broker would take offsets from one who names no generation.
@@ -876,6 +1003,38 @@ fn an_aborted_dead_letter_holds_nobody() {
     }
 }
 
+/// Nothing of a partition is taken while what is in retry cannot be read, and whoever asks is told why.
+#[test]
+fn a_reading_of_what_is_in_retry_that_fails_is_told_until_it_succeeds() {
+    let yaml = YAML
+        .replace("{ tiers: [] }", "{ tiers: [1s], ordering: per_key }")
+        .replace("PROVENANCE", "none");
+    let mut bed = Bed::of(&yaml, true, 100);
+    bed.producer.script().failing = 2;
+    bed.turn(&[]);
+    let told = |bed: &Bed| {
+        let reasons = bed.engine.shared.health.readiness().reasons;
+        let words = "what is in retry could not be read: by the script";
+        reasons.iter().any(|reason| reason.contains(words))
+    };
+    assert!(told(&bed));
+    bed.turn(&[(0, "a")]);
+    bed.later(Duration::from_secs(1));
+    bed.turn(&[]);
+    bed.turn(&[]);
+    assert!(told(&bed), "it has failed again");
+    assert_eq!(bed.producer.calls(), "init, survey, survey");
+    bed.later(Duration::from_secs(1));
+    for _ in 0..3 {
+        bed.turn(&[]);
+    }
+    bed.turn(&[(0, "a")]);
+    bed.due();
+    let calls = bed.producer.calls();
+    assert_eq!(calls, "survey, begin, send out, offsets in@1, commit");
+    assert!(!told(&bed));
+}
+
 /// Nobody knows how the transaction ended: what is in retry is read where it stands, and nothing is taken before that.
 #[test]
 fn after_a_commit_that_may_have_been_the_order_per_key_is_read_again() {
@@ -991,4 +1150,76 @@ fn an_order_to_go_on_does_not_cut_the_reading_of_what_is_in_retry_short() {
     bed.turn(&[]);
     bed.turn_with(&first);
     assert_eq!(bed.producer.calls(), "begin, send out");
+}
+
+fn order(
+    action: crate::control::order::Action,
+    answers: Option<i64>,
+) -> crate::control::order::Order {
+    crate::control::order::Order {
+        action,
+        answers,
+        by: "ada".to_owned(),
+        at: 9,
+        reason: String::new(),
+    }
+}
+
+/// What a breaker stops is taken back, so that its dead letters were never seen. But once somebody has let them go, taking
+/// them back again would stop it at the same place for ever.
+#[test]
+fn a_breaker_that_trips_again_after_a_resume_commits_what_was_let_go() {
+    use crate::control::order::{Action, Subject};
+    let limits = "{ tiers: [] }, dead_letter: { pause_after: 2 }";
+    let yaml = YAML
+        .replace("{ tiers: [] }", limits)
+        .replace("PROVENANCE", "none");
+    let mut bed = Bed::of(&yaml, true, 100);
+    bed.producer.calls();
+    bed.turn(&[(0, "bad"), (1, "bad"), (2, "bad")]);
+    let taken_back = "begin, send in.g.dlq, send in.g.dlq, abort";
+    assert_eq!(bed.producer.calls(), taken_back);
+    bed.due();
+    assert_eq!(bed.producer.calls(), "begin, offsets in@0, commit");
+    let standing = |bed: &Bed| {
+        let mut all = bed.engine.assignment.iter();
+        all.find_map(|partition| Some(partition.standing.first()?.since))
+    };
+    let since = standing(&bed).expect("it has tripped");
+    let subject = Subject::Partition("p".to_owned(), "in".to_owned(), 0);
+    let controls = Arc::clone(&bed.engine.shared.controls);
+    controls.apply(0, subject, Some(order(Action::Resume, Some(since))));
+    bed.later(Duration::from_secs(1));
+    bed.engine.obey(bed.engine.time.read());
+    bed.due();
+    bed.producer.calls();
+    bed.turn(&[(0, "bad"), (1, "bad"), (2, "bad")]);
+    assert_eq!(bed.producer.calls(), "begin, send in.g.dlq");
+    assert!(standing(&bed).is_some_and(|again| again > since));
+    bed.due();
+    assert_eq!(bed.producer.calls(), "offsets in@1, commit");
+}
+
+/// The commit whose answer is late does not tell of a pause that began meanwhile.
+#[test]
+fn a_pause_that_begins_while_a_commit_has_no_answer_is_committed_behind_it() {
+    use crate::control::order::{Action, Subject};
+    let mut bed = Bed::new(true, 100);
+    bed.producer.script().commits.push_back(answer(Then::Again));
+    bed.turn(&[(0, "a")]);
+    bed.due();
+    let asked = "begin, send out, offsets in@1, commit";
+    assert_eq!(bed.producer.calls(), asked);
+    let controls = Arc::clone(&bed.engine.shared.controls);
+    let subject = Subject::Pipeline("p".to_owned());
+    controls.apply(0, subject, Some(order(Action::Pause, None)));
+    bed.engine.obey(bed.engine.time.read());
+    bed.turn(&[]);
+    assert_eq!(bed.producer.calls(), "commit");
+    bed.later(Duration::from_secs(2));
+    bed.due();
+    assert_eq!(bed.producer.calls(), "begin, offsets in@1, commit");
+    bed.later(Duration::from_secs(2));
+    bed.due();
+    assert_eq!(bed.producer.calls(), "", "and once");
 }

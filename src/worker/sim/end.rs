@@ -1,0 +1,130 @@
+//! What must be true when everything is done: each record has an outcome in a topic, once where that is promised, and what
+//! commits and ledgers tell adds up to it.
+
+use std::collections::BTreeSet;
+
+use super::core::Core;
+use super::facts::{Part, sums};
+use super::log::Tp;
+use super::transactions::State;
+use crate::ingest::offsets::Counts;
+
+/// What came of a record, all its readings together.
+#[derive(Debug, Default)]
+struct Ends {
+    /// Outcomes that are in a topic, or a filter.
+    last: usize,
+    /// Retries and whole outcomes.
+    whole: usize,
+    /// Readings of which something is there.
+    written: usize,
+    produced: usize,
+}
+
+impl Core {
+    /// All that must be true when everything is done.
+    pub(super) fn check_end(&mut self) {
+        let mut wrong = Vec::new();
+        // From the last record to the first, since a retry is behind what it comes from.
+        let mut settled: Vec<Option<bool>> = vec![None; self.appended];
+        let mut all: Vec<(usize, Tp, usize)> = Vec::new();
+        for tp in self.log.all().filter(|tp| self.log.is_read(*tp)) {
+            let records = self.log.partition(tp).records.iter();
+            let records = records.filter(|record| self.visible(record));
+            for record in records.filter(|record| record.control.is_none()) {
+                all.push((record.uid, tp, record.origin));
+            }
+        }
+        all.sort_unstable();
+        for (uid, tp, origin) in all.into_iter().rev() {
+            let ends = self.ends(uid, &settled);
+            settled[uid] = Some(ends.last > 0);
+            let Ends {
+                whole,
+                written,
+                produced,
+                ..
+            } = ends;
+            let name = self.log.name(tp);
+            if ends.last == 0 {
+                wrong.push(format!(
+                    "conservation: record {origin} in {name} has no outcome in any topic"
+                ));
+            }
+            if self.plan.transactions.is_some() {
+                if whole > 1 || written > 1 {
+                    wrong.push(format!(
+                        "exactly once: record {origin} in {name} has {whole} outcomes of {written} committed"
+                    ));
+                }
+            } else if whole > 1 && !self.facts.excused.contains(&tp) {
+                wrong.push(format!(
+                    "duplicate: record {origin} in {name} has {whole} outcomes of {produced} produced, without a crash or a refusal"
+                ));
+            }
+        }
+        for tp in self.log.all().filter(|tp| self.log.is_read(*tp)) {
+            let partition = self.log.partition(tp);
+            let committed = partition.committed.as_ref();
+            let told = committed.and_then(|(_, counts)| Counts::from_metadata(counts));
+            let sum: u64 = told.map_or(0, |told| sums(&told).iter().sum());
+            let records = partition.records.iter();
+            let count = records.filter(|record| self.visible(record)).count();
+            if sum != count as u64 {
+                let name = self.log.name(tp);
+                wrong.push(format!(
+                    "counts: {name} has {count} records, and its commit tells of {sum}"
+                ));
+            }
+            wrong.extend(self.check_ledger(tp));
+        }
+        if self.plan.transactions.is_some() {
+            self.check_order_in_the_end(&mut wrong);
+        }
+        if let Some(first) = wrong.into_iter().next_back() {
+            self.violated(first);
+        }
+    }
+
+    fn ends(&self, uid: usize, settled: &[Option<bool>]) -> Ends {
+        let mut ends = Ends::default();
+        for hand_out in self.facts.of.get(&uid).into_iter().flatten() {
+            let hand_out = &self.facts.hand_outs[*hand_out];
+            let mut parts = BTreeSet::new();
+            let mut expected = 0;
+            let before = ends.whole;
+            for child in &hand_out.children {
+                let child = &self.facts.children[*child];
+                ends.produced += 1;
+                let aborted = child
+                    .transaction
+                    .is_some_and(|of| self.transactions[of].state != State::Committed);
+                if child.appended == 0 || aborted {
+                    continue;
+                }
+                match child.part {
+                    Part::Dead => ends.last += 1,
+                    Part::Retry => {
+                        let followed = child.uid.and_then(|uid| settled[uid]);
+                        ends.last += usize::from(followed == Some(true));
+                    }
+                    Part::Output { index, count } => {
+                        parts.insert(index);
+                        expected = count;
+                    }
+                    Part::Extra => continue,
+                }
+                if !matches!(child.part, Part::Output { .. }) {
+                    ends.whole += 1;
+                }
+            }
+            ends.written += usize::from(ends.whole > before || !parts.is_empty());
+            if expected > 0 && parts.len() == expected {
+                ends.last += 1;
+                ends.whole += 1;
+            }
+            ends.last += usize::from(self.is_silent(hand_out));
+        }
+        ends
+    }
+}
