@@ -17,7 +17,7 @@ SOAK_SEEDS ?= 1000000
 SOAK_FROM ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build bench lint test soak simulate audit clean
+.PHONY: help demo build bench profile lint test soak simulate audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,11 @@ bench: build ## the benchmark on a real Apache Kafka: writes BENCHMARKS.md (BENC
 	@scripts/need bench
 	@scripts/fetch kafka
 	@DRIFTGATE_REAL_PARTS=kafka scripts/with-real scripts/bench "$(TARGET)/release/driftgate" $(BENCH_ARGS)
+
+profile: build ## where the time of the benchmark's job goes, by stage: needs perf (BENCH_ARGS)
+	@scripts/need bench
+	@scripts/fetch kafka
+	@DRIFTGATE_REAL_PARTS=kafka scripts/with-real scripts/profile "$(TARGET)/release/driftgate" $(BENCH_ARGS)
 
 lint: ## formatting, clippy, and the dependencies' licences, bans and sources
 	@scripts/need lint

@@ -176,17 +176,22 @@ fn blocks<T>(input: &mut &[u8], one: impl Fn(&mut &[u8]) -> Option<T>) -> Option
 pub(super) mod testing {
     //! What the sink has of an order, written by the tree encoder, which has apache-avro as its oracle.
 
+    use std::sync::LazyLock;
+
     use super::Clean;
     use crate::contract::encode::encode;
     use crate::contract::schema::Schema;
     use crate::contract::value::Value;
 
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+        let text = include_str!("files/orders.clean-value.avsc");
+        Schema::parse(text, &[]).expect("a schema")
+    });
+
     /// As bytes of the sink's schema, without their frame.
     pub(in crate::bench) fn bytes(clean: &Clean) -> Vec<u8> {
-        let schema = include_str!("files/orders.clean-value.avsc");
-        let schema = Schema::parse(schema, &[]).expect("a schema");
         let mut bytes = Vec::new();
-        encode(&schema, &value(clean), &mut bytes).expect("of the schema");
+        encode(&SCHEMA, &value(clean), &mut bytes).expect("of the schema");
         bytes
     }
 

@@ -194,7 +194,7 @@ impl Running {
         let failed =
             |error: std::io::Error| FatalError::Start(format!("{}: {error}", program.display()));
         let child = Command::new(program)
-            .args(["--log-level", "warn", "bench", "--contestant"])
+            .args(["--log-level", "error", "bench", "--contestant"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

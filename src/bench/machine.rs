@@ -24,8 +24,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This one.
-    pub fn look(broker: Option<String>) -> Machine {
+    /// This one, of that system.
+    pub fn look(system: String, broker: Option<String>) -> Machine {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let field = |text: &str, name: &str| {
             let mut lines = text.lines();
@@ -43,7 +43,7 @@ impl Machine {
             cpu: field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown".into()),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_gib: (kib.unwrap_or(0.0) / 1024.0 / 1024.0 * 10.0).round() / 10.0,
-            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            system,
             driftgate: env!("CARGO_PKG_VERSION").to_owned(),
             build: build.to_owned(),
             librdkafka: rdkafka::util::get_rdkafka_version().1,

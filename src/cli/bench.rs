@@ -143,7 +143,8 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let mut bar = Bar::new();
     let measured = bench::run(&options, &mut bar);
     bar.0.finish_and_clear();
-    let machine = Machine::look(options.broker_name.clone());
+    let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+    let machine = Machine::look(system, options.broker_name.clone());
     let today = jiff::Timestamp::from_millisecond(instance::now())?;
     let report = Report::new(
         &options,
