@@ -155,6 +155,7 @@ impl Metrics {
     /// tell. The counters stay. Does nothing if the partition has been assigned again since (a worker that lost its
     /// assignment may learn of it after another worker of this process was given it).
     pub fn forget_partition(&self, handles: &PartitionMetrics) {
+        handles.flush();
         let mut state = self.lock();
         let Some(series) = state.partitions.get_mut(handles.key()) else {
             return;

@@ -50,6 +50,7 @@ fn the_page_that_prometheus_scrapes() {
     orders.emit_latency(0.004);
     orders.emit_latency(7.0);
     orders.set_last_dead_letter(1_700_000_000.0);
+    orders.flush();
     let retry = metrics.partition("clean-orders", "orders.gate.retry.1", 3);
     retry.set_retries_pending(5);
     let pipeline = metrics.pipeline("clean-orders");
@@ -171,6 +172,9 @@ proptest! {
             }
             handles.set_in_flight(*in_flight);
         }
+        for (handles, _) in &owned {
+            handles.flush();
+        }
 
         for partition in 0..3 {
             let label = format!("partition=\"{partition}\"");
@@ -236,6 +240,25 @@ fn a_revoked_partition_keeps_its_counters_and_loses_its_gauges() {
 }
 
 #[test]
+fn what_is_counted_is_told_by_a_flush_and_by_the_end() {
+    let metrics = Metrics::new();
+    let read = r#"driftgate_records_read_total{partition="0",pipeline="gate",topic="orders"}"#;
+    let handles = metrics.partition("gate", "orders", 0);
+    handles.read(3);
+    assert_eq!(sample(&metrics, read), Some(0.0));
+    handles.flush();
+    handles.flush();
+    assert_eq!(sample(&metrics, read), Some(3.0));
+    handles.read(1);
+    // Whatever is told at once comes behind what was read before it.
+    handles.discarded(1);
+    assert_eq!(sample(&metrics, read), Some(4.0));
+    handles.read(1);
+    drop(handles);
+    assert_eq!(sample(&metrics, read), Some(5.0));
+}
+
+#[test]
 fn a_late_forget_does_not_take_the_next_owners_gauges() {
     let metrics = Metrics::new();
     let lost = metrics.partition("gate", "orders", 0);
@@ -259,6 +282,8 @@ fn schema_ids_are_bounded_and_none_is_lost() {
         // The other partition meets them in another order: the bound is the topic's.
         second.schema(1499 - id);
     }
+    first.flush();
+    second.flush();
     metrics.partition("gate", "payments", 0).schema(1499);
 
     let page = metrics.render();
@@ -322,6 +347,7 @@ fn clocks_that_disagree_do_not_make_negative_latencies_or_ages() {
     let metrics = Metrics::new();
     let handles = metrics.partition("gate", "orders", 0);
     handles.emit_latency(-5.0);
+    handles.flush();
     handles.set_last_dead_letter(100.0);
     metrics
         .partition("gate", "orders", 1)
