@@ -819,6 +819,7 @@ fn a_ledger_that_cannot_be_written_pauses_and_loses_nothing() {
         Shape {
             provenance: "header",
             partitions: 1,
+            properties: live::MISSES_TOPICS,
             ..shape()
         },
     );

@@ -15,7 +15,11 @@ use support::{Bed, Job, Shape, live};
 fn job() -> Option<(ClientConfig, Job, u32)> {
     let bed = Bed::real().into_iter().next()?;
     let client = bed.client();
-    let job = Job::new(&bed.bootstrap, &bed.registry_url, &Shape::quick());
+    // A client does not miss a topic for half a minute by default, since brokers may tell of a new one late.
+    let mut shape = Shape::quick();
+    let soon = ("topic.metadata.propagation.max.ms", "2000");
+    shape.properties.push((soon.0.into(), soon.1.into()));
+    let job = Job::new(&bed.bootstrap, &bed.registry_url, &shape);
     topics::create(&client, &job.source, PARTITIONS, &[]);
     let schema = register(&bed, &job.source);
     Some((client, job, schema))

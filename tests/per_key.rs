@@ -464,6 +464,7 @@ fn a_source_made_again_hangs_nowhere_and_loses_nothing() {
         let service = Service::of_keys();
         let shape = Shape {
             delivery,
+            properties: live::MISSES_TOPICS,
             ..service.shape(RETRY)
         };
         let job = Job::new(&bed, None, shape);

@@ -25,6 +25,11 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 const SCHEMA: &str = r#"{"type":"record","name":"Parcel","fields":[
     {"name":"id","type":"long"},{"name":"note","type":"string"}]}"#;
 
+/// [`Shape::properties`] where a topic that is deleted is to be missed at once: a client waits half a minute by default, since
+/// brokers may tell of a new topic late. And a killed member after 6 s, as otherwise.
+pub const MISSES_TOPICS: &str =
+    "session.timeout.ms: 6000, heartbeat.interval.ms: 500, topic.metadata.propagation.max.ms: 2000";
+
 /// What differs from one test's pipeline to the next.
 #[derive(Debug, Clone)]
 pub struct Shape {
