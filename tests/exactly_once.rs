@@ -781,7 +781,7 @@ fn latencies(bed: &Bed, delivery: &str, rate: i64) -> Vec<i64> {
 /// Records a second, from the tenth part of the sink to its last record, and the microseconds that each of them has the
 /// program on a processor.
 fn throughput(bed: &Bed, delivery: &str) -> (f64, f64) {
-    const RECORDS: i64 = 3_000_000;
+    const RECORDS: i64 = 1_000_000;
     const PORTION: i64 = 100_000;
     let (job, schema) = measured(bed, delivery);
     let client = bed.client();
