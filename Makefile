@@ -63,7 +63,7 @@ soak: simulate ## the same tests again and again, to find what fails one time in
 simulate: ## seeds of the workers' simulation, optimised (SOAK_SEEDS, SOAK_FROM); a part of soak
 	@scripts/need build
 	DRIFTGATE_SIM_SEEDS=$(SOAK_SEEDS) DRIFTGATE_SIM_FROM=$(SOAK_FROM) \
-		$(CARGO) test --locked --profile simulation --lib -- worker::sim::tests::no_seed_breaks_an_invariant
+		$(CARGO) test --locked --profile simulation --lib -- --nocapture worker::sim::tests::no_seed_breaks_an_invariant
 
 audit: ## known vulnerabilities of the dependencies (fetches the advisory database)
 	@scripts/need lint

@@ -120,6 +120,8 @@ struct Parked {
     /// Whether the record itself is in retry, and not only what stands for it as a dead letter.
     is_record: bool,
     dead: Option<Dead>,
+    /// Whether what stands for it as a dead letter is known to be in a retry topic.
+    is_told: bool,
 }
 
 /// The records in retry of one key, by source offset.
@@ -302,6 +304,7 @@ impl Parking {
                 tier: 0,
                 is_record: false,
                 dead: None,
+                is_told: false,
             };
             line.records.insert(index, parked);
             self.records += 1;
@@ -328,6 +331,7 @@ impl Parking {
         parked.is_record |= control.is_none();
         if let Some(Control::Dead(dead)) = control {
             self.set_dead(key, offset, dead);
+            self.told(key, offset);
         }
     }
 
@@ -458,6 +462,7 @@ impl Parking {
         if !parked.is_record {
             return self.remove(key, offset);
         }
+        parked.is_told = false;
         let before = parked.dead.take();
         if let (Some(_), Some(line)) = (before, self.lines.get_mut(&key)) {
             line.dead -= 1;
@@ -503,7 +508,22 @@ impl Parking {
             parked.tier = small(tier);
             parked.due = due;
             parked.stage = Stage::Waiting;
+            parked.is_told = true;
         }
+    }
+
+    /// What stands for a dead letter is in a retry topic.
+    pub fn told(&mut self, key: Key, offset: i64) {
+        if let Some(parked) = self.get_mut(key, offset) {
+            parked.is_told = true;
+        }
+    }
+
+    /// Whether something is known to stand for the dead letter. What was handed to the producer for that may yet be refused:
+    /// should the record become a dead letter again before that is known, it is written again.
+    pub fn is_told(&self, key: Key, offset: i64) -> bool {
+        self.get(key, offset)
+            .is_some_and(|parked| parked.dead.is_some() && parked.is_told)
     }
 
     /// The last record of the key that is behind the one at `offset`.

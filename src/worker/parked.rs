@@ -95,6 +95,13 @@ impl Families {
         }
     }
 
+    /// What stands for a dead letter is acknowledged.
+    pub(super) fn told(&mut self, slot: usize, (key, offset): (u64, i64)) {
+        if let Some(parking) = self.parking_mut(slot) {
+            parking.told(Key(key), offset);
+        }
+    }
+
     /// Whether a source partition that had too much in retry may go on.
     pub(super) fn has_room_again(&self, slot: usize) -> bool {
         self.parking(slot).is_none_or(Parking::has_room_again)

@@ -60,6 +60,11 @@ impl Engine {
                 continue;
             };
             let Some(code) = delivery.error else {
+                if let (true, Outcome::DeadLettered, Some(parked)) =
+                    (sent.extra, sent.outcome, sent.parked)
+                {
+                    self.families.told(sent.slot, parked);
+                }
                 if let Some(transaction) = &mut self.transaction {
                     let is_complete = transaction.acknowledged(partition, sent);
                     if let (true, Some(parked)) = (is_complete, sent.parked) {

@@ -73,6 +73,32 @@ fn a_record_that_fails_on_its_last_step_holds_its_followers_back() {
     assert_eq!(parking.predecessor(k, 6).map(|p| p.tier), Some(1));
 }
 
+/// What stands for a dead letter may be refused, and then has to be written again when the record is read again.
+#[test]
+fn a_dead_letter_is_stood_for_once_that_is_known_to_be_written() {
+    let (k, mut parking) = (key("k"), Parking::new(WIDE));
+    parking.read(k, 5, Some(0), 1);
+    parking.parked(k, 6, 0, 100, false);
+    parking.dies(k, 5, Dead::Held, 1, 200);
+    assert!(!parking.is_told(k, 5));
+    parking.dies(k, 5, Dead::Held, 1, 300);
+    parking.told(k, 5);
+    assert!(parking.is_told(k, 5) && !parking.is_told(k, 6));
+    // An abort takes back what was told since the mark, and keeps what was told before.
+    parking.mark();
+    parking.parked(k, 7, 0, 100, false);
+    parking.dies(k, 6, Dead::Held, 1, 300);
+    parking.told(k, 6);
+    parking.restore();
+    assert!(parking.is_told(k, 5) && !parking.is_told(k, 6));
+    parking.released(k, 5);
+    assert!(!parking.is_told(k, 5));
+    // What is found in a retry topic is there.
+    let mut parking = Parking::new(WIDE);
+    parking.found(k, 5, 1, 200, Some(Control::Dead(Dead::Held)));
+    assert!(parking.is_told(k, 5));
+}
+
 #[test]
 fn a_redriven_record_is_a_new_head() {
     let (k, mut parking) = (key("k"), Parking::new(WIDE));

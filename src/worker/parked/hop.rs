@@ -103,7 +103,7 @@ impl Engine {
         partition.filter(|partition| is_retry(&partition.role))?;
         let (key, offset) = (taken.key?, taken.origin.offset);
         let parking = self.families.parking(taken.slot)?;
-        if reason == Reason::PredecessorDeadLettered || parking.dead(key, offset).is_some() {
+        if reason == Reason::PredecessorDeadLettered || parking.is_told(key, offset) {
             return None;
         }
         match per_key.on_dead {

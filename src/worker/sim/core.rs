@@ -196,8 +196,10 @@ impl Core {
     }
 
     fn tell_plan(&mut self) {
-        let plan = format!("{:?}", self.plan);
-        self.tell(|| plan);
+        if self.trace.is_some() {
+            let plan = format!("{:?}", self.plan);
+            self.tell(|| plan);
+        }
     }
 
     /// Puts an event `wait` from now.

@@ -17,6 +17,8 @@ use crate::ingest::standing::{Cause, Standing};
 pub(super) const PIPELINE: &str = "p";
 /// Who redrives, among those who write retries.
 const REDRIVER: usize = usize::MAX;
+/// So often a record is sent back.
+const MAX_REDRIVEN: u32 = 5;
 
 impl Core {
     /// Whether somebody has to look after the run.
@@ -166,6 +168,7 @@ impl Core {
                     .iter()
                     .filter(|letter| letter.offset < stable && self.visible(letter))
                     .filter(|letter| !self.redriven.contains(&letter.uid))
+                    .filter(|letter| redriven(letter) < MAX_REDRIVEN)
                     .cloned()
                     .collect();
                 for letter in letters {
@@ -192,13 +195,7 @@ impl Core {
             headers::REDRIVEN,
         ];
         let now = EPOCH + i64::try_from(self.now / 1000).expect("some minutes");
-        let count = letter
-            .headers
-            .iter()
-            .find(|(name, _)| name == headers::REDRIVEN);
-        let count =
-            count.and_then(|(_, value)| std::str::from_utf8(value.as_deref()?).ok()?.parse().ok());
-        let count: u32 = count.unwrap_or(0) + 1;
+        let count = redriven(letter) + 1;
         let mut own: Headers = letter.headers.clone();
         own.retain(|(name, _)| !ANEW.contains(&name.as_str()));
         for (name, value) in [
@@ -239,4 +236,13 @@ impl Core {
             }
         }
     }
+}
+
+/// How often a dead letter has been sent back.
+fn redriven(letter: &Stored) -> u32 {
+    let mut all = letter.headers.iter();
+    let count = all.find(|(name, _)| name == headers::REDRIVEN);
+    count
+        .and_then(|(_, value)| std::str::from_utf8(value.as_deref()?).ok()?.parse().ok())
+        .unwrap_or(0)
 }

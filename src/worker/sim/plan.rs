@@ -23,6 +23,8 @@ pub(super) const SESSION: Micros = 6 * SECOND;
 pub(super) const SINK_LIMIT: usize = 1_500;
 /// The limit of every other topic.
 pub(super) const LIMIT: usize = 16_000;
+/// Seeds below this one are short runs: as many of them as possible are tried with every `make test`.
+const SHORT: u64 = 10_000;
 /// What the producer itself refuses to queue.
 pub(super) const CLIENT_LIMIT: usize = 12_000;
 
@@ -168,7 +170,8 @@ impl Plan {
             3 => vec![Duration::from_secs(2), Duration::from_secs(2)],
             _ => vec![1, 3, 8].into_iter().map(Duration::from_secs).collect(),
         };
-        let faults_until = random.random_range(3..=25) * SECOND;
+        let is_short = seed < SHORT;
+        let faults_until = random.random_range(3..=if is_short { 10 } else { 25 }) * SECOND;
         let mut mix = [0; 9];
         for weight in &mut mix {
             *weight = match random.random_range(0..3) {
@@ -183,7 +186,12 @@ impl Plan {
             sources,
             partitions: random.random_range(1..=3),
             sink_partitions: random.random_range(1..=3),
-            records: *[10, 40, 80, 150, 300].choose(random).expect("not empty"),
+            records: *match is_short {
+                true => [5, 10, 20, 40, 80],
+                false => [10, 40, 80, 150, 300],
+            }
+            .choose(random)
+            .expect("not empty"),
             tiers,
             jitter: *[0.0, 0.2, 0.5].choose(random).expect("not empty"),
             budget: Duration::from_secs(random.random_range(60..=120)),

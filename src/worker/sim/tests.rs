@@ -10,7 +10,7 @@ use super::{Run, run};
 use crate::metrics::Metrics;
 
 /// How many seeds `make test` tries.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 3_000;
 /// After so many seeds that fail a run ends.
 const TOLD: usize = 5;
 /// Within how many seeds a deliberate bug must be noticed.
@@ -58,16 +58,23 @@ impl Progress {
         clippy::print_stderr,
         reason = "nobody else says how far a long run is"
     )]
+    fn say(&self, what: &str) {
+        eprintln!("{what}");
+    }
+
+    /// So many seeds are done.
     fn tell(&self, done: u64, of: u64) {
         let mut told = self.told.lock().unwrap();
-        if told.elapsed() < self.every {
+        if told.elapsed() < self.every && done < of {
             return;
         }
         *told = Instant::now();
         let seconds = self.began.elapsed().as_secs_f64();
         let rate = done as f64 / seconds;
         let left = (of - done) as f64 / rate / 60.0;
-        eprintln!("{done} of {of} seeds, {rate:.0} a second, {left:.0} minutes left");
+        self.say(&format!(
+            "{done} of {of} seeds, {rate:.0} a second, {left:.0} minutes left"
+        ));
     }
 }
 
@@ -90,13 +97,17 @@ fn no_seed_breaks_an_invariant() {
     on_all_cores(count, |at, metrics| {
         let seed = first + at;
         let run = run(seed, None, false, metrics);
-        progress.tell(at, count);
+        progress.tell(at + 1, count);
         let mut all = seen.lock().unwrap();
         for (what, times) in run.seen {
             *all.entry(what).or_default() += times;
         }
         let mut found = found.lock().unwrap();
-        found.extend(run.violation.map(|violation| failed(seed, &violation)));
+        if let Some(violation) = run.violation {
+            let what = failed(seed, &violation);
+            progress.say(&what);
+            found.push(what);
+        }
         found.len() < TOLD
     });
     let found = found.into_inner().unwrap();
