@@ -118,15 +118,12 @@ fn send(
         let elapsed = flow.began.elapsed();
         let due = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX) * rate / 1_000_000;
         while number < due.min(flow.sent.len() as u64) {
-            let mut order = Order::new(seed, number);
+            let order = Order::new(seed, number);
             // Only what comes out can be timed.
-            order.kind = match order.kind {
-                Kind::Good => Kind::Good,
-                _ => {
-                    number += 1;
-                    continue;
-                }
-            };
+            if order.kind != Kind::Good {
+                number += 1;
+                continue;
+            }
             let nanos = u64::try_from(flow.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
             flow.sent[number as usize].store(nanos.max(1), Ordering::Release);
             writer.send(&order, schema)?;

@@ -66,7 +66,7 @@ pub fn run(task: &Task, stop: &Stop) -> Result<Ran, FatalError> {
         .subscribe(&[&task.source])
         .map_err(|error| failed(&error))?;
     let mut window = Window::new();
-    let mut sent = 0;
+    let mut sent = 0u64;
     while !stop.is_asked() && Some(sent) != task.records {
         match consumer.poll(Duration::from_millis(5)) {
             None => producer.poll(Duration::ZERO),
@@ -86,7 +86,7 @@ pub fn run(task: &Task, stop: &Stop) -> Result<Ran, FatalError> {
                 sent += 1;
             }
         }
-        if sent % SERVE == 0 {
+        if sent.is_multiple_of(SERVE) {
             producer.poll(Duration::ZERO);
             through(&producer, &mut window, task)?;
         }

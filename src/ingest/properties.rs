@@ -88,6 +88,9 @@ pub fn consumer(kafka: &Kafka, pipeline: &Pipeline, slot: usize, memory: u64) ->
     let defaults = [
         // The default of 1 s leaves a fast consumer waiting once its queue has been full.
         ("fetch.queue.backoff.ms", "5".to_owned()),
+        // Records that are kept at hand, of all partitions together: some 20 ms at full speed, which is longer than a fetch
+        // takes. By default it is 100,000, and small records then take more memory around them than in them.
+        ("queued.min.messages", "20000".to_owned()),
         (
             "queued.max.messages.kbytes",
             (memory / 1024).clamp(64, 2_097_151).to_string(),

@@ -485,8 +485,8 @@ impl Engine {
                     // It would come to the same at once.
                     self.not_let_in(&error.message);
                     let pause = || Some((PauseReason::BrokerRefused, error.message.clone()));
-                    for Sent { slot, .. } in self.names(entries) {
-                        self.doom(slot, pause());
+                    for sent in self.names(entries) {
+                        self.doom(sent.slot, pause());
                     }
                 }
                 self.abort(clock);
