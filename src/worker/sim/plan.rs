@@ -425,7 +425,9 @@ impl Plan {
             None => 0,
         };
         let resumed = self.breakers.map_or(0, |_| 2 * records);
+        // Each record that is too large aborts its transaction once or twice, and waits.
+        let aborted = self.transactions.map_or(0, |_| 4 * records);
         let budget = u64::try_from(budget).expect("minutes");
-        2 * budget + skew + in_turn + resumed + 120 * SECOND
+        2 * budget + skew + in_turn + resumed + aborted + 120 * SECOND
     }
 }

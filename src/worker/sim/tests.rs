@@ -155,6 +155,8 @@ fn on_all_cores(count: u64, each: impl Fn(u64, &Arc<Metrics>) -> bool + Sync) {
 const ONCE_BROKEN: &[u64] = &[
     // A partition without a committed offset that went and came back within one poll was read on from a record of before.
     7749,
+    // What stands for a dead letter was refused, and not written again with it: its followers went on at a change of hands.
+    2042,
 ];
 
 #[test]
