@@ -24,7 +24,7 @@ pub(super) const SINK_LIMIT: usize = 1_500;
 /// The limit of every other topic.
 pub(super) const LIMIT: usize = 16_000;
 /// Seeds below this one are short runs: as many of them as possible are tried with every `make test`.
-const SHORT: u64 = 10_000;
+pub(super) const SHORT: u64 = 10_000;
 /// What the producer itself refuses to queue.
 pub(super) const CLIENT_LIMIT: usize = 12_000;
 
