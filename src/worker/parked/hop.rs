@@ -9,7 +9,7 @@ use crate::config::model::OnDead;
 use crate::error::{Reason, RecordError};
 use crate::failure::backoff;
 use crate::failure::envelope::{self, Envelope, Origin};
-use crate::failure::parking::{Control, Dead, Key};
+use crate::failure::parking::{Control, Dead, Key, Parking};
 use crate::health::PauseReason;
 use crate::ingest::assignment::Role;
 use crate::record::{Header, Outcome, Record};
@@ -199,6 +199,9 @@ impl Engine {
     pub(in crate::worker) fn control(&mut self, taken: &Taken, record: &Record<'_>, clock: Clock) {
         let hop_to = self.still_said(taken);
         let Some((key, tier, wait)) = hop_to else {
+            if self.is_release(taken) {
+                return self.release(taken, record, clock);
+            }
             if let (Some(key), Some(parking)) = (taken.key, self.families.parking_mut(taken.slot)) {
                 parking.released(key, taken.origin.offset);
             }
@@ -219,6 +222,38 @@ impl Engine {
             Ok(()) => {
                 if let Some(parking) = self.families.parking_mut(taken.slot) {
                     parking.stands(key, taken.origin.offset, tier, due);
+                }
+            }
+            Err(code) => self.not_sent_to_tier(taken, tier, code, clock),
+        }
+    }
+
+    /// Whether it lets followers go that are held until now.
+    fn is_release(&self, taken: &Taken) -> bool {
+        let parking = self.families.parking(taken.slot);
+        let held = |parking: &Parking| parking.dead(taken.key?, taken.origin.offset);
+        taken.origin.control == Some(Control::Released)
+            && parking.and_then(held) == Some(Dead::Held)
+    }
+
+    /// Followers are let go. What held them may stand in the topic behind what says so: once more that goes behind it, so
+    /// that whoever gets the partition before that has been read finds both in their order.
+    fn release(&mut self, taken: &Taken, record: &Record<'_>, clock: Clock) {
+        let (Some(key), tiers) = (taken.key, self.judge.config().failure.tiers.len()) else {
+            return;
+        };
+        let tier = tiers.saturating_sub(1);
+        let due = self.due(taken.slot, tier, Wait::For(HOP), clock);
+        let envelope = Envelope::again(record, due);
+        let fate = hop(tier, Reason::Parked);
+        let taken = &Taken {
+            key: None,
+            ..taken.clone()
+        };
+        match self.send_to_tier(taken, record.key, None, &envelope, fate) {
+            Ok(()) => {
+                if let Some(parking) = self.families.parking_mut(taken.slot) {
+                    parking.released(key, taken.origin.offset);
                 }
             }
             Err(code) => self.not_sent_to_tier(taken, tier, code, clock),

@@ -20,7 +20,9 @@ impl Instance {
             let kept = partition.tracker.in_flight();
             let doubts =
                 partition.suspects.len() + partition.refused.len() + partition.doubted.len();
-            if kept > most || doubts > 3 * (capacity + most) {
+            // Of a transaction that is aborted, what is known of single records stays known.
+            let together = core.plan.transactions.map_or(0, |of| of.records);
+            if kept > most || doubts > 3 * (capacity + most + together) {
                 core.violated(format!(
                     "memory: {}-{} keeps {kept} records and {doubts} doubts",
                     partition.topic, partition.number

@@ -24,7 +24,7 @@ pub(super) const SINK_LIMIT: usize = 1_500;
 /// The limit of every other topic.
 pub(super) const LIMIT: usize = 16_000;
 /// Seeds below this one are short runs: as many of them as possible are tried with every `make test`.
-const SHORT: u64 = 10_000;
+pub(super) const SHORT: u64 = 10_000;
 /// What the producer itself refuses to queue.
 pub(super) const CLIENT_LIMIT: usize = 12_000;
 
@@ -425,7 +425,9 @@ impl Plan {
             None => 0,
         };
         let resumed = self.breakers.map_or(0, |_| 2 * records);
+        // Each record that is too large aborts its transaction once or twice, and waits.
+        let aborted = self.transactions.map_or(0, |_| 4 * records);
         let budget = u64::try_from(budget).expect("minutes");
-        2 * budget + skew + in_turn + resumed + 120 * SECOND
+        2 * budget + skew + in_turn + resumed + aborted + 120 * SECOND
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::plan::SHORT;
 use super::sabotage::Bug;
 use super::{Run, run};
 use crate::metrics::Metrics;
@@ -155,6 +156,10 @@ fn on_all_cores(count: u64, each: impl Fn(u64, &Arc<Metrics>) -> bool + Sync) {
 const ONCE_BROKEN: &[u64] = &[
     // A partition without a committed offset that went and came back within one poll was read on from a record of before.
     7749,
+    // What stands for a dead letter was refused, and not written again with it: its followers went on at a change of hands.
+    2042,
+    // A key was held again by a new owner, whose dead letter had been sent back and let its followers go.
+    39049,
 ];
 
 #[test]
@@ -186,13 +191,14 @@ fn each_deliberate_bug_is_noticed() {
     on_all_cores(Bug::ALL.len() as u64, |at, metrics| {
         let (bug, by) = Bug::ALL[usize::try_from(at).expect("a few")];
         let mut others = Vec::new();
-        for seed in 0..WITHIN {
+        // Short runs, and where those do not reach what is broken, long ones.
+        for (tried, seed) in (0..WITHIN).chain(SHORT..SHORT + 2 * WITHIN).enumerate() {
             let Some(violation) = run(seed, Some(bug), false, metrics).violation else {
                 continue;
             };
             let what = violation.split(" s: ").nth(1).unwrap_or_default();
             if by.iter().any(|by| what.starts_with(by)) {
-                let text = format!("{:>4} seeds: {bug:?}: {violation}", seed + 1);
+                let text = format!("{:>4} seeds: {bug:?}: {violation}", tried + 1);
                 caught.lock().unwrap().push(text);
                 return true;
             }
