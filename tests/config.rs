@@ -1290,7 +1290,7 @@ fn exactly_once_reaches_the_model_and_names_its_transactional_ids() {
         })
     };
     let config = pipeline("delivery: exactly_once");
-    assert_eq!(config.pipelines[1].delivery, of(100, 10_000, 15));
+    assert_eq!(config.pipelines[1].delivery, of(100, 100_000, 15));
     assert!(flow::table(&config).contains("g2-*"));
     let json = flow::json(&config);
     assert_eq!(json["pipelines"][1]["transactional_ids"], "g2-");

@@ -207,7 +207,7 @@ const TRANSACTION: &[Key] = &[
         "A transaction with so many produced or filtered records is committed before its `interval` is over, so that a large \
          batch is split over several. The outputs of one record are never split.",
     )
-    .default("10000"),
+    .default("100000"),
     key(
         "timeout",
         Kind::Duration { min: secs(5), max: secs(120) },
