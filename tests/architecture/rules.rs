@@ -302,6 +302,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("lookup::table::load", &["quiet"]),
     ("scan", &["quiet"]),
     ("worker::survey", &["quiet"]),
+    // A worker without a broker, to measure: of a pipeline that is built without one.
+    ("worker::dry", &["in_process"]),
     // Judges tell their pipeline's configuration.
     ("worker::ports", &["config::model"]),
     // What becomes of those that waited for a dead letter is chosen there.
