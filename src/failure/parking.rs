@@ -256,6 +256,14 @@ impl Parking {
         self.lines.len()
     }
 
+    /// The last offset of the source that is known to be in retry.
+    pub fn last(&self) -> Option<i64> {
+        let lines = self.lines.values();
+        lines
+            .filter_map(|line| Some(line.records.back()?.offset))
+            .max()
+    }
+
     /// Records in retry.
     pub fn records(&self) -> usize {
         self.records

@@ -181,7 +181,7 @@ impl Engine {
         let clock = self.time.read();
         self.obey(clock);
         self.write_again(clock);
-        self.surveyed(clock);
+        self.surveyed(consumer, clock);
         self.timers(consumer, clock);
         let timeout = self.wait(clock);
         consumer.poll(timeout, self, &mut |engine, batch, positions| {
@@ -226,7 +226,7 @@ impl Engine {
     fn wait(&self, clock: Clock) -> Duration {
         let longest = if self.in_flight() > 0 || self.writing.is_busy() {
             BUSY_WAIT
-        } else if self.families.is_rebuilding() {
+        } else if self.families.is_coming_back() {
             REBUILD_WAIT
         } else {
             IDLE_WAIT

@@ -2,12 +2,14 @@
 //! turn. Who waits for whom is said by `failure::parking`; here it is asked. Without `ordering: per_key` there is no family,
 //! and a record is asked about nothing.
 
+mod catch_up;
 mod hop;
 mod rebuild;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use self::catch_up::CatchUp;
 pub(in crate::worker) use self::hop::doomed;
 use self::rebuild::Rebuild;
 use super::Clock;
@@ -29,6 +31,8 @@ struct Family {
     tiers: Vec<usize>,
     /// What is read before anything is taken; `None` once that has been done.
     rebuild: Option<Rebuild>,
+    /// How far the source is read before anything in retry is taken; `None` once that has been done.
+    catch_up: Option<CatchUp>,
 }
 
 /// The families of a worker, by the slot of their source partition.
@@ -130,10 +134,10 @@ impl Families {
         Some((parking.keys(), parking.records()))
     }
 
-    /// Whether a partition waits for what is in retry to be read.
-    pub(super) fn is_rebuilding(&self) -> bool {
+    /// Whether a partition waits for what is in retry to be read, or for its source.
+    pub(super) fn is_coming_back(&self) -> bool {
         let mut families = self.families.iter().flatten();
-        families.any(|family| family.rebuild.is_some())
+        families.any(|family| family.rebuild.is_some() || family.catch_up.is_some())
     }
 }
 
@@ -297,7 +301,7 @@ impl Engine {
         ) else {
             return false;
         };
-        if !parking.has_no_room(key, taken.origin.offset) {
+        if !parking.has_no_room(key, taken.origin.offset) || self.catches_up(taken) {
             return false;
         }
         let detail = format!(

@@ -446,6 +446,9 @@ impl Engine {
     /// Waits for acknowledgements, at most `grace`.
     pub(super) fn drain(&mut self, grace: Duration) {
         let until = self.time.read().now + grace;
+        // What has come in by now counts, however little time there is.
+        self.outlet.poll(Duration::ZERO, &mut self.deliveries);
+        self.acknowledge(self.time.read());
         while !self.in_flights.is_empty() {
             let left = until.saturating_duration_since(self.time.read().now);
             if left.is_zero() || self.is_doomed() || self.outlet.fatal_error().is_some() {

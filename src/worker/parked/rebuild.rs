@@ -10,7 +10,7 @@ use crate::ingest::assignment::{Flow, Role};
 use crate::native::consumer::{Entry, OFFSET_BEGINNING};
 use crate::worker::Clock;
 use crate::worker::engine::Engine;
-use crate::worker::ports::Event;
+use crate::worker::ports::{Event, Positions};
 
 /// A pause that something else ends.
 const UNTIL_TOLD: Duration = Duration::from_secs(86_400);
@@ -77,6 +77,7 @@ impl Engine {
                     tries: 0,
                     again: None,
                 }),
+                catch_up: None,
                 tiers,
             };
             self.families.put(home, family);
@@ -122,6 +123,7 @@ impl Engine {
         let source = source.unwrap_or_default();
         self.survey.begin(ticket, &source, from.clone());
         if let Some(family) = self.families.of_mut(home) {
+            family.catch_up = None;
             family.rebuild = Some(Rebuild {
                 ticket,
                 source,
@@ -160,8 +162,8 @@ impl Engine {
     }
 
     /// Takes in what has been read of retry partitions.
-    pub(in crate::worker) fn surveyed(&mut self, clock: Clock) {
-        if !self.families.is_rebuilding() {
+    pub(in crate::worker) fn surveyed(&mut self, client: &dyn Positions, clock: Clock) {
+        if !self.families.is_coming_back() {
             return;
         }
         let last = self.judge.config().failure.tiers.len().saturating_sub(1);
@@ -232,19 +234,21 @@ impl Engine {
                             partition.mark.latest_due = due;
                         }
                     }
-                    self.read_on(&slots, clock);
+                    self.catch_up(home, clock);
+                    match self.families.of(home).map(|family| &family.catch_up) {
+                        Some(Some(_)) => self.read_on(&[home], clock),
+                        _ => self.read_on(&[&slots[..], &[home]].concat(), clock),
+                    }
                 }
             }
         }
         self.survey_again(clock);
+        self.caught_up(client, clock);
     }
 
-    /// The family of these retry partitions is taken now.
-    fn read_on(&mut self, tiers: &[usize], clock: Clock) {
-        let home = tiers
-            .first()
-            .and_then(|slot| *self.families.homes.get(*slot)?);
-        for slot in tiers.iter().chain(&home) {
+    /// These partitions are taken now.
+    pub(super) fn read_on(&mut self, slots: &[usize], clock: Clock) {
+        for slot in slots {
             if let Some(partition) = self.assignment.get_mut(*slot)
                 && partition.is_paused_for(PauseReason::Rebuilding)
             {

@@ -66,6 +66,10 @@ impl Instance {
                 more += core.members[id].owned[tp].strangers;
                 again |= facts.excused.contains(tp) || facts.refused.contains(tp);
             }
+            // What was in flight at a change of hands is read again, and may go into retry now, whatever is found there.
+            if found > 0 && core.plan.transactions.is_none() {
+                more += (WINDOW + 1) * core.plan.batch;
+            }
             if again {
                 more += (WINDOW + 1) * core.plan.batch * core.plan.tiers.len();
             }

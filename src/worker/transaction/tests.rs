@@ -527,7 +527,7 @@ impl Bed {
 
     fn turn_with(&mut self, batch: &Batch) {
         let clock = self.engine.time.read();
-        self.engine.surveyed(clock);
+        self.engine.surveyed(&self.group, clock);
         self.engine.timers(&self.group, clock);
         let clock = self.engine.time.read();
         if batch.len() > 0 {
