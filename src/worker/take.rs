@@ -152,11 +152,12 @@ impl Engine {
             partition.metrics.discarded(1);
             // Paused without a seek, as at a shutdown: what is dropped here is read again.
             if partition.seek.is_none() && partition.rewind.is_none() {
-                let expected = partition.tracker.expected();
-                partition.seek = Some(match partition.positioned {
-                    true => expected,
-                    false => record.offset,
-                });
+                if !partition.positioned {
+                    // It is known now where the partition begins: a pause that stands can be committed there.
+                    partition.tracker.rewind_to(record.offset);
+                    partition.positioned = true;
+                }
+                partition.seek = Some(partition.tracker.expected());
             }
             return None;
         }
