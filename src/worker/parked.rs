@@ -108,7 +108,9 @@ impl Families {
 
     /// Whether a source partition that had too much in retry may go on.
     pub(super) fn has_room_again(&self, slot: usize) -> bool {
-        self.parking(slot).is_none_or(Parking::has_room_again)
+        // One that what is in retry waits for does not wait for that.
+        self.of(slot)
+            .is_none_or(|family| family.catch_up.is_some() || family.parking.has_room_again())
     }
 
     /// What was done is committed: from now on that is what [`Self::restore`] goes back to. Under exactly_once.

@@ -31,7 +31,7 @@ const INSTANCES: usize = 4;
 /// `max.poll.interval.ms`. Short, so that batches with slow commits reach what may be done in it.
 const POLL_INTERVAL: Duration = Duration::from_secs(20);
 /// How long an instance has for a revoke and for a shutdown.
-const GRACE: Duration = Duration::from_secs(3);
+pub(super) const GRACE: Duration = Duration::from_secs(3);
 
 /// An engine with its consumer.
 pub(super) struct Instance {
