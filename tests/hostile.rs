@@ -321,7 +321,10 @@ fn topics_that_delete_what_is_still_needed_are_told() {
     };
     let job = Job::new(&bed, None, shape);
     let control = job.config.pipelines[0].control_topic();
-    let room = [("max.message.bytes", "2000000")];
+    let room = [
+        ("max.message.bytes", "2000000"),
+        ("retention.ms", "604800000"),
+    ];
     for topic in [&job.retry_topic(1), &job.dlq, &control] {
         topics::create(&job.client, topic, 1, &room);
     }
