@@ -20,7 +20,7 @@ mod order;
 use order::{order, text};
 
 const ORDER: [&str; 2] = [
-    include_str!("schemas/order-writer.avsc"),
+    include_str!("../src/bench/files/orders-value.avsc"),
     include_str!("schemas/order-contract.avsc"),
 ];
 const FLAT: [&str; 2] = [

@@ -19,7 +19,7 @@ use driftgate::worker::dry::{DryLoop, Fed};
 #[path = "order/mod.rs"]
 mod order;
 
-const WRITER: &str = include_str!("schemas/order-writer.avsc");
+const WRITER: &str = include_str!("../src/bench/files/orders-value.avsc");
 const CONTRACT: &str = include_str!("schemas/order-contract.avsc");
 const RULES: &str = include_str!("order/order.rules.yaml");
 const STEPS: &str = include_str!("order/steps.yaml");

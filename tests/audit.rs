@@ -528,19 +528,12 @@ fn an_open_transaction_is_waited_for_and_what_it_hides_is_told() {
     }
 
     // It ends while an audit waits for it.
-    std::thread::scope(|scope| {
-        let audit = scope.spawn(|| right(&job, &[]));
-        wait::throughout(Duration::from_secs(3), Duration::from_millis(200), || {
-            assert!(!audit.is_finished(), "it waits");
-        });
-        other.abort_transaction(LIMIT).expect("aborted");
-        let report = audit.join().expect("no panic");
-        assert_eq!(report["notes"], Value::Array(Vec::new()), "{report:#}");
-        for (line, count) in [(0, 96), (1, 12)] {
-            assert_eq!(report["counts"][line]["found"], count, "{report:#}");
-            assert_eq!(report["counts"][line]["standing"], "equal");
-        }
-    });
+    let report = right_once_aborted(&job, &other);
+    assert_eq!(report["notes"], Value::Array(Vec::new()), "{report:#}");
+    for (line, count) in [(0, 96), (1, 12)] {
+        assert_eq!(report["counts"][line]["found"], count, "{report:#}");
+        assert_eq!(report["counts"][line]["standing"], "equal");
+    }
 
     // The group's offsets are part of one: nobody is told where the group stands.
     let other = producer(&job);
@@ -562,14 +555,19 @@ fn an_open_transaction_is_waited_for_and_what_it_hides_is_told() {
         said.contains("a transaction that holds them was still open"),
         "{said}"
     );
+    right_once_aborted(&job, &other);
+}
+
+/// What an audit says that waits for the producer's transaction, which ends while it does.
+fn right_once_aborted(job: &Job, other: &BaseProducer) -> Value {
     std::thread::scope(|scope| {
-        let audit = scope.spawn(|| right(&job, &[]));
+        let audit = scope.spawn(|| right(job, &[]));
         wait::throughout(Duration::from_secs(3), Duration::from_millis(200), || {
             assert!(!audit.is_finished(), "it waits");
         });
         other.abort_transaction(LIMIT).expect("aborted");
-        audit.join().expect("no panic");
-    });
+        audit.join().expect("no panic")
+    })
 }
 
 const EXACTLY_ONCE: &str = "delivery: exactly_once\n    transaction: { timeout: 5s }";

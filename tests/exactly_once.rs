@@ -334,28 +334,26 @@ fn the_transaction_behind_a_refusal_loses_and_doubles_nothing() {
         page.map(|(_, body)| body).unwrap_or_default()
     };
     let metric = |name: &str, labels: &[&str]| live::sum(&page(), name, labels);
-    {
-        eventually(LIMIT, "the sink is there", || {
-            topics::partitions(&job.client, &job.sink) == 1
-        });
-        live::limit(&job.client, &job.sink, 3_000);
-        for from in (0..10 * ROUNDS).step_by(10) {
-            for ids in [from..from + 5, from + 5..from + 10] {
-                let end = ids.end;
-                write(ids, |id| id % 10 == 2);
-                eventually(LIMIT, "all is committed", || {
-                    job.committed(&job.source) == end
-                });
-            }
+    eventually(LIMIT, "the sink is there", || {
+        topics::partitions(&job.client, &job.sink) == 1
+    });
+    live::limit(&job.client, &job.sink, 3_000);
+    for from in (0..10 * ROUNDS).step_by(10) {
+        for ids in [from..from + 5, from + 5..from + 10] {
+            let end = ids.end;
+            write(ids, |id| id % 10 == 2);
+            eventually(LIMIT, "all is committed", || {
+                job.committed(&job.source) == end
+            });
         }
-        eventually(LIMIT, "and counted", || {
-            metric("driftgate_records_total", &[]) == (10 * ROUNDS) as f64
-        });
-        let pauses = metric("driftgate_partition_pauses_total", &["broker_refused"]);
-        assert_eq!(pauses, 0.0, "no fault of a broker: {}", job.log("gate"));
-        let aborted = metric("driftgate_commits_total", &["failed"]);
-        eprintln!("{aborted} transactions were aborted for {ROUNDS} refused records");
     }
+    eventually(LIMIT, "and counted", || {
+        metric("driftgate_records_total", &[]) == (10 * ROUNDS) as f64
+    });
+    let pauses = metric("driftgate_partition_pauses_total", &["broker_refused"]);
+    assert_eq!(pauses, 0.0, "no fault of a broker: {}", job.log("gate"));
+    let aborted = metric("driftgate_commits_total", &["failed"]);
+    eprintln!("{aborted} transactions were aborted for {ROUNDS} refused records");
     assert!(program.stop(LIMIT).success());
     let (large, rest) = (0..10 * ROUNDS).partition::<Vec<i64>, _>(|id| id % 10 == 2);
     assert_eq!(job.emitted(), rest, "in order, each once");

@@ -15,7 +15,7 @@ use driftgate::transform::{Answers, Arm, Buffers, Builder, Progress, Transform};
 
 use super::order;
 
-pub(crate) const WRITER: &str = include_str!("../schemas/order-writer.avsc");
+pub(crate) const WRITER: &str = include_str!("../../src/bench/files/orders-value.avsc");
 const CONTRACT: &str = include_str!("../schemas/order-contract.avsc");
 const RULES: &str = include_str!("order.rules.yaml");
 

@@ -318,11 +318,10 @@ impl Transactions for Nowhere {
 
     fn abort(
         &mut self,
-        _timeout: Duration,
+        timeout: Duration,
         out: &mut Vec<Delivery>,
     ) -> Result<(), TransactionError> {
-        out.append(&mut self.ready);
-        Ok(())
+        self.commit(timeout, out)
     }
 
     fn failure(&mut self) -> Option<TransactionError> {
