@@ -47,10 +47,10 @@ lint: ## formatting, clippy, and the dependencies' licences, bans and sources
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	@scripts/deny licenses bans sources
 
-test: ## every test, with a real Apache Kafka and two real schema registries (TEST_ARGS)
+test: ## every test, with a real Apache Kafka and two real schema registries; failures are told at the end (TEST_ARGS)
 	@scripts/need test
 	@scripts/fetch
-	@scripts/with-real $(CARGO) test --locked $(TEST_ARGS)
+	@scripts/with-real $(CARGO) test --locked --no-fail-fast $(TEST_ARGS)
 
 soak: simulate ## the same tests again and again, to find what fails one time in many (SOAK_ROUNDS, TEST_ARGS)
 	@scripts/need test

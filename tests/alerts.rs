@@ -93,6 +93,10 @@ fn a_registry_that_stops_is_told_once_with_owner_and_reason_and_once_more_when_i
             .expect("it");
         let last: jiff::Timestamp = open["last_seen"].as_str().expect("it").parse().expect("it");
         assert!(first <= last, "{open:#}");
+        let health = &live.instance.health;
+        live.eventually("each partition has met it", || {
+            health.faults("parcels").pauses.len() == 4
+        });
         // Long enough for more of them, if there were any.
         wait::throughout(Duration::from_secs(4), Duration::from_millis(100), || {
             let states = hook.states();
@@ -608,6 +612,10 @@ fn two_instances_tell_each_of_its_own_and_one_that_leaves_lets_go() {
         "{released:#}"
     );
     runners[1].wait_ready(503, &["registry_unavailable", "1 more"]);
+    // Long enough for the alerts, which look once a second, to have seen them too.
+    wait::throughout(Duration::from_secs(3), Duration::from_millis(100), || {
+        assert_eq!(of("resolved"), Vec::<Json>::new());
+    });
     proxy.pass();
     let resolved = eventually(LIMIT, "its end", || of("resolved").first().cloned());
     assert_ne!(resolved["instance"], released["instance"]);
