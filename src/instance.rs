@@ -421,6 +421,7 @@ impl Instance {
                     slot,
                     batch: lookups.batch(BATCH, BATCH_WITH_LOOKUPS, pipeline.workers),
                     window: WINDOW,
+                    room: usize::try_from(share / 3).unwrap_or(usize::MAX),
                     commit_interval: Duration::from_secs(1),
                     revoke_grace: config.shutdown_grace.min(Duration::from_secs(10)),
                     shutdown_grace: config
@@ -433,8 +434,9 @@ impl Instance {
                     sizes: sizes.clone(),
                     transaction,
                 };
-                // Two thirds for what was fetched, one third for what waits to be acknowledged.
-                let consumer = properties::consumer(&config.kafka, pipeline, slot, share / 3 * 2);
+                // A third for what was fetched, one for what a fetch may bring on top of it, and one for what waits to be
+                // acknowledged.
+                let consumer = properties::consumer(&config.kafka, pipeline, slot, share / 3);
                 let mut producer = properties::producer(
                     &config.kafka,
                     pipeline,

@@ -34,18 +34,22 @@ pub struct InFlight {
     pub parked: Option<(u64, i64)>,
     /// Whether it only goes with the outcome, on a retry topic, and is not the record itself.
     pub extra: bool,
+    /// What its producer keeps for it until then, in bytes, about.
+    pub size: usize,
 }
 
 /// Entries by token.
 #[derive(Debug, Default)]
 pub struct InFlights {
     entries: Vec<Option<InFlight>>,
+    size: usize,
     free: Vec<usize>,
 }
 
 impl InFlights {
     /// Adds an entry and returns its token.
     pub fn insert(&mut self, entry: InFlight) -> usize {
+        self.size += entry.size;
         match self.free.pop() {
             Some(token) => {
                 self.entries[token] = Some(entry);
@@ -62,7 +66,18 @@ impl InFlights {
     pub fn remove(&mut self, token: usize) -> Option<InFlight> {
         let entry = self.entries.get_mut(token)?.take()?;
         self.free.push(token);
+        self.size -= entry.size;
         Some(entry)
+    }
+
+    /// The entry of a token.
+    pub fn get(&self, token: usize) -> Option<&InFlight> {
+        self.entries.get(token)?.as_ref()
+    }
+
+    /// What the producer keeps for all of them, in bytes, about.
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     /// Those that wait.
@@ -106,13 +121,16 @@ mod tests {
             written: None,
             parked: None,
             extra: false,
+            size: 100,
         };
         let mut in_flights = InFlights::default();
         let (a, b) = (in_flights.insert(entry(1)), in_flights.insert(entry(2)));
         assert_eq!(in_flights.remove(a).map(|entry| entry.offset), Some(1));
         assert_eq!(in_flights.remove(a), None);
         assert_eq!(in_flights.insert(entry(3)), a);
-        assert_eq!(in_flights.len(), 2);
+        assert_eq!((in_flights.len(), in_flights.size()), (2, 200));
         assert_eq!(in_flights.remove(b).map(|entry| entry.offset), Some(2));
+        assert_eq!(in_flights.get(b), None);
+        assert_eq!((in_flights.len(), in_flights.size()), (1, 100));
     }
 }

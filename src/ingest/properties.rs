@@ -82,7 +82,8 @@ pub fn poll_interval(kafka: &Kafka) -> Duration {
     Duration::from_millis(millis.unwrap_or(300_000))
 }
 
-/// Properties of a worker's consumer. `memory` is its share of `memory_limit` in bytes.
+/// Properties of a worker's consumer. `memory` is what it may have fetched before it stops to fetch, in bytes; the last
+/// fetch may bring as much again.
 pub fn consumer(kafka: &Kafka, pipeline: &Pipeline, slot: usize, memory: u64) -> Properties {
     let client_id = format!("driftgate-{}-{slot}", pipeline.name);
     let defaults = [
@@ -94,6 +95,11 @@ pub fn consumer(kafka: &Kafka, pipeline: &Pipeline, slot: usize, memory: u64) ->
         (
             "queued.max.messages.kbytes",
             (memory / 1024).clamp(64, 2_097_151).to_string(),
+        ),
+        // At most librdkafka's default; a record that is larger comes all the same, alone.
+        (
+            "fetch.max.bytes",
+            memory.clamp(1_000_000, 52_428_800).to_string(),
         ),
     ];
     let mut properties = base(kafka, &client_id, &PRODUCER_ONLY, &defaults);

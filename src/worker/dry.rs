@@ -67,6 +67,7 @@ impl DryLoop {
             slot: 0,
             batch,
             window: usize::MAX,
+            room: usize::MAX,
             commit_interval: Duration::from_secs(1),
             revoke_grace: GRACE,
             shutdown_grace: GRACE,

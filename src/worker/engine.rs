@@ -39,6 +39,9 @@ pub struct Settings {
     /// The most records of a partition that are begun and not behind the committable offset. Complete ones wait there
     /// behind one that is not, however long its broker is away.
     pub window: usize,
+    /// What the producer may keep of records that no broker has acknowledged, in bytes. librdkafka's own bound counts values
+    /// only: keys, headers and what lies around a record would come on top of it.
+    pub room: usize,
     /// How often offsets are committed.
     pub commit_interval: Duration,
     /// How long a revoke waits for acknowledgements.
@@ -233,6 +236,18 @@ impl Engine {
     /// Records begun and not complete.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flights.len()
+    }
+
+    /// What the producer keeps of records that no broker has acknowledged, in bytes, about.
+    pub(super) fn held(&self) -> usize {
+        let all = self.in_flights.size();
+        if all <= self.settings.room {
+            return all;
+        }
+        // Answers that have come in and that nobody has looked at yet: the producer has let go of these.
+        let answered = self.deliveries.iter();
+        let answered = answered.filter_map(|delivery| self.in_flights.get(delivery.token));
+        all - answered.map(|entry| entry.size).sum::<usize>()
     }
 
     /// Sends a failed record where its reason says: retry tier, dead letter, or nowhere and its partition pauses.
@@ -484,6 +499,7 @@ impl Engine {
             return Ok(());
         }
         let alone = suspect && self.in_flights.is_empty();
+        let size = produce.kept();
         let token = self.in_flights.insert(InFlight {
             slot: taken.slot,
             epoch: partition.epoch,
@@ -498,6 +514,7 @@ impl Engine {
             written: produce.timestamp,
             parked: taken.key.map(|key| (key.0, taken.origin.offset)),
             extra: fate.extra,
+            size,
         });
         if let Err(code) = self.enlist() {
             self.in_flights.remove(token);
@@ -505,7 +522,11 @@ impl Engine {
         }
         let mut waited = Duration::ZERO;
         loop {
-            match self.outlet.send(produce, token) {
+            let sent = match self.held() <= self.settings.room.max(size) {
+                true => self.outlet.send(produce, token),
+                false => Err(RDKafkaErrorCode::QueueFull),
+            };
+            match sent {
                 Ok(()) => {
                     if suspect {
                         self.drain(ALONE_WAIT);

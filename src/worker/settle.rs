@@ -7,6 +7,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::Clock;
 use super::engine::{Engine, not_retried, too_large};
 use super::ports::Positions;
+use super::standing::is_trip;
 use crate::emit::in_flight::InFlight;
 use crate::error::{Reason, RecordError};
 use crate::failure::backoff;
@@ -560,7 +561,11 @@ pub(super) fn told_open(health: &Health, pipeline: &str, partition: &mut Partiti
 
 /// Brings librdkafka's state in line with the partition's.
 fn hold_one(client: &dyn Positions, partition: &mut Partition) -> Result<(), String> {
-    let paused = matches!(partition.flow, Flow::Paused { .. }) || partition.barred.is_some();
+    // Until the first record of a source partition has come, there is no offset to commit the pause of a breaker with, and
+    // by its commit `resume` finds it: so it is read that far.
+    let is_untold = !partition.positioned && partition.standing.iter().any(is_trip);
+    let barred = partition.barred.is_some() && !is_untold;
+    let paused = matches!(partition.flow, Flow::Paused { .. }) || barred;
     if (paused || partition.seek.is_some()) && !partition.held {
         client
             .pause(&[partition.entry(0)])

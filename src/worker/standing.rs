@@ -362,7 +362,7 @@ pub(super) fn fate(reason: Reason) -> Decided {
     }
 }
 
-fn is_trip(standing: &Standing) -> bool {
+pub(super) fn is_trip(standing: &Standing) -> bool {
     matches!(standing.cause, Cause::Breaker | Cause::Quarantine)
 }
 

@@ -10,13 +10,13 @@ pub(crate) const ROOT: &[Key] = &[
     key(
         "memory_limit",
         Kind::Size { min: 16 << 20 },
-        "What the Kafka clients may hold in their consumer and producer queues, shared among all workers of this instance. \
-         A lower limit makes the fetches smaller and throughput fall; a higher one lets more records wait in memory. The \
-         process itself takes some 50 MiB beyond it, and more while a sink is slow to acknowledge a large backlog for \
-         long: 140 to 310 MiB have been measured.",
+        "What records may take that are on their way, shared among all workers of this instance: a third for those that were \
+         fetched, one for the fetch under way, and one for those that no broker has acknowledged yet, with their keys and \
+         headers. A lower limit makes the fetches smaller and throughput fall; a higher one lets more records wait in memory. \
+         The process itself takes some 50 MiB beyond it.",
     )
     .default("256MiB")
-    .kafka("queued.max.messages.kbytes, queue.buffering.max.kbytes"),
+    .kafka("queued.max.messages.kbytes, fetch.max.bytes, queue.buffering.max.kbytes"),
     key(
         "shutdown_grace",
         Kind::Duration { min: secs(1), max: secs(3600) },

@@ -112,6 +112,10 @@ impl World {
                 true => usize::MAX,
                 false => WINDOW * core.plan.batch,
             },
+            room: match core.is(Bug::NoRoom) {
+                true => usize::MAX,
+                false => core.plan.room,
+            },
             commit_interval: core.plan.commit_interval,
             revoke_grace: GRACE,
             shutdown_grace: GRACE,

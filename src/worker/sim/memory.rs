@@ -15,6 +15,10 @@ impl Instance {
         if in_flight > capacity {
             core.violated(format!("memory: {in_flight} in flight of {capacity}"));
         }
+        let (held, room) = (self.engine.held(), core.plan.room);
+        if held > room && in_flight > 1 {
+            core.violated(format!("memory: {held} bytes in flight of {room}"));
+        }
         let most = WINDOW * batch + batch;
         for partition in self.engine.assignment.iter() {
             let kept = partition.tracker.in_flight();

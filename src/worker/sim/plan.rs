@@ -131,6 +131,8 @@ pub(super) struct Plan {
     pub(super) commit_interval: Duration,
     /// Records that the producer queues before it is full.
     pub(super) capacity: usize,
+    /// Bytes that it may hold, by the worker's own count.
+    pub(super) room: usize,
     pub(super) linger: Micros,
     pub(super) round_trip: Micros,
     /// Records of a produce batch.
@@ -203,6 +205,7 @@ impl Plan {
             instances: random.random_range(1..=3),
             commit_interval: Duration::from_millis(*[100, 1000].choose(random).expect("not empty")),
             capacity: *[3, 20, 100, 1000].choose(random).expect("not empty"),
+            room: usize::MAX,
             linger: *[0, 5 * MILLI, 50 * MILLI]
                 .choose(random)
                 .expect("not empty"),
@@ -230,6 +233,10 @@ impl Plan {
                 timeout: Duration::from_secs(random.random_range(3..=15)),
                 stable_ids: random.random_bool(0.5),
             });
+        }
+        if seed % 3 == 0 {
+            // Less than the queue's count of records allows, and sometimes less than one record.
+            plan.room = plan.capacity.min(100) * 300;
         }
         let more = &mut SmallRng::seed_from_u64(seed ^ 0x0bea_d5ed);
         plan.extras(more);

@@ -28,6 +28,8 @@ pub(super) enum Bug {
     NoQueueLimit,
     /// Nothing bounds what an engine begins behind a record that is not acknowledged.
     NoWindow,
+    /// The bytes of records that are not acknowledged have no bound.
+    NoRoom,
     /// A commit is taken for answered as soon as it is sent.
     AnswerEarly,
     /// The engine does not give up what it has lost.
@@ -68,7 +70,7 @@ pub(super) enum Bug {
 
 impl Bug {
     /// Each with the invariant that notices it: the first word of the violation.
-    pub(super) const ALL: [(Bug, &'static [&'static str]); 30] = [
+    pub(super) const ALL: [(Bug, &'static [&'static str]); 31] = [
         (Bug::CommitAhead, &["acknowledgement", "commit"]),
         (Bug::WrongCounts, &["counts"]),
         (Bug::DropAppend, &["conservation"]),
@@ -81,6 +83,7 @@ impl Bug {
         (Bug::LoseReport, &["progress"]),
         (Bug::NoQueueLimit, &["memory"]),
         (Bug::NoWindow, &["memory"]),
+        (Bug::NoRoom, &["memory"]),
         (Bug::AnswerEarly, &["duplicate"]),
         (Bug::RevokeUntold, &["ownership"]),
         (

@@ -380,6 +380,7 @@ impl Scene {
         let settings = Settings {
             slot: 0,
             window: 100_000,
+            room: usize::MAX,
             batch: 1000,
             commit_interval: Duration::from_secs(1),
             revoke_grace: Duration::from_secs(1),

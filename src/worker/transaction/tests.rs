@@ -477,6 +477,7 @@ impl Bed {
         let settings = WorkerSettings {
             slot: 0,
             window: 1000,
+            room: usize::MAX,
             batch: 10,
             commit_interval: second,
             revoke_grace: second,
