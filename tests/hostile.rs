@@ -69,6 +69,18 @@ const BOTH: [&str; 2] = [
     "delivery: exactly_once\n    transaction: { timeout: 5s }",
 ];
 
+/// Records 0..10 are in the sink, in their order and once under exactly_once. Otherwise those that went with a refused record
+/// may be there twice: the batch behind theirs may be written before they are read again.
+#[track_caller]
+fn each_there(job: &Job) {
+    let mut ids = job.emitted();
+    if job.shape.delivery == BOTH[0] {
+        ids.sort_unstable();
+        ids.dedup();
+    }
+    assert_eq!(ids, (0..10).collect::<Vec<_>>(), "{}", job.shape.delivery);
+}
+
 // --- records that a topic refuses for what they are ---------------------------------------------------------------
 
 /// A compacted topic takes no record without a key. That is the record's own fault, and no reason to stop the others.
@@ -96,9 +108,7 @@ fn a_record_without_a_key_for_a_compacted_sink_is_a_dead_letter_and_the_others_g
             live.eventually("all is committed", || job.committed(&job.source) >= 11);
             live.ready();
         });
-        let mut ids = job.emitted();
-        ids.dedup();
-        assert_eq!(ids, (0..10).collect::<Vec<_>>(), "{delivery}");
+        each_there(&job);
         let dead = topics::consume_all(&job.client, &job.dlq);
         let found: Vec<_> = dead
             .iter()
@@ -147,9 +157,7 @@ fn a_record_of_another_century_is_a_dead_letter_and_the_others_go_on() {
             });
             live.ready();
         });
-        let mut ids = job.emitted();
-        ids.dedup();
-        assert_eq!(ids, (0..10).collect::<Vec<_>>(), "{delivery}");
+        each_there(&job);
         let dead = topics::consume_all(&job.client, &job.dlq);
         let mut found: Vec<_> = dead.iter().map(reason).collect();
         found.sort_unstable();

@@ -213,6 +213,7 @@ fn finished(client: &ClientConfig, job: &Job) {
     let mut last = String::new();
     let done = wait::within(Duration::from_secs(240), || {
         topics.iter().all(|topic| {
+            topics::wait_for_transactions(client, topic);
             let ends = ends(client, topic);
             let committed = topics::committed(client, &job.group, topic);
             last = format!("{topic}: ends {ends:?}, committed {committed:?}");
@@ -222,6 +223,9 @@ fn finished(client: &ClientConfig, job: &Job) {
         })
     });
     assert!(done.is_some(), "not finished: {last}");
+    for topic in [&job.sink, &job.dlq()] {
+        topics::wait_for_transactions(client, topic);
+    }
 }
 
 /// The offset behind the last record of each partition. Behind a transaction's records there are markers, which nobody

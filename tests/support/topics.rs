@@ -345,6 +345,22 @@ pub fn watermarks(config: &ClientConfig, topic: &str) -> Vec<(i64, i64)> {
         .collect()
 }
 
+/// Waits until no transaction is open any more in a topic: those of an instance that was killed end with their time limit, and
+/// until then a reader sees nothing behind their first record.
+#[track_caller]
+pub fn wait_for_transactions(config: &ClientConfig, topic: &str) {
+    let mut last = String::new();
+    let done = super::wait::within(LIMIT, || {
+        let [stable, all] = ["read_committed", "read_uncommitted"].map(|level| {
+            let mut config = config.clone();
+            watermarks(config.set("isolation.level", level), topic)
+        });
+        last = format!("stable {stable:?}, all {all:?}");
+        stable == all
+    });
+    assert!(done.is_some(), "{topic} has an open transaction: {last}");
+}
+
 /// What a group has committed for each partition of a topic: the offset and the metadata; `None` where nothing.
 pub fn committed(config: &ClientConfig, group: &str, topic: &str) -> Vec<Option<(i64, String)>> {
     let mut config = config.clone();
