@@ -586,7 +586,8 @@ fn a_sink_that_is_slow_to_acknowledge_loses_nothing() {
         let (rebalanced, rest) = before[index];
         let more = (runner.peak_memory() >> 20) - rest;
         eprintln!("{delivery}: {rest} MiB, and {more} more with a memory_limit of 16 MiB");
-        // Told and not judged: it grows with the backlog, which `memory_limit` should prevent.
+        // The allocator keeps of it what it once had; what matters is that the backlog, of hundreds of MiB, is not in it.
+        assert!(more < 160, "{delivery}: {more} MiB");
         assert_eq!(rebalances(runner), rebalanced, "{delivery}");
     });
 }

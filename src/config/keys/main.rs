@@ -13,7 +13,7 @@ pub(crate) const ROOT: &[Key] = &[
         "What records may take that are on their way, shared among all workers of this instance: a third for those that were \
          fetched, one for the fetch under way, and one for those that no broker has acknowledged yet, with their keys and \
          headers. A lower limit makes the fetches smaller and throughput fall; a higher one lets more records wait in memory. \
-         The process itself takes some 50 MiB beyond it.",
+         The process itself takes some 50 MiB beyond it, and up to twice that behind a sink that is slow for long.",
     )
     .default("256MiB")
     .kafka("queued.max.messages.kbytes, fetch.max.bytes, queue.buffering.max.kbytes"),
