@@ -446,8 +446,13 @@ impl Instance {
                     topics::largest_batch(pipeline, &known),
                 );
                 if let Some(transaction) = &settings.transaction {
-                    let (id, timeout) = (&transaction.id, transaction.timeout);
-                    properties::transactional(&mut producer, id, timeout);
+                    properties::transactional(
+                        &mut producer,
+                        &config.kafka,
+                        &transaction.id,
+                        transaction.interval,
+                        transaction.timeout,
+                    );
                 }
                 let stages = Stages::new(
                     Arc::clone(&compiled),

@@ -82,6 +82,16 @@ pub fn poll_interval(kafka: &Kafka) -> Duration {
     Duration::from_millis(millis.unwrap_or(300_000))
 }
 
+/// How long a record waits for others to be sent with.
+const LINGER: Duration = Duration::from_millis(5);
+/// The same at most, where nobody sees it before its transaction commits.
+const LONGEST_LINGER: Duration = Duration::from_millis(50);
+
+/// Whether it is librdkafka's name for how long a record waits for others, or its alias.
+fn is_linger(name: &str) -> bool {
+    matches!(name, "linger.ms" | "queue.buffering.max.ms")
+}
+
 /// Properties of a worker's consumer. `memory` is what it may have fetched before it stops to fetch, in bytes; the last
 /// fetch may bring as much again.
 pub fn consumer(kafka: &Kafka, pipeline: &Pipeline, slot: usize, memory: u64) -> Properties {
@@ -165,8 +175,20 @@ pub fn transactional_id(
     }
 }
 
-/// Makes the properties of a producer those of a transactional one.
-pub fn transactional(properties: &mut Properties, id: &str, timeout: Duration) {
+/// Makes the properties of a producer those of a transactional one, whose transactions stay open for `interval`.
+pub fn transactional(
+    properties: &mut Properties,
+    kafka: &Kafka,
+    id: &str,
+    interval: Duration,
+    timeout: Duration,
+) {
+    if !kafka.properties.keys().any(|name| is_linger(name)) {
+        // No reader sees a record before its transaction commits, and that sends what still waits. Until then, fewer and larger
+        // requests are cheaper; half of the time, so that the commit does not wait for all of them.
+        let linger = (interval / 2).clamp(LINGER, LONGEST_LINGER).as_millis();
+        properties.insert("linger.ms".into(), linger.to_string());
+    }
     let millis = timeout.as_millis();
     properties.insert("transactional.id".into(), id.to_owned());
     properties.insert("transaction.timeout.ms".into(), millis.to_string());
@@ -206,7 +228,7 @@ pub fn producer(
 /// Properties of a producer that belongs to no pipeline, with the same guarantees.
 pub fn plain_producer(kafka: &Kafka, client_id: &str, memory: u64, largest: u64) -> Properties {
     let defaults = [
-        ("linger.ms", "5".to_owned()),
+        ("linger.ms", LINGER.as_millis().to_string()),
         ("batch.size", "1000000".to_owned()),
         ("compression.type", "lz4".to_owned()),
         (
@@ -234,7 +256,35 @@ pub fn plain_producer(kafka: &Kafka, client_id: &str, memory: u64, largest: u64)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::Secret;
     use crate::native::producer::Producer;
+
+    fn kafka(properties: &[(&str, &str)]) -> Kafka {
+        let properties = properties.iter();
+        Kafka {
+            bootstrap_servers: "127.0.0.1:1".to_owned(),
+            properties: properties
+                .map(|(name, value)| ((*name).to_owned(), Secret::new(*value)))
+                .collect(),
+            group_instance_id: None,
+        }
+    }
+
+    #[test]
+    fn a_transaction_s_records_wait_for_others_unless_the_user_says_otherwise() {
+        let linger = |kafka: &Kafka, interval| {
+            let mut properties = plain_producer(kafka, "c", 1 << 20, 0);
+            let interval = Duration::from_millis(interval);
+            transactional(&mut properties, kafka, "t", interval, 50 * interval);
+            properties["linger.ms"].clone()
+        };
+        let plain = kafka(&[]);
+        assert_eq!(plain_producer(&plain, "c", 1 << 20, 0)["linger.ms"], "5");
+        for (interval, expected) in [(10, "5"), (100, "50"), (60, "30"), (5_000, "50")] {
+            assert_eq!(linger(&plain, interval), expected, "{interval} ms");
+        }
+        assert_eq!(linger(&kafka(&[("linger.ms", "20")]), 100), "20");
+    }
 
     #[test]
     fn librdkafka_takes_a_transactional_producer_with_any_legal_property() {
@@ -250,7 +300,8 @@ mod tests {
             properties.insert("bootstrap.servers".into(), "127.0.0.1:1".into());
             properties.insert("message.timeout.ms".into(), "0".into());
             for seconds in [5, 15, 120] {
-                transactional(&mut properties, "t", Duration::from_secs(seconds));
+                let (interval, timeout) = (Duration::from_millis(100), Duration::from_secs(seconds));
+                transactional(&mut properties, &kafka(&[]), "t", interval, timeout);
                 assert!(Producer::new(&properties).is_ok(), "{set:?} {seconds}");
             }
         }
