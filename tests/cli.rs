@@ -624,6 +624,23 @@ fn what_cannot_be_reached_is_three_and_named() {
         3,
         &["registry http://127.0.0.1:1"],
     );
+    // Each waits for its answer, so all of them at once.
+    std::thread::scope(|scope| {
+        for line in [
+            "pause clean-orders",
+            "dlq show 0@0",
+            "explain --topic orders --partition 0 --offset 0",
+        ] {
+            let folder = folder.path();
+            scope.spawn(move || check(folder, line, 3, &[AWAY, "could not be reached"]));
+        }
+    });
+    check(
+        folder.path(),
+        "alert test --pipeline clean-order",
+        2,
+        &["there is no pipeline clean-order; there are clean-orders"],
+    );
     // A folder stands where a file is to be written.
     std::fs::write(folder.path().join("taken"), "").unwrap();
     check(folder.path(), "init taken", 3, &["taken"]);

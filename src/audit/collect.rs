@@ -307,7 +307,9 @@ impl Collector<'_> {
         let mut ranges = Vec::new();
         for topic in topics {
             if !self.partitions.contains_key(topic) {
-                return Err(FatalError::Topics(format!("topic {topic} does not exist")));
+                return Err(FatalError::Topics(format!(
+                    "topic {topic} does not exist: an instance of the pipeline makes it when it starts, or whoever creates topics here"
+                )));
             }
             for number in 0..self.partitions.get(topic).copied().unwrap_or(0) {
                 let ours =

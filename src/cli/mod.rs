@@ -19,6 +19,7 @@ pub mod produce;
 pub mod run;
 pub mod schema;
 pub mod test;
+mod times;
 
 use std::io::Write;
 use std::process::ExitCode;

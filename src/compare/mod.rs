@@ -130,6 +130,7 @@ pub fn compare(
         );
         compare.result.notes.push(note);
     }
+    compare.note_missing_key();
     let differing = compare.judge();
     if !differing.is_empty() {
         compare.differences(&ranges, differing, progress)?;
@@ -264,6 +265,20 @@ impl Compare<'_> {
                 is_there: !content.is_tombstone(),
             };
         })
+    }
+
+    /// A misspelt key is in no record. Then nothing is compared, which is not the same as being the same.
+    fn note_missing_key(&mut self) {
+        let key = match &self.options.key {
+            KeyBy::Record => "a key".to_owned(),
+            KeyBy::Field(path) => format!("the field {}", path.join(".")),
+        };
+        let sides = [&self.result.a, &self.result.b].into_iter();
+        let without = sides.filter(|side| side.records > 0 && side.records == side.without_key);
+        let notes: Vec<String> = without
+            .map(|side| format!("no record of {} has {key}, which --key names", side.topic))
+            .collect();
+        self.result.notes.extend(notes);
     }
 
     /// Counts the keys, and returns those that are in both and differ.

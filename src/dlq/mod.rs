@@ -19,6 +19,9 @@ pub enum Failure {
     /// What was asked for is wrong; asking again gives the same.
     #[error("{0}")]
     Asked(String),
+    /// None of these topics is there.
+    #[error("there is no topic {}", .0.join(", nor "))]
+    Missing(Vec<String>),
     /// A broker could not be reached, or failed.
     #[error("{0}")]
     Unreachable(String),

@@ -298,7 +298,11 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     // Readers beside the record path, whose clients say nothing of their own.
     ("quiet", &[]),
+    ("cli::explain::fetch", &["quiet"]),
+    ("control::desk", &["quiet"]),
     ("control::follow", &["quiet"]),
+    ("dlq::read", &["quiet"]),
+    ("ingest::topics", &["quiet"]),
     ("lookup::table::load", &["quiet"]),
     ("scan", &["quiet"]),
     ("worker::survey", &["quiet"]),
