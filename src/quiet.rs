@@ -39,21 +39,30 @@ impl ClientContext for Quiet {
 
 impl ConsumerContext for Quiet {}
 
+/// What to say of a topic that brokers do not name: they name none that we may not describe.
+pub(crate) const UNSEEN: &str = "or no right to see it (Describe)";
+
+/// What librdkafka said last, if it was more than that time is over. The client has no assignment yet: it is polled for the
+/// reason.
+pub(crate) fn why(client: &BaseConsumer<Quiet>, error: &KafkaError) -> String {
+    // Each call serves one event, and returns nothing for a log line.
+    for _ in 0..EVENTS {
+        drop(client.poll(Duration::ZERO));
+    }
+    let mut last = client.context().0.lock();
+    let last = last.as_mut().map_or(None, |last| last.take());
+    last.unwrap_or_else(|| error.to_string())
+}
+
 /// Every topic of the cluster, since one that is asked for by its name may be created by that; or why no broker answered. The
-/// client has no assignment yet: it is polled for the reason.
+/// client has no assignment yet.
 pub(crate) fn cluster(
     client: &BaseConsumer<Quiet>,
     servers: &str,
     patience: Duration,
 ) -> Result<Metadata, String> {
     client.fetch_metadata(None, patience).map_err(|error| {
-        // Each call serves one event, and returns nothing for a log line.
-        for _ in 0..EVENTS {
-            drop(client.poll(Duration::ZERO));
-        }
-        let mut last = client.context().0.lock();
-        let last = last.as_mut().map_or(None, |last| last.take());
-        let reason = last.unwrap_or_else(|| error.to_string());
+        let reason = why(client, &error);
         format!("the broker could not be reached at {servers} (kafka.bootstrap_servers): {reason}")
     })
 }

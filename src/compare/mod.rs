@@ -15,6 +15,7 @@ use self::value::{Content, Reader};
 use crate::config::model::Kafka;
 use crate::contract::cache::SchemaCache;
 use crate::error::FatalError;
+use crate::quiet::UNSEEN;
 use crate::record::Record;
 use crate::scan::{Place, Range, Scanner};
 
@@ -107,7 +108,9 @@ pub fn compare(
     let topics = [options.a.clone(), options.b.clone()];
     let partitions = scanner.partitions(&topics)?;
     if let Some(topic) = topics.iter().find(|topic| !partitions.contains_key(*topic)) {
-        return Err(FatalError::Topics(format!("topic {topic} does not exist")));
+        return Err(FatalError::Topics(format!(
+            "topic {topic} does not exist, {UNSEEN}"
+        )));
     }
     let mut ranges = Vec::new();
     for topic in &topics {

@@ -13,7 +13,7 @@ use crate::config::model::{Config, Kafka, Pipeline};
 use crate::ingest::properties;
 use crate::ingest::standing::{Cause, Standing};
 use crate::native::producer::{Produce, Producer};
-use crate::quiet::{Quiet, cluster};
+use crate::quiet::{Quiet, UNSEEN, cluster, why};
 
 /// How long the broker may take for one question.
 const ASK: Duration = Duration::from_secs(10);
@@ -146,7 +146,8 @@ impl Desk {
             }
         }
         let answer = consumer.committed_offsets(asked, ASK).map_err(|error| {
-            DeskError::Broker(format!("the offsets of {}: {error}", pipeline.group))
+            let why = why(&consumer, &error);
+            DeskError::Broker(format!("the offsets of {}: {why}", pipeline.group))
         })?;
         let mut pauses = Pauses::default();
         for element in answer.elements() {
@@ -238,7 +239,7 @@ impl Desk {
         let counts = self.partitions(pipeline)?;
         if !counts.iter().any(|(name, _)| *name == topic) {
             return Err(DeskError::Unknown(format!(
-                "there is no topic {topic}: `driftgate run` creates it, or whoever creates topics here (one partition, \
+                "there is no topic {topic}, {UNSEEN}: `driftgate run` creates it, or whoever creates topics here (one partition, \
                  cleanup.policy=compact)"
             )));
         }
@@ -323,7 +324,9 @@ fn check_partition(target: &Target, counts: &[(String, i32)]) -> Result<(), Desk
     };
     let count = counts.iter().find(|(name, _)| name == topic);
     match count.map_or(0, |(_, count)| *count) {
-        0 => Err(DeskError::Unknown(format!("there is no topic {topic}"))),
+        0 => Err(DeskError::Unknown(format!(
+            "there is no topic {topic}, {UNSEEN}"
+        ))),
         count if !(0..count).contains(&number) => Err(DeskError::Unknown(format!(
             "{topic} has no partition {number}: they are 0 to {}",
             count - 1

@@ -13,6 +13,8 @@ pub mod redrive;
 pub mod send;
 pub mod tally;
 
+use crate::quiet::UNSEEN;
+
 /// Why a tool could not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -20,7 +22,7 @@ pub enum Failure {
     #[error("{0}")]
     Asked(String),
     /// None of these topics is there.
-    #[error("there is no topic {}", .0.join(", nor "))]
+    #[error("there is no topic {}, {UNSEEN}", .0.join(", nor "))]
     Missing(Vec<String>),
     /// A broker could not be reached, or failed.
     #[error("{0}")]

@@ -285,7 +285,8 @@ pub async fn told(
         };
         if tokio::time::Instant::now() >= until {
             return Err(FatalError::Kafka(format!(
-                "{missing}, and after {limit:?} the brokers do not tell of it: look whether they are well, and start again"
+                "{missing}, and after {limit:?} the brokers do not tell of it: look whether they are well and we have the right to \
+                 see it (Describe), and start again"
             )));
         }
         tokio::time::sleep(LOOK_AGAIN).await;

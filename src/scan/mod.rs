@@ -17,7 +17,7 @@ use rdkafka::{ClientConfig, Message as _, Offset, Timestamp, TopicPartitionList}
 use crate::config::model::Kafka;
 use crate::error::FatalError;
 use crate::ingest::properties;
-use crate::quiet::{Quiet, cluster};
+use crate::quiet::{Quiet, cluster, why};
 use crate::record::Record;
 
 /// How long the broker may take for one question.
@@ -220,7 +220,7 @@ impl Scanner {
                 true => format!(
                     "a transaction that holds them was still open after {patience:?}; its producer's transaction.timeout.ms ends it"
                 ),
-                false => error.to_string(),
+                false => why(&self.committed, &error),
             };
             let text = format!("the group's offsets could not be read: {why}");
             return Err(FatalError::Kafka(text));

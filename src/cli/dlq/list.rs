@@ -15,6 +15,7 @@ use crate::dlq::Failure;
 use crate::dlq::dialect::{self, Dialect, Letter};
 use crate::dlq::read::{Next, Reader};
 use crate::explain::{MASK, Shown, moment, shown};
+use crate::quiet::UNSEEN;
 
 /// Characters of a key in a line.
 const KEY: usize = 24;
@@ -171,7 +172,7 @@ pub(super) fn list(args: &ListArgs, config: &Config) -> Result<ExitCode, Failure
 /// A topic of several may not be there yet.
 pub(super) fn tell_missing(topics: &[String]) {
     for topic in topics {
-        complain(&format!("there is no topic {topic}"));
+        complain(&format!("there is no topic {topic}, {UNSEEN}"));
     }
 }
 

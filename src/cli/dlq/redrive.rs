@@ -24,6 +24,7 @@ use crate::dlq::redrive::{self, Counts, Job, Report, Stop, Watch};
 use crate::ingest::properties::{self, BROKER_MESSAGE_BYTES, HEADER_ROOM, Properties};
 use crate::ingest::topics::{Known, TopicAdmin};
 use crate::produce::send::Rate;
+use crate::quiet::UNSEEN;
 
 /// How long the broker may take for one question.
 const ASK: Duration = Duration::from_secs(10);
@@ -254,7 +255,7 @@ fn retries(pipeline: &Pipeline, known: &Known) -> Result<BTreeMap<String, String
                 source
             };
             return Err(Failure::Asked(format!(
-                "there is no topic {missing}: nobody would read what is sent back; start an instance of {} first",
+                "there is no topic {missing}, {UNSEEN}: nobody would read what is sent back; start an instance of {} first",
                 pipeline.name
             )));
         };

@@ -10,7 +10,7 @@ use super::Refusal;
 use crate::config::model::Kafka;
 pub(super) use crate::dlq::read::Owned;
 use crate::ingest::properties;
-use crate::quiet::{Quiet, cluster};
+use crate::quiet::{Quiet, UNSEEN, cluster};
 
 /// How long the broker may take for one question.
 const ASK: Duration = Duration::from_secs(10);
@@ -97,7 +97,9 @@ fn watermarks(kafka: &Kafka, topic: &str, partition: i32) -> Result<(i64, i64), 
         cluster(&consumer, &kafka.bootstrap_servers, ASK).map_err(Refusal::CouldNotRun)?;
     let known = metadata.topics().iter().find(|found| found.name() == topic);
     let Some(known) = known else {
-        return Err(Refusal::Usage(format!("there is no topic {topic}")));
+        return Err(Refusal::Usage(format!(
+            "there is no topic {topic}, {UNSEEN}"
+        )));
     };
     let count = known.partitions().len();
     if !known
