@@ -107,6 +107,10 @@ fn every_command_has_help_with_an_example_and_exit_codes() {
         };
         insta::assert_snapshot!(format!("help_{name}"), help);
     }
+    for group in ["alert", "dlq", "schema"] {
+        let help = text(&driftgate(folder.path(), &format!("{group} --help")).stdout);
+        assert!(help.contains("Example"), "{group} shows no example\n{help}");
+    }
 }
 
 #[test]

@@ -916,7 +916,7 @@ fn what_cannot_be_asked_for_is_refused() {
         &["--topic", "no-such-topic"],
         2,
         &format!(
-            "no-such-topic: without --topic, the dead letters in {}",
+            ": without --topic, the dead letters in {} are read",
             job.dlq
         ),
     );
