@@ -31,6 +31,7 @@ use crate::ingest::topics::{self, Facts, Finding, Known, TopicAdmin};
 use crate::lookup::{Around, Lookups, Origins};
 use crate::metrics::Metrics;
 use crate::pipeline::{Compiled, Event, Gate, Stages};
+use crate::quiet::UNSEEN;
 use crate::review;
 use crate::transform::native::Natives;
 use crate::worker::{Settings, Shared, TransactionSettings, Worker, wall_clock};
@@ -624,7 +625,7 @@ async fn sink_id(sink: &build::SinkParts, registry: &RegistryClient) -> Result<u
 pub fn refusal(finding: &Finding, create_topics: bool) -> Option<String> {
     match finding {
         Finding::MissingSource(topic) => Some(format!(
-            "source topic {topic} does not exist; its producers' team has to create it"
+            "source topic {topic} does not exist, {UNSEEN}: its producers' team has to create it"
         )),
         Finding::TooSmall { topic, has, needs } => Some(format!(
             "topic {topic} has max.message.bytes={has} and needs {needs} (the source's largest record with our headers): raise it"

@@ -141,6 +141,10 @@ fn a_run_without_faults_is_right_in_both_modes() {
                 entry.expect("an entry").page.silent
             });
             assert_eq!(named.count() > 0, provenance == "header");
+            // Of nothing, nothing is wrong: that is no proof, and said.
+            let report = right(&job, &["--from", "1000000"]);
+            let note = report["notes"][0].as_str().expect("a note");
+            assert!(note.contains("no record of the source"), "{report:#}");
             if provenance == "header" {
                 right(&job, &["--verify"]);
                 right(&job, &["--partition", "1", "--from", "10", "--to", "30"]);
@@ -900,6 +904,11 @@ fn a_broker_that_is_away_and_wrong_arguments_have_their_exit_codes() {
         &["--pipeline", "other"][..],
         &["--topic", "other"],
         &["--from", "yesterday"],
+        &["--from", "-1"],
+        &["--from", "10", "--to", "10"],
+        &["--from", "1h", "--to", "2h"],
+        &["--shared-sink", "other"],
+        &["--partition", "99"],
         &["--interval", "5s"],
         &["--partition", "-1"],
     ] {
@@ -909,5 +918,8 @@ fn a_broker_that_is_away_and_wrong_arguments_have_their_exit_codes() {
     let output = run(&job, &[]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.contains("the broker could not be reached"), "{said}");
+    assert!(
+        said.contains("the broker could not be reached at 127.0.0.1:"),
+        "{said}"
+    );
 }

@@ -113,7 +113,7 @@ fn a_flood_stops_at_the_limit_and_the_pause_outlasts_a_restart() {
         let mut runner = job.start("one");
         let reason = runner.wait_ready(503, &["breaker", &job.source, "driftgate resume"]);
         assert!(
-            reason.contains("26 of 126 records dead letters"),
+            reason.contains("26 of 126 records would be dead letters"),
             "{reason}"
         );
         eventually("all others", || count(&client, &job.sink) >= 700);
@@ -156,7 +156,7 @@ fn a_flood_stops_at_the_limit_and_the_pause_outlasts_a_restart() {
             "resumed".to_owned(),
         );
         assert!(found.contains(&resumed), "{found:?}");
-        runner.wait_ready(503, &["breaker", "10 of 10 records dead letters"]);
+        runner.wait_ready(503, &["breaker", "10 of 10 records would be dead letters"]);
         assert_eq!(commit(bed, &job, 0).1.matches("paused=").count(), 1);
         eventually("nine more", || count(&client, &job.dlq()) == 34);
         runner.stop();
@@ -260,7 +260,7 @@ fn a_breaker_that_trips_in_a_transaction_takes_it_back() {
         runner.wait_ready(503, &["breaker", "too many dead letters"]);
         assert_eq!(adds_up(25), first);
         order(&job, &["resume", "payments", "--reason", "a try"]);
-        runner.wait_ready(503, &["breaker", "10 of 10 records dead letters"]);
+        runner.wait_ready(503, &["breaker", "10 of 10 records would be dead letters"]);
         paused(1);
         adds_up(first + 9);
         runner.stop();
@@ -525,7 +525,7 @@ fn resuming_a_halt_accepts_the_schema_and_quarantine_has_its_own_limit() {
 
         let mut runner = job.start("one");
         runner.wait_ready(503, &["drift", "added_optional"]);
-        runner.wait_ready(503, &["breaker", "11 of 21 records in quarantine"]);
+        runner.wait_ready(503, &["breaker", "11 of 21 records would be in quarantine"]);
         eventually("what is committed", || {
             let (first, second) = (commit(bed, &job, 0), commit(bed, &job, 1));
             first.0 == 5
@@ -567,7 +567,7 @@ fn resuming_a_halt_accepts_the_schema_and_quarantine_has_its_own_limit() {
         runner.wait_ready(503, &["breaker", "too many records in quarantine"]);
         let (_, answer) = order(&job, &["resume", "payments"]);
         assert_eq!(rows(&answer)[0].2, "quarantine");
-        runner.wait_ready(503, &["breaker", "5 of 5 records in quarantine"]);
+        runner.wait_ready(503, &["breaker", "5 of 5 records would be in quarantine"]);
         eventually("four more", || count(&client, &job.dlq()) == 15);
         runner.stop();
     });

@@ -107,6 +107,10 @@ fn every_command_has_help_with_an_example_and_exit_codes() {
         };
         insta::assert_snapshot!(format!("help_{name}"), help);
     }
+    for group in ["alert", "dlq", "schema"] {
+        let help = text(&driftgate(folder.path(), &format!("{group} --help")).stdout);
+        assert!(help.contains("Example"), "{group} shows no example\n{help}");
+    }
 }
 
 #[test]
@@ -623,6 +627,23 @@ fn what_cannot_be_reached_is_three_and_named() {
         "produce --subject orders-value --topic orders rows.jsonl",
         3,
         &["registry http://127.0.0.1:1"],
+    );
+    // Each waits for its answer, so all of them at once.
+    std::thread::scope(|scope| {
+        for line in [
+            "pause clean-orders",
+            "dlq show 0@0",
+            "explain --topic orders --partition 0 --offset 0",
+        ] {
+            let folder = folder.path();
+            scope.spawn(move || check(folder, line, 3, &[AWAY, "could not be reached"]));
+        }
+    });
+    check(
+        folder.path(),
+        "alert test --pipeline clean-order",
+        2,
+        &["there is no pipeline clean-order; there are clean-orders"],
     );
     // A folder stands where a file is to be written.
     std::fs::write(folder.path().join("taken"), "").unwrap();

@@ -164,6 +164,27 @@ fn wrong_arguments_and_servers_that_are_away_have_their_exit_codes() {
     ] {
         assert_eq!(two.run(arguments).0, 2, "{arguments:?}");
     }
+    // A time that is fixed and one that moves are understood, and what is wrong with both is said.
+    let (code, _, said) = two.run(&["--key", "key", "--since", "1h", "--until", "2023-01-01"]);
+    assert!(
+        code == 2 && said.contains("--since 1h is not before --until 2023-01-01"),
+        "{said}"
+    );
+    // A misspelt key is in no record of either, and nothing is not the same.
+    let parcels = two.parcels(0..10);
+    for topic in [&two.a, &two.b] {
+        topics::produce(&two.job.client, topic, &parcels);
+    }
+    let (code, text, _) = two.run(&["--key", "idd"]);
+    for topic in [&two.a, &two.b] {
+        let note = format!("not compared: no record of {topic} has the field idd");
+        assert!(code == 1 && text.contains(&note), "{text}");
+    }
+    assert_eq!(two.run(&["--key", "id"]).0, 0);
+    let b = std::mem::replace(&mut two.b, two.a.clone());
+    let (code, _, said) = two.run(&["--key", "key"]);
+    assert!(code == 2 && said.contains("the same as itself"), "{said}");
+    two.b = b;
     let b = std::mem::replace(&mut two.b, "nowhere".to_owned());
     let (code, _, said) = two.run(&["--key", "key"]);
     assert!(
@@ -174,7 +195,7 @@ fn wrong_arguments_and_servers_that_are_away_have_their_exit_codes() {
     drop(embedded);
     let (code, _, said) = two.run(&["--key", "key"]);
     assert!(
-        code == 3 && said.contains("the broker could not be reached"),
+        code == 3 && said.contains("the broker could not be reached at 127.0.0.1:"),
         "{said}"
     );
 }

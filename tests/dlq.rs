@@ -915,7 +915,16 @@ fn what_cannot_be_asked_for_is_refused() {
         "list",
         &["--topic", "no-such-topic"],
         2,
-        "there is no topic no-such-topic",
+        &format!(
+            ": without --topic, the dead letters in {} are read",
+            job.dlq
+        ),
+    );
+    check(
+        "list",
+        &["--since", "1h", "--until", "2h"],
+        2,
+        "--since 1h is not before --until 2h",
     );
     check("list", &["--partition", "9"], 2, "has 4 partitions");
     check("stats", &["--offsets", "5..2"], 2, "empty range");
@@ -924,6 +933,16 @@ fn what_cannot_be_asked_for_is_refused() {
     check("show", &["0@5"], 1, "is not written yet");
     check("redrive", &["--until", "1h"], 2, "write the time itself");
     check("redrive", &["--rate", "fast"], 2, "is no rate");
+    // What waits there is tried when it is due; sent back, it would be there twice.
+    for (topic, what) in [
+        (job.retry_topic(1), "is a retry topic"),
+        (job.retry_topic(3), "is a retry topic"),
+        (job.source.clone(), "is a source"),
+        (job.sink.clone(), "is a sink"),
+        (job.ledger(), "is the ledger"),
+    ] {
+        check("redrive", &["--topic", &topic], 2, what);
+    }
     check("redrive", &["--max-redriven", "0"], 2, "0");
     check("list", &[], 0, "no dead letter matches");
 
@@ -948,6 +967,9 @@ fn what_cannot_be_asked_for_is_refused() {
     check("show", &["0@0"], 2, "write the topic in front");
     let bootstrap = job.config.kafka.bootstrap_servers.clone();
     edit(&job, "driftgate.yaml", &bootstrap, "127.0.0.1:1");
-    check("list", &[], 3, "broker");
-    check("redrive", &["--pipeline", "parcels"], 3, "broker");
+    let away = "the broker could not be reached at 127.0.0.1:1 (kafka.bootstrap_servers)";
+    check("list", &[], 3, away);
+    check("redrive", &["--pipeline", "parcels"], 3, away);
+    // Once, in our words.
+    assert!(!dlq(&job, "stats", &[]).log.contains("librdkafka"));
 }

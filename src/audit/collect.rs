@@ -20,6 +20,7 @@ use crate::failure::envelope;
 use crate::headers;
 use crate::ingest::ledger::{Entry, Page};
 use crate::ingest::offsets::{Counts, ledger_begins};
+use crate::quiet::UNSEEN;
 use crate::record::{Outcome, Record};
 use crate::scan::{HeldBack, Kept, PATIENCE, Place, Range, Scanner};
 
@@ -201,7 +202,7 @@ impl Collector<'_> {
         for source in self.sources() {
             let Some(count) = self.partitions.get(&source).copied() else {
                 return Err(FatalError::Topics(format!(
-                    "source topic {source} does not exist"
+                    "source topic {source} does not exist, {UNSEEN}"
                 )));
             };
             for number in 0..count {
@@ -307,7 +308,9 @@ impl Collector<'_> {
         let mut ranges = Vec::new();
         for topic in topics {
             if !self.partitions.contains_key(topic) {
-                return Err(FatalError::Topics(format!("topic {topic} does not exist")));
+                return Err(FatalError::Topics(format!(
+                    "topic {topic} does not exist, {UNSEEN}: an instance of the pipeline makes it when it starts, or whoever creates topics here"
+                )));
             }
             for number in 0..self.partitions.get(topic).copied().unwrap_or(0) {
                 let ours =

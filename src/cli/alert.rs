@@ -63,9 +63,10 @@ pub fn run(command: AlertCommand) -> anyhow::Result<ExitCode> {
         })
         .collect();
     if let (Some(name), true) = (&args.pipeline, chosen.is_empty()) {
-        let file = args.config.display();
+        let known: Vec<&str> = config.pipelines.iter().map(|p| p.name.as_str()).collect();
         complain(&format!(
-            "driftgate: there is no pipeline `{name}` in {file}"
+            "driftgate: there is no pipeline {name}; there are {}",
+            known.join(", ")
         ));
         return Ok(ExitCode::from(USAGE));
     }

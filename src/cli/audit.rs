@@ -10,13 +10,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{COULD_NOT_RUN, FINDINGS, Output, USAGE, complain, load_config, natives, print};
+use super::{COULD_NOT_RUN, FINDINGS, Output, USAGE, complain, load_config, natives, print, times};
 use crate::audit::{self, Bound, Progress, Report, Scope, Verifier};
 use crate::config::model::{Config, Pipeline, Provenance, Step};
 use crate::config::units;
 use crate::contract::cache::{CacheSettings, SchemaCache};
 use crate::contract::registry::RegistryClient;
 use crate::control::desk::Desk;
+use crate::error::FatalError;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::{admin, instance};
@@ -31,8 +32,8 @@ use crate::{admin, instance};
 
 Looks at what is committed as it begins, also while instances run. What it can prove is said in docs/audit.md.
 
-Exit codes: 0 nothing is wrong, 1 something is, 2 arguments or configuration are wrong, 3 broker or registry could not be
-asked.")]
+Exit codes: 0 nothing is wrong, 1 something is, 2 arguments or configuration are wrong, or a topic does not exist, 3 broker or
+registry could not be asked.")]
 pub struct AuditArgs {
     /// The configuration file
     #[arg(short, long, default_value = "driftgate.yaml")]
@@ -46,12 +47,13 @@ pub struct AuditArgs {
     /// One partition of the source alone
     #[arg(long, value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
-    /// From this offset, or from the first record of this time (2026-11-01T00:00:00Z)
-    #[arg(long, value_name = "OFFSET|TIME", value_parser = bound)]
-    from: Option<Bound>,
+    /// From this offset, or from the first record of this time: 2026-11-21T08:00:00Z, 2026-11-21 (UTC), or 2h for two hours
+    /// ago
+    #[arg(long, value_name = "OFFSET|TIME")]
+    from: Option<String>,
     /// Up to this offset or time, and without it
-    #[arg(long, value_name = "OFFSET|TIME", value_parser = bound)]
-    to: Option<Bound>,
+    #[arg(long, value_name = "OFFSET|TIME")]
+    to: Option<String>,
     /// Run each record through the pipeline once more, and compare what it comes to (provenance: header)
     #[arg(long)]
     verify: bool,
@@ -78,17 +80,33 @@ pub struct AuditArgs {
     listen: Option<SocketAddr>,
 }
 
-fn bound(text: &str) -> Result<Bound, String> {
-    if let Ok(offset) = text.parse::<i64>() {
-        return match offset {
-            0.. => Ok(Bound::Offset(offset)),
-            _ => Err("offsets are not negative".to_owned()),
-        };
+/// `--from` and `--to`: each an offset or a time. Between them must be something.
+fn bounds(args: &AuditArgs, now: i64) -> Result<(Option<Bound>, Option<Bound>), String> {
+    let read = |name: &str, text: &Option<String>| match text.as_deref() {
+        None => Ok(None),
+        Some(text) => match (text.parse::<i64>(), times::moment(text, now)) {
+            (Ok(offset), _) if offset >= 0 => Ok(Some(Bound::Offset(offset))),
+            (Err(_), Some(time)) => Ok(Some(Bound::Time(time))),
+            _ => Err(format!(
+                "--{name} {text:?} is neither an offset nor a time: write 1200, or for a time {}",
+                times::FORMS.trim_start_matches("write ")
+            )),
+        },
+    };
+    let (from, to) = (read("from", &args.from)?, read("to", &args.to)?);
+    let is_empty = match (from, to) {
+        (Some(Bound::Offset(from)), Some(Bound::Offset(to)))
+        | (Some(Bound::Time(from)), Some(Bound::Time(to))) => from >= to,
+        _ => false,
+    };
+    match is_empty {
+        true => Err(format!(
+            "--from {} is not before --to {}: there is nothing between them",
+            args.from.as_deref().unwrap_or_default(),
+            args.to.as_deref().unwrap_or_default()
+        )),
+        false => Ok((from, to)),
     }
-    let time: jiff::Timestamp = text.parse().map_err(|_| {
-        "write an offset, or a time with its zone, such as 2026-11-01T00:00:00Z".to_owned()
-    })?;
-    Ok(Bound::Time(time.as_millisecond()))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -155,8 +173,24 @@ fn chosen<'c>(config: &'c Config, args: &AuditArgs) -> Result<Vec<&'c Pipeline>,
     }
     let chosen: Vec<_> = by_name.into_iter().filter(reads).collect();
     if let (Some(topic), true) = (&args.topic, chosen.is_empty()) {
-        return Err(format!("no pipeline reads the topic {topic}"));
+        let named = config.pipelines.iter().filter(named);
+        let known: Vec<_> = named.flat_map(|one| one.source_topics.clone()).collect();
+        return Err(format!(
+            "no pipeline reads the topic {topic}; source topics are {}",
+            known.join(", ")
+        ));
     }
+    for shared in &args.shared_sink {
+        let sinks = || chosen.iter().flat_map(|pipeline| pipeline.sinks());
+        if !sinks().any(|sink| sink.topic == *shared) {
+            let known: Vec<_> = sinks().map(|sink| sink.topic.as_str()).collect();
+            return Err(format!(
+                "--shared-sink {shared} is no sink; those are {}",
+                known.join(", ")
+            ));
+        }
+    }
+    bounds(args, times::now())?;
     if !args.verify {
         return Ok(chosen);
     }
@@ -184,6 +218,8 @@ struct Audits<'a> {
 /// Why there is no report.
 enum Failed {
     Usage(String),
+    /// A topic or a partition is not there.
+    Topics(String),
     CouldNotRun(String),
 }
 
@@ -193,7 +229,7 @@ impl Audits<'_> {
         for pipeline in &self.chosen {
             match self.audit(pipeline, indicatif::ProgressDrawTarget::stderr()) {
                 Ok(report) => reports.push(report),
-                Err(Failed::Usage(text)) => return Ok(usage(&text)),
+                Err(Failed::Usage(text) | Failed::Topics(text)) => return Ok(usage(&text)),
                 Err(Failed::CouldNotRun(text)) => {
                     complain(&format!("driftgate: {text}"));
                     return Ok(ExitCode::from(COULD_NOT_RUN));
@@ -228,11 +264,12 @@ impl Audits<'_> {
             true => Some(self.verifier(pipeline)?),
             false => None,
         };
+        let (from, to) = bounds(self.args, times::now()).map_err(Failed::Usage)?;
         let scope = Scope {
             topic: self.args.topic.clone(),
             partition: self.args.partition,
-            from: self.args.from,
-            to: self.args.to,
+            from,
+            to,
             shared_sinks: self.args.shared_sink.clone(),
             examples: self.args.examples,
             wait: self.args.wait,
@@ -247,7 +284,13 @@ impl Audits<'_> {
             &mut bar,
         );
         bar.0.finish_and_clear();
-        report.map_err(|error| Failed::CouldNotRun(format!("pipeline {}: {error}", pipeline.name)))
+        report.map_err(|error| {
+            let text = format!("pipeline {}: {error}", pipeline.name);
+            match error {
+                FatalError::Topics(_) => Failed::Topics(text),
+                _ => Failed::CouldNotRun(text),
+            }
+        })
     }
 
     /// The pipeline as `run` compiles it now.
@@ -323,7 +366,8 @@ impl Audits<'_> {
                         tell(&report);
                     }
                     Err(Failed::Usage(text)) => return Ok(usage(&text)),
-                    Err(Failed::CouldNotRun(text)) => {
+                    // A topic may be made again while it watches.
+                    Err(Failed::CouldNotRun(text) | Failed::Topics(text)) => {
                         metrics.not_audited(&pipeline.name);
                         tracing::warn!("{text}; tried again in {:?}", self.args.interval);
                     }

@@ -367,7 +367,14 @@ fn intention(finding: &Finding) -> String {
     match finding {
         Finding::Create {
             topic, partitions, ..
-        } => format!("topic {topic} will be created with {partitions} partitions"),
+        } => {
+            let unit = if *partitions == 1 {
+                "partition"
+            } else {
+                "partitions"
+            };
+            format!("topic {topic} will be created with {partitions} {unit}")
+        }
         Finding::Grow { topic, from, to } => {
             format!("topic {topic} will grow from {from} to {to} partitions")
         }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{COULD_NOT_RUN, FINDINGS, Output, USAGE, complain, load_config, print};
+use super::{COULD_NOT_RUN, FINDINGS, Output, USAGE, complain, load_config, print, times};
 use crate::compare::{self, KeyBy, Options, Progress};
 use crate::contract::cache::{CacheSettings, SchemaCache};
 use crate::contract::registry::RegistryClient;
@@ -33,12 +33,12 @@ pub struct CompareArgs {
     /// The configuration file, for broker and registry
     #[arg(short, long, default_value = "driftgate.yaml")]
     config: PathBuf,
-    /// Only records of this time or later (2026-11-01T00:00:00Z)
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    since: Option<i64>,
+    /// Only records of this time or later: 2026-11-21T08:00:00Z, 2026-11-21 (UTC), or 2h for two hours ago
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
     /// Only records before this time
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    until: Option<i64>,
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
     /// Leave out a field, by its path; may be repeated
     #[arg(long, value_name = "PATH")]
     ignore: Vec<String>,
@@ -51,13 +51,6 @@ pub struct CompareArgs {
     /// Form of the comparison
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
-}
-
-fn time(text: &str) -> Result<i64, String> {
-    let time: jiff::Timestamp = text
-        .parse()
-        .map_err(|_| "write a time with its zone, such as 2026-11-01T00:00:00Z".to_owned())?;
-    Ok(time.as_millisecond())
 }
 
 fn path(text: &str) -> Vec<String> {
@@ -77,11 +70,15 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
     {
         return Ok(refuse(&format!("{bad:?} is no field path"), USAGE));
     }
-    if let (Some(since), Some(until)) = (args.since, args.until)
-        && since >= until
-    {
-        return Ok(refuse("--since is not before --until", USAGE));
+    if args.a == args.b {
+        let text = format!("A and B are both {}: a topic is the same as itself", args.a);
+        return Ok(refuse(&text, USAGE));
     }
+    let (since, until) = (args.since.as_deref(), args.until.as_deref());
+    let (since, until) = match times::range(since, until, times::now()) {
+        Ok(range) => range,
+        Err(text) => return Ok(refuse(&text, USAGE)),
+    };
     let runtime = super::runtime()?;
     let registry = RegistryClient::lasting(&config.registry)?;
     let schemas = SchemaCache::new(registry, runtime.handle().clone(), CacheSettings::default());
@@ -90,8 +87,8 @@ pub fn run(args: CompareArgs) -> anyhow::Result<ExitCode> {
             "key" => KeyBy::Record,
             field => KeyBy::Field(path(field)),
         },
-        since: args.since,
-        until: args.until,
+        since,
+        until,
         examples: args.examples,
         ignore: args.ignore.iter().map(|text| path(text)).collect(),
         show_values: args.show_values,

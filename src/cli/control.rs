@@ -10,7 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::{COULD_NOT_RUN, FINDINGS, Output, USAGE, complain, complain_of, environment, print};
-use crate::config::{self, units::parse_duration};
+use crate::config::{
+    self,
+    units::{format_duration, parse_duration},
+};
 use crate::control::desk::{Desk, DeskError, Paused, Target};
 
 /// Between two looks at what the group has committed.
@@ -77,7 +80,9 @@ struct OrderArgs {
 
 /// Pauses, and waits until the pause is taken up.
 pub fn pause(args: PauseArgs) -> anyhow::Result<ExitCode> {
-    args.order.run(|desk, target, timeout| {
+    let nothing = "nothing has been committed yet that could be paused; the order stands, and who takes a partition \
+                   heeds it";
+    args.order.run(nothing, |desk, target, timeout| {
         desk.pause(target)?;
         let wait = Wait::new("waiting for the instances to pause", timeout);
         loop {
@@ -99,7 +104,9 @@ pub fn pause(args: PauseArgs) -> anyhow::Result<ExitCode> {
 
 /// Resumes, and waits until nothing that was paused is paused any more.
 pub fn resume(args: ResumeArgs) -> anyhow::Result<ExitCode> {
-    args.order.run(|desk, target, timeout| {
+    let nothing = "nothing is paused, as far as the group's commits tell; an order to pause that nobody has heeded yet is \
+                   lifted";
+    args.order.run(nothing, |desk, target, timeout| {
         let found = desk.resume(target)?.paused;
         let wait = Wait::new("waiting for the instances to go on", timeout);
         loop {
@@ -125,6 +132,7 @@ pub fn resume(args: ResumeArgs) -> anyhow::Result<ExitCode> {
 impl OrderArgs {
     fn run(
         self,
+        nothing: &str,
         order: impl FnOnce(&Desk, &Target, Duration) -> Result<Vec<Row>, DeskError>,
     ) -> anyhow::Result<ExitCode> {
         let config = match config::load(&self.config, &environment) {
@@ -158,20 +166,36 @@ impl OrderArgs {
                 let body = json!({ "pipeline": target.pipeline, "partitions": rows });
                 print(&format!("{body:#}\n"))?;
             }
-            Output::Table if rows.is_empty() => print(&format!(
-                "{}: no partition is concerned, as far as the group's commits tell; the order stands\n",
-                target.pipeline
-            ))?,
+            Output::Table if rows.is_empty() => {
+                print(&format!("{}: {nothing}\n", target.pipeline))?
+            }
             Output::Table => print(&table(&rows))?,
         }
         let is_done = rows
             .iter()
             .all(|row| matches!(row.state, "paused" | "resumed"));
+        if !is_done {
+            complain(&advice(&rows, &target.pipeline, self.timeout));
+        }
         Ok(match is_done {
             true => ExitCode::SUCCESS,
             false => ExitCode::from(FINDINGS),
         })
     }
+}
+
+/// What to do about partitions that are not as they were told to be.
+fn advice(rows: &[Row], pipeline: &str, waited: Duration) -> String {
+    if rows.iter().any(|row| row.state == "paused again") {
+        return format!(
+            "driftgate: what paused them is still there: `driftgate dlq list --pipeline {pipeline}` and the log say what it is"
+        );
+    }
+    format!(
+        "driftgate: no instance has heeded the order within {}; it stands, and whoever has or gets the partitions heeds it: \
+         does one run, and is it ready?",
+        format_duration(waited)
+    )
 }
 
 /// One partition, and how it stands.

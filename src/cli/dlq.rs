@@ -72,7 +72,7 @@ pub fn run(
 fn refuse(failure: &Failure) -> ExitCode {
     complain(&format!("driftgate: {failure}"));
     ExitCode::from(match failure {
-        Failure::Asked(_) => USAGE,
+        Failure::Asked(_) | Failure::Missing(_) => USAGE,
         Failure::Unreachable(_) => COULD_NOT_RUN,
     })
 }
@@ -88,13 +88,4 @@ fn bar(total: u64) -> ProgressBar {
         ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} offsets {eta} {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(total).with_style(style)
-}
-
-/// Now, in milliseconds since the epoch.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a command has no batch whose time it could take: ages are told, and due times written, by the wall clock"
-)]
-fn now() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }

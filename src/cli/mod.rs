@@ -19,6 +19,7 @@ pub mod produce;
 pub mod run;
 pub mod schema;
 pub mod test;
+mod times;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -91,7 +92,16 @@ enum Command {
     /// Explain one record: its bytes value by value, writer against contract, and what becomes of it.
     Explain(Box<explain::ExplainArgs>),
     /// Triage of dead letters: list, count and show them, and send them back.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  driftgate dlq stats
+  driftgate dlq list --since 2h
+  driftgate dlq show 0@42
+  driftgate dlq redrive --dry-run
+
+Each has its own --help, with its exit codes."
+    )]
     Dlq(dlq::DlqCommand),
     /// Prove that every record has exactly one outcome, from the topics and the group's offsets.
     Audit(Box<audit::AuditArgs>),
@@ -100,12 +110,25 @@ enum Command {
     /// Measure the benchmark's job beside a plain passthrough, on a broker, with outputs that are verified.
     Bench(Box<bench::BenchArgs>),
     /// Register and review schemas.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  driftgate schema register -c driftgate.yaml
+  driftgate schema check -c driftgate.yaml
+
+Each has its own --help, with its exit codes."
+    )]
     Schema(schema::SchemaCommand),
     /// Publish rows of CSV or JSON lines as Avro records.
     Produce(Box<produce::ProduceArgs>),
     /// Try out the webhooks that alerts go to.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  driftgate alert test -c driftgate.yaml
+
+Exit codes: see `driftgate alert test --help`."
+    )]
     Alert(alert::AlertCommand),
     /// List the functions that expressions can call, or explain one.
     Functions(functions::FunctionsArgs),

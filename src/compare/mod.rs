@@ -15,6 +15,7 @@ use self::value::{Content, Reader};
 use crate::config::model::Kafka;
 use crate::contract::cache::SchemaCache;
 use crate::error::FatalError;
+use crate::quiet::UNSEEN;
 use crate::record::Record;
 use crate::scan::{Place, Range, Scanner};
 
@@ -107,7 +108,9 @@ pub fn compare(
     let topics = [options.a.clone(), options.b.clone()];
     let partitions = scanner.partitions(&topics)?;
     if let Some(topic) = topics.iter().find(|topic| !partitions.contains_key(*topic)) {
-        return Err(FatalError::Topics(format!("topic {topic} does not exist")));
+        return Err(FatalError::Topics(format!(
+            "topic {topic} does not exist, {UNSEEN}"
+        )));
     }
     let mut ranges = Vec::new();
     for topic in &topics {
@@ -130,6 +133,7 @@ pub fn compare(
         );
         compare.result.notes.push(note);
     }
+    compare.note_missing_key();
     let differing = compare.judge();
     if !differing.is_empty() {
         compare.differences(&ranges, differing, progress)?;
@@ -264,6 +268,20 @@ impl Compare<'_> {
                 is_there: !content.is_tombstone(),
             };
         })
+    }
+
+    /// A misspelt key is in no record. Then nothing is compared, which is not the same as being the same.
+    fn note_missing_key(&mut self) {
+        let key = match &self.options.key {
+            KeyBy::Record => "a key".to_owned(),
+            KeyBy::Field(path) => format!("the field {}", path.join(".")),
+        };
+        let sides = [&self.result.a, &self.result.b].into_iter();
+        let without = sides.filter(|side| side.records > 0 && side.records == side.without_key);
+        let notes: Vec<String> = without
+            .map(|side| format!("no record of {} has {key}, which --key names", side.topic))
+            .collect();
+        self.result.notes.extend(notes);
     }
 
     /// Counts the keys, and returns those that are in both and differ.

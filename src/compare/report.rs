@@ -168,13 +168,17 @@ impl Comparison {
             ("extra", &self.extra_examples),
             ("differing", &self.differing_examples),
         ] {
-            for example in examples {
+            for (number, example) in examples.iter().enumerate() {
+                // A line each, unless more is to be said of them.
+                if number == 0 || !example.differences.is_empty() {
+                    writeln!(out)?;
+                }
                 let places: Vec<_> = [&example.a, &example.b]
                     .into_iter()
                     .flatten()
                     .cloned()
                     .collect();
-                write!(out, "\n{name}: {}", places.join(" against "))?;
+                write!(out, "{name}: {}", places.join(" against "))?;
                 if let Some(key) = &example.key {
                     write!(out, ", key {key}")?;
                 }

@@ -573,6 +573,17 @@ pub enum OnDead {
     DeadLetterFollowers,
 }
 
+impl OnDead {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OnDead::Release => "release",
+            OnDead::Park => "park",
+            OnDead::DeadLetterFollowers => "dead_letter_followers",
+        }
+    }
+}
+
 /// `failure.dead_letter`
 #[derive(Debug, Clone)]
 pub struct DeadLetter {

@@ -140,6 +140,28 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
     line("failure.retry.tiers", &format!("[{}]", tiers.join(", ")));
     line("failure.retry.jitter", &format_ratio(failure.jitter));
     line("failure.retry.budget", &format_duration(failure.budget));
+    let attempts = failure.attempts;
+    let attempts = attempts.map_or_else(|| "by tiers and budget".to_owned(), |n| n.to_string());
+    line("failure.retry.attempts", &attempts);
+    for (reason, special) in &failure.reasons {
+        let name = format!("failure.retry.reasons.{}", reason.as_str());
+        line(&name, &override_text(failure, special));
+    }
+    match &failure.per_key {
+        None => line("failure.retry.ordering", "none"),
+        Some(per_key) => {
+            line("failure.retry.ordering", "per_key");
+            line("failure.retry.on_dead", per_key.on_dead.as_str());
+            line(
+                "failure.retry.max_parked_keys",
+                &per_key.max_keys.to_string(),
+            );
+            line(
+                "failure.retry.max_parked_records",
+                &per_key.max_records.to_string(),
+            );
+        }
+    }
     if let Some(topic) = &failure.dead_letter.topic {
         line("failure.dead_letter.topic", topic);
     }
@@ -163,6 +185,23 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
     let after = failure.dead_letter.pause_after;
     let after = after.map_or_else(never, |count| count.to_string());
     line("failure.dead_letter.pause_after", &after);
+}
+
+fn override_text(failure: &Failure, special: &Override) -> String {
+    if !special.retry {
+        return "dead_letter".to_owned();
+    }
+    let all: Vec<usize> = (0..failure.tiers.len()).collect();
+    let tiers = if special.tiers.is_empty() {
+        &all
+    } else {
+        &special.tiers
+    };
+    let tiers = tiers.iter().filter_map(|tier| failure.tiers.get(*tier));
+    let tiers: Vec<String> = tiers.map(|delay| format_duration(*delay)).collect();
+    let attempts = special.attempts;
+    let attempts = attempts.map_or_else(String::new, |n| format!(", {n} attempts"));
+    format!("retry on [{}]{attempts}", tiers.join(", "))
 }
 
 fn alert_text(alert: &Alert) -> String {
@@ -338,5 +377,50 @@ pub(crate) fn bare_url(url: &str) -> String {
     match bare.split_once('?') {
         Some((path, _)) => format!("{path}?…"),
         None => bare,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::redacted;
+    use crate::config::load::load_text;
+
+    /// Whoever reads a log has to see by which rules records were retried.
+    #[test]
+    fn what_decides_about_retries_is_shown() {
+        let check = |retry: &str, expect: &[&str]| {
+            let text = format!(
+                "pipelines:\n  p:\n    owner: {{ team: t }}\n    source: {{ topics: [orders] }}\n    \
+                 contract: {{ subject: orders-value }}\n    sink: {{ topic: out, subject: s }}\n    \
+                 failure: {{ retry: {retry} }}\n"
+            );
+            let loaded = load_text(&text, "driftgate.yaml", Path::new("."), &|_| None);
+            let shown = redacted(&loaded.expect("a configuration").config);
+            for line in expect {
+                let line = format!("pipelines.p.failure.retry.{line}");
+                assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
+            }
+        };
+        check(
+            "{ tiers: [5s] }",
+            &["ordering = none", "attempts = by tiers and budget"],
+        );
+        check(
+            "{ tiers: [5s, 1m], ordering: per_key, on_dead: park, max_parked_keys: 7, max_parked_records: 8, attempts: 9, \
+             reasons: { unknown_schema: dead_letter, lookup_not_found: retry, lookup_unavailable: { tiers: [1m], \
+             attempts: 3 } } }",
+            &[
+                "ordering = per_key",
+                "on_dead = park",
+                "max_parked_keys = 7",
+                "max_parked_records = 8",
+                "attempts = 9",
+                "reasons.unknown_schema = dead_letter",
+                "reasons.lookup_not_found = retry on [5s, 1m]",
+                "reasons.lookup_unavailable = retry on [1m], 3 attempts",
+            ],
+        );
     }
 }

@@ -13,6 +13,7 @@ use crate::config::model::{Config, Kafka, Pipeline};
 use crate::ingest::properties;
 use crate::ingest::standing::{Cause, Standing};
 use crate::native::producer::{Produce, Producer};
+use crate::quiet::{Quiet, UNSEEN, cluster, why};
 
 /// How long the broker may take for one question.
 const ASK: Duration = Duration::from_secs(10);
@@ -123,7 +124,7 @@ impl Desk {
     pub fn pauses(&self, target: &Target) -> Result<Pauses, DeskError> {
         let pipeline = self.pipeline(target)?;
         let consumer = self.consumer(pipeline)?;
-        let counts = partitions(&consumer)?;
+        let counts = partitions(&consumer, &self.kafka.bootstrap_servers)?;
         check_partition(target, &counts)?;
         let mut asked = TopicPartitionList::new();
         let mut sources = Vec::new();
@@ -145,7 +146,8 @@ impl Desk {
             }
         }
         let answer = consumer.committed_offsets(asked, ASK).map_err(|error| {
-            DeskError::Broker(format!("the offsets of {}: {error}", pipeline.group))
+            let why = why(&consumer, &error);
+            DeskError::Broker(format!("the offsets of {}: {why}", pipeline.group))
         })?;
         let mut pauses = Pauses::default();
         for element in answer.elements() {
@@ -185,7 +187,7 @@ impl Desk {
     /// Asks every instance to take no more records of the target.
     pub fn pause(&self, target: &Target) -> Result<(), DeskError> {
         let pipeline = self.pipeline(target)?;
-        check_partition(target, &partitions(&self.consumer(pipeline)?)?)?;
+        check_partition(target, &self.partitions(pipeline)?)?;
         let order = order(target, Action::Pause, None);
         self.write(pipeline, &[(subject(target), order)])
     }
@@ -217,23 +219,27 @@ impl Desk {
         Ok(found)
     }
 
-    fn consumer(&self, pipeline: &Pipeline) -> Result<BaseConsumer, DeskError> {
+    fn consumer(&self, pipeline: &Pipeline) -> Result<BaseConsumer<Quiet>, DeskError> {
         let mut config = ClientConfig::new();
         for (name, value) in properties::reader(&self.kafka, pipeline) {
             config.set(name, value);
         }
         config.set("client.id", "driftgate-control");
         config
-            .create()
+            .create_with_context(Quiet::default())
             .map_err(|error| DeskError::Broker(format!("Kafka client: {error}")))
+    }
+
+    fn partitions(&self, pipeline: &Pipeline) -> Result<Vec<(String, i32)>, DeskError> {
+        partitions(&self.consumer(pipeline)?, &self.kafka.bootstrap_servers)
     }
 
     fn write(&self, pipeline: &Pipeline, orders: &[(Subject, Order)]) -> Result<(), DeskError> {
         let topic = pipeline.control_topic();
-        let counts = partitions(&self.consumer(pipeline)?)?;
+        let counts = self.partitions(pipeline)?;
         if !counts.iter().any(|(name, _)| *name == topic) {
-            return Err(DeskError::Broker(format!(
-                "there is no topic {topic}: `driftgate run` creates it, or whoever creates topics here (one partition, \
+            return Err(DeskError::Unknown(format!(
+                "there is no topic {topic}, {UNSEEN}: `driftgate run` creates it, or whoever creates topics here (one partition, \
                  cleanup.policy=compact)"
             )));
         }
@@ -299,11 +305,12 @@ fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-/// Every topic of the cluster with its partitions: asked for by name, a topic can be created where brokers do that.
-fn partitions(consumer: &BaseConsumer) -> Result<Vec<(String, i32)>, DeskError> {
-    let metadata = consumer
-        .fetch_metadata(None, ASK)
-        .map_err(|error| DeskError::Broker(format!("the broker could not be reached: {error}")))?;
+/// Every topic of the cluster with its partitions.
+fn partitions(
+    consumer: &BaseConsumer<Quiet>,
+    servers: &str,
+) -> Result<Vec<(String, i32)>, DeskError> {
+    let metadata = cluster(consumer, servers, ASK).map_err(DeskError::Broker)?;
     let topics = metadata.topics().iter();
     let topics = topics.filter(|topic| topic.error().is_none());
     let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
@@ -317,7 +324,9 @@ fn check_partition(target: &Target, counts: &[(String, i32)]) -> Result<(), Desk
     };
     let count = counts.iter().find(|(name, _)| name == topic);
     match count.map_or(0, |(_, count)| *count) {
-        0 => Err(DeskError::Unknown(format!("there is no topic {topic}"))),
+        0 => Err(DeskError::Unknown(format!(
+            "there is no topic {topic}, {UNSEEN}"
+        ))),
         count if !(0..count).contains(&number) => Err(DeskError::Unknown(format!(
             "{topic} has no partition {number}: they are 0 to {}",
             count - 1

@@ -47,7 +47,7 @@ pub(crate) fn start(
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "true");
     let consumer: BaseConsumer<Quiet> = config
-        .create_with_context(Quiet)
+        .create_with_context(Quiet::default())
         .map_err(|error| FatalError::Start(format!("control topic {topic}: {error}")))?;
     let name = format!("{}-control", pipeline.name);
     let mut reader = Reader {

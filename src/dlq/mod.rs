@@ -13,12 +13,17 @@ pub mod redrive;
 pub mod send;
 pub mod tally;
 
+use crate::quiet::UNSEEN;
+
 /// Why a tool could not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// What was asked for is wrong; asking again gives the same.
     #[error("{0}")]
     Asked(String),
+    /// None of these topics is there.
+    #[error("there is no topic {}, {UNSEEN}", .0.join(", nor "))]
+    Missing(Vec<String>),
     /// A broker could not be reached, or failed.
     #[error("{0}")]
     Unreachable(String),

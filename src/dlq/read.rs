@@ -14,6 +14,7 @@ use super::filter::Filter;
 use super::progress::Place;
 use crate::config::model::Kafka;
 use crate::ingest::properties;
+use crate::quiet::{Quiet, cluster};
 use crate::record::Record;
 
 /// How long the broker may take for one question.
@@ -94,7 +95,8 @@ pub enum Next {
 
 /// Reads topics one after the other.
 pub struct Reader {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Quiet>,
+    servers: String,
     waiting: VecDeque<(String, BTreeMap<i32, Span>)>,
     topic: String,
     open: BTreeMap<i32, Span>,
@@ -149,11 +151,12 @@ impl Reader {
             .set("isolation.level", "read_committed")
             .set("queued.max.messages.kbytes", "16384")
             .set("fetch.queue.backoff.ms", "5");
-        let consumer: BaseConsumer = config
-            .create()
+        let consumer = config
+            .create_with_context(Quiet::default())
             .map_err(|error| Failure::Unreachable(format!("Kafka client: {error}")))?;
         let mut reader = Reader {
             consumer,
+            servers: kafka.bootstrap_servers.clone(),
             waiting: VecDeque::new(),
             topic: String::new(),
             open: BTreeMap::new(),
@@ -199,8 +202,7 @@ impl Reader {
         topics: &[String],
         filter: &Filter,
     ) -> Result<Vec<(String, Vec<i32>)>, Failure> {
-        // For the whole cluster: asked by its name, a topic may be created.
-        let metadata = self.consumer.fetch_metadata(None, ASK).map_err(could_not)?;
+        let metadata = cluster(&self.consumer, &self.servers, ASK).map_err(Failure::Unreachable)?;
         let mut found = Vec::new();
         for topic in topics {
             let mut known = metadata.topics().iter();
@@ -223,10 +225,7 @@ impl Reader {
             found.push((topic.clone(), numbers));
         }
         match found.is_empty() {
-            true => Err(Failure::Asked(format!(
-                "there is no topic {}: it is created when an instance starts",
-                topics.join(", nor ")
-            ))),
+            true => Err(Failure::Missing(topics.to_vec())),
             false => Ok(found),
         }
     }

@@ -40,9 +40,17 @@ fn head(report: &Report, out: &mut String) -> std::fmt::Result {
         if let Some(timestamp) = &origin.timestamp {
             write!(out, "  {timestamp}")?;
         }
-        write!(out, "  attempt {}", origin.attempt)?;
+        // Another tool may not say.
+        if origin.attempt > 0 {
+            write!(out, "  attempt {}", origin.attempt)?;
+        }
         if origin.redriven > 0 {
-            write!(out, "  sent back {} times", origin.redriven)?;
+            let times = if origin.redriven == 1 {
+                "time"
+            } else {
+                "times"
+            };
+            write!(out, "  sent back {} {times}", origin.redriven)?;
         }
         if let Some(dialect) = &origin.dialect {
             write!(out, "  (headers of {dialect})")?;

@@ -2,22 +2,21 @@
 //! dead-letter topics have every partition of their source, and room for its largest record with our headers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigResource, NewPartitions, NewTopic, OwnedResourceSpecifier,
     ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{ClientConfig, ClientContext};
 
 use super::properties::{BROKER_MESSAGE_BYTES, HEADER_ROOM, Properties};
 use crate::config::model::{LookupSource, Pipeline, Step};
 use crate::error::FatalError;
+use crate::quiet::{Quiet, cluster};
 
 /// What the broker says of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -286,7 +285,8 @@ pub async fn told(
         };
         if tokio::time::Instant::now() >= until {
             return Err(FatalError::Kafka(format!(
-                "{missing}, and after {limit:?} the brokers do not tell of it: look whether they are well, and start again"
+                "{missing}, and after {limit:?} the brokers do not tell of it: look whether they are well and we have the right to \
+                 see it (Describe), and start again"
             )));
         }
         tokio::time::sleep(LOOK_AGAIN).await;
@@ -355,27 +355,11 @@ pub struct TopicAdmin {
     client: AdminClient<DefaultClientContext>,
     /// Asks for metadata. The admin client never serves its queue of errors, and a refused login is told nowhere else:
     /// the question itself only says that no broker answered.
-    probe: BaseConsumer<LastError>,
+    probe: BaseConsumer<Quiet>,
+    /// `bootstrap.servers`, for messages.
+    servers: String,
     timeout: Duration,
 }
-
-/// What a client was told last that says more than "no broker answered".
-#[derive(Default)]
-struct LastError(Mutex<Option<String>>);
-
-impl ClientContext for LastError {
-    fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-            let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            *last = Some(reason.to_owned());
-        }
-    }
-}
-
-impl ConsumerContext for LastError {}
-
-/// The most events that are looked through for the reason of a failure.
-const EVENTS: usize = 100;
 
 impl TopicAdmin {
     /// A client with the given properties. `timeout` bounds each question.
@@ -388,24 +372,17 @@ impl TopicAdmin {
             .create()
             .map_err(|error| FatalError::Kafka(error.to_string()))?;
         let probe = config
-            .create_with_context(LastError::default())
+            .create_with_context(Quiet::default())
             .map_err(|error| FatalError::Kafka(error.to_string()))?;
         Ok(TopicAdmin {
             client,
             probe,
+            servers: config
+                .get("bootstrap.servers")
+                .unwrap_or_default()
+                .to_owned(),
             timeout,
         })
-    }
-
-    /// Why no broker answered.
-    fn reason(&self, error: KafkaError) -> String {
-        // Each call serves one event, and returns nothing for a log line.
-        for _ in 0..EVENTS {
-            drop(self.probe.poll(Duration::ZERO));
-        }
-        let mut last = self.probe.context().0.lock();
-        let last = last.as_mut().map_or(None, |last| last.take());
-        last.unwrap_or_else(|| error.to_string())
     }
 
     fn options(&self) -> AdminOptions {
@@ -423,14 +400,8 @@ impl TopicAdmin {
 
     /// Every topic that we may see, with its partitions. Blocks.
     pub fn all(&self) -> Result<BTreeMap<String, i32>, FatalError> {
-        // The whole cluster's list: asking for a topic by name can create it where the broker auto-creates topics.
-        let metadata = self
-            .probe
-            .fetch_metadata(None, self.timeout)
-            .map_err(|error| {
-                let reason = self.reason(error);
-                FatalError::Kafka(format!("the broker could not be reached: {reason}"))
-            })?;
+        let metadata =
+            cluster(&self.probe, &self.servers, self.timeout).map_err(FatalError::Kafka)?;
         let topics = metadata.topics().iter();
         let topics = topics.filter(|topic| topic.error().is_none());
         let counted = topics.map(|topic| {

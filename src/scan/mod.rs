@@ -17,7 +17,7 @@ use rdkafka::{ClientConfig, Message as _, Offset, Timestamp, TopicPartitionList}
 use crate::config::model::Kafka;
 use crate::error::FatalError;
 use crate::ingest::properties;
-use crate::quiet::Quiet;
+use crate::quiet::{Quiet, cluster, why};
 use crate::record::Record;
 
 /// How long the broker may take for one question.
@@ -88,7 +88,7 @@ fn consumer(config: &ClientConfig, isolation: &str) -> Result<BaseConsumer<Quiet
     let mut config = config.clone();
     config.set("isolation.level", isolation);
     config
-        .create_with_context(Quiet)
+        .create_with_context(Quiet::default())
         .map_err(|error| could_not(&error))
 }
 
@@ -132,13 +132,8 @@ impl Scanner {
 
     /// Partitions of these topics; one that does not exist is not in it.
     pub fn partitions(&self, topics: &[String]) -> Result<BTreeMap<String, i32>, FatalError> {
-        // For the whole cluster: asked by its name, a topic may be created.
-        let metadata = self
-            .uncommitted
-            .fetch_metadata(None, ASK)
-            .map_err(|error| {
-                FatalError::Kafka(format!("the broker could not be reached: {error}"))
-            })?;
+        let servers = self.base.get("bootstrap.servers").unwrap_or_default();
+        let metadata = cluster(&self.uncommitted, servers, ASK).map_err(FatalError::Kafka)?;
         let found = metadata.topics().iter();
         let found = found.filter(|found| topics.iter().any(|topic| topic == found.name()));
         let counted = found.map(|found| {
@@ -225,7 +220,7 @@ impl Scanner {
                 true => format!(
                     "a transaction that holds them was still open after {patience:?}; its producer's transaction.timeout.ms ends it"
                 ),
-                false => error.to_string(),
+                false => why(&self.committed, &error),
             };
             let text = format!("the group's offsets could not be read: {why}");
             return Err(FatalError::Kafka(text));

@@ -374,7 +374,7 @@ fn told_cause(decided: Decided, cause: &breaker::Cause) -> String {
     match cause {
         breaker::Cause::InARow(count) => format!("{count} dead letters in a row would be too many"),
         breaker::Cause::Ratio { bad, all, limit } => format!(
-            "{bad} of {all} records {what} would be more than {} within {}",
+            "{bad} of {all} records would be {what}: more than {} within {}",
             format_ratio(limit.above),
             format_duration(limit.window)
         ),

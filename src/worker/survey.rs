@@ -140,7 +140,8 @@ impl Task {
         if goals.is_empty() {
             return Ok(Ok(()));
         }
-        let consumer = match config(properties).create_with_context::<_, BaseConsumer<Quiet>>(Quiet)
+        let consumer = match config(properties)
+            .create_with_context::<_, BaseConsumer<Quiet>>(Quiet::default())
         {
             Ok(consumer) => consumer,
             Err(error) => return Ok(Err(error.to_string())),
@@ -217,7 +218,7 @@ impl Task {
     fn goals(&self, properties: &Properties) -> Result<BTreeMap<usize, i64>, String> {
         let asking = config(properties)
             .set("isolation.level", "read_uncommitted")
-            .create_with_context::<_, BaseConsumer<Quiet>>(Quiet)
+            .create_with_context::<_, BaseConsumer<Quiet>>(Quiet::default())
             .map_err(|error| error.to_string())?;
         let mut goals = BTreeMap::new();
         for (tier, entry) in self.partitions.iter().enumerate() {

@@ -7,13 +7,15 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::select::{Which, may_be_tagged};
-use super::{bar, here, now};
+use super::{bar, here};
+use crate::cli::times::now;
 use crate::cli::{Output, complain, print, runtime};
 use crate::config::model::Config;
 use crate::dlq::Failure;
 use crate::dlq::dialect::{self, Dialect, Letter};
 use crate::dlq::read::{Next, Reader};
 use crate::explain::{MASK, Shown, moment, shown};
+use crate::quiet::UNSEEN;
 
 /// Characters of a key in a line.
 const KEY: usize = 24;
@@ -91,11 +93,13 @@ pub(super) fn list(args: &ListArgs, config: &Config) -> Result<ExitCode, Failure
     let runtime = runtime().map_err(here)?;
     let mask = !args.unmask && may_be_tagged(&pipelines, config, runtime.handle());
     runtime.shutdown_background();
-    let mut reader = Reader::open(&config.kafka, &topics, &filter, None, false)?;
+    let mut reader = Reader::open(&config.kafka, &topics, &filter, None, false)
+        .map_err(|failure| args.which.missing(&pipelines, failure))?;
     tell_missing(reader.missing());
     let bar = bar(reader.total());
     let mut rows = BinaryHeap::new();
     let (mut read, mut matched) = (0_u64, 0_u64);
+    let mut masked = false;
     loop {
         let owned = match reader.next(Duration::from_millis(100))? {
             Next::End => break,
@@ -114,7 +118,10 @@ pub(super) fn list(args: &ListArgs, config: &Config) -> Result<ExitCode, Failure
         matched += 1;
         let time = letter.moment(&record);
         let key = match (mask, record.key) {
-            (true, Some(_)) => Shown::Text(MASK.to_owned()),
+            (true, Some(_)) => {
+                masked = true;
+                Shown::Text(MASK.to_owned())
+            }
             (_, key) => shown(key, &[]),
         };
         rows.push(Row {
@@ -156,13 +163,16 @@ pub(super) fn list(args: &ListArgs, config: &Config) -> Result<ExitCode, Failure
     } else if matched == 0 {
         complain(&format!("no dead letter matches, of {read} that were read"));
     }
+    if masked {
+        complain("keys are masked, for what is tagged as PII may be in them; --unmask shows them");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 /// A topic of several may not be there yet.
 pub(super) fn tell_missing(topics: &[String]) {
     for topic in topics {
-        complain(&format!("there is no topic {topic}"));
+        complain(&format!("there is no topic {topic}, {UNSEEN}"));
     }
 }
 

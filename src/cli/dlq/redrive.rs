@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::list::tell_missing;
-use super::select::{Which, moves, names};
+use super::select::{Which, names};
 use super::stats::{counts, histogram};
-use super::{bar, here, now};
+use super::{bar, here};
+use crate::cli::times::{moves, now};
 use crate::cli::{COULD_NOT_RUN, FINDINGS, Output, complain, print, runtime};
 use crate::config::model::{Config, Pipeline};
 use crate::dlq::Failure;
@@ -22,6 +24,7 @@ use crate::dlq::redrive::{self, Counts, Job, Report, Stop, Watch};
 use crate::ingest::properties::{self, BROKER_MESSAGE_BYTES, HEADER_ROOM, Properties};
 use crate::ingest::topics::{Known, TopicAdmin};
 use crate::produce::send::Rate;
+use crate::quiet::UNSEEN;
 
 /// How long the broker may take for one question.
 const ASK: Duration = Duration::from_secs(10);
@@ -98,15 +101,24 @@ pub(super) fn redrive(args: &RedriveArgs, config: &Config) -> Result<ExitCode, F
     };
     let interrupts = Arc::clone(&terminal.interrupts);
     runtime.spawn(async move {
-        // Where there can be no handler, Ctrl-C ends the process as it always did.
-        while tokio::signal::ctrl_c().await.is_ok() {
+        // Where there can be no handler, they end the process as they always did.
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(interrupt), signal(terminate)) else {
+            return;
+        };
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
             interrupts.fetch_add(1, Ordering::Relaxed);
         }
     });
     let result = redrive::redrive(&job, &mut terminal);
     terminal.bar.finish_and_clear();
     runtime.shutdown_background();
-    conclude(args, pipeline, &job, &result?)
+    let report = result.map_err(|failure| args.which.missing(&[pipeline], failure))?;
+    conclude(args, pipeline, &job, &report)
 }
 
 /// The one pipeline that is meant: dead letters go back to where one group reads.
@@ -125,7 +137,36 @@ fn pipeline<'c>(args: &RedriveArgs, config: &'c Config) -> Result<&'c Pipeline, 
             pipeline.name
         )));
     }
+    for topic in &args.which.topic {
+        if let Some(what) = own(pipeline, topic) {
+            return Err(Failure::Asked(format!(
+                "{topic} is {what} of pipeline {}, and holds no dead letters; nothing of it is sent",
+                pipeline.name
+            )));
+        }
+    }
     Ok(pipeline)
+}
+
+/// What a topic is to the pipeline, if it is one that it reads or writes and no dead letters are in. What waits in a retry
+/// topic is tried when it is due: sent back, it would be there twice.
+fn own(pipeline: &Pipeline, topic: &str) -> Option<&'static str> {
+    let is_sink = pipeline.sinks().iter().any(|sink| sink.topic == topic);
+    let is_retry = |source: &String| {
+        let now = (1..=pipeline.failure.tiers.len()).map(|tier| pipeline.retry_topic(source, tier));
+        let former = pipeline.former_retry_topics(source).map(|(_, topic)| topic);
+        now.chain(former).any(|retry| retry == topic)
+    };
+    let mut sources = pipeline.source_topics.iter();
+    let is_ledger = |source: &String| pipeline.ledger_topic(source).as_deref() == Some(topic);
+    match () {
+        () if pipeline.source_topics.iter().any(|source| source == topic) => Some("a source"),
+        () if is_sink => Some("a sink"),
+        () if topic == pipeline.control_topic() => Some("the control topic"),
+        () if sources.clone().any(is_retry) => Some("a retry topic"),
+        () if sources.any(is_ledger) => Some("the ledger"),
+        () => None,
+    }
 }
 
 /// The group that keeps the progress of this filter.
@@ -214,7 +255,7 @@ fn retries(pipeline: &Pipeline, known: &Known) -> Result<BTreeMap<String, String
                 source
             };
             return Err(Failure::Asked(format!(
-                "there is no topic {missing}: nobody would read what is sent back; start an instance of {} first",
+                "there is no topic {missing}, {UNSEEN}: nobody would read what is sent back; start an instance of {} first",
                 pipeline.name
             )));
         };

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::build;
-use crate::cli::{environment, explain, natives};
+use crate::cli::{environment, explain, natives, times};
 use crate::config::model::{Config, Pipeline};
-use crate::config::units::parse_duration;
 use crate::contract::path::closest;
 use crate::contract::registry::RegistryClient;
 use crate::dlq::Failure;
@@ -89,6 +88,29 @@ impl Which {
         topics
     }
 
+    /// What to say where none of the topics is there.
+    pub(super) fn missing(&self, pipelines: &[&Pipeline], failure: Failure) -> Failure {
+        let Failure::Missing(_) = &failure else {
+            return failure;
+        };
+        let hint = match self.topic.is_empty() {
+            true => "an instance of the pipeline creates it when it starts".to_owned(),
+            false => {
+                let all = pipelines.iter().flat_map(|pipeline| {
+                    let sources = pipeline.source_topics.iter();
+                    sources.map(|source| pipeline.dead_letter_topic(source))
+                });
+                let mut all: Vec<String> = all.collect();
+                all.dedup();
+                format!(
+                    "without --topic, the dead letters in {} are read",
+                    all.join(", ")
+                )
+            }
+        };
+        Failure::Asked(format!("{failure}: {hint}"))
+    }
+
     /// The filter. `now` is in milliseconds since the epoch.
     pub(super) fn filter(&self, now: i64) -> Result<Filter, Failure> {
         // Other tools have reasons of their own.
@@ -97,19 +119,12 @@ impl Which {
                 known(reason)?;
             }
         }
-        let moment = |name: &str, text: &Option<String>| match text {
-            None => Ok(None),
-            Some(text) => match moment(text, now) {
-                Some(moment) => Ok(Some(moment)),
-                None => Err(Failure::Asked(format!(
-                    "--{name} {text:?} is no time: write 2026-11-21T08:00:00Z, 2026-11-21, or 2h for two hours ago"
-                ))),
-            },
-        };
+        let (since, until) = times::range(self.since.as_deref(), self.until.as_deref(), now)
+            .map_err(Failure::Asked)?;
         Ok(Filter {
             reasons: self.reason.clone(),
-            since: moment("since", &self.since)?,
-            until: moment("until", &self.until)?,
+            since,
+            until,
             key: self.key.as_deref().map(key).transpose()?,
             schema_ids: self.schema_id.clone(),
             offsets: self.offsets.unwrap_or_default(),
@@ -136,24 +151,6 @@ fn known(reason: &str) -> Result<(), Failure> {
     Err(Failure::Asked(format!(
         "there is no reason {reason}; {hint}"
     )))
-}
-
-/// A moment, a day, or a time ago; milliseconds since the epoch.
-fn moment(text: &str, now: i64) -> Option<i64> {
-    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
-        return Some(moment.as_millisecond());
-    }
-    if let Ok(day) = text.parse::<jiff::civil::Date>() {
-        let midnight = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-        return Some(midnight.timestamp().as_millisecond());
-    }
-    let ago = parse_duration(text).ok()?;
-    now.checked_sub(i64::try_from(ago.as_millis()).ok()?)
-}
-
-/// Whether a text names a time that moves on: `2h` is another moment each time.
-pub(super) fn moves(text: &str) -> bool {
-    moment(text, 0) != moment(text, 1)
 }
 
 fn key(text: &str) -> Result<Vec<u8>, Failure> {
@@ -214,22 +211,6 @@ pub(super) fn may_be_tagged(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_moments_days_or_a_while_ago() {
-        let check = |text: &str, expect: Option<i64>| {
-            assert_eq!(moment(text, 10_000_000), expect, "{text}");
-        };
-        check("1970-01-01T00:00:01Z", Some(1_000));
-        check("1970-01-01T01:00:01+01:00", Some(1_000));
-        check("1970-01-02", Some(86_400_000));
-        check("1h", Some(6_400_000));
-        check("0", None);
-        check("yesterday", None);
-        check("1970-13-01", None);
-        assert!(moves("1h"));
-        assert!(!moves("1970-01-02") && !moves("1970-01-01T00:00:01Z") && !moves("x"));
-    }
 
     #[test]
     fn keys_are_text_or_bytes() {

@@ -8,7 +8,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::list::tell_missing;
 use super::select::Which;
-use super::{bar, here, now};
+use super::{bar, here};
+use crate::cli::times::now;
 use crate::cli::{Output, print};
 use crate::config::model::Config;
 use crate::dlq::Failure;
@@ -44,8 +45,10 @@ pub struct StatsArgs {
 pub(super) fn stats(args: &StatsArgs, config: &Config) -> Result<ExitCode, Failure> {
     let now = now();
     let filter = args.which.filter(now)?;
-    let topics = args.which.topics(&args.which.pipelines(config)?);
-    let mut reader = Reader::open(&config.kafka, &topics, &filter, None, false)?;
+    let pipelines = args.which.pipelines(config)?;
+    let topics = args.which.topics(&pipelines);
+    let mut reader = Reader::open(&config.kafka, &topics, &filter, None, false)
+        .map_err(|failure| args.which.missing(&pipelines, failure))?;
     tell_missing(reader.missing());
     let bar = bar(reader.total());
     let mut tally = Tally::default();

@@ -10,6 +10,7 @@ use super::Refusal;
 use crate::config::model::Kafka;
 pub(super) use crate::dlq::read::Owned;
 use crate::ingest::properties;
+use crate::quiet::{Quiet, UNSEEN, cluster};
 
 /// How long the broker may take for one question.
 const ASK: Duration = Duration::from_secs(10);
@@ -46,7 +47,10 @@ pub(super) fn fetch(
         return Err(Refusal::NotThere(text));
     }
     if offset >= high {
-        let text = format!("{place} is not written yet: the partition ends before offset {high}");
+        let text = match high {
+            0 => format!("{place} is not written yet: the partition is empty"),
+            _ => format!("{place} is not written yet: the partition ends before offset {high}"),
+        };
         return Err(Refusal::NotThere(text));
     }
     let after = match next(kafka, topic, partition, offset, "read_committed")? {
@@ -66,7 +70,7 @@ pub(super) fn fetch(
     Err(Refusal::NotThere(text))
 }
 
-fn client(kafka: &Kafka, isolation: &str) -> Result<BaseConsumer, Refusal> {
+fn client(kafka: &Kafka, isolation: &str) -> Result<BaseConsumer<Quiet>, Refusal> {
     let mut config = ClientConfig::new();
     for (name, value) in properties::admin(kafka) {
         config.set(name, value);
@@ -82,18 +86,20 @@ fn client(kafka: &Kafka, isolation: &str) -> Result<BaseConsumer, Refusal> {
         .set("allow.auto.create.topics", "false")
         .set("isolation.level", isolation);
     config
-        .create()
+        .create_with_context(Quiet::default())
         .map_err(|error| Refusal::CouldNotRun(format!("Kafka client: {error}")))
 }
 
 fn watermarks(kafka: &Kafka, topic: &str, partition: i32) -> Result<(i64, i64), Refusal> {
     let consumer = client(kafka, "read_uncommitted")?;
     let could_not = |error: KafkaError| Refusal::CouldNotRun(format!("broker: {error}"));
-    // For the whole cluster: asked by its name, a topic may be created.
-    let metadata = consumer.fetch_metadata(None, ASK).map_err(could_not)?;
+    let metadata =
+        cluster(&consumer, &kafka.bootstrap_servers, ASK).map_err(Refusal::CouldNotRun)?;
     let known = metadata.topics().iter().find(|found| found.name() == topic);
     let Some(known) = known else {
-        return Err(Refusal::Usage(format!("there is no topic {topic}")));
+        return Err(Refusal::Usage(format!(
+            "there is no topic {topic}, {UNSEEN}"
+        )));
     };
     let count = known.partitions().len();
     if !known

@@ -49,7 +49,7 @@ pub(super) fn start(
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "true");
     let consumer = client
-        .create_with_context(Quiet)
+        .create_with_context(Quiet::default())
         .map_err(|error| fatal(error.to_string()))?;
     let mut loader = Loader {
         name: format!("{}.{}", around.pipeline, spec.into),
