@@ -124,8 +124,9 @@ fn what_is_missing_extra_or_differs_is_told_without_values() {
             "{text}"
         );
 
-        let (code, report) = two.compare(&["--key", "id", "--ignore", "note"]);
+        let (code, report) = two.compare(&["--key", "id", "--ignore", "note", "--ignore", "Note"]);
         assert_eq!((code, &report["differing"]), (1, &json!(0)), "{report:#}");
+        assert_eq!(report["ignored_unseen"], json!(["Note"]), "it is misspelt");
         // From the tenth to the fortieth both have the same. The mock cluster knows no offsets by time.
         if broker.is_some() {
             return;

@@ -134,6 +134,8 @@ pub fn compare(
         compare.result.notes.push(note);
     }
     compare.note_missing_key();
+    let unmet = compare.reader.unmet().map(|path| path.join("."));
+    compare.result.ignored_unseen = unmet.collect();
     let differing = compare.judge();
     if !differing.is_empty() {
         compare.differences(&ranges, differing, progress)?;

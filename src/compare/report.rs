@@ -103,6 +103,8 @@ pub struct Comparison {
     pub differing_examples: Vec<Example>,
     /// What was left out.
     pub notes: Vec<String>,
+    /// Fields to be left out that no record had: perhaps misspelt.
+    pub ignored_unseen: Vec<String>,
 }
 
 impl Comparison {
@@ -194,6 +196,12 @@ impl Comparison {
         }
         for note in &self.notes {
             writeln!(out, "\nnot compared: {note}")?;
+        }
+        for field in &self.ignored_unseen {
+            writeln!(
+                out,
+                "\nno record has the field {field}, which --ignore names"
+            )?;
         }
         Ok(())
     }

@@ -77,6 +77,8 @@ impl Content {
 pub(super) struct Reader<'a> {
     schemas: &'a SchemaCache,
     ignore: &'a [Vec<String>],
+    /// Which of those some record had.
+    met: Vec<bool>,
     parsed: HashMap<u32, Option<Arc<Schema>>>,
 }
 
@@ -85,6 +87,7 @@ impl<'a> Reader<'a> {
         Reader {
             schemas,
             ignore,
+            met: vec![false; ignore.len()],
             parsed: HashMap::new(),
         }
     }
@@ -105,10 +108,16 @@ impl<'a> Reader<'a> {
             return bytes();
         };
         let mut json = to_json(&schema, schema.root, &decoded);
-        for path in self.ignore {
-            remove(&mut json, path);
+        for (path, met) in self.ignore.iter().zip(&mut self.met) {
+            *met |= remove(&mut json, path);
         }
         Ok(Content::Decoded(json))
+    }
+
+    /// The fields to be left out that no record had.
+    pub(super) fn unmet(&self) -> impl Iterator<Item = &'a Vec<String>> {
+        let paths = self.ignore.iter().zip(&self.met);
+        paths.filter(|(_, met)| !**met).map(|(path, _)| path)
     }
 
     fn schema(&mut self, id: u32) -> Result<Option<Arc<Schema>>, FatalError> {
@@ -134,17 +143,17 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Takes a field away, in each element where there are several.
-fn remove(json: &mut Json, path: &[String]) {
+/// Takes a field away, in each element where there are several. Whether there was one.
+fn remove(json: &mut Json, path: &[String]) -> bool {
     match (json, path) {
-        (Json::Array(items), path) => items.iter_mut().for_each(|item| remove(item, path)),
-        (Json::Object(fields), [last]) => drop(fields.shift_remove(last)),
-        (Json::Object(fields), [first, rest @ ..]) => {
-            if let Some(inner) = fields.get_mut(first) {
-                remove(inner, rest);
-            }
-        }
-        _ => {}
+        (Json::Array(items), path) => items
+            .iter_mut()
+            .fold(false, |met, item| remove(item, path) | met),
+        (Json::Object(fields), [last]) => fields.shift_remove(last).is_some(),
+        (Json::Object(fields), [first, rest @ ..]) => fields
+            .get_mut(first)
+            .is_some_and(|inner| remove(inner, rest)),
+        _ => false,
     }
 }
 
@@ -298,8 +307,14 @@ mod tests {
     fn what_is_left_out_is_left_out_in_each_element() {
         let mut json =
             json!({"at": 1, "items": [{"sku": "a", "at": 2}, {"sku": "b"}], "in": {"at": 3}});
-        for ignored in ["at", "items.at", "in.at", "none.such"] {
-            remove(&mut json, &path(ignored));
+        for (ignored, met) in [
+            ("at", true),
+            ("items.at", true),
+            ("in.at", true),
+            ("none.such", false),
+            ("At", false),
+        ] {
+            assert_eq!(remove(&mut json, &path(ignored)), met, "{ignored}");
         }
         assert_eq!(
             json,

@@ -300,7 +300,8 @@ mod tests {
             properties.insert("bootstrap.servers".into(), "127.0.0.1:1".into());
             properties.insert("message.timeout.ms".into(), "0".into());
             for seconds in [5, 15, 120] {
-                let (interval, timeout) = (Duration::from_millis(100), Duration::from_secs(seconds));
+                let (interval, timeout) =
+                    (Duration::from_millis(100), Duration::from_secs(seconds));
                 transactional(&mut properties, &kafka(&[]), "t", interval, timeout);
                 assert!(Producer::new(&properties).is_ok(), "{set:?} {seconds}");
             }
