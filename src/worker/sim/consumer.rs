@@ -345,6 +345,7 @@ impl Intake for SimConsumer {
             true => micros(timeout),
             false => self.world.core().some(2 * MILLI),
         };
+        self.world.core().members[self.id].wall_read = i64::MIN;
         act(engine, &batch, &*self);
     }
 
