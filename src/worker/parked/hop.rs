@@ -199,7 +199,7 @@ impl Engine {
     pub(in crate::worker) fn control(&mut self, taken: &Taken, record: &Record<'_>, clock: Clock) {
         let hop_to = self.still_said(taken);
         let Some((key, tier, wait)) = hop_to else {
-            if self.is_release(taken) {
+            if self.is_release(taken, record) {
                 return self.release(taken, record, clock);
             }
             if let (Some(key), Some(parking)) = (taken.key, self.families.parking_mut(taken.slot)) {
@@ -228,16 +228,19 @@ impl Engine {
         }
     }
 
-    /// Whether it lets followers go that are held until now.
-    fn is_release(&self, taken: &Taken) -> bool {
+    /// Whether it lets followers go, and has to say so once more: it is read for the first time, or they are held until now.
+    fn is_release(&self, taken: &Taken, record: &Record<'_>) -> bool {
         let parking = self.families.parking(taken.slot);
         let held = |parking: &Parking| parking.dead(taken.key?, taken.origin.offset);
+        let is_held = parking.and_then(held) == Some(Dead::Held);
         taken.origin.control == Some(Control::Released)
-            && parking.and_then(held) == Some(Dead::Held)
+            && taken.key.is_some()
+            && (is_held || !envelope::has_hopped(record))
     }
 
-    /// Followers are let go. What held them may stand in the topic behind what says so: once more that goes behind it, so
-    /// that whoever gets the partition before that has been read finds both in their order.
+    /// Followers are let go. What held them may stand in the topic behind what says so, since it went round until the record
+    /// was acknowledged: once more that goes behind it, so that whoever gets the partition before that has been read finds
+    /// both in their order. From here on what held them goes round no more.
     fn release(&mut self, taken: &Taken, record: &Record<'_>, clock: Clock) {
         let (Some(key), tiers) = (taken.key, self.judge.config().failure.tiers.len()) else {
             return;

@@ -59,10 +59,10 @@ impl Records for Batch {
                 due_now,
             } => {
                 let headers = stored.headers.iter();
-                let mut headers: Vec<_> = headers
-                    .map(|(name, value)| (name.as_str(), value.as_deref()))
+                // In front: that the due time is the last header says something.
+                let mut headers: Vec<_> = std::iter::once((FROM, Some(from.as_bytes())))
+                    .chain(headers.map(|(name, value)| (name.as_str(), value.as_deref())))
                     .collect();
-                headers.push((FROM, Some(from.as_bytes())));
                 if *due_now {
                     headers.push((crate::headers::DUE_AT, Some(b"0")));
                 }
