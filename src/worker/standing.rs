@@ -99,7 +99,15 @@ impl Engine {
         let Some(partition) = self.assignment.get_mut(source) else {
             return;
         };
-        let since = clock.wall;
+        // With its partition that names the pause: a clock that was set back gives no name that an order has answered.
+        let mut since = clock.wall;
+        let controls = &self.shared.controls;
+        while controls
+            .resumed(&name, &partition.topic, partition.number, since)
+            .is_some()
+        {
+            since += 1;
+        }
         partition.standing.push(Standing {
             cause: match decided {
                 Decided::Quarantined => Cause::Quarantine,
