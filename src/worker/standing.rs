@@ -47,7 +47,11 @@ impl Engine {
             && let Some(decisions) = &mut partition.decisions
         {
             decisions.add(offset, decided, clock.now);
-            decisions.settle(partition.tracker.committable());
+            // What an abort may take back is not final yet.
+            decisions.settle(match self.transaction {
+                Some(_) => partition.mark.offset.unwrap_or(0),
+                None => partition.tracker.committable(),
+            });
         }
     }
 
