@@ -484,7 +484,7 @@ impl Engine {
                 .assignment
                 .get(taken.slot)
                 .is_some_and(|partition| partition.suspects.contains(&taken.offset));
-        if suspect {
+        if suspect || self.is_wary(taken, fate.outcome) {
             self.drain(ALONE_WAIT);
         }
         // One in front of it may just have been refused: then this one is read again behind it.

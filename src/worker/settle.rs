@@ -157,6 +157,7 @@ impl Engine {
             };
             // The first failure decides; the ones behind it are read again with it.
             partition.rewind.get_or_insert(Rewind { pause });
+            self.families.refused(sent.slot, clock.now);
             if let Some(transaction) = &mut self.transaction {
                 transaction.doomed = true;
             }
@@ -197,6 +198,8 @@ impl Engine {
                     until: clock.now + wait,
                     reason,
                 };
+                // It goes alone next time: should it be refused again, nothing behind it has been written once more.
+                partition.suspects.insert(offset);
                 self.told(slot, reason, &detail, wait, first, clock);
             }
         }
