@@ -190,6 +190,11 @@ impl Engine {
             partition.epoch = epoch;
             let offset = partition.tracker.first_incomplete();
             partition.rewind_to(offset);
+            if partition.is_paused_for(PauseReason::ParkedFull) {
+                // What has filled it may be among what is read again, and have no place in retry yet.
+                partition.flow = Flow::Open;
+                told_open(&self.shared.health, &self.judge.config().name, partition);
+            }
             if let Some((reason, detail)) = rewind.pause {
                 let wait = backoff::pause(partition.tries);
                 partition.tries = partition.tries.saturating_add(1);

@@ -180,6 +180,8 @@ const ONCE_BROKEN: &[u64] = &[
     85952,
     // Each refusal of a key's record in retry left copies of all that waited behind it, which doubled from turn to turn.
     97555,
+    // A source partition was full of what had been refused by its retry topic, and waited for that to get through.
+    94466,
 ];
 
 #[test]
