@@ -263,7 +263,10 @@ impl SimConsumer {
     /// The engine is told that partitions go, and they do.
     pub(super) fn give_up(&self, engine: &mut Engine, of: &[Tp], lost: bool) {
         let entries = self.entries(of);
-        let began = self.world.core().now;
+        let began = {
+            let core = self.world.core();
+            core.members[self.id].leaving.unwrap_or(core.now)
+        };
         if lost {
             // From here on nothing may be committed for them.
             let mut core = self.world.core();
