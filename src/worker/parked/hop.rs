@@ -62,7 +62,8 @@ impl Engine {
             &envelope,
             hop(tier, Reason::Parked),
         ) {
-            Ok(()) => self.parked(taken, record, tier, due, false),
+            Ok(true) => self.parked(taken, record, tier, due, false),
+            Ok(false) => {}
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
                 let error = too_large("its retry topic");
                 self.fail(taken, record, own, &error, clock);
@@ -90,7 +91,8 @@ impl Engine {
             &envelope,
             hop(tier, reason),
         ) {
-            Ok(()) => self.parked(taken, record, tier, due, true),
+            Ok(true) => self.parked(taken, record, tier, due, true),
+            Ok(false) => {}
             Err(code) => self.not_sent_to_tier(taken, tier, code, clock),
         }
     }
@@ -150,7 +152,8 @@ impl Engine {
             ..hop(tier, reason)
         };
         match self.send_to_tier(taken, record.key, None, &envelope, fate) {
-            Ok(()) => {
+            Ok(false) => {}
+            Ok(true) => {
                 if let Some(parking) = self.families.parking_mut(taken.slot) {
                     parking.dies(key, offset, dead, tier, due);
                 }
@@ -219,7 +222,8 @@ impl Engine {
             &envelope,
             hop(tier, Reason::Parked),
         ) {
-            Ok(()) => {
+            Ok(false) => {}
+            Ok(true) => {
                 if let Some(parking) = self.families.parking_mut(taken.slot) {
                     parking.stands(key, taken.origin.offset, tier, due);
                 }
@@ -254,7 +258,8 @@ impl Engine {
             ..taken.clone()
         };
         match self.send_to_tier(taken, record.key, None, &envelope, fate) {
-            Ok(()) => {
+            Ok(false) => {}
+            Ok(true) => {
                 if let Some(parking) = self.families.parking_mut(taken.slot) {
                     parking.released(key, taken.origin.offset);
                 }
