@@ -234,7 +234,7 @@ impl Plan {
                 stable_ids: random.random_bool(0.5),
             });
         }
-        if seed % 3 == 0 {
+        if seed.is_multiple_of(3) {
             // Less than the queue's count of records allows, and sometimes less than one record.
             plan.room = plan.capacity.min(100) * 300;
         }
