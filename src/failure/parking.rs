@@ -450,14 +450,15 @@ impl Parking {
     }
 
     /// A record has its outcome: it is in retry no more. As a dead letter (`is_dead`) it may stay in front of its followers,
-    /// and one that came back from there leaves those alone that were doomed with it.
+    /// and one that came back from there leaves those alone that were doomed with it. What was to stand for it and is known
+    /// to be nowhere does not: it went to the dead letters with another one then.
     pub fn resolved(&mut self, key: Key, offset: i64, is_dead: bool) {
         let Some(parked) = self.get_mut(key, offset) else {
             return;
         };
         match parked.dead {
             Some(Dead::Held) if is_dead => {}
-            Some(Dead::Doomed(_)) => parked.is_record = false,
+            Some(Dead::Doomed(_)) if parked.is_told => parked.is_record = false,
             _ => self.remove(key, offset),
         }
     }

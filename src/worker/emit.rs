@@ -38,7 +38,7 @@ impl Engine {
             return self.fail(taken, record, own, &error, clock);
         }
         match self.produce(taken, record, own, output, None, false) {
-            Ok(()) => self.decided(taken.slot, taken.offset, Decided::Passed, clock),
+            Ok(_) => self.decided(taken.slot, taken.offset, Decided::Passed, clock),
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
                 let error = too_large(self.topic(output));
                 self.fail(taken, record, own, &error, clock);
@@ -83,7 +83,7 @@ impl Engine {
             let output = &outputs[index];
             let part = Part { index, count };
             match self.produce(taken, record, own, output, Some(part), alone) {
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
                     let error = too_large(self.topic(output));
                     return self.refuse(taken, record, own, error, sent > 0, clock);
@@ -123,7 +123,7 @@ impl Engine {
         for (index, output) in outputs.iter().enumerate() {
             let part = Part { index, count };
             match self.produce(taken, record, own, output, Some(part), alone) {
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
                     let error = too_large(self.topic(output));
                     return self.refuse(taken, record, own, error, index > 0, clock);
@@ -244,7 +244,7 @@ impl Engine {
         output: &Output,
         part: Option<Part>,
         alone: bool,
-    ) -> Result<(), RDKafkaErrorCode> {
+    ) -> Result<bool, RDKafkaErrorCode> {
         let position = || taken.origin.position();
         let added = Added::new(self.judge.config().provenance, position, part);
         let headers = output.merged(own, &added);

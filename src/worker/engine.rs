@@ -330,7 +330,8 @@ impl Engine {
             extra: false,
         };
         match self.send_to_tier(taken, record.key, record.value, &envelope, fate) {
-            Ok(()) => self.parked(taken, record, tier, due, true),
+            Ok(true) => self.parked(taken, record, tier, due, true),
+            Ok(false) => {}
             // Too large with our headers around it: the dead-letter topic is asked next, and pauses if it says no.
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
                 if !self.holds_back(taken, error.reason, clock) {
@@ -377,9 +378,9 @@ impl Engine {
         value: Option<&[u8]>,
         envelope: &Envelope,
         fate: Fate,
-    ) -> Result<(), RDKafkaErrorCode> {
+    ) -> Result<bool, RDKafkaErrorCode> {
         let Some(partition) = self.assignment.get(taken.slot) else {
-            return Ok(());
+            return Ok(false);
         };
         let topic = self
             .judge
@@ -452,7 +453,8 @@ impl Engine {
                 headers: &envelope.headers(),
             };
             match self.send(&produce, taken, fate, false) {
-                Ok(()) => {
+                Ok(false) => return,
+                Ok(true) => {
                     let decided = standing::fate(error.reason);
                     self.decided(taken.slot, taken.offset, decided, clock);
                     if let Some(dead) = dead {
@@ -471,20 +473,20 @@ impl Engine {
 
     /// Produces one record as an outcome of `taken`. Waits for room when the producer's queue is full. With `alone`, and
     /// for a suspect, it waits until nothing else is in flight, and for its own answer, so that a refusal is about it and
-    /// nothing else.
+    /// nothing else. `false`: it was not handed over, since one in front of it was refused, and is read again behind that.
     pub(super) fn send(
         &mut self,
         produce: &Produce<'_>,
         taken: &Taken,
         fate: Fate,
         alone: bool,
-    ) -> Result<(), RDKafkaErrorCode> {
+    ) -> Result<bool, RDKafkaErrorCode> {
         let suspect = alone
             || self
                 .assignment
                 .get(taken.slot)
                 .is_some_and(|partition| partition.suspects.contains(&taken.offset));
-        if suspect {
+        if suspect || self.is_wary(taken, fate.outcome) {
             self.drain(ALONE_WAIT);
         }
         // One in front of it may just have been refused: then this one is read again behind it.
@@ -493,10 +495,10 @@ impl Engine {
             .get(taken.slot)
             .filter(|partition| partition.rewind.is_none())
         else {
-            return Ok(());
+            return Ok(false);
         };
         if self.transaction.as_ref().is_some_and(|open| open.doomed) {
-            return Ok(());
+            return Ok(false);
         }
         let alone = suspect && self.in_flights.is_empty();
         let size = produce.kept();
@@ -531,7 +533,7 @@ impl Engine {
                     if suspect {
                         self.drain(ALONE_WAIT);
                     }
-                    return Ok(());
+                    return Ok(true);
                 }
                 Err(RDKafkaErrorCode::QueueFull) if !self.blocked && waited < QUEUE_FULL_WAIT => {
                     let step = Duration::from_millis(20);

@@ -7,7 +7,7 @@ mod hop;
 mod rebuild;
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::catch_up::CatchUp;
 pub(in crate::worker) use self::hop::doomed;
@@ -23,6 +23,9 @@ use crate::record::{Outcome, Record};
 /// How long a source partition waits for a key that is written to fast, or for room.
 const CATCH_UP: Duration = Duration::from_millis(200);
 
+/// For so long, besides its tiers, it is remembered that something of a partition was refused.
+const WARY: Duration = Duration::from_secs(10);
+
 /// A source partition, its retry partitions, and what is in retry.
 #[derive(Debug)]
 struct Family {
@@ -33,6 +36,8 @@ struct Family {
     rebuild: Option<Rebuild>,
     /// How far the source is read before anything in retry is taken; `None` once that has been done.
     catch_up: Option<CatchUp>,
+    /// When a broker last refused something of these partitions.
+    refused: Option<Instant>,
 }
 
 /// The families of a worker, by the slot of their source partition.
@@ -129,6 +134,19 @@ impl Families {
         }
     }
 
+    /// A broker has refused something of the partition.
+    pub(super) fn refused(&mut self, slot: usize, now: Instant) {
+        if let Some(family) = self.of_mut(slot) {
+            family.refused = Some(now);
+        }
+    }
+
+    /// When something of the partition's family was refused last, if it is a retry partition.
+    fn refused_at(&self, slot: usize) -> Option<Instant> {
+        let family = self.of(slot)?;
+        family.refused.filter(|_| family.tiers.contains(&slot))
+    }
+
     /// Keys and records in retry of a source partition.
     pub(super) fn parked(&self, topic: &str, number: i32) -> Option<(usize, usize)> {
         let home = self.names.get(&(topic.to_owned(), number))?;
@@ -144,6 +162,27 @@ impl Families {
 }
 
 impl Engine {
+    /// Whether what is written to a retry or dead-letter topic waits for the answers to what is in front of it in its retry
+    /// partition. After a refusal the partition is read again from there, and what had been written for those behind it is
+    /// there twice. One key has its turns with such records one after another: if each left copies of all that wait
+    /// behind it, they would double from turn to turn. So once something was refused, for two turns in the longest tier.
+    pub(super) fn is_wary(&self, taken: &Taken, outcome: Outcome) -> bool {
+        if outcome == Outcome::Emitted || self.transaction.is_some() {
+            return false;
+        }
+        let Some(refused) = self.families.refused_at(taken.slot) else {
+            return false;
+        };
+        let tiers = &self.judge.config().failure.tiers;
+        let longest = tiers.iter().max().copied().unwrap_or_default();
+        self.time.read().now < refused + 2 * longest + WARY
+            && self.in_flights.iter().any(|sent| {
+                sent.slot == taken.slot
+                    && sent.sequence != taken.sequence
+                    && sent.outcome != Outcome::Retried
+            })
+    }
+
     /// The key under which a record is in an order; `None` without one, and for a record whose place in this partition's
     /// source is not known.
     fn key_of(&self, taken: &Taken, record: &Record<'_>) -> Option<Key> {

@@ -157,6 +157,7 @@ impl Engine {
             };
             // The first failure decides; the ones behind it are read again with it.
             partition.rewind.get_or_insert(Rewind { pause });
+            self.families.refused(sent.slot, clock.now);
             if let Some(transaction) = &mut self.transaction {
                 transaction.doomed = true;
             }
@@ -189,6 +190,11 @@ impl Engine {
             partition.epoch = epoch;
             let offset = partition.tracker.first_incomplete();
             partition.rewind_to(offset);
+            if partition.is_paused_for(PauseReason::ParkedFull) {
+                // What has filled it may be among what is read again, and have no place in retry yet.
+                partition.flow = Flow::Open;
+                told_open(&self.shared.health, &self.judge.config().name, partition);
+            }
             if let Some((reason, detail)) = rewind.pause {
                 let wait = backoff::pause(partition.tries);
                 partition.tries = partition.tries.saturating_add(1);
@@ -197,6 +203,8 @@ impl Engine {
                     until: clock.now + wait,
                     reason,
                 };
+                // It goes alone next time: should it be refused again, nothing behind it has been written once more.
+                partition.suspects.insert(offset);
                 self.told(slot, reason, &detail, wait, first, clock);
             }
         }

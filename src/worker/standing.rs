@@ -47,7 +47,11 @@ impl Engine {
             && let Some(decisions) = &mut partition.decisions
         {
             decisions.add(offset, decided, clock.now);
-            decisions.settle(partition.tracker.committable());
+            // What an abort may take back is not final yet.
+            decisions.settle(match self.transaction {
+                Some(_) => partition.mark.offset.unwrap_or(0),
+                None => partition.tracker.committable(),
+            });
         }
     }
 
@@ -99,7 +103,15 @@ impl Engine {
         let Some(partition) = self.assignment.get_mut(source) else {
             return;
         };
-        let since = clock.wall;
+        // With its partition that names the pause: a clock that was set back gives no name that an order has answered.
+        let mut since = clock.wall;
+        let controls = &self.shared.controls;
+        while controls
+            .resumed(&name, &partition.topic, partition.number, since)
+            .is_some()
+        {
+            since += 1;
+        }
         partition.standing.push(Standing {
             cause: match decided {
                 Decided::Quarantined => Cause::Quarantine,

@@ -185,6 +185,7 @@ fn doomed_are_those_that_waited_at_that_time() {
         [6, 7, 8].map(|offset| parking.doom(k, offset)),
         [Some(5), Some(5), None]
     );
+    parking.told(k, 5);
     parking.resolved(k, 5, true);
     parking.resolved(k, 6, true);
     assert_eq!(parking.last_within(k, 5, 7).map(|p| p.offset), Some(7));
@@ -193,6 +194,16 @@ fn doomed_are_those_that_waited_at_that_time() {
     assert!(!parking.may_go(k, 8, 1));
     parking.released(k, 5);
     assert!(parking.may_go(k, 8, 1));
+}
+
+/// What was to stand for it was refused, and it became a dead letter with another one then.
+#[test]
+fn nobody_waits_for_a_dead_letter_that_nothing_stands_for() {
+    let (k, mut parking) = (key("k"), Parking::new(WIDE));
+    parking.read(k, 5, Some(0), 1);
+    parking.dies(k, 5, Dead::Doomed(6), 0, 100);
+    parking.resolved(k, 5, true);
+    assert!(parking.is_empty());
 }
 
 /// A dead letter that is sent back while it still stands in front of its followers stays there when it fails again.

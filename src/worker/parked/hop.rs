@@ -62,7 +62,8 @@ impl Engine {
             &envelope,
             hop(tier, Reason::Parked),
         ) {
-            Ok(()) => self.parked(taken, record, tier, due, false),
+            Ok(true) => self.parked(taken, record, tier, due, false),
+            Ok(false) => {}
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
                 let error = too_large("its retry topic");
                 self.fail(taken, record, own, &error, clock);
@@ -90,7 +91,8 @@ impl Engine {
             &envelope,
             hop(tier, reason),
         ) {
-            Ok(()) => self.parked(taken, record, tier, due, true),
+            Ok(true) => self.parked(taken, record, tier, due, true),
+            Ok(false) => {}
             Err(code) => self.not_sent_to_tier(taken, tier, code, clock),
         }
     }
@@ -150,7 +152,8 @@ impl Engine {
             ..hop(tier, reason)
         };
         match self.send_to_tier(taken, record.key, None, &envelope, fate) {
-            Ok(()) => {
+            Ok(false) => {}
+            Ok(true) => {
                 if let Some(parking) = self.families.parking_mut(taken.slot) {
                     parking.dies(key, offset, dead, tier, due);
                 }
@@ -199,7 +202,7 @@ impl Engine {
     pub(in crate::worker) fn control(&mut self, taken: &Taken, record: &Record<'_>, clock: Clock) {
         let hop_to = self.still_said(taken);
         let Some((key, tier, wait)) = hop_to else {
-            if self.is_release(taken) {
+            if self.is_release(taken, record) {
                 return self.release(taken, record, clock);
             }
             if let (Some(key), Some(parking)) = (taken.key, self.families.parking_mut(taken.slot)) {
@@ -219,7 +222,8 @@ impl Engine {
             &envelope,
             hop(tier, Reason::Parked),
         ) {
-            Ok(()) => {
+            Ok(false) => {}
+            Ok(true) => {
                 if let Some(parking) = self.families.parking_mut(taken.slot) {
                     parking.stands(key, taken.origin.offset, tier, due);
                 }
@@ -228,16 +232,19 @@ impl Engine {
         }
     }
 
-    /// Whether it lets followers go that are held until now.
-    fn is_release(&self, taken: &Taken) -> bool {
+    /// Whether it lets followers go, and has to say so once more: it is read for the first time, or they are held until now.
+    fn is_release(&self, taken: &Taken, record: &Record<'_>) -> bool {
         let parking = self.families.parking(taken.slot);
         let held = |parking: &Parking| parking.dead(taken.key?, taken.origin.offset);
+        let is_held = parking.and_then(held) == Some(Dead::Held);
         taken.origin.control == Some(Control::Released)
-            && parking.and_then(held) == Some(Dead::Held)
+            && taken.key.is_some()
+            && (is_held || !envelope::has_hopped(record))
     }
 
-    /// Followers are let go. What held them may stand in the topic behind what says so: once more that goes behind it, so
-    /// that whoever gets the partition before that has been read finds both in their order.
+    /// Followers are let go. What held them may stand in the topic behind what says so, since it went round until the record
+    /// was acknowledged: once more that goes behind it, so that whoever gets the partition before that has been read finds
+    /// both in their order. From here on what held them goes round no more.
     fn release(&mut self, taken: &Taken, record: &Record<'_>, clock: Clock) {
         let (Some(key), tiers) = (taken.key, self.judge.config().failure.tiers.len()) else {
             return;
@@ -251,7 +258,8 @@ impl Engine {
             ..taken.clone()
         };
         match self.send_to_tier(taken, record.key, None, &envelope, fate) {
-            Ok(()) => {
+            Ok(false) => {}
+            Ok(true) => {
                 if let Some(parking) = self.families.parking_mut(taken.slot) {
                     parking.released(key, taken.origin.offset);
                 }

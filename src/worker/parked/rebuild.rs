@@ -78,6 +78,7 @@ impl Engine {
                     again: None,
                 }),
                 catch_up: None,
+                refused: None,
                 tiers,
             };
             self.families.put(home, family);

@@ -59,7 +59,7 @@ impl Core {
         let trip = Standing::of_metadata(metadata)
             .into_iter()
             .find(|one| one.cause == Cause::Breaker);
-        let Some(trip) = trip.filter(|trip| !self.answered.contains(&(tp, trip.since))) else {
+        let Some(trip) = trip.filter(|trip| !self.is_answered(tp, trip.since)) else {
             return;
         };
         let count = self.facts.hand_outs.len();

@@ -59,10 +59,10 @@ impl Records for Batch {
                 due_now,
             } => {
                 let headers = stored.headers.iter();
-                let mut headers: Vec<_> = headers
-                    .map(|(name, value)| (name.as_str(), value.as_deref()))
+                // In front: that the due time is the last header says something.
+                let mut headers: Vec<_> = std::iter::once((FROM, Some(from.as_bytes())))
+                    .chain(headers.map(|(name, value)| (name.as_str(), value.as_deref())))
                     .collect();
-                headers.push((FROM, Some(from.as_bytes())));
                 if *due_now {
                     headers.push((crate::headers::DUE_AT, Some(b"0")));
                 }
@@ -263,7 +263,10 @@ impl SimConsumer {
     /// The engine is told that partitions go, and they do.
     pub(super) fn give_up(&self, engine: &mut Engine, of: &[Tp], lost: bool) {
         let entries = self.entries(of);
-        let began = self.world.core().now;
+        let began = {
+            let core = self.world.core();
+            core.members[self.id].leaving.unwrap_or(core.now)
+        };
         if lost {
             // From here on nothing may be committed for them.
             let mut core = self.world.core();
@@ -345,6 +348,7 @@ impl Intake for SimConsumer {
             true => micros(timeout),
             false => self.world.core().some(2 * MILLI),
         };
+        self.world.core().members[self.id].wall_read = i64::MIN;
         act(engine, &batch, &*self);
     }
 

@@ -109,8 +109,6 @@ pub(super) struct Core {
     pub(super) orders: Vec<(Subject, Order)>,
     /// What each instance knows of that.
     pub(super) controls: Vec<Arc<Controls>>,
-    /// Pauses of breakers that were answered: the source partition and when the pause began.
-    pub(super) answered: HashSet<(Tp, i64)>,
     /// Dead letters that were sent back.
     pub(super) redriven: HashSet<usize>,
     /// Whether faults still happen.
@@ -153,7 +151,6 @@ impl Core {
             ids: Vec::new(),
             orders: Vec::new(),
             controls: Vec::new(),
-            answered: HashSet::new(),
             redriven: HashSet::new(),
             faults: true,
             ending: false,

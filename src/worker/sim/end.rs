@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 
 use super::core::Core;
-use super::facts::{Part, sums};
-use super::log::Tp;
+use super::facts::{HandOut, Part, sums};
+use super::log::{Kind, Tp};
 use super::transactions::State;
+use crate::config::model::OnDead;
 use crate::ingest::offsets::Counts;
 
 /// What came of a record, all its readings together.
@@ -86,6 +87,20 @@ impl Core {
         }
     }
 
+    /// A dead letter in retry for which nothing stands: perhaps the engine had no room for that any more (`memory_limit`), of
+    /// which nothing is to be seen here, and the record was read again for it.
+    fn is_half(&self, hand_out: &HandOut) -> bool {
+        let says = self
+            .plan
+            .per_key
+            .is_some_and(|of| of.on_dead != OnDead::Release);
+        let mut children = hand_out.children.iter();
+        self.plan.room < usize::MAX
+            && says
+            && self.log.kind(hand_out.tp) != Kind::Source
+            && !children.any(|child| self.facts.children[*child].part == Part::Extra)
+    }
+
     fn ends(&self, uid: usize, settled: &[Option<bool>]) -> Ends {
         let mut ends = Ends::default();
         for hand_out in self.facts.of.get(&uid).into_iter().flatten() {
@@ -100,6 +115,10 @@ impl Core {
                     .transaction
                     .is_some_and(|of| self.transactions[of].state != State::Committed);
                 if child.appended == 0 || aborted {
+                    continue;
+                }
+                if child.part == Part::Dead && self.is_half(hand_out) {
+                    ends.last += 1;
                     continue;
                 }
                 match child.part {

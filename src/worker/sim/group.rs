@@ -69,8 +69,10 @@ pub(super) struct Member {
     pub(super) owned: BTreeMap<Tp, Owned>,
     /// Partitions that its client was told to pause: it remembers that through a change of hands.
     pub(super) paused: BTreeSet<Tp>,
+    /// When it began to leave.
+    pub(super) leaving: Option<Micros>,
     pub(super) skew: i64,
-    /// The wall clock as last read.
+    /// The latest that its wall clock was read to be since its batch began.
     pub(super) wall_read: i64,
     pub(super) commits: VecDeque<Commit>,
     pub(super) commit_number: u64,

@@ -226,6 +226,10 @@ impl World {
             self.core().count("instances ended by an error");
             self.core().tell(|| format!("{id} ends: {error}"));
         }
+        {
+            let mut core = self.core();
+            core.members[id].leaving = Some(core.now);
+        }
         let (engine, consumer) = (&mut instance.engine, &instance.consumer);
         engine.wind_up(consumer, clean);
         let held: Vec<Tp> = self.core().members[id].held.iter().copied().collect();

@@ -57,6 +57,7 @@ impl Judge for SimJudge {
         core.decided(self.id, hand_out, None);
         let facts = &core.facts.hand_outs[hand_out];
         let (number, tp, offset, due_at) = (facts.origin, facts.tp, facts.offset, facts.not_before);
+        // A clock may be set back within a batch: what was due as it began is.
         let read = core.members[self.id].wall_read;
         if due_at > read {
             let name = core.log.name(tp);
@@ -164,7 +165,8 @@ impl Time for SimTime {
     fn read(&self) -> Clock {
         let mut core = self.world.core();
         let wall = core.wall(self.id);
-        core.members[self.id].wall_read = wall;
+        let member = &mut core.members[self.id];
+        member.wall_read = member.wall_read.max(wall);
         Clock {
             now: self.start + Duration::from_micros(core.now),
             wall,

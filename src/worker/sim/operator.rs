@@ -100,10 +100,8 @@ impl Core {
     /// Whether a source partition is paused, by the first so many orders: the newest of those for it and for its pipeline
     /// counts.
     fn is_paused(&self, tp: Tp, read: usize) -> bool {
-        let topic = self.log.topics[tp.topic].name.clone();
-        let number = i32::try_from(tp.partition).expect("a few");
         let wide = Subject::Pipeline(PIPELINE.to_owned());
-        let narrow = Subject::Partition(PIPELINE.to_owned(), topic, number);
+        let narrow = self.narrow(tp);
         let mut known = self.orders[..read].iter().rev();
         let newest = known.find(|(subject, _)| *subject == wide || *subject == narrow);
         newest.is_some_and(|(_, order)| order.action == Action::Pause)
@@ -130,19 +128,34 @@ impl Core {
             let committed = self.log.partition(tp).committed.as_ref();
             let standing = committed.map_or_else(Vec::new, |(_, text)| Standing::of_metadata(text));
             for trip in standing {
-                let news = trip.cause == Cause::Breaker && self.answered.insert((tp, trip.since));
-                if !news {
+                if trip.cause != Cause::Breaker || self.is_answered(tp, trip.since) {
                     continue;
                 }
                 self.count("breakers resumed");
                 self.facts.tripped.remove(&tp);
                 self.count_anew(tp);
-                let number = i32::try_from(tp.partition).expect("a few");
-                let topic = self.log.topics[tp.topic].name.clone();
-                let subject = Subject::Partition(PIPELINE.to_owned(), topic, number);
-                self.order(subject, Action::Resume, Some(trip.since));
+                self.order(self.narrow(tp), Action::Resume, Some(trip.since));
             }
         }
+    }
+
+    /// The partition, as the subject of an order.
+    fn narrow(&self, tp: Tp) -> Subject {
+        let number = i32::try_from(tp.partition).expect("a few");
+        let topic = self.log.topics[tp.topic].name.clone();
+        Subject::Partition(PIPELINE.to_owned(), topic, number)
+    }
+
+    /// Whether the newest order for a partition answers the breaker's pause that began then. An older one may have answered
+    /// one of the same time: clocks are set back.
+    pub(super) fn is_answered(&self, tp: Tp, since: i64) -> bool {
+        if self.orders.is_empty() {
+            return false;
+        }
+        let subject = self.narrow(tp);
+        let mut orders = self.orders.iter().rev();
+        let newest = orders.find(|(of, _)| *of == subject);
+        newest.is_some_and(|(_, order)| order.answers == Some(since))
     }
 
     /// Sends dead letters back, whose fault has been corrected, as `driftgate dlq redrive` does.

@@ -69,6 +69,8 @@ pub(super) struct Outbox {
     /// Records whose report the producer has not handed on.
     pub(super) outstanding: usize,
     number: u64,
+    /// The hand-out that the last record was produced for.
+    last: Option<usize>,
     /// Under exactly_once.
     pub(super) producer: TransactionalProducer,
 }
@@ -140,6 +142,7 @@ impl Core {
             transaction: None,
         });
         self.facts.hand_outs[hand_out].children.push(child);
+        self.outboxes[id].last = Some(hand_out);
         self.noted(id, hand_out);
         match part {
             Part::Output { .. } => self.decided(id, hand_out, Some(false)),
@@ -182,24 +185,27 @@ impl Core {
             .tp(text(crate::headers::SOURCE_TOPIC)?, partition)?;
         let offset = text(crate::headers::SOURCE_OFFSET)?.parse().ok()?;
         let origin = *self.places.get(&(tp, offset))?;
-        // Two readings of it may be in one batch: the first that nothing was said of yet, and that has come to what is said.
+        let of = |hand_out: &usize| &self.facts.hand_outs[*hand_out];
+        // It is produced right behind what it goes with.
+        let is_behind = |hand_out: &usize| {
+            let children = of(hand_out).children.iter();
+            let mut parts = children.map(|child| self.facts.children[*child].part);
+            parts.all(|part| match control {
+                Control::Released => matches!(part, Part::Output { .. }),
+                Control::Dead(_) => part == Part::Dead,
+            })
+        };
+        let last = self.outboxes[id].last;
+        let last = last.filter(|last| of(last).origin == origin && is_behind(last));
+        if last.is_some() {
+            return last;
+        }
+        // Nothing was: of what was filtered, the first that nothing was said of yet. Two readings may be in one batch.
         let owned = self.members[id].owned.values();
         let latest = owned.flat_map(|owned| owned.latest.values().copied());
         latest
-            .filter(|hand_out| self.facts.hand_outs[*hand_out].origin == origin)
-            .filter(|hand_out| {
-                let of = &self.facts.hand_outs[*hand_out];
-                let mut parts = of
-                    .children
-                    .iter()
-                    .map(|child| self.facts.children[*child].part);
-                let fits = |part| match control {
-                    Control::Released => matches!(part, Part::Output { .. }),
-                    Control::Dead(_) => part == Part::Dead,
-                };
-                let is_done = of.filtered || !of.children.is_empty();
-                is_done && parts.all(fits)
-            })
+            .filter(|hand_out| of(hand_out).origin == origin)
+            .filter(|hand_out| of(hand_out).filtered && of(hand_out).children.is_empty())
             .min()
     }
 

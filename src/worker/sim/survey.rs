@@ -107,16 +107,7 @@ impl Survey for SimSurvey {
                 return true;
             }
             let mut found = reading.find(&core);
-            if away || core.faults && core.random.random_ratio(1, 12) {
-                core.count("surveys failed");
-                found.truncate(found.len() / 2);
-                let why = "it is away".to_owned();
-                events.extend([
-                    Event::Found { ticket, found },
-                    Event::Failed { ticket, why },
-                ]);
-                return false;
-            }
+            // Also if it fails half-way: that half is known until it is read again.
             let keys: HashSet<_> = found.iter().filter_map(|found| found.key).collect();
             let records: HashSet<_> = found
                 .iter()
@@ -130,6 +121,16 @@ impl Survey for SimSurvey {
                 };
                 let known = (keys.len(), records.len());
                 core.members[id].surveyed.insert(home, known);
+            }
+            if away || core.faults && core.random.random_ratio(1, 12) {
+                core.count("surveys failed");
+                found.truncate(found.len() / 2);
+                let why = "it is away".to_owned();
+                events.extend([
+                    Event::Found { ticket, found },
+                    Event::Failed { ticket, why },
+                ]);
+                return false;
             }
             if core.is(Bug::ForgetParked) {
                 found.clear();

@@ -166,6 +166,28 @@ const ONCE_BROKEN: &[u64] = &[
     32532,
     // A source partition that was full waited for retries, which waited for it to be read.
     42401,
+    // The model took what stands for a dead letter in retry for that of another reading of the record, from the source.
+    50416,
+    // The model did not expect a clock to be set back between a batch's beginning and its last record.
+    50604, 51347,
+    // What held a key went round until its dead letter was through, and was found by a new owner behind what had let it go.
+    53059,
+    // The model did not count what a reading of retry partitions had found that failed half-way.
+    68628,
+    // Two pauses of a breaker had one name, since its clock had been set back by just so much in between.
+    78955,
+    // A breaker took what an open transaction had let pass for final: when it was aborted, that still ended a row.
+    85952,
+    // Each refusal of a key's record in retry left copies of all that waited behind it, which doubled from turn to turn.
+    97555,
+    // A source partition was full of what had been refused by its retry topic, and waited for that to get through.
+    94466,
+    // The model excused what a stop had no time for only if its last step took that time.
+    100760,
+    // What was to stand for a dead letter was not written behind a refusal, and its followers were doomed all the same.
+    73946, 103234,
+    // The model does not see that `memory_limit` left no room for what was to stand for a dead letter.
+    103989,
 ];
 
 #[test]

@@ -629,6 +629,37 @@ fn a_trip_at_the_very_first_record_is_committed_there() {
 }
 
 #[test]
+fn a_pause_is_not_named_like_one_that_was_answered() {
+    let limit =
+        "{ retry: { tiers: [] }, dead_letter: { pause_above: { ratio: 0%, at_least: 1 } } }";
+    let run = |answered: Option<i64>| {
+        let world = World {
+            logs: [log(0, ["bad", "good"])].into(),
+            ..World::default()
+        };
+        let mut scene = Scene::new(limit, world);
+        if let Some(since) = answered {
+            let subject = Subject::Partition("p".to_owned(), "t".to_owned(), 0);
+            let order = Order {
+                action: Action::Resume,
+                answers: Some(since),
+                by: "ada".to_owned(),
+                at: 0,
+                reason: String::new(),
+            };
+            scene.shared.controls.apply(0, subject, Some(order));
+        }
+        scene.run(MINUTE);
+        assert_eq!(scene.dead_letters(), 0);
+        Standing::of_metadata(&scene.committed(0).1)
+    };
+    let first = run(None);
+    // The clock was set back, to where it was then.
+    let again = run(Some(first[0].since));
+    assert_eq!(again[0].since, first[0].since + 1);
+}
+
+#[test]
 fn an_operators_pause_bars_before_the_first_record_and_lifts() {
     let world = World {
         logs: [log(0, ["good"; 5]), log(1, ["good"; 5])].into(),
