@@ -14,7 +14,7 @@ use super::filter::Filter;
 use super::progress::Place;
 use crate::config::model::Kafka;
 use crate::ingest::properties;
-use crate::quiet::{Quiet, cluster};
+use crate::quiet::{Quiet, cluster, why};
 use crate::record::Record;
 
 /// How long the broker may take for one question.
@@ -249,7 +249,12 @@ impl Reader {
                 Err(error) if is_passing(&error) && Instant::now() < until => {
                     drop(self.consumer.poll(Duration::from_millis(200)));
                 }
-                Err(error) => return Err(could_not(error)),
+                // A right that is missing is told apart from the question, which only runs out of time.
+                Err(error) => {
+                    let why = why(&self.consumer, &error);
+                    let text = format!("the group's offsets could not be read: {why}");
+                    return Err(Failure::Unreachable(text));
+                }
             }
         };
         let elements = answer.elements();
