@@ -1,6 +1,6 @@
 //! The passthrough as it is usually written with rdkafka: one `poll` and one `send` a record, callbacks served after each as
-//! its documentation has it, everything by default: `linger.ms` of 5, no compression, no idempotence. It looks at nothing and is
-//! measured beside the job.
+//! its documentation has it, everything else by default. It looks at nothing and is measured beside the job. What its delivery promises is the job's: `acks=all`, idempotent; and so
+//! are linger and compression.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -56,6 +56,10 @@ pub fn run(task: &Task, stop: &Stop) -> Result<Ran, FatalError> {
         .create()
         .map_err(|error| failed(&error))?;
     let producer: BaseProducer<Acknowledged> = client
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("linger.ms", task.linger.to_string())
+        .set("compression.type", "lz4")
         .create_with_context(Acknowledged::default())
         .map_err(|error| failed(&error))?;
     consumer

@@ -462,9 +462,8 @@ sink with a schema of its own. at_least_once, acks=all, idempotent. Nothing else
 `src/bench/files/driftgate.yaml`.
 
 Beside it, two programs that look at nothing and pass key and value on. *Naive* is rdkafka as it is usually written: one
-`BaseConsumer::poll` and one `BaseProducer::send` a record, all settings as they are by default (linger 5 ms, acks=all, neither
-compressed nor idempotent); its callbacks are served after each record, as rdkafka's documentation does it. *Best* has the job's
-acks, idempotence, linger and compression, takes batches of 1000 with `rd_kafka_consume_batch_queue`, produces
+`BaseConsumer::poll` and one `BaseProducer::send` a record, defaults, with the same acks, idempotence, linger and compression; its
+callbacks are served after each record, as rdkafka's documentation does it. *Best* takes batches of 1000 with `rd_kafka_consume_batch_queue`, produces
 with `rd_kafka_produce` on a topic's handle, serves callbacks once a batch and sets `fetch.queue.backoff.ms=5`.
 
 Each runs in a process of its own, in turns, on topics of its own. It measures itself (`getrusage`) from its first record to its

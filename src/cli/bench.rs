@@ -60,7 +60,7 @@ pub struct BenchArgs {
     /// Who runs: naive, best, job, exactly_once, header
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = contestant)]
     contestants: Vec<Contestant>,
-    /// `linger.ms` of every contestant but the naive one, which has rdkafka's defaults
+    /// `linger.ms` of every contestant
     #[arg(long, value_name = "MS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=1000))]
     linger: u64,
     /// Workers of the job
@@ -72,7 +72,7 @@ pub struct BenchArgs {
     /// How long latencies are measured for each contestant; 0s leaves them out
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     latency_for: Duration,
-    /// `linger.ms` of the same then
+    /// `linger.ms` of every contestant then
     #[arg(long, value_name = "MS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=1000))]
     latency_linger: u64,
     /// Leave the topics where they are
