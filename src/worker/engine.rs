@@ -100,6 +100,8 @@ pub(super) struct Engine {
     pub(super) survey: Box<dyn Survey>,
     pub(super) in_flights: InFlights,
     pub(super) deliveries: Vec<Delivery>,
+    /// Of those: how many have been looked at for [`Self::held`], and what the producer kept for them.
+    pub(super) let_go: (usize, usize),
     /// Ledger entries on their way.
     pub(super) writing: Writing,
     /// Names this worker's run in the ledger.
@@ -214,6 +216,7 @@ impl Engine {
             survey,
             in_flights: InFlights::default(),
             deliveries: Vec::new(),
+            let_go: (0, 0),
             writing: Writing::default(),
             run,
             fatal: None,
@@ -239,15 +242,22 @@ impl Engine {
     }
 
     /// What the producer keeps of records that no broker has acknowledged, in bytes, about.
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn held(&mut self) -> usize {
         let all = self.in_flights.size();
         if all <= self.settings.room {
             return all;
         }
-        // Answers that have come in and that nobody has looked at yet: the producer has let go of these.
-        let answered = self.deliveries.iter();
-        let answered = answered.filter_map(|delivery| self.in_flights.get(delivery.token));
-        all - answered.map(|entry| entry.size).sum::<usize>()
+        // Answers that have come in and are not in the books yet: the producer has let go of these. A record with very many
+        // outputs gets here once for each of them, so none is looked at twice.
+        let (seen, mut size) = self.let_go;
+        for delivery in &self.deliveries[seen..] {
+            size += self
+                .in_flights
+                .get(delivery.token)
+                .map_or(0, |one| one.size);
+        }
+        self.let_go = (self.deliveries.len(), size);
+        all - size
     }
 
     /// Sends a failed record where its reason says: retry tier, dead letter, or nowhere and its partition pauses.

@@ -46,6 +46,7 @@ impl Engine {
     /// Applies delivery reports: acknowledged outcomes complete their record, refused ones ask for a rewind.
     pub(super) fn acknowledge(&mut self, clock: Clock) {
         let mut deliveries = std::mem::take(&mut self.deliveries);
+        self.let_go = (0, 0);
         for delivery in deliveries.drain(..) {
             if self.entry_answered(&delivery, clock) {
                 continue;

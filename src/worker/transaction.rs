@@ -861,6 +861,7 @@ impl Engine {
         );
         self.in_flights.clear();
         self.deliveries.clear();
+        self.let_go = (0, 0);
         if let Err(error) = self.outlet.renew() {
             self.fatal = Some(error);
         }
