@@ -9,7 +9,7 @@ use crate::health::PauseReason;
 pub(super) const WINDOW: usize = 8;
 
 impl Instance {
-    pub(super) fn check_memory(&self, id: usize, core: &mut Core) {
+    pub(super) fn check_memory(&mut self, id: usize, core: &mut Core) {
         let (batch, capacity) = (core.plan.batch, core.plan.capacity);
         let in_flight = self.engine.in_flight();
         if in_flight > capacity {
