@@ -1,6 +1,6 @@
 //! The passthrough as it is usually written with rdkafka: one `poll` and one `send` a record, callbacks served after each as
-//! its documentation has it, everything else by default. It looks at nothing and is measured beside the job. What its delivery promises is the job's: `acks=all`, idempotent; and so
-//! are linger and compression.
+//! its documentation has it, everything else by default. It looks at nothing and is measured beside the job. What its delivery
+//! promises is the job's: `acks=all`, idempotent; and so are linger and compression.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -449,6 +449,19 @@ impl Scene {
         }
     }
 
+    /// An order, at that offset of the control topic, that lets partition 0 go on behind the pause that stands since then.
+    fn resume(&self, offset: i64, since: i64) {
+        let subject = Subject::Partition("p".to_owned(), "t".to_owned(), 0);
+        let order = Order {
+            action: Action::Resume,
+            answers: Some(since),
+            by: "ada".to_owned(),
+            at: 0,
+            reason: String::new(),
+        };
+        self.shared.controls.apply(offset, subject, Some(order));
+    }
+
     fn committed(&self, partition: i32) -> (i64, String) {
         let committed = &self.shore.world().committed;
         let found = committed.get(&("t".to_owned(), partition));
@@ -545,22 +558,11 @@ fn a_pause_is_committed_where_it_stands_and_found_by_the_next_owner() {
         "{reasons:?}"
     );
 
-    let answer = |next: &Scene, offset, answers| {
-        let subject = Subject::Partition("p".to_owned(), "t".to_owned(), 0);
-        let order = Order {
-            action: Action::Resume,
-            answers: Some(answers),
-            by: "ada".to_owned(),
-            at: 0,
-            reason: String::new(),
-        };
-        next.shared.controls.apply(offset, subject, Some(order));
-    };
-    answer(&next, 0, since - 1);
+    next.resume(0, since - 1);
     next.run(MINUTE);
     let now = (next.committed(0).0, next.dead_letters());
     assert_eq!(now, (3, 2), "another pause's answer");
-    answer(&next, 1, since);
+    next.resume(1, since);
     next.run(MINUTE);
     // Careful now: two records say something, so the second bad one is held back.
     assert_eq!(next.dead_letters(), 3);
@@ -596,15 +598,17 @@ fn a_pause_that_begins_while_the_ledger_is_written_is_committed_behind_it() {
     assert_eq!(Standing::of_metadata(&metadata).len(), 1, "{metadata}");
 }
 
+/// The first dead letter is one too many.
+const AT_ONCE: &str =
+    "{ retry: { tiers: [] }, dead_letter: { pause_above: { ratio: 0%, at_least: 1 } } }";
+
 #[test]
 fn a_trip_at_the_very_first_record_is_committed_there() {
-    let limit =
-        "{ retry: { tiers: [] }, dead_letter: { pause_above: { ratio: 0%, at_least: 1 } } }";
     let world = World {
         logs: [log(0, ["bad", "good"])].into(),
         ..World::default()
     };
-    let mut scene = Scene::new(limit, world);
+    let mut scene = Scene::new(AT_ONCE, world);
     scene.run(MINUTE);
     assert_eq!(scene.dead_letters(), 0);
     let (offset, metadata) = scene.committed(0);
@@ -615,39 +619,21 @@ fn a_trip_at_the_very_first_record_is_committed_there() {
 
     // It is resumed, and gets past that record.
     let since = Standing::of_metadata(&metadata)[0].since;
-    let subject = Subject::Partition("p".to_owned(), "t".to_owned(), 0);
-    let order = Order {
-        action: Action::Resume,
-        answers: Some(since),
-        by: "ada".to_owned(),
-        at: 0,
-        reason: String::new(),
-    };
-    scene.shared.controls.apply(0, subject, Some(order));
+    scene.resume(0, since);
     scene.run(MINUTE);
     assert_eq!((scene.committed(0).0, scene.dead_letters()), (2, 1));
 }
 
 #[test]
 fn a_pause_is_not_named_like_one_that_was_answered() {
-    let limit =
-        "{ retry: { tiers: [] }, dead_letter: { pause_above: { ratio: 0%, at_least: 1 } } }";
     let run = |answered: Option<i64>| {
         let world = World {
             logs: [log(0, ["bad", "good"])].into(),
             ..World::default()
         };
-        let mut scene = Scene::new(limit, world);
+        let mut scene = Scene::new(AT_ONCE, world);
         if let Some(since) = answered {
-            let subject = Subject::Partition("p".to_owned(), "t".to_owned(), 0);
-            let order = Order {
-                action: Action::Resume,
-                answers: Some(since),
-                by: "ada".to_owned(),
-                at: 0,
-                reason: String::new(),
-            };
-            scene.shared.controls.apply(0, subject, Some(order));
+            scene.resume(0, since);
         }
         scene.run(MINUTE);
         assert_eq!(scene.dead_letters(), 0);
