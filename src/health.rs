@@ -257,11 +257,14 @@ impl Health {
 
     /// Tells what start-up is doing, such as "checking topics".
     pub fn start_up(&self, phase: impl Into<String>) {
-        self.lock().phase = Phase::Starting(phase.into());
+        let phase = phase.into();
+        tracing::debug!("start: {phase}");
+        self.lock().phase = Phase::Starting(phase);
     }
 
     /// Start-up is over: the workers have been spawned.
     pub fn set_running(&self) {
+        tracing::debug!("start: running");
         let mut state = self.lock();
         // A signal may arrive during start-up: shutting down is never taken back.
         if !matches!(state.phase, Phase::ShuttingDown) {

@@ -96,6 +96,7 @@ impl Instance {
         vars: &dyn Fn(&str) -> Option<String>,
         embedded: Option<&EmbeddedBroker>,
     ) -> Result<(), FatalError> {
+        self.health.start_up("admin server and webhooks");
         let admin = match config.admin.listen {
             Some(listen) => {
                 let token = config.admin.token.clone();
@@ -144,9 +145,21 @@ impl Instance {
         alerts: &Alerts,
     ) -> Result<(), FatalError> {
         let registry = RegistryClient::lasting(&config.registry)?;
-        let Some(prepared) = self.prepare(config, &registry, vars, embedded).await? else {
+        // One for all pipelines: it has connected when the second one asks.
+        let admin = match embedded {
+            Some(_) => None,
+            None => Some(TopicAdmin::new(&properties::admin(&config.kafka), ASK)?),
+        };
+        let around = match (embedded, &admin) {
+            (Some(broker), _) => Cluster::Embedded(broker),
+            (None, Some(admin)) => Cluster::Real(admin),
+            (None, None) => unreachable!("made where there is no embedded one"),
+        };
+        let Some(prepared) = self.prepare(config, &registry, vars, &around).await? else {
             return Ok(()); // shut down while it waited
         };
+        // Its end takes a tenth of a second, which nobody has to wait for at a start.
+        let admin_ends = tokio::task::spawn_blocking(move || drop(admin));
         let cache = Arc::new(SchemaCache::new(
             registry,
             Handle::current(),
@@ -170,10 +183,14 @@ impl Instance {
         if !self.follow_controls(config, &mut beside).await? {
             return Ok(());
         }
+        self.health.start_up("workers");
         let workers = self.start_workers(config, prepared, &cache, embedded.is_some(), alerts)?;
         self.health.set_running();
         let result = self.join(workers).await;
         observer.abort();
+        if admin_ends.await.is_err() {
+            tracing::debug!("the client that looked at the topics did not end well");
+        }
         result
     }
 
@@ -183,7 +200,7 @@ impl Instance {
         config: &Config,
         registry: &RegistryClient,
         vars: &dyn Fn(&str) -> Option<String>,
-        embedded: Option<&EmbeddedBroker>,
+        cluster: &Cluster<'_>,
     ) -> Result<Option<Vec<(Compiled, Known)>>, FatalError> {
         let mut prepared = Vec::new();
         for pipeline in &config.pipelines {
@@ -194,7 +211,7 @@ impl Instance {
             };
             self.health
                 .start_up(format!("pipeline {}: topics", pipeline.name));
-            let Some(known) = self.topics(config, pipeline, embedded).await? else {
+            let Some(known) = self.topics(config, pipeline, cluster).await? else {
                 return Ok(None);
             };
             prepared.push((compiled, known));
@@ -240,26 +257,12 @@ impl Instance {
         &self,
         config: &Config,
         pipeline: &Pipeline,
-        embedded: Option<&EmbeddedBroker>,
+        cluster: &Cluster<'_>,
     ) -> Result<Option<Known>, FatalError> {
-        if let Some(broker) = embedded {
-            let mut known = Known::new();
-            broker.create_topic(&pipeline.control_topic(), 1)?;
-            for topic in topics::asked(pipeline) {
-                broker.create_topic(&topic, EMBEDDED_PARTITIONS)?;
-            }
-            for topic in topics::names(pipeline) {
-                broker.create_topic(&topic, EMBEDDED_PARTITIONS)?;
-                let facts = Facts {
-                    partitions: EMBEDDED_PARTITIONS,
-                    max_message_bytes: None,
-                    forgets: None,
-                };
-                known.insert(topic, facts);
-            }
-            return Ok(Some(known));
-        }
-        let admin = TopicAdmin::new(&properties::admin(&config.kafka), ASK)?;
+        let admin = match cluster {
+            Cluster::Real(admin) => admin,
+            Cluster::Embedded(broker) => return embedded_topics(pipeline, broker).map(Some),
+        };
         let mut names = topics::names(pipeline);
         names.push(pipeline.control_topic());
         names.extend(topics::former(pipeline));
@@ -513,6 +516,32 @@ impl Instance {
         }
         result
     }
+}
+
+/// Where the topics are.
+enum Cluster<'a> {
+    /// On brokers that are asked.
+    Real(&'a TopicAdmin),
+    /// In this process, where they are made without a question.
+    Embedded(&'a EmbeddedBroker),
+}
+
+fn embedded_topics(pipeline: &Pipeline, broker: &EmbeddedBroker) -> Result<Known, FatalError> {
+    let mut known = Known::new();
+    broker.create_topic(&pipeline.control_topic(), 1)?;
+    for topic in topics::asked(pipeline) {
+        broker.create_topic(&topic, EMBEDDED_PARTITIONS)?;
+    }
+    for topic in topics::names(pipeline) {
+        broker.create_topic(&topic, EMBEDDED_PARTITIONS)?;
+        let facts = Facts {
+            partitions: EMBEDDED_PARTITIONS,
+            max_message_bytes: None,
+            forgets: None,
+        };
+        known.insert(topic, facts);
+    }
+    Ok(known)
 }
 
 /// What people know this instance by: its static membership, or the machine's name and the process's number.

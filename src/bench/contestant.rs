@@ -86,6 +86,8 @@ pub struct Task {
     pub registry: String,
     /// What it reads.
     pub source: String,
+    /// Topics that a job reads besides.
+    pub beside: Vec<String>,
     /// What it writes.
     pub sink: String,
     /// Its group.
@@ -146,6 +148,11 @@ impl Task {
             Contestant::Best => best::run(self, &stop),
             Contestant::Job | Contestant::ExactlyOnce | Contestant::Header => job::run(self, &stop),
         }
+    }
+
+    /// All that it reads.
+    pub fn sources(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.source).chain(&self.beside)
     }
 
     /// Properties that every client of it has.

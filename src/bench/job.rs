@@ -19,7 +19,8 @@ const FIRST: Duration = Duration::from_millis(2);
 /// How often it is looked how far it is.
 const LOOK: Duration = Duration::from_millis(5);
 
-const FILES: [(&str, &str); 4] = [
+/// The files of the job.
+pub const FILES: [(&str, &str); 4] = [
     ("driftgate.yaml", include_str!("files/driftgate.yaml")),
     (
         "orders-contract.avsc",
@@ -32,9 +33,9 @@ const FILES: [(&str, &str); 4] = [
     ),
 ];
 
-/// The dead-letter topic of the job.
-pub fn dead_letters(task: &Task) -> String {
-    format!("{}.{}.dlq", task.source, task.group)
+/// The dead-letter topic of a source of the job.
+pub fn dead_letters(source: &str, group: &str) -> String {
+    format!("{source}.{group}.dlq")
 }
 
 /// Runs it.
@@ -126,6 +127,9 @@ fn configuration(task: &Task, folder: &Path) -> Result<Config, FatalError> {
     let loaded = config::load(&folder.join("driftgate.yaml"), &vars)
         .map_err(|faults| FatalError::Contract(diagnose::render(&faults, false)))?;
     let mut config = loaded.config;
+    for pipeline in &mut config.pipelines {
+        pipeline.source_topics.extend(task.beside.iter().cloned());
+    }
     let given = task.properties.iter();
     let given = given.map(|(name, value)| (name.clone(), Secret::new(value.clone())));
     config.kafka.properties.extend(given);

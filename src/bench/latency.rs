@@ -135,7 +135,7 @@ fn send(
     writer.finish()
 }
 
-fn reader(
+pub(super) fn reader(
     client: &BTreeMap<String, String>,
     topic: &str,
     partitions: i32,

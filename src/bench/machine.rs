@@ -50,4 +50,22 @@ impl Machine {
             broker,
         }
     }
+
+    /// In words, with the day.
+    pub fn sentence(&self, date: &str) -> String {
+        let Machine {
+            cpu,
+            cores,
+            memory_gib,
+            system,
+            driftgate,
+            librdkafka,
+            broker,
+            ..
+        } = self;
+        let broker = broker.as_deref().unwrap_or("a broker that was not named");
+        format!(
+            "Run on {date}: {cpu}, {cores} cores, {memory_gib} GiB, {system}; Driftgate {driftgate}, librdkafka {librdkafka}, {broker} on the same machine."
+        )
+    }
 }

@@ -7,6 +7,7 @@
 pub mod best;
 pub mod clean;
 pub mod contestant;
+pub mod ground;
 pub mod input;
 pub mod job;
 pub mod latency;
@@ -14,8 +15,13 @@ pub mod machine;
 pub mod measure;
 pub mod naive;
 pub mod order;
+pub mod page;
+pub mod probe;
 pub mod report;
 pub mod run;
+pub mod section;
+pub mod served;
+mod text;
 pub mod topics;
 pub mod verify;
 
@@ -24,6 +30,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use self::contestant::Contestant;
+use self::ground::Place;
 
 /// How the benchmark runs.
 #[derive(Debug, Clone)]
@@ -62,6 +69,21 @@ pub struct Options {
     pub plant: bool,
     /// This program, which contestants are run by.
     pub program: PathBuf,
+}
+
+impl Options {
+    /// Where it runs.
+    pub fn place(&self) -> Place {
+        Place {
+            brokers: self.brokers.clone(),
+            broker_name: self.broker_name.clone(),
+            properties: self.properties.clone(),
+            registry: self.registry.clone(),
+            seed: self.seed,
+            keep: self.keep,
+            program: self.program.clone(),
+        }
+    }
 }
 
 /// Is told how far the benchmark has come.

@@ -2,7 +2,6 @@
 //! and as the page `BENCHMARKS.md`. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde::Serialize;
 
@@ -11,6 +10,7 @@ use super::contestant::Contestant;
 use super::latency::Latency;
 use super::machine::Machine;
 use super::run::{Measured, Round};
+use super::text::{columns, line, markdown, thousands};
 
 /// Above this, the best passthrough is not good enough to be measured against.
 const VALID: f64 = 0.75;
@@ -360,13 +360,12 @@ impl Report {
         for warning in self.warnings() {
             line(&mut out, &format!("{warning}\n"));
         }
-        let ratios = [["", "measured", "must be", "holds"].map(str::to_owned)];
-        columns(&mut out, ratios.into_iter().chain(self.held()));
+        let ratios = ["", "measured", "must be", "holds"].map(str::to_owned);
+        let held = self.held().into_iter().map(Vec::from);
+        columns(&mut out, std::iter::once(ratios.to_vec()).chain(held));
         out.push('\n');
-        columns(
-            &mut out,
-            [HEAD.map(str::to_owned)].into_iter().chain(self.rows()),
-        );
+        let (head, rows) = (HEAD.map(str::to_owned), self.rows().into_iter());
+        columns(&mut out, std::iter::once(head.to_vec()).chain(rows.map(Vec::from)));
         line(&mut out, &format!("\n{}", self.method_text()));
         for (name, figures) in &self.contestants {
             for round in &figures.rounds {
@@ -399,11 +398,9 @@ impl Report {
         )
     }
 
-    /// The page `BENCHMARKS.md`.
+    /// Its section of the page `BENCHMARKS.md`.
     pub fn markdown(&self) -> String {
-        let mut out = String::from(
-            "# Benchmarks\n\nWritten by `make bench`; do not edit. How to repeat it, and what is measured, is at the end.\n\n",
-        );
+        let mut out = String::from("## The job beside a passthrough\n\n");
         for warning in self.warnings() {
             line(&mut out, &format!("**{warning}**\n"));
         }
@@ -414,25 +411,10 @@ impl Report {
         );
         out.push('\n');
         markdown(&mut out, &HEAD, &self.rows());
-        let Machine {
-            cpu,
-            cores,
-            memory_gib,
-            system,
-            driftgate,
-            librdkafka,
-            broker,
-            ..
-        } = &self.machine;
-        let broker = broker.as_deref().unwrap_or("a broker that was not named");
         let method = self.method_text().replace('\n', " ");
         line(
             &mut out,
-            &format!(
-                "\n{method}\n\n\
-                 Run on {}: {cpu}, {cores} cores, {memory_gib} GiB, {system}; Driftgate {driftgate}, librdkafka {librdkafka}, {broker} on the same machine.\n",
-                self.date
-            ),
+            &format!("\n{method}\n\n{}\n", self.machine.sentence(&self.date)),
         );
         out.push_str(METHOD);
         out
@@ -452,7 +434,7 @@ const HEAD: [&str; 9] = [
 ];
 
 const METHOD: &str = "
-## What is measured
+### What is measured
 
 The job: `orders` of about 200 bytes, Confluent-framed Avro, lz4; 13 fields, a nested record, an array of three records, a map.
 The contract has one field added with a default, one renamed by alias, one promoted and one dropped; four rules (amount > 0,
@@ -472,55 +454,12 @@ round as a committed reader sees them, decoded by a reader that shares nothing w
 generator says: every record once, in the right topic, with the right fields, and every dead letter with its reason. A run that does not
 verify exits with 1.
 
-## Repeat it
+### Repeat it
 
-    make bench                                         # starts Apache Kafka, builds, runs, writes this page
+    make bench                                         # starts Apache Kafka, builds, runs, writes this section
     make bench BENCH_ARGS='--records 5000000 --rounds 5 --output json'
     driftgate bench --bootstrap-servers HOST:PORT      # on your own brokers
 ";
-
-fn line(out: &mut String, text: &str) {
-    writeln!(out, "{text}").expect("a String takes all text");
-}
-
-fn columns<const N: usize>(out: &mut String, rows: impl Iterator<Item = [String; N]>) {
-    let rows: Vec<[String; N]> = rows.collect();
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.max().unwrap_or(0)
-    };
-    for row in &rows {
-        let mut text = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let room = width(column) - cell.chars().count();
-            match column {
-                0 => text.push_str(&format!("{cell}{}", " ".repeat(room))),
-                _ => text.push_str(&format!("  {}{cell}", " ".repeat(room))),
-            }
-        }
-        line(out, text.trim_end());
-    }
-}
-
-fn markdown<const N: usize>(out: &mut String, head: &[&str; N], rows: &[[String; N]]) {
-    line(out, &format!("| {} |", head.join(" | ")));
-    line(out, &format!("|---|{}", "---:|".repeat(N - 1)));
-    for row in rows {
-        line(out, &format!("| {} |", row.join(" | ")));
-    }
-}
-
-fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
 
 fn figures(measured: &Measured, who: Contestant) -> Figures {
     let rounds: Vec<&Round> = measured

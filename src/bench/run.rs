@@ -4,21 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rand::Rng;
-use rand::SeedableRng as _;
-use rand::rngs::SmallRng;
-
 use super::contestant::{Contestant, Ran, Running, Task};
+use super::ground::Ground;
 use super::latency::{self, Latency};
-use super::topics::Topics;
 use super::verify::{self, Expected, Verdict};
 use super::{Options, Progress, input};
-use crate::config::model::{Kafka, Registry, RegistryAuth, RegistryTls, Secret};
-use crate::contract::registry::RegistryClient;
-use crate::embedded::registry::EmbeddedRegistry;
 use crate::error::FatalError;
-
-const WRITER: &str = include_str!("files/orders-value.avsc");
 
 /// One run of one contestant.
 #[derive(Debug, Clone)]
@@ -44,37 +35,24 @@ pub struct Measured {
 
 /// Runs the benchmark.
 pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Measured, FatalError> {
-    let prefix = format!(
-        "driftgate-bench-{:08x}",
-        SmallRng::from_os_rng().random::<u32>()
-    );
-    let mut client = options.properties.clone();
-    client.insert("bootstrap.servers".into(), options.brokers.clone());
-    let topics = Topics::new(&client, &options.brokers, &prefix, options.keep)?;
-    let own_registry =
-        match options.registry {
-            Some(_) => None,
-            None => Some(EmbeddedRegistry::start().map_err(|error| {
-                FatalError::Start(format!("a registry in this process: {error}"))
-            })?),
-        };
-    let registry = match (&options.registry, &own_registry) {
-        (Some(url), _) => url.clone(),
-        (None, Some(own)) => own.url(),
-        (None, None) => unreachable!("one of them is there"),
-    };
-    let schema = register(&registry, &topics.name("orders-value"))?;
+    let ground = Ground::new(&options.place())?;
+    let schema = ground.register_orders()?;
     let stage = Stage {
         options,
-        client,
-        topics,
-        registry,
-        source: format!("{prefix}.orders"),
+        source: ground.topics.name("orders"),
+        ground,
         schema,
     };
-    stage.topics.create(&stage.source, options.partitions)?;
+    let topics = &stage.ground.topics;
+    topics.create(&stage.source, options.partitions)?;
     let seeded = (options.seed, options.records);
-    input::write(&stage.client, &stage.source, seeded, schema, progress)?;
+    input::write(
+        &stage.ground.client,
+        &stage.source,
+        seeded,
+        schema,
+        progress,
+    )?;
     let expected = Expected::of(options.seed, options.records, schema);
     let mut rounds = Vec::new();
     let mut plant = options.plant;
@@ -105,9 +83,7 @@ pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Measured, F
 /// What all contestants share.
 struct Stage<'o> {
     options: &'o Options,
-    client: BTreeMap<String, String>,
-    topics: Topics,
-    registry: String,
+    ground: Ground,
     source: String,
     schema: u32,
 }
@@ -118,8 +94,9 @@ impl Stage<'_> {
             contestant,
             brokers: self.options.brokers.clone(),
             properties: self.options.properties.clone(),
-            registry: self.registry.clone(),
+            registry: self.ground.registry.clone(),
             source: source.to_owned(),
+            beside: Vec::new(),
             sink: format!("{group}.out"),
             group: group.to_owned(),
             records: None,
@@ -137,10 +114,10 @@ impl Stage<'_> {
         progress: &mut dyn Progress,
     ) -> Result<(Ran, Verdict), FatalError> {
         let name = format!("round-{}.{}", round + 1, contestant.name());
-        let group = self.topics.name(&name);
+        let group = self.ground.topics.name(&name);
         let mut task = self.task(contestant, &group, &self.source);
         task.records = Some(self.options.records);
-        self.topics.create(&task.sink, self.options.partitions)?;
+        self.ground.topics.create(&task.sink, self.options.partitions)?;
         let title = format!(
             "round {} of {}: {}",
             round + 1,
@@ -149,8 +126,8 @@ impl Stage<'_> {
         );
         progress.part(&title, 0);
         let ran = Running::start(&self.options.program, &task)?.wait()?;
-        let verdict = verify::verify(&self.kafka(), &task, &ran, expected, plant, progress)?;
-        self.topics.remove(&group);
+        let verdict = verify::verify(&self.ground.kafka(), &task, &ran, expected, plant, progress)?;
+        self.ground.topics.remove(&group);
         Ok((ran, verdict))
     }
 
@@ -159,43 +136,15 @@ impl Stage<'_> {
         contestant: Contestant,
         progress: &mut dyn Progress,
     ) -> Result<Latency, FatalError> {
-        let group = self.topics.name(&format!("rate.{}", contestant.name()));
+        let group = self.ground.topics.name(&format!("rate.{}", contestant.name()));
         let mut task = self.task(contestant, &group, &format!("{group}.in"));
         task.linger = self.options.rate_linger;
         for topic in [&task.source, &task.sink] {
-            self.topics.create(topic, self.options.partitions)?;
+            self.ground.topics.create(topic, self.options.partitions)?;
         }
-        let (options, client) = (self.options, &self.client);
+        let (options, client) = (self.options, &self.ground.client);
         let latency = latency::measure(options, client, &task, self.schema, progress)?;
-        self.topics.remove(&group);
+        self.ground.topics.remove(&group);
         Ok(latency)
     }
-
-    fn kafka(&self) -> Kafka {
-        let properties = self.options.properties.iter();
-        let properties = properties.map(|(name, value)| (name.clone(), Secret::new(value.clone())));
-        Kafka {
-            bootstrap_servers: self.options.brokers.clone(),
-            properties: properties.collect(),
-            group_instance_id: None,
-        }
-    }
-}
-
-/// Registers the writer schema.
-fn register(url: &str, subject: &str) -> Result<u32, FatalError> {
-    let client = RegistryClient::new(&Registry {
-        url: url.to_owned(),
-        auth: RegistryAuth::None,
-        tls: RegistryTls::default(),
-        cache_dir: None,
-        timeout: Duration::from_secs(10),
-    })?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| FatalError::Start(format!("a runtime: {error}")))?;
-    runtime
-        .block_on(client.register(subject, WRITER, &[]))
-        .map_err(|error| FatalError::Start(format!("the registry at {url}: {error}")))
 }

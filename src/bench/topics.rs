@@ -121,6 +121,24 @@ impl Topics {
         }
     }
 
+    /// Offsets of topics that are written, all partitions together. Those that are not there have none.
+    pub fn written(&self, topics: &[String]) -> Result<u64, FatalError> {
+        let mut written = 0;
+        for (topic, partitions) in self.all()? {
+            if !topics.contains(&topic) {
+                continue;
+            }
+            for partition in 0..i32::try_from(partitions).unwrap_or(0) {
+                let client = self.admin.inner();
+                let (low, high) = client
+                    .fetch_watermarks(&topic, partition, ASK)
+                    .map_err(|error| failed(&topic, &error))?;
+                written += u64::try_from(high - low).unwrap_or(0);
+            }
+        }
+        Ok(written)
+    }
+
     fn all(&self) -> Result<Vec<(String, usize)>, FatalError> {
         let metadata = self
             .admin

@@ -22,27 +22,76 @@ const FRAME: usize = 5;
 
 /// What each order of the input must come to.
 pub struct Expected {
-    /// By number: what it is, a checksum of it as it is, and one of its output or dead letter.
-    orders: Vec<(Kind, u64, u64)>,
+    seed: u64,
+    records: u64,
+    /// What the orders are written with, in turns.
+    schemas: Vec<u32>,
+    /// By number, where it pays to make them once.
+    orders: Option<Vec<Outcome>>,
 }
+
+/// What an order is, a checksum of it as it is, and one of its output or dead letter.
+type Outcome = (Kind, u64, u64);
+
+/// With more orders than this, each is made when it is asked for.
+const AT_HAND: u64 = 4_000_000;
 
 impl Expected {
     /// Of the orders of a seed.
     pub fn of(seed: u64, records: u64, schema: u32) -> Expected {
-        let one = |number| {
-            let order = Order::new(seed, number);
-            let (key, value) = (order.key(), order.value(schema));
-            let copy = Order::untouched(key.as_bytes(), &value, None);
-            let outcome = match order.kind.reason() {
-                Some(reason) => Order::untouched(key.as_bytes(), &value, Some(reason)),
-                None => order.clean().checksum(key.as_bytes()),
-            };
-            (order.kind, copy, outcome)
+        Expected::with(seed, records, vec![schema])
+    }
+
+    /// The same, written with several schemas in turns.
+    pub fn with(seed: u64, records: u64, schemas: Vec<u32>) -> Expected {
+        let mut expected = Expected {
+            seed,
+            records,
+            schemas,
+            orders: None,
         };
-        Expected {
-            orders: (0..records).map(one).collect(),
+        if records <= AT_HAND {
+            let orders = (0..records).map(|number| expected.make(number));
+            expected.orders = Some(orders.collect());
+        }
+        expected
+    }
+
+    fn make(&self, number: u64) -> Outcome {
+        let order = Order::new(self.seed, number);
+        let (key, value) = (order.key(), order.value(schema_of(&self.schemas, number)));
+        let copy = Order::untouched(key.as_bytes(), &value, None);
+        let outcome = match order.kind.reason() {
+            Some(reason) => Order::untouched(key.as_bytes(), &value, Some(reason)),
+            None => order.clean().checksum(key.as_bytes()),
+        };
+        (order.kind, copy, outcome)
+    }
+
+    fn get(&self, number: u64) -> Option<Outcome> {
+        if number >= self.records {
+            return None;
+        }
+        match &self.orders {
+            Some(orders) => orders.get(usize::try_from(number).ok()?).copied(),
+            None => Some(self.make(number)),
         }
     }
+
+    /// Outputs and dead letters that there must be.
+    pub fn outputs(&self) -> u64 {
+        let all = 0..self.records;
+        let kind = |number| match &self.orders {
+            Some(orders) => orders[usize::try_from(number).expect("an index")].0,
+            None => Order::new(self.seed, number).kind,
+        };
+        all.filter(|number| kind(*number) != Kind::Test).count() as u64
+    }
+}
+
+/// The schema that an order is written with.
+pub fn schema_of(schemas: &[u32], number: u64) -> u32 {
+    schemas[usize::try_from(number % schemas.len() as u64).expect("an index")]
 }
 
 /// Where something was found.
@@ -93,7 +142,7 @@ impl<'e> Book<'e> {
         Book {
             expected,
             is_copy,
-            seen: vec![false; expected.orders.len()],
+            seen: vec![false; usize::try_from(expected.records).expect("it fits")],
             emitted: 0,
             dead_lettered: BTreeMap::new(),
             checksum: 0,
@@ -125,8 +174,10 @@ impl<'e> Book<'e> {
             self.emitted += 1;
         }
         self.checksum = self.checksum.wrapping_add(checksum.unwrap_or(1));
-        let number = Order::number_of(key).and_then(|number| usize::try_from(number).ok());
-        let order = number.and_then(|number| Some((number, *self.expected.orders.get(number)?)));
+        let order = Order::number_of(key).and_then(|number| {
+            let seen = usize::try_from(number).ok()?;
+            Some((seen, self.expected.get(number)?))
+        });
         let Some((number, (kind, copy, outcome))) = order else {
             return self.finding(record, "is of no order of the input");
         };
@@ -159,15 +210,15 @@ impl<'e> Book<'e> {
     /// All of it was looked at. `said` is what the job says of itself.
     pub fn finish(mut self, said: Option<Outcomes>) -> Verdict {
         let is_there = |kind: Kind| self.is_copy || kind != Kind::Test;
-        let orders = self.expected.orders.iter();
+        let orders = (0..self.expected.records).filter_map(|number| self.expected.get(number));
         let (mut expected_checksum, mut missing, mut filtered) = (0u64, 0u64, 0u64);
         for ((kind, copy, outcome), seen) in orders.zip(&self.seen) {
-            if !is_there(*kind) {
+            if !is_there(kind) {
                 filtered += 1;
                 continue;
             }
             let wanted = if self.is_copy { copy } else { outcome };
-            expected_checksum = expected_checksum.wrapping_add(*wanted);
+            expected_checksum = expected_checksum.wrapping_add(wanted);
             missing += u64::from(!seen);
         }
         if missing > 0 {
@@ -212,22 +263,43 @@ pub fn verify(
     plant: bool,
     progress: &mut dyn Progress,
 ) -> Result<Verdict, FatalError> {
-    let scanner = Scanner::new(kafka, "driftgate-bench", &task.group)?;
     let is_copy = task.contestant.is_passthrough();
-    let mut book = Book::new(expected, is_copy);
     let mut places = vec![(
         task.sink.clone(),
         if is_copy { Place::Copy } else { Place::Sink },
     )];
     if !is_copy {
-        places.push((job::dead_letters(task), Place::DeadLetters));
+        let dead = task.sources();
+        places.extend(dead.map(|source| {
+            let topic = job::dead_letters(source, &task.group);
+            (topic, Place::DeadLetters)
+        }));
     }
+    let name = task.contestant.title();
+    let book = Book::new(expected, is_copy);
+    let group = (task.group.as_str(), name);
+    read_back(kafka, group, &places, ran.outcomes, book, plant, progress)
+}
+
+/// Reads topics to their end, and holds what is there against the book. `group` is the group's name, and what a person is
+/// told of.
+pub fn read_back(
+    kafka: &Kafka,
+    (group, name): (&str, &str),
+    places: &[(String, Place)],
+    said: Option<Outcomes>,
+    mut book: Book<'_>,
+    plant: bool,
+    progress: &mut dyn Progress,
+) -> Result<Verdict, FatalError> {
+    let scanner = Scanner::new(kafka, "driftgate-bench", group)?;
     let mut plant = plant;
     for (topic, place) in places {
-        let count = scanner.partitions(std::slice::from_ref(&topic))?;
+        let (topic, place) = (topic, *place);
+        let count = scanner.partitions(std::slice::from_ref(topic))?;
         let mut ranges = Vec::new();
-        for partition in 0..count.get(&topic).copied().unwrap_or(0) {
-            let (from, to) = scanner.watermarks(&topic, partition)?;
+        for partition in 0..count.get(topic).copied().unwrap_or(0) {
+            let (from, to) = scanner.watermarks(topic, partition)?;
             ranges.push(Range {
                 topic: topic.clone(),
                 partition,
@@ -237,7 +309,7 @@ pub fn verify(
         }
         let offsets: i64 = ranges.iter().map(|range| range.to - range.from).sum();
         progress.part(
-            &format!("verifying {}", task.contestant.title()),
+            &format!("verifying {name}"),
             u64::try_from(offsets).unwrap_or(0),
         );
         let held = scanner.read(
@@ -253,7 +325,7 @@ pub fn verify(
             book.findings.push(text);
         }
     }
-    Ok(book.finish(ran.outcomes))
+    Ok(book.finish(said))
 }
 
 /// The same record with one bit of its value turned.

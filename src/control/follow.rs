@@ -21,8 +21,10 @@ use crate::quiet::Quiet;
 
 /// Orders stand in this partition, whatever others the topic may have: their sequence is what counts.
 pub(super) const PARTITION: i32 = 0;
-/// How late an order, or the end, may be noticed.
-const POLL: Duration = Duration::from_millis(100);
+/// How late the end may be noticed. An order ends the wait.
+const POLL: Duration = Duration::from_millis(250);
+/// How long the broker is asked for one thing.
+const ASK: Duration = Duration::from_secs(3);
 /// How long to wait before what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -55,6 +57,7 @@ pub(crate) fn start(
         consumer,
         controls,
         loaded: Some(tell),
+        end: None,
         told: None,
     };
     beside.spawn(name, move |end| reader.run(end))?;
@@ -66,6 +69,8 @@ struct Reader {
     consumer: BaseConsumer<Quiet>,
     controls: Arc<Controls>,
     loaded: Option<oneshot::Sender<Result<(), FatalError>>>,
+    /// Where the topic ended when it was assigned, if that is known.
+    end: Option<i64>,
     /// What the log was told last.
     told: Option<String>,
 }
@@ -88,10 +93,33 @@ impl Reader {
     }
 
     /// From the beginning: the topic is compacted, so that is all there is to know.
-    fn assign(&self) -> Result<(), KafkaError> {
+    ///
+    /// Where that is, is asked here. librdkafka would ask too, and before it knows the partition's leader it asks again only
+    /// after half a second; and it tells of an end only when a fetch has waited for records, for another half.
+    fn assign(&mut self) -> Result<(), KafkaError> {
+        let ends = self.consumer.fetch_watermarks(&self.topic, PARTITION, ASK);
+        let (first, end) = match ends {
+            Ok((low, high)) => (Offset::Offset(low), Some((low, high))),
+            // The reader tells why, when it meets that too.
+            Err(error) => {
+                tracing::debug!(topic = self.topic, "its end is not known yet: {error}");
+                (Offset::Beginning, None)
+            }
+        };
         let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(&self.topic, PARTITION, Offset::Beginning)?;
-        self.consumer.assign(&assignment)
+        assignment.add_partition_offset(&self.topic, PARTITION, first)?;
+        self.consumer.assign(&assignment)?;
+        self.end = end.map(|(_, end)| end);
+        if end.is_some_and(|(low, high)| low >= high) {
+            self.reached();
+        }
+        Ok(())
+    }
+
+    /// All that was there has been read.
+    fn reached(&mut self) {
+        self.told = None;
+        self.tell(Ok(()));
     }
 
     fn turn(&mut self) -> Result<(), KafkaError> {
@@ -118,11 +146,12 @@ impl Reader {
                         "a record of the control topic is passed over: {why}"
                     ),
                 }
+                if self.end.is_some_and(|end| offset + 1 >= end) {
+                    self.reached();
+                }
             }
-            Err(KafkaError::PartitionEOF(_)) => {
-                self.told = None;
-                self.tell(Ok(()));
-            }
+            // Also where the last offsets have no records any more.
+            Err(KafkaError::PartitionEOF(_)) => self.reached(),
             Err(error) => return Err(error),
         }
         Ok(())

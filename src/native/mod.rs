@@ -13,6 +13,7 @@ pub mod consumer;
 mod list;
 pub mod passthrough;
 pub mod producer;
+pub mod signal;
 pub mod transaction;
 pub mod usage;
 

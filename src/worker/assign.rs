@@ -132,6 +132,8 @@ impl Engine {
         self.metrics.rebalance();
         self.judge.rebalanced(self.settings.slot);
         let name = self.judge.config().name.clone();
+        // Where the time of a start that is the group's ends, and ours goes on.
+        tracing::debug!(pipeline = name, worker = self.settings.slot, "given partitions");
         let families: Vec<_> = partitions
             .iter()
             .flat_map(|entry| self.family(&entry.topic, entry.partition))
