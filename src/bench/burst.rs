@@ -65,7 +65,12 @@ pub fn run(
                 "memory in the burst / before it",
                 burst.memory_mb / before.memory_mb.max(1e-9),
             ),
-            Figure::bound("peak_memory_mb", "peak memory, MB", megabytes(loaded.peak), MEMORY),
+            Figure::bound(
+                "peak_memory_mb",
+                "peak memory, MB",
+                megabytes(loaded.peak),
+                MEMORY,
+            ),
             Figure::reported(
                 "recovered_seconds",
                 "from the end of the burst until its last output was read, s",
@@ -109,7 +114,15 @@ pub(super) fn table(loaded: &Loaded) -> Table {
     };
     Table {
         head: vec![
-            "", "records/s", "for s", "memory MB", "CPU %", "p50 ms", "p99 ms", "max ms", "drained after s",
+            "",
+            "records/s",
+            "for s",
+            "memory MB",
+            "CPU %",
+            "p50 ms",
+            "p99 ms",
+            "max ms",
+            "drained after s",
         ],
         rows: loaded.phases.iter().map(row).collect(),
     }

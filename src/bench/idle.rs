@@ -37,7 +37,9 @@ pub fn run(
     let group = ground.topics.name("idle");
     let mut setup = Setup::job(vec![format!("{group}.in")], &group);
     setup.workers = options.workers;
-    ground.topics.create(&setup.sources[0], options.partitions)?;
+    ground
+        .topics
+        .create(&setup.sources[0], options.partitions)?;
     let mut served = Served::start(&ground, &setup)?;
     served.assigned(options.workers, START)?;
     let seen = look(&mut served, WARM_UP, options.length, progress)?;

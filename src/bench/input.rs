@@ -52,13 +52,18 @@ impl Writer {
 
     /// Queues an order.
     pub fn send(&mut self, order: &Order, schema: u32) -> Result<(), FatalError> {
-        let (key, value) = (order.key(), order.value(schema));
+        let topic = self.topic.clone();
+        self.send_bytes(&topic, &order.key(), &order.value(schema))
+    }
+
+    /// Queues any record, for any topic.
+    pub fn send_bytes(&mut self, topic: &str, key: &str, value: &[u8]) -> Result<(), FatalError> {
         let mut waited = 0;
         loop {
             let record = Produce {
-                topic: &self.topic,
+                topic,
                 key: Some(key.as_bytes()),
-                value: Some(&value),
+                value: Some(value),
                 ..Produce::default()
             };
             match self.producer.send(&record, 0) {
@@ -66,7 +71,7 @@ impl Writer {
                 Err(RDKafkaErrorCode::QueueFull) if waited < PATIENCE => {
                     waited = self.wait(waited)?;
                 }
-                Err(code) => return Err(FatalError::Kafka(format!("{}: {code}", self.topic))),
+                Err(code) => return Err(FatalError::Kafka(format!("{topic}: {code}"))),
             }
         }
         self.sent += 1;

@@ -146,7 +146,14 @@ pub fn run(
         move || read(&flow, &consumer)
     })?;
     let mut served = Served::start(ground, &setup)?;
-    let watched = watch(ground, (&source, schema), good_before, &flow, &mut served, progress);
+    let watched = watch(
+        ground,
+        (&source, schema),
+        good_before,
+        &flow,
+        &mut served,
+        progress,
+    );
     flow.end.store(true, Ordering::Relaxed);
     let seen = reader
         .join()
@@ -158,12 +165,21 @@ pub fn run(
     let peak = probe::memory(served.process()).map_or(0, |(_, peak)| peak);
     served.stop()?;
     let mut places = vec![(setup.sink.clone(), Place::Sink)];
-    places.extend(setup.dead_letters().into_iter().map(|topic| (topic, Place::DeadLetters)));
+    places.extend(
+        setup
+            .dead_letters()
+            .into_iter()
+            .map(|topic| (topic, Place::DeadLetters)),
+    );
     let book = Book::new(&expected, false);
     let name = (group.as_str(), "all outputs");
     let verdict = verify::read_back(&ground.kafka(), name, &places, None, book, plant, progress)?;
     ground.topics.remove(&group);
-    let Watched { samples, backlog, cpu } = watched;
+    let Watched {
+        samples,
+        backlog,
+        cpu,
+    } = watched;
     Ok(Loaded {
         phases: phases(&flow, seen, &samples, &cpu),
         backlog,
@@ -250,8 +266,7 @@ fn watch(
         cpu_seconds: cpu().saturating_sub(cpu_before).as_secs_f64(),
     });
     let writer = Writer::new(&ground.client, source, OWN_LINGER)?;
-    let zero = Instant::now();
-    drop(flow.began.set(zero));
+    let zero = *flow.began.get_or_init(Instant::now);
     let (sending, seed) = (Arc::clone(flow), ground.place.seed);
     let sender = spawn("sender", move || send(&sending, writer, seed, schema))?;
     let mut at_ends = vec![cpu()];
@@ -263,7 +278,10 @@ fn watch(
         sample(served)?;
         std::thread::sleep(LOOK);
         let elapsed = zero.elapsed();
-        let ended = flow.schedule.phase_at(elapsed).unwrap_or(flow.schedule.phases.len());
+        let ended = flow
+            .schedule
+            .phase_at(elapsed)
+            .unwrap_or(flow.schedule.phases.len());
         while at_ends.len() <= ended && at_ends.len() <= flow.schedule.phases.len() {
             at_ends.push(cpu());
         }
@@ -335,7 +353,8 @@ fn complete(
     expected: &Expected,
     served: &mut Served,
 ) -> Result<(), FatalError> {
-    let (wanted, mut moved) = (expected.outputs(), Moved::new());
+    let (good, dead) = expected.outputs();
+    let (wanted, mut moved) = (good + dead, Moved::new());
     loop {
         let there = ground.topics.written(topics)?;
         if there >= wanted {
@@ -398,7 +417,9 @@ fn read(flow: &Flow, consumer: &BaseConsumer) -> Vec<Seen> {
             seen[phase].last = Some(now);
             if number % every == 0 {
                 let latency = (now - *zero).saturating_sub(due).as_micros();
-                seen[phase].micros.push(u32::try_from(latency).unwrap_or(u32::MAX));
+                seen[phase]
+                    .micros
+                    .push(u32::try_from(latency).unwrap_or(u32::MAX));
             }
         }
         flow.read.fetch_add(1, Ordering::Release);
@@ -420,9 +441,9 @@ fn phases(flow: &Flow, seen: Vec<Seen>, samples: &[Sample], cpu: &[Duration]) ->
             sample.map_or(0.0, |micros| f64::from(*micros) / 1e3)
         };
         let last = seen.last.map_or(Duration::ZERO, |last| last - zero);
-        let within = samples.iter().filter(|sample| {
-            sample.at >= begin.as_secs_f64() && sample.at < end.as_secs_f64()
-        });
+        let within = samples
+            .iter()
+            .filter(|sample| sample.at >= begin.as_secs_f64() && sample.at < end.as_secs_f64());
         let used = match (cpu.get(index), cpu.get(index + 1)) {
             (Some(before), Some(after)) => after.saturating_sub(*before),
             _ => Duration::ZERO,

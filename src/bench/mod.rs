@@ -3,14 +3,22 @@
 //! [`order`] makes the input and [`input`] writes it; each contestant ([`naive`], [`best`], [`job`]) runs in a process of its
 //! own ([`contestant`]), which measures itself ([`measure`]); [`verify`] reads what came out, by [`clean`]; [`latency`] does
 //! the same at a fixed rate; [`report`] says what it came to, on which [`machine`].
+//!
+//! Beside that comparison there are parts that measure one thing each, and come to a [`section`] of the same [`page`]:
+//! [`scale`] and [`wide`] run the job in other layouts, [`burst`] and [`soak`] hold an instance ([`served`]) under a [`load`]
+//! that follows a [`schedule`], [`idle`] and [`start`] look at one by [`probe`] and by its log. All stand on one [`ground`].
 
 pub mod best;
+pub mod burst;
 pub mod clean;
 pub mod contestant;
+pub mod fields;
 pub mod ground;
+pub mod idle;
 pub mod input;
 pub mod job;
 pub mod latency;
+pub mod load;
 pub mod machine;
 pub mod measure;
 pub mod naive;
@@ -19,11 +27,16 @@ pub mod page;
 pub mod probe;
 pub mod report;
 pub mod run;
+pub mod scale;
+pub mod schedule;
 pub mod section;
 pub mod served;
+pub mod soak;
+pub mod start;
 mod text;
 pub mod topics;
 pub mod verify;
+pub mod wide;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

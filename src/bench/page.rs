@@ -50,8 +50,15 @@ mod tests {
         assert_eq!(section(&page, "job"), Some("\nthe job\n\n"));
         assert_eq!(section(&page, "idle"), Some("\n## Idle\n\ntwo\n\n"));
         assert_eq!(section(&page, "scale"), None);
-        assert!(page.find("the job") < page.find("two") && !page.contains("one\n"), "{page}");
-        assert_eq!(put(&page, "job", "the job"), page, "the same again changes nothing");
+        assert!(
+            page.find("the job") < page.find("two") && !page.contains("one\n"),
+            "{page}"
+        );
+        assert_eq!(
+            put(&page, "job", "the job"),
+            page,
+            "the same again changes nothing"
+        );
     }
 
     #[test]

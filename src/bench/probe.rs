@@ -124,7 +124,10 @@ mod tests {
         assert_eq!(shares[0].name, "rdk:broker");
         assert_eq!((shares[0].threads, shares[0].wakes_per_second), (2, 20.0));
         assert!((shares[0].cpu_percent - 2.0).abs() < 1e-9);
-        assert_eq!((shares[1].cpu_percent, shares[1].wakes_per_second), (0.0, 0.0));
+        assert_eq!(
+            (shares[1].cpu_percent, shares[1].wakes_per_second),
+            (0.0, 0.0)
+        );
     }
 
     #[test]

@@ -365,7 +365,10 @@ impl Report {
         columns(&mut out, std::iter::once(ratios.to_vec()).chain(held));
         out.push('\n');
         let (head, rows) = (HEAD.map(str::to_owned), self.rows().into_iter());
-        columns(&mut out, std::iter::once(head.to_vec()).chain(rows.map(Vec::from)));
+        columns(
+            &mut out,
+            std::iter::once(head.to_vec()).chain(rows.map(Vec::from)),
+        );
         line(&mut out, &format!("\n{}", self.method_text()));
         for (name, figures) in &self.contestants {
             for round in &figures.rounds {

@@ -117,7 +117,9 @@ impl Stage<'_> {
         let group = self.ground.topics.name(&name);
         let mut task = self.task(contestant, &group, &self.source);
         task.records = Some(self.options.records);
-        self.ground.topics.create(&task.sink, self.options.partitions)?;
+        self.ground
+            .topics
+            .create(&task.sink, self.options.partitions)?;
         let title = format!(
             "round {} of {}: {}",
             round + 1,
@@ -136,7 +138,10 @@ impl Stage<'_> {
         contestant: Contestant,
         progress: &mut dyn Progress,
     ) -> Result<Latency, FatalError> {
-        let group = self.ground.topics.name(&format!("rate.{}", contestant.name()));
+        let group = self
+            .ground
+            .topics
+            .name(&format!("rate.{}", contestant.name()));
         let mut task = self.task(contestant, &group, &format!("{group}.in"));
         task.linger = self.options.rate_linger;
         for topic in [&task.source, &task.sink] {

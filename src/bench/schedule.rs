@@ -104,13 +104,19 @@ mod tests {
         let schedule = schedule();
         assert_eq!((schedule.total(), schedule.length().as_secs()), (125, 3));
         let due = |millis| schedule.due_by(Duration::from_millis(millis));
-        assert_eq!([due(0), due(1000), due(2000), due(2500), due(9000)], [5, 15, 25, 75, 125]);
+        assert_eq!(
+            [due(0), due(1000), due(2000), due(2500), due(9000)],
+            [5, 15, 25, 75, 125]
+        );
         assert_eq!(schedule.of(4), None);
         assert_eq!(schedule.of(5), Some((0, Duration::from_millis(100))));
         assert_eq!(schedule.of(25), Some((1, Duration::from_millis(2010))));
         assert_eq!(schedule.of(125), None);
         let at = |millis| schedule.phase_at(Duration::from_millis(millis));
-        assert_eq!([at(0), at(1999), at(2000), at(3000)], [Some(0), Some(0), Some(1), None]);
+        assert_eq!(
+            [at(0), at(1999), at(2000), at(3000)],
+            [Some(0), Some(0), Some(1), None]
+        );
     }
 
     #[test]
@@ -119,7 +125,10 @@ mod tests {
         for number in 5..125 {
             let (_, due) = schedule.of(number).expect("it is one");
             assert!(schedule.due_by(due) > number, "{number}");
-            assert!(schedule.due_by(due - Duration::from_micros(1)) <= number, "{number}");
+            assert!(
+                schedule.due_by(due - Duration::from_micros(1)) <= number,
+                "{number}"
+            );
         }
     }
 }

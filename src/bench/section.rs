@@ -89,9 +89,7 @@ impl Figure {
         Figure {
             key,
             what: what.to_owned(),
-            measured: measured
-                .is_finite()
-                .then(|| (measured * 1e4).round() / 1e4),
+            measured: measured.is_finite().then(|| (measured * 1e4).round() / 1e4),
             at_most: None,
         }
     }
@@ -159,7 +157,11 @@ impl Circumstances {
 impl Section {
     /// Whether nothing exceeds its bound and every output is right.
     pub fn holds(&self) -> bool {
-        self.verified && self.figures.iter().all(|figure| figure.holds() != Some(false))
+        self.verified
+            && self
+                .figures
+                .iter()
+                .all(|figure| figure.holds() != Some(false))
     }
 
     fn warnings(&self, around: &Circumstances) -> Vec<&'static str> {
@@ -263,7 +265,11 @@ impl Section {
         let (machine, date, command) = (&around.machine, &around.date, &around.command);
         line(
             &mut out,
-            &format!("{}\n\n{}\n\n    {command}", self.method, machine.sentence(date)),
+            &format!(
+                "{}\n\n{}\n\n    {command}",
+                self.method,
+                machine.sentence(date)
+            ),
         );
         out
     }
@@ -341,8 +347,14 @@ mod tests {
         let json = section().json(&around());
         assert_eq!(json["figures"]["cpu_percent"]["measured"], 0.3123);
         assert_eq!(json["figures"]["cpu_percent"]["holds"], true);
-        assert_eq!(json["figures"]["wakes"]["measured"], serde_json::Value::Null);
-        assert_eq!((&json["part"], &json["holds"]), (&"idle".into(), &true.into()));
+        assert_eq!(
+            json["figures"]["wakes"]["measured"],
+            serde_json::Value::Null
+        );
+        assert_eq!(
+            (&json["part"], &json["holds"]),
+            (&"idle".into(), &true.into())
+        );
     }
 
     #[test]
@@ -355,7 +367,10 @@ mod tests {
         (wrong.verified, wrong.findings) = (false, vec!["t-0@7 is there twice".into()]);
         assert!(!wrong.holds());
         let text = wrong.table(&around());
-        assert!(text.contains("NOT VERIFIED") && text.contains("t-0@7"), "{text}");
+        assert!(
+            text.contains("NOT VERIFIED") && text.contains("t-0@7"),
+            "{text}"
+        );
         assert!(section().holds());
     }
 

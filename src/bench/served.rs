@@ -228,7 +228,10 @@ impl Served {
         loop {
             match self.child.try_wait() {
                 Ok(None) if Instant::now() > until => {
-                    return Err(failed("the instance", &format!("has not ended in {STOP:?}")));
+                    return Err(failed(
+                        "the instance",
+                        &format!("has not ended in {STOP:?}"),
+                    ));
                 }
                 Ok(None) => std::thread::sleep(LOOK),
                 Ok(Some(status)) if status.success() => return Ok(()),
@@ -296,7 +299,10 @@ mod tests {
             text.contains(r#"properties: {"sasl.password":"${BENCH_PROPERTY_0}"}"#),
             "{text}"
         );
-        assert!(!text.contains("linger") && !text.contains("listen: off"), "{text}");
+        assert!(
+            !text.contains("linger") && !text.contains("listen: off"),
+            "{text}"
+        );
         assert_eq!(setup.dead_letters(), ["a.group.dlq", "b.group.dlq"]);
     }
 

@@ -81,7 +81,13 @@ pub fn run(
         let resident = |sample: &Sample| sample.resident;
         let most = backlog.iter().map(resident).max().unwrap_or(0);
         tables.push(Table {
-            head: vec!["backlog, records", "worked off in s", "records/s", "CPU-s per million", "most memory MB"],
+            head: vec![
+                "backlog, records",
+                "worked off in s",
+                "records/s",
+                "CPU-s per million",
+                "most memory MB",
+            ],
             rows: vec![vec![
                 thousands(worked.records as f64),
                 format!("{:.1}", worked.seconds),

@@ -56,7 +56,10 @@ mod tests {
     #[test]
     fn tables_line_up() {
         let mut out = String::new();
-        let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["bcd".into(), "23".into()]];
+        let rows = [
+            vec!["a".to_owned(), "1".to_owned()],
+            vec!["bcd".into(), "23".into()],
+        ];
         columns(&mut out, rows.iter().cloned());
         assert_eq!(out, "a     1\nbcd  23\n");
         let mut out = String::new();

@@ -13,6 +13,8 @@ use crate::error::FatalError;
 const ASK: Duration = Duration::from_secs(10);
 /// How long a topic may take to be known everywhere.
 const KNOWN: Duration = Duration::from_secs(30);
+/// How long is between two questions for what is not known yet.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// Makes and removes topics whose names begin with the run's own.
 pub struct Topics {
@@ -129,14 +131,23 @@ impl Topics {
                 continue;
             }
             for partition in 0..i32::try_from(partitions).unwrap_or(0) {
-                let client = self.admin.inner();
-                let (low, high) = client
-                    .fetch_watermarks(&topic, partition, ASK)
-                    .map_err(|error| failed(&topic, &error))?;
+                let (low, high) = self.ends(&topic, partition)?;
                 written += u64::try_from(high - low).unwrap_or(0);
             }
         }
         Ok(written)
+    }
+
+    /// Where a partition begins and ends. One that has just been made may have no leader for a moment.
+    fn ends(&self, topic: &str, partition: i32) -> Result<(i64, i64), FatalError> {
+        let until = Instant::now() + KNOWN;
+        loop {
+            match self.admin.inner().fetch_watermarks(topic, partition, ASK) {
+                Ok(ends) => return Ok(ends),
+                Err(error) if Instant::now() > until => return Err(failed(topic, &error)),
+                Err(_) => std::thread::sleep(AGAIN),
+            }
+        }
     }
 
     fn all(&self) -> Result<Vec<(String, usize)>, FatalError> {

@@ -78,14 +78,18 @@ impl Expected {
         }
     }
 
-    /// Outputs and dead letters that there must be.
-    pub fn outputs(&self) -> u64 {
-        let all = 0..self.records;
+    /// Outputs on the sink and dead letters that there must be.
+    pub fn outputs(&self) -> (u64, u64) {
         let kind = |number| match &self.orders {
             Some(orders) => orders[usize::try_from(number).expect("an index")].0,
             None => Order::new(self.seed, number).kind,
         };
-        all.filter(|number| kind(*number) != Kind::Test).count() as u64
+        let count = |(good, dead), number| match kind(number) {
+            Kind::Good => (good + 1, dead),
+            Kind::Test => (good, dead),
+            _ => (good, dead + 1),
+        };
+        (0..self.records).fold((0, 0), count)
     }
 }
 

@@ -692,6 +692,16 @@ unsafe extern "C" fn on_rebalance(
         _ if assigning => Vec::new(),
         _ => given.clone(),
     };
+    if assigning {
+        // Ends the call under way. A record that came in the same call as its partition is dropped and sought, for it may be from
+        // an earlier assignment; and that seek waits for the fetch under way, half a second where nothing else comes.
+        // Not `rd_kafka_yield`: a batch call loses the record behind it.
+        // SAFETY: `rk` is live; the reference is our own, given back once. librdkafka holds no lock in a callback.
+        unsafe {
+            let queue = Queue(sys::rd_kafka_queue_get_consumer(rk));
+            sys::rd_kafka_queue_yield(queue.0);
+        }
+    }
     let list = entries_list(&answer);
     // SAFETY: handle and list are live. Cooperative-sticky is the only strategy that is configured, so the
     // incremental calls are the right ones; librdkafka requires one of them in this callback.

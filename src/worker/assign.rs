@@ -133,7 +133,11 @@ impl Engine {
         self.judge.rebalanced(self.settings.slot);
         let name = self.judge.config().name.clone();
         // Where the time of a start that is the group's ends, and ours goes on.
-        tracing::debug!(pipeline = name, worker = self.settings.slot, "given partitions");
+        tracing::debug!(
+            pipeline = name,
+            worker = self.settings.slot,
+            "given partitions"
+        );
         let families: Vec<_> = partitions
             .iter()
             .flat_map(|entry| self.family(&entry.topic, entry.partition))
