@@ -10,14 +10,20 @@ DEMO_ARGS ?=
 TEST_ARGS ?=
 # Arguments for `driftgate bench`, such as BENCH_ARGS="--records 5000000 --output json".
 BENCH_ARGS ?=
+# Parts of the benchmark that `make scale` runs, and arguments for each of them, such as SCALE_PARTS=idle
+# SCALE_ARGS="--idle-for 5m".
+SCALE_PARTS ?= scale wide burst soak idle start
+SCALE_ARGS ?=
 # How often `make soak` runs the tests.
 SOAK_ROUNDS ?= 10
+# How long memory is watched in each round, at a steady rate.
+SOAK_FOR ?= 1m
 # How many seeds of the simulation `make soak` runs, and from which on.
 SOAK_SEEDS ?= 1000000
 SOAK_FROM ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build bench profile lint test soak simulate audit clean
+.PHONY: help demo build bench scale profile lint test soak simulate audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +42,11 @@ bench: build ## the benchmark on a real Apache Kafka: writes BENCHMARKS.md (BENC
 	@scripts/fetch kafka
 	@DRIFTGATE_REAL_PARTS=kafka scripts/with-real scripts/bench "$(TARGET)/release/driftgate" $(BENCH_ARGS)
 
+scale: build ## workers, partitions, bursts, a long backlog, idleness and starts, into BENCHMARKS.md (SCALE_PARTS, SCALE_ARGS)
+	@scripts/need bench
+	@scripts/fetch kafka
+	@DRIFTGATE_REAL_PARTS=kafka scripts/with-real scripts/bench-parts "$(TARGET)/release/driftgate" "$(SCALE_PARTS)" $(SCALE_ARGS)
+
 profile: build ## where the time of the benchmark's job goes, by stage: needs perf (BENCH_ARGS)
 	@scripts/need bench
 	@scripts/fetch kafka
@@ -52,12 +63,12 @@ test: ## every test, with a real Apache Kafka and two real schema registries; fa
 	@scripts/fetch
 	@scripts/with-real $(CARGO) test --locked --no-fail-fast $(TEST_ARGS)
 
-soak: simulate ## the same tests again and again, to find what fails one time in many (SOAK_ROUNDS, TEST_ARGS)
+soak: simulate ## the same tests again and again, to find what fails one time in many (SOAK_ROUNDS, SOAK_FOR, TEST_ARGS)
 	@scripts/need test
 	@scripts/fetch
 	@for round in $$(seq $(SOAK_ROUNDS)); do \
 		echo "==> round $$round of $(SOAK_ROUNDS)"; \
-		DRIFTGATE_TEST_SOAK=1 scripts/with-real $(CARGO) test --locked $(TEST_ARGS) || exit 1; \
+		DRIFTGATE_TEST_SOAK=1 DRIFTGATE_TEST_SOAK_FOR=$(SOAK_FOR) scripts/with-real $(CARGO) test --locked $(TEST_ARGS) || exit 1; \
 	done
 
 simulate: ## seeds of the workers' simulation, optimised (SOAK_SEEDS, SOAK_FROM); a part of soak

@@ -1,4 +1,4 @@
-//! `driftgate bench` as a program, with few records on the real Kafka: it verifies, its JSON has what is promised, and a
+//! `driftgate bench` and its parts as a program, with few records on the real Kafka: it verifies, its JSON has what is promised, and a
 //! wrong output fails it. What it measures is not looked at.
 
 mod support;
@@ -180,4 +180,175 @@ fn topics(kafka: &str) -> Vec<String> {
         .expect("an answer");
     let topics = metadata.topics().iter();
     topics.map(|topic| topic.name().to_owned()).collect()
+}
+
+/// Runs a part with few records. What it measures is not looked at, so neither is whether that holds.
+fn part(kafka: &str, arguments: &[&str]) -> (Value, String) {
+    let page = tempfile::NamedTempFile::new().expect("a file");
+    let path = page.path().to_str().expect("a path");
+    let usual = [
+        "--bootstrap-servers",
+        kafka,
+        "--output",
+        "json",
+        "--page",
+        path,
+    ];
+    let (code, out, said) = bench(&[arguments, &usual].concat());
+    assert!(matches!(code, 0 | 1), "{code}: {said}");
+    let last = out.lines().last().unwrap_or_default();
+    let json: Value =
+        serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {out}{said}"));
+    assert_eq!(json["part"], arguments[0]);
+    assert_eq!(code == 0, json["holds"] == true, "{json:#}");
+    let written = std::fs::read_to_string(path).expect("the page");
+    assert!(
+        written.contains(&format!("<!-- bench: {} -->", arguments[0])),
+        "{written}"
+    );
+    (json, said)
+}
+
+fn measured(json: &Value, keys: &[&str]) {
+    assert_eq!(json["verified"], true, "{json:#}");
+    for key in keys {
+        let figure = &json["figures"][key]["measured"];
+        assert!(figure.is_f64() || figure.is_u64(), "{key}: {json:#}");
+    }
+}
+
+#[test]
+fn more_workers_partitions_and_instances_verify() {
+    let Some(kafka) = support::kafka() else {
+        return;
+    };
+    let (json, _) = part(&kafka, &["scale", "--records", "3000", "--rounds", "1"]);
+    measured(
+        &json,
+        &["partitions_4", "workers_2", "workers_4", "instances_2"],
+    );
+    let rounds = json["raw"]["rounds"].as_array().expect("rounds");
+    assert_eq!(rounds.len(), 5);
+    for round in rounds {
+        let records = round["records"].as_array().expect("of each instance");
+        let all: u64 = records.iter().filter_map(Value::as_u64).sum();
+        assert_eq!(all, 3000, "{round:#}");
+    }
+}
+
+#[test]
+fn many_topics_and_schemas_verify() {
+    let Some(kafka) = support::kafka() else {
+        return;
+    };
+    let few = [
+        "wide",
+        "--records",
+        "2000",
+        "--rounds",
+        "1",
+        "--topics",
+        "3",
+        "--partitions",
+        "2",
+        "--schemas",
+        "20",
+        "--idle-for",
+        "1s",
+    ];
+    let (json, _) = part(&kafka, &few);
+    measured(
+        &json,
+        &[
+            "partitions_cpu_ratio",
+            "milliseconds_per_schema",
+            "partitions_peak_memory_mb",
+            "schemas_peak_memory_mb",
+            "idle_cpu_percent",
+        ],
+    );
+}
+
+#[test]
+fn a_burst_loses_nothing_and_a_lost_output_is_named() {
+    let Some(kafka) = support::kafka() else {
+        return;
+    };
+    let short = [
+        "burst",
+        "--rate",
+        "100",
+        "--burst-for",
+        "1s",
+        "--steady-for",
+        "1s",
+    ];
+    let (json, _) = part(&kafka, &short);
+    measured(
+        &json,
+        &["memory_ratio", "peak_memory_mb", "recovered_seconds"],
+    );
+    assert_eq!(json["raw"]["phases"].as_array().map(Vec::len), Some(4));
+    let (json, said) = part(&kafka, &[&short[..], &["--plant"]].concat());
+    assert_eq!(json["verified"], false, "{json:#}");
+    assert!(
+        json["findings"][0]
+            .as_str()
+            .is_some_and(|found| found.contains('@'))
+    );
+    assert!(
+        said.contains("the outputs are not what they must be"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_instance_at_rest_and_its_starts_are_measured() {
+    let Some(kafka) = support::kafka() else {
+        return;
+    };
+    let (json, _) = part(&kafka, &["idle", "--idle-for", "1s"]);
+    measured(&json, &["cpu_percent", "wakes_per_second", "memory_mb"]);
+    let threads = json["raw"]["threads"].as_array().expect("threads");
+    assert!(
+        threads.iter().any(|thread| thread["name"] == "rdk:broker"),
+        "{json:#}"
+    );
+    let (json, _) = part(&kafka, &["start", "--starts", "1"]);
+    measured(
+        &json,
+        &[
+            "fields_ratio",
+            "own_ms",
+            "own_fields_ms",
+            "join_ms",
+            "first_ms",
+        ],
+    );
+}
+
+/// With `make soak` a backlog of a million records, and then as long as `DRIFTGATE_TEST_SOAK_FOR` says.
+#[test]
+fn memory_does_not_grow() {
+    let Some(kafka) = support::kafka() else {
+        return;
+    };
+    let is_soak = std::env::var_os("DRIFTGATE_TEST_SOAK").is_some();
+    let soak_for = std::env::var("DRIFTGATE_TEST_SOAK_FOR");
+    let (backlog, length) = match is_soak {
+        true => ("1000000", soak_for.as_deref().unwrap_or("1m")),
+        false => ("2000", "3s"),
+    };
+    let arguments = [
+        "soak",
+        "--backlog",
+        backlog,
+        "--rate",
+        "500",
+        "--soak-for",
+        length,
+    ];
+    let (json, said) = part(&kafka, &arguments);
+    measured(&json, &["growth_mb", "peak_memory_mb"]);
+    assert!(!is_soak || json["holds"] == true, "{json:#}{said}");
 }

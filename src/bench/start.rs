@@ -309,6 +309,14 @@ fn section(
                 MOST,
             ),
             Figure::reported(
+                "own_fastest_ms",
+                "the fastest of the job's starts, without the join, ms",
+                job.starts
+                    .iter()
+                    .map(Start::own)
+                    .fold(f64::INFINITY, f64::min),
+            ),
+            Figure::reported(
                 "join_ms",
                 "the group's join, ms",
                 middle(job, |start| start.given - start.workers),

@@ -24,6 +24,8 @@ const MOST: f64 = 1.1;
 const IDLE: f64 = 5.0;
 /// Partitions of the one topic that it is compared to.
 const FEW: i32 = 4;
+/// Schemas of one subject.
+const VERSIONS: usize = 20;
 /// How long an instance may take until it has all partitions.
 const START: Duration = Duration::from_secs(120);
 /// What is left out before it counts as idle.
@@ -121,10 +123,13 @@ fn inputs(
     let texts: Vec<String> = (0..options.schemas)
         .map(|number| WRITER.replacen('{', &format!("{{ \"doc\": \"build {number}\","), 1))
         .collect();
-    let many = ground.register(
-        &ground.topics.name("many-value"),
-        texts.iter().map(String::as_str),
-    )?;
+    let mut many = Vec::with_capacity(texts.len());
+    // Each version of a subject is held to the ones before it: of few versions, that is soon done.
+    for (index, texts) in texts.chunks(VERSIONS).enumerate() {
+        let subject = ground.topics.name(&format!("many-{index}-value"));
+        many.extend(ground.register(&subject, texts.iter().map(String::as_str))?);
+        progress.done(texts.len() as u64);
+    }
     let name = |what: &str, index: usize| ground.topics.name(&format!("{what}-{index}"));
     let input = |what, title, sources: Vec<String>, partitions, schemas| Input {
         what,

@@ -107,22 +107,15 @@ impl RegistryClient {
                 builder.set_token_authorization(token.expose());
             }
         }
-        // Each reads the machine's certificates, which takes some 50 ms of a start: side by side.
-        let (settings, own) = std::thread::scope(|scope| {
-            let own = scope.spawn(|| {
-                let client = http_client(&registry.tls)?.timeout(registry.timeout);
-                client.build().map_err(|error| causes(&error))
-            });
-            let settings = http_client(&registry.tls).and_then(|client| {
-                let settings = builder.with_middleware(observe).build_with(client);
-                settings.map_err(|error| error.to_string())
-            });
-            (settings, own.join())
-        });
-        let settings = settings.map_err(fault)?;
-        let own = own
-            .unwrap_or_else(|_| Err("its HTTP client could not be made".to_owned()))
-            .map_err(fault)?;
+        let settings = builder
+            .with_middleware(observe)
+            .build_with(http_client(&registry.tls).map_err(fault)?)
+            .map_err(|error| fault(error.to_string()))?;
+        let own = http_client(&registry.tls)
+            .map_err(fault)?
+            .timeout(registry.timeout)
+            .build()
+            .map_err(|error| fault(causes(&error)))?;
         let http = reqwest_middleware::ClientBuilder::new(own)
             .with(observe)
             .build();

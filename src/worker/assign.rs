@@ -1,6 +1,7 @@
 //! Rebalances. Retry partitions travel with the source partition of their number: workers subscribe to source topics
 //! only, and what is assigned or revoked here takes its retry partitions along. Runs inside the poll call.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::engine::Engine;
@@ -166,10 +167,13 @@ impl Engine {
         let clock = self.time.read();
         let jitter = self.judge.config().failure.jitter;
         let mut answer = Vec::with_capacity(families.len());
+        // Thousands of partitions come at once.
+        let committed: HashMap<_, _> = committed
+            .iter()
+            .map(|entry| ((entry.topic.as_str(), entry.partition), entry))
+            .collect();
         for (topic, number, role) in families {
-            let found = committed
-                .iter()
-                .find(|entry| entry.topic == topic && entry.partition == number);
+            let found = committed.get(&(topic.as_str(), number)).copied();
             let said = found
                 .and_then(|entry| entry.metadata.as_deref())
                 .map_or_else(Vec::new, Standing::of_metadata);

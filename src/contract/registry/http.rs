@@ -3,6 +3,7 @@
 
 use std::error::Error as _;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -72,6 +73,11 @@ fn decoded(text: &str) -> String {
         .unwrap_or_default()
 }
 
+/// TLS with the machine's certificates alone. To read those takes some 50 ms, and a client has two of these: so they are read
+/// once for all. `None`: each client tries for itself, and says what is wrong.
+static CONNECTOR: LazyLock<Option<native_tls::TlsConnector>> =
+    LazyLock::new(|| native_tls::TlsConnector::new().ok());
+
 pub(super) fn http_client(tls: &RegistryTls) -> Result<reqwest::ClientBuilder, String> {
     let read =
         |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
@@ -79,6 +85,11 @@ pub(super) fn http_client(tls: &RegistryTls) -> Result<reqwest::ClientBuilder, S
         |path: &Path, error: reqwest::Error| format!("{}: {}", path.display(), causes(&error));
     // A redirect is not followed: it would take the credentials to another host, or turn a POST into a GET.
     let mut builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    if (&tls.ca, &tls.cert, &tls.key) == (&None, &None, &None)
+        && let Some(connector) = &*CONNECTOR
+    {
+        builder = builder.tls_backend_preconfigured(connector.clone());
+    }
     if let Some(path) = &tls.ca {
         let authorities =
             Certificate::from_pem_bundle(&read(path)?).map_err(|error| bad(path, error))?;

@@ -92,3 +92,19 @@ fn a_consumer_closes_with_records_that_nobody_polled() {
         close_with_unread_records(batch);
     }
 }
+
+/// A record that came in the call that assigned its partition would be dropped and sought, and the seek waits for a fetch.
+#[test]
+fn the_call_that_assigns_returns_no_record() {
+    let cluster = filled();
+    let mut consumer = consumer(&cluster, RECORDS);
+    let mut taker = Taker::default();
+    let until = Instant::now() + LIMIT;
+    while taker.given == 0 {
+        // Long enough for a fetch, should it not return at once.
+        let batch = consumer.poll(LIMIT, &mut taker);
+        assert!(batch.is_empty(), "{} records in that call", batch.len());
+        assert!(Instant::now() < until, "no assignment");
+    }
+    assert!(!consumer.poll(LIMIT, &mut taker).is_empty());
+}
