@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Progress;
 use super::ground::{Ground, Place};
+use super::measure;
 use super::probe;
 use super::section::{Figure, Part, Section, Table, megabytes};
 use super::served::{Served, Setup};
@@ -99,7 +100,7 @@ pub(super) fn look(
         let text = "the kernel does not tell what threads use: this part is measured on Linux";
         FatalError::Start(text.to_owned())
     };
-    std::thread::sleep(warm_up);
+    measure::wait(warm_up);
     let process = served.process();
     let before = probe::threads(process).ok_or_else(none)?;
     let began = Instant::now();
@@ -108,7 +109,7 @@ pub(super) fn look(
     while began.elapsed() < length {
         served.check()?;
         let left = length.saturating_sub(began.elapsed());
-        std::thread::sleep(left.min(Duration::from_secs(1)));
+        measure::wait(left.min(Duration::from_secs(1)));
         let now = began.elapsed().as_secs();
         progress.done(now - told);
         told = now;

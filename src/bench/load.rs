@@ -13,6 +13,7 @@ use super::Progress;
 use super::ground::Ground;
 use super::input::Writer;
 use super::latency;
+use super::measure;
 use super::order::{Kind, Order};
 use super::probe;
 use super::schedule::Schedule;
@@ -258,7 +259,7 @@ fn watch(
         let done = flow.read_before.load(Ordering::Acquire);
         progress.done(moved.by(done)?);
         sample(served)?;
-        std::thread::sleep(LOOK);
+        measure::wait(LOOK);
     }
     let backlog = (flow.schedule.before > 0).then(|| Backlog {
         records: flow.schedule.before,
@@ -276,7 +277,7 @@ fn watch(
     let mut moved = Moved::new();
     let good = loop {
         sample(served)?;
-        std::thread::sleep(LOOK);
+        measure::wait(LOOK);
         let elapsed = zero.elapsed();
         let ended = flow
             .schedule
@@ -299,7 +300,7 @@ fn watch(
     while flow.read.load(Ordering::Acquire) < good {
         moved.by(flow.read.load(Ordering::Acquire))?;
         sample(served)?;
-        std::thread::sleep(LOOK);
+        measure::wait(LOOK);
     }
     let at = |at: Instant| match at.checked_duration_since(zero) {
         Some(after) => after.as_secs_f64(),
@@ -362,7 +363,7 @@ fn complete(
         }
         moved.by(there)?;
         served.check()?;
-        std::thread::sleep(LOOK);
+        measure::wait(LOOK);
     }
 }
 

@@ -9,6 +9,15 @@ use crate::native::usage::{Usage, usage};
 /// How long nothing may be acknowledged before a contestant gives up.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Waits before the next look at another process. Nobody polls a consumer on this thread.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this process watches others, and has no partitions to lose"
+)]
+pub(super) fn wait(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// A window that opens with the first record.
 pub struct Window {
     opened: Option<(Instant, Usage)>,

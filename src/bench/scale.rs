@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::contestant::{Contestant, Outcomes, Ran, Running, Task};
 use super::ground::{Ground, Place};
 use super::job;
+use super::measure;
 use super::section::{Figure, Part, Section, Table, megabytes};
 use super::text::thousands;
 use super::verify::{self, Expected};
@@ -184,7 +185,7 @@ pub(super) fn play(
                     format!("{there} of {wanted} outputs are there, and none came in {PATIENCE:?}");
                 return Err(FatalError::Start(text));
             }
-            std::thread::sleep(LOOK);
+            measure::wait(LOOK);
         }
     }
     let mut all: Option<Ran> = None;

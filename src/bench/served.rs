@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::ground::Ground;
 use super::job;
+use super::measure;
 use crate::error::FatalError;
 use crate::instance;
 use crate::native::signal;
@@ -199,7 +200,7 @@ impl Served {
                 let text = format!("it did not come to {what:?} in {patience:?}");
                 return Err(failed("the instance", &text));
             }
-            std::thread::sleep(LOOK);
+            measure::wait(LOOK);
         }
     }
 
@@ -216,7 +217,7 @@ impl Served {
             if Instant::now() > until {
                 return Err(failed("the instance", &"it was given no partitions"));
             }
-            std::thread::sleep(LOOK);
+            measure::wait(LOOK);
         }
     }
 
@@ -233,7 +234,7 @@ impl Served {
                         &format!("has not ended in {STOP:?}"),
                     ));
                 }
-                Ok(None) => std::thread::sleep(LOOK),
+                Ok(None) => measure::wait(LOOK),
                 Ok(Some(status)) if status.success() => return Ok(()),
                 Ok(Some(status)) => {
                     return Err(failed("the instance", &format!("ended with {status}")));

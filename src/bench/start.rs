@@ -11,6 +11,7 @@ use super::fields;
 use super::ground::{Ground, Place};
 use super::input::Writer;
 use super::latency;
+use super::measure;
 use super::order::{Kind, Order};
 use super::section::{Figure, Part, Section, Table, median};
 use super::served::{ASSIGNED, Line, Served, Setup};
@@ -180,7 +181,7 @@ impl Contender {
                 let text = format!("{}: dead letters are missing after {PATIENCE:?}", self.name);
                 return Err(FatalError::Start(text));
             }
-            std::thread::sleep(Duration::from_millis(20));
+            measure::wait(Duration::from_millis(20));
         }
         let (lines, began) = (served.lines(), served.began);
         served.stop()?;
@@ -350,7 +351,7 @@ fn section(
 fn stages(all: &[Contender; 2]) -> Table {
     let mut rows = Vec::new();
     let names = all[0].starts.first().map_or(&[][..], |start| &start.stages);
-    for index in 0..names.len() {
+    for (index, (name, _)) in names.iter().enumerate() {
         let at = |contender: &Contender| {
             let starts = contender.starts.iter();
             median(
@@ -359,7 +360,7 @@ fn stages(all: &[Contender; 2]) -> Table {
                     .collect(),
             )
         };
-        rows.push((plain(&names[index].0), at(&all[0]), at(&all[1])));
+        rows.push((plain(name), at(&all[0]), at(&all[1])));
     }
     let first =
         |contender: &Contender| median(contender.starts.iter().map(|start| start.first).collect());

@@ -7,6 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
+use super::measure;
 use crate::error::FatalError;
 
 /// How long the brokers may take for one question.
@@ -145,7 +146,7 @@ impl Topics {
             match self.admin.inner().fetch_watermarks(topic, partition, ASK) {
                 Ok(ends) => return Ok(ends),
                 Err(error) if Instant::now() > until => return Err(failed(topic, &error)),
-                Err(_) => std::thread::sleep(AGAIN),
+                Err(_) => measure::wait(AGAIN),
             }
         }
     }

@@ -9,6 +9,7 @@ use super::contestant::Task;
 use super::ground::{Ground, Place, WRITER};
 use super::idle;
 use super::input::Writer;
+use super::measure;
 use super::order::Order;
 use super::scale::{findings, play, task};
 use super::section::{Figure, Part, Section, Table, megabytes};
@@ -224,7 +225,7 @@ fn rest(
                 let text = format!("{}: not all is read in {START:?}", input.title);
                 return Err(FatalError::Start(text));
             }
-            std::thread::sleep(Duration::from_millis(200));
+            measure::wait(Duration::from_millis(200));
         }
     }
     let seen = idle::look(&mut served, WARM_UP, options.idle, progress)?;

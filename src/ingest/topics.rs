@@ -255,6 +255,9 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
     findings
 }
 
+/// Topics that are made by one request.
+const AT_ONCE: usize = 50;
+
 /// How long is between two questions whether brokers tell of what was changed.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -457,28 +460,40 @@ impl TopicAdmin {
         Ok(facts.collect())
     }
 
-    /// Creates what is missing and adds partitions.
+    /// Creates what is missing, many at a time since each request takes the controller a moment, and adds partitions.
     pub async fn apply(&self, findings: &[Finding]) -> Result<(), FatalError> {
+        let new = findings.iter().filter_map(|finding| match finding {
+            Finding::Create {
+                topic,
+                partitions,
+                config,
+            } => Some(config.iter().fold(
+                NewTopic::new(topic, *partitions, TopicReplication::Fixed(-1)),
+                |new, (name, value)| new.set(name, value),
+            )),
+            _ => None,
+        });
+        let new: Vec<NewTopic<'_>> = new.collect();
+        for some in new.chunks(AT_ONCE) {
+            let result = self.client.create_topics(some, &self.options()).await;
+            let named = match some {
+                [one] => one.name.to_owned(),
+                [one, rest @ ..] => format!("{} (and {} more)", one.name, rest.len()),
+                [] => continue,
+            };
+            answered(
+                &named,
+                "created",
+                result,
+                RDKafkaErrorCode::TopicAlreadyExists,
+            )?;
+            for topic in some {
+                let (topic, partitions) = (topic.name, topic.num_partitions);
+                tracing::info!(topic, partitions, "topic created");
+            }
+        }
         for finding in findings {
             match finding {
-                Finding::Create {
-                    topic,
-                    partitions,
-                    config,
-                } => {
-                    let new = config.iter().fold(
-                        NewTopic::new(topic, *partitions, TopicReplication::Fixed(-1)),
-                        |new, (name, value)| new.set(name, value),
-                    );
-                    let result = self.client.create_topics([&new], &self.options()).await;
-                    answered(
-                        topic,
-                        "created",
-                        result,
-                        RDKafkaErrorCode::TopicAlreadyExists,
-                    )?;
-                    tracing::info!(topic, partitions, "topic created");
-                }
                 Finding::Grow { topic, from, to } => {
                     let count = usize::try_from(*to).unwrap_or(0);
                     let result = self
@@ -493,7 +508,8 @@ impl TopicAdmin {
                     )?;
                     tracing::info!(topic, from, to, "partitions added");
                 }
-                Finding::MissingSource(_)
+                Finding::Create { .. }
+                | Finding::MissingSource(_)
                 | Finding::TooSmall { .. }
                 | Finding::Compacted { .. }
                 | Finding::Forgets { .. } => {}
@@ -536,7 +552,7 @@ fn answered(
         .into_iter()
         .find_map(|result| result.err().filter(|(_, code)| *code != fine))
     {
-        Some((_, code)) => Err(FatalError::Topics(format!(
+        Some((topic, code)) => Err(FatalError::Topics(format!(
             "topic {topic} could not be {what}: {code}"
         ))),
         None => Ok(()),
