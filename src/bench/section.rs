@@ -142,9 +142,8 @@ pub struct Circumstances {
 }
 
 impl Circumstances {
-    /// Of this machine.
-    pub fn look(place: &Place, date: String, command: String) -> Circumstances {
-        let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+    /// Of this machine, whose system is this.
+    pub fn look(place: &Place, system: String, date: String, command: String) -> Circumstances {
         Circumstances {
             date,
             machine: Machine::look(system, place.broker_name.clone()),

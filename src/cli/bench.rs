@@ -162,8 +162,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let mut bar = Bar::new();
     let measured = bench::run(&options, &mut bar);
     bar.0.finish_and_clear();
-    let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
-    let machine = Machine::look(system, options.broker_name.clone());
+    let machine = Machine::look(system(), options.broker_name.clone());
     let report = Report::new(&options, &measured?, machine, today()?);
     if let Some(path) = &args.common.page {
         write_section(path, "job", &report.markdown())?;
@@ -177,6 +176,10 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     }
     complain("driftgate: the outputs are not what they must be: see `findings`");
     Ok(ExitCode::from(FINDINGS))
+}
+
+fn system() -> String {
+    format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
 fn today() -> anyhow::Result<String> {

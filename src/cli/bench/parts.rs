@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::super::{FINDINGS, Output, complain, print};
-use super::{Bar, Common, duration, today, write_section};
+use super::{Bar, Common, duration, system, today, write_section};
 use crate::bench::ground::Place;
 use crate::bench::section::{Circumstances, Part, Section};
 use crate::bench::{Progress, burst, idle, scale, soak, start, wide};
@@ -286,7 +286,7 @@ fn measure(
     bar.0.finish_and_clear();
     let section = section?;
     let command = format!("driftgate bench {} {words}", part.name());
-    let around = Circumstances::look(&place, today()?, command);
+    let around = Circumstances::look(&place, system(), today()?, command);
     if let Some(path) = &common.page {
         write_section(path, part.name(), &section.markdown(&around))?;
     }
