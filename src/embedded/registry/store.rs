@@ -75,6 +75,8 @@ struct Reference {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stored {
     text: String,
+    /// The text as JSON, read once: each new schema is compared to all that there are.
+    meaning: Option<Value>,
     kind: String,
     references: Vec<Reference>,
 }
@@ -82,11 +84,10 @@ struct Stored {
 impl Stored {
     /// White space and the way it is escaped do not make another schema.
     fn same_as(&self, other: &Stored) -> bool {
-        let meaning = |text: &str| serde_json::from_str::<Value>(text).ok();
         self.kind == other.kind
             && self.references == other.references
             && (self.text == other.text
-                || meaning(&self.text).is_some_and(|mine| Some(mine) == meaning(&other.text)))
+                || (self.meaning.is_some() && self.meaning == other.meaning))
     }
 
     /// The part of an answer that describes the schema; Avro is what is meant when no type is given.
@@ -490,6 +491,7 @@ impl Store {
 fn stored(submitted: &Submitted) -> Stored {
     Stored {
         text: submitted.schema.clone(),
+        meaning: serde_json::from_str(&submitted.schema).ok(),
         kind: submitted
             .schema_type
             .clone()
