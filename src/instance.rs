@@ -254,6 +254,7 @@ impl Instance {
                     partitions: EMBEDDED_PARTITIONS,
                     max_message_bytes: None,
                     forgets: None,
+                    untold: None,
                 };
                 known.insert(topic, facts);
             }
@@ -291,6 +292,9 @@ impl Instance {
         for topic in topics::unread(&all, &config.pipelines, &pipeline.group) {
             tracing::warn!(pipeline = pipeline.name, topic, "{}", topics::UNREAD);
         }
+        for text in topics::untold(&known) {
+            tracing::warn!(pipeline = pipeline.name, "{text}");
+        }
         let findings = topics::findings(pipeline, &known);
         for finding in &findings {
             if let Finding::Forgets { topic, why } = finding {
@@ -313,8 +317,8 @@ impl Instance {
         if !findings.iter().any(is_change) {
             return Ok(Some(known));
         }
-        admin.apply(&findings).await?;
-        let told = topics::told(pipeline, TOLD, async || admin.known(&names).await);
+        let there = admin.apply(&findings).await?;
+        let told = topics::told(pipeline, &there, TOLD, async || admin.known(&names).await);
         tokio::select! {
             known = told => known.map(Some),
             () = self.shutdown.cancelled() => Ok(None),
@@ -643,7 +647,8 @@ pub fn refusal(finding: &Finding, create_topics: bool) -> Option<String> {
                 .iter()
                 .map(|(name, value)| format!(", {name}={value}"));
             Some(format!(
-                "topic {topic} is missing (create_topics is false): create it with {partitions} partitions{}",
+                "topic {topic} does not exist, {UNSEEN} (create_topics is false): create it with {partitions} partition{}{}",
+                if *partitions == 1 { "" } else { "s" },
                 settings.collect::<String>()
             ))
         }

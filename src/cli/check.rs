@@ -18,6 +18,7 @@ use crate::contract::rules::Listed;
 use crate::ingest::properties;
 use crate::ingest::topics::{self, Finding, TopicAdmin};
 use crate::instance::refusal;
+use crate::quiet::UNSEEN;
 use crate::review::register;
 
 /// Arguments of `check`.
@@ -61,6 +62,8 @@ enum Output {
 struct Report {
     faults: Vec<Fault>,
     warnings: Vec<Fault>,
+    /// Warnings that belong to no line of the file.
+    cautions: Vec<String>,
     findings: Vec<String>,
     notes: Vec<String>,
     unreachable: Vec<String>,
@@ -117,6 +120,9 @@ fn conclude(report: &Report) -> ExitCode {
         complain_of(&report.faults);
     }
     warn_of(&report.warnings);
+    for caution in &report.cautions {
+        complain(&format!("warning: {caution}"));
+    }
     for note in &report.notes {
         complain(&format!("note: {note}"));
     }
@@ -336,7 +342,7 @@ async fn ask_broker(config: &Config, report: &mut Report) -> anyhow::Result<()> 
         let there = tokio::task::block_in_place(|| admin.partitions(&asked))?;
         for topic in asked.iter().filter(|topic| !there.contains_key(*topic)) {
             report.findings.push(format!(
-                "pipeline {}: topic {topic} of a lookup does not exist; records that need it would wait",
+                "pipeline {}: topic {topic} of a lookup does not exist, {UNSEEN}; records that need it would wait",
                 pipeline.name
             ));
         }
@@ -346,6 +352,10 @@ async fn ask_broker(config: &Config, report: &mut Report) -> anyhow::Result<()> 
             report
                 .notes
                 .push(format!("topic {topic}: {}", topics::UNREAD));
+        }
+        for text in topics::untold(&known) {
+            let text = format!("pipeline {}: {text}", pipeline.name);
+            report.cautions.push(text);
         }
         for finding in topics::findings(pipeline, &known) {
             match refusal(&finding, pipeline.create_topics) {
@@ -373,7 +383,9 @@ fn intention(finding: &Finding) -> String {
             } else {
                 "partitions"
             };
-            format!("topic {topic} will be created with {partitions} {unit}")
+            format!(
+                "topic {topic} does not exist, {UNSEEN}: `run` creates it with {partitions} {unit}"
+            )
         }
         Finding::Grow { topic, from, to } => {
             format!("topic {topic} will grow from {from} to {to} partitions")

@@ -299,6 +299,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     // Readers beside the record path, whose clients say nothing of their own.
     ("quiet", &[]),
     ("audit::collect", &["quiet"]),
+    ("cli::check", &["quiet"]),
     ("cli::dlq", &["quiet"]),
     ("cli::explain::fetch", &["quiet"]),
     ("compare", &["quiet"]),
