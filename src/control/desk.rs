@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use crate::config::model::{Config, Kafka, Pipeline};
 use crate::ingest::properties;
 use crate::ingest::standing::{Cause, Standing};
 use crate::native::producer::{Produce, Producer};
-use crate::quiet::{Quiet, UNSEEN, cluster, why};
+use crate::quiet::{Quiet, UNSEEN, cluster, committed, why};
 
 /// How long the broker may take for one question.
 const ASK: Duration = Duration::from_secs(10);
@@ -145,9 +145,12 @@ impl Desk {
                 sources.push((topic, source.clone()));
             }
         }
-        let answer = consumer.committed_offsets(asked, ASK).map_err(|error| {
+        let answer = committed(&consumer, &asked, ASK).map_err(|error| {
             let why = why(&consumer, &error);
-            DeskError::Broker(format!("the offsets of {}: {why}", pipeline.group))
+            DeskError::Broker(format!(
+                "the offsets of the group {} could not be read: {why}",
+                pipeline.group
+            ))
         })?;
         let mut pauses = Pauses::default();
         for element in answer.elements() {

@@ -14,7 +14,7 @@ use super::filter::Filter;
 use super::progress::Place;
 use crate::config::model::Kafka;
 use crate::ingest::properties;
-use crate::quiet::{Quiet, cluster, why};
+use crate::quiet::{self, Quiet, cluster, why};
 use crate::record::Record;
 
 /// How long the broker may take for one question.
@@ -243,7 +243,7 @@ impl Reader {
         }
         let until = Instant::now() + COORDINATOR;
         let answer = loop {
-            match self.consumer.committed_offsets(asked.clone(), ASK) {
+            match quiet::committed(&self.consumer, &asked, ASK) {
                 Ok(answer) => break answer,
                 // One that has just come back is loading its offsets, and says so at once.
                 Err(error) if is_passing(&error) && Instant::now() < until => {
