@@ -644,7 +644,7 @@ mod tests {
                 .any(|text| words.iter().all(|w| text.contains(w)))
         };
         assert!(says(["of a, d cannot", "(DescribeConfigs)"]), "{told:?}");
-        assert!(says(["of c cannot", "timed out"]), "{told:?}");
+        assert!(says(["of c cannot", "Timed out"]), "{told:?}");
     }
 
     #[test]
