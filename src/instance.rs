@@ -34,6 +34,7 @@ use crate::pipeline::{Compiled, Event, Gate, Stages};
 use crate::quiet::UNSEEN;
 use crate::review;
 use crate::transform::native::Natives;
+use crate::words::counted;
 use crate::worker::{Settings, Shared, TransactionSettings, Worker, wall_clock};
 
 /// Records that a partition may have begun behind one that is not acknowledged: some 4 MB of books, and a tenth of a second
@@ -647,13 +648,14 @@ pub fn refusal(finding: &Finding, create_topics: bool) -> Option<String> {
                 .iter()
                 .map(|(name, value)| format!(", {name}={value}"));
             Some(format!(
-                "topic {topic} does not exist, {UNSEEN} (create_topics is false): create it with {partitions} partition{}{}",
-                if *partitions == 1 { "" } else { "s" },
+                "topic {topic} does not exist, {UNSEEN} (create_topics is false): create it with {}{}",
+                counted(*partitions, "partition"),
                 settings.collect::<String>()
             ))
         }
         Finding::Grow { topic, from, to } if !create_topics => Some(format!(
-            "topic {topic} has {from} partitions and its source {to} (create_topics is false): add them"
+            "topic {topic} has {} and its source {to} (create_topics is false): add what is missing",
+            counted(*from, "partition")
         )),
         Finding::Create { .. } | Finding::Grow { .. } | Finding::Forgets { .. } => None,
     }

@@ -408,11 +408,11 @@ fn without_headers_counts_tell_that_something_is_wrong() {
     };
     count(
         &|all| drop(all.sink.pop()),
-        "80 records are counted as emitted, and 79 are found",
+        "80 records counted as emitted, and 79 found",
     );
     count(
         &|all| drop(all.dead.pop()),
-        "10 records are counted as dead_lettered, and 9 are found",
+        "10 records counted as dead_lettered, and 9 found",
     );
     let copy = Copy::of(&bed, &ran, |all| {
         let double = all.sink[0].clone();

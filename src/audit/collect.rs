@@ -23,6 +23,7 @@ use crate::ingest::offsets::{Counts, ledger_begins};
 use crate::quiet::UNSEEN;
 use crate::record::{Outcome, Record};
 use crate::scan::{HeldBack, Kept, PATIENCE, Place, Range, Scanner};
+use crate::words::counted;
 
 /// How much longer than its time-out a transaction may stay open: brokers look for those that are over every ten seconds.
 const OVERDUE: Duration = Duration::from_secs(15);
@@ -438,7 +439,8 @@ impl Collector<'_> {
         if let Some(first) = unreadable.first() {
             let count = unreadable.len();
             self.notes.push(format!(
-                "{count} records of the ledger are no entries of this version, the first at {first}"
+                "{} of the ledger of another version, or by somebody else, the first at {first}",
+                counted(count, "record")
             ));
         }
         if let Some(range) = ranges.iter().find(|range| range.from > 0) {
@@ -699,13 +701,16 @@ impl Collector<'_> {
         if self.outputs.foreign > 0 {
             let count = self.outputs.foreign;
             self.notes.push(format!(
-                "{count} records in the sinks name no record of this pipeline: others write there too, or they are older than `provenance: header`"
+                "{} in the sinks without the name of a record of this pipeline: others write there too, or they are older than \
+                 `provenance: header`",
+                counted(count, "record")
             ));
         }
         if self.outputs.unreadable > 0 {
             let count = self.outputs.unreadable;
             self.notes.push(format!(
-                "{count} records in the sinks have a driftgate.index or driftgate.count that cannot be"
+                "{} in the sinks with a driftgate.index or driftgate.count that cannot be",
+                counted(count, "record")
             ));
         }
         Ok(())

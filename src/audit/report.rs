@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::found::Offsets;
+use crate::words::counted;
 
 /// The audit of one pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -263,9 +264,9 @@ impl Report {
         let verdict = match self.is_right() {
             true => "nothing is wrong".to_owned(),
             false => format!(
-                "{} findings, {} records unaccounted for",
-                self.findings.len(),
-                self.unaccounted
+                "{}, {} unaccounted for",
+                counted(self.findings.len(), "finding"),
+                counted(self.unaccounted, "record")
             ),
         };
         writeln!(out, "\n{verdict}")

@@ -20,6 +20,7 @@ use crate::ingest::topics::{self, Finding, TopicAdmin};
 use crate::instance::refusal;
 use crate::quiet::UNSEEN;
 use crate::review::register;
+use crate::words::counted;
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -40,7 +41,7 @@ pub struct CheckArgs {
     #[arg(long)]
     explain: bool,
     /// How the flow is printed.
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
     /// Print the JSON Schema of the configuration file, for editors, and do nothing else.
     #[arg(long)]
@@ -378,17 +379,14 @@ fn intention(finding: &Finding) -> String {
         Finding::Create {
             topic, partitions, ..
         } => {
-            let unit = if *partitions == 1 {
-                "partition"
-            } else {
-                "partitions"
-            };
             format!(
-                "topic {topic} does not exist, {UNSEEN}: `run` creates it with {partitions} {unit}"
+                "topic {topic} does not exist, {UNSEEN}: `run` creates it with {}",
+                counted(*partitions, "partition")
             )
         }
         Finding::Grow { topic, from, to } => {
-            format!("topic {topic} will grow from {from} to {to} partitions")
+            let to = counted(*to, "partition");
+            format!("topic {topic} will grow from {from} to {to}")
         }
         Finding::MissingSource(topic)
         | Finding::TooSmall { topic, .. }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::follow::PARTITION;
 use super::order::{Action, Order, Subject};
-use crate::config::model::{Config, Kafka, Pipeline};
+use crate::config::model::{Config, Kafka, Pipeline, named};
 use crate::ingest::properties;
 use crate::ingest::standing::{Cause, Standing};
 use crate::native::producer::{Produce, Producer};
@@ -97,15 +97,7 @@ impl Desk {
     }
 
     fn pipeline(&self, target: &Target) -> Result<&Pipeline, DeskError> {
-        let found = self.pipelines.iter().find(|p| p.name == target.pipeline);
-        let pipeline = found.ok_or_else(|| {
-            let names: Vec<&str> = self.pipelines.iter().map(|p| p.name.as_str()).collect();
-            DeskError::Unknown(format!(
-                "there is no pipeline {}; there is {}",
-                target.pipeline,
-                names.join(", ")
-            ))
-        })?;
+        let pipeline = named(&self.pipelines, &target.pipeline).map_err(DeskError::Unknown)?;
         match (&target.topic, target.partition) {
             (None, None) => Ok(pipeline),
             (Some(topic), Some(_)) if pipeline.source_topics.contains(topic) => Ok(pipeline),

@@ -16,6 +16,7 @@ use crate::config::model::Kafka;
 use crate::ingest::properties;
 use crate::quiet::{self, Quiet, cluster, why};
 use crate::record::Record;
+use crate::words::counted;
 
 /// How long the broker may take for one question.
 const ASK: Duration = Duration::from_secs(10);
@@ -216,8 +217,8 @@ impl Reader {
             if let Some(partition) = filter.partition {
                 if !numbers.contains(&partition) {
                     return Err(Failure::Asked(format!(
-                        "topic {topic} has {} partitions, counted from 0: there is no {partition}",
-                        numbers.len()
+                        "topic {topic} has {}, counted from 0: there is no {partition}",
+                        counted(numbers.len(), "partition")
                     )));
                 }
                 numbers = vec![partition];
