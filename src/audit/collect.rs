@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::chain;
-use super::found::{Found, Stranger, print};
+use super::found::{Found, Offsets, Stranger, print};
 use super::judge::{Commit, Family, Seen, Side};
 use super::verify::Again;
 use super::{Bound, Progress, Scope, Verifier};
@@ -42,6 +42,8 @@ pub(super) struct Collected {
     pub(super) families: Vec<Family>,
     pub(super) seen: Vec<Seen>,
     pub(super) notes: Vec<String>,
+    /// Records in dead-letter topics that are nobody's.
+    pub(super) foreign: BTreeMap<Place, Offsets>,
     /// Whether outcomes may be gone or not be shown yet.
     pub(super) gaps: bool,
 }
@@ -56,6 +58,7 @@ struct Collector<'a> {
     /// Family by source topic and partition.
     index: HashMap<Place, usize>,
     notes: Vec<String>,
+    foreign: BTreeMap<Place, Offsets>,
     gaps: bool,
     /// What an open transaction hides.
     hidden: Vec<HeldBack>,
@@ -111,6 +114,7 @@ pub(super) fn collect(
         families: Vec::new(),
         index: HashMap::new(),
         notes: Vec::new(),
+        foreign: BTreeMap::new(),
         gaps: false,
         hidden: Vec::new(),
         outputs: Outputs::default(),
@@ -145,6 +149,7 @@ pub(super) fn collect(
         families: collector.families,
         seen,
         notes: collector.notes,
+        foreign: collector.foreign,
         gaps: collector.gaps,
     })
 }
@@ -562,14 +567,17 @@ impl Collector<'_> {
                 this.retried += u64::from(envelope::has_hopped(record));
                 return;
             }
-            let is_sent_back = envelope::is_sent_back(record);
-            this.retried += u64::from(!is_sent_back);
             let named = source_of(record)
                 .filter(|(topic, number, _)| {
                     (*topic, *number) == (family.source.topic.as_str(), family.source.partition)
                 })
                 .map(|(_, _, offset)| offset);
-            let Some(offset) = named else { return };
+            let Some(offset) = named else {
+                side.foreign.insert(record.offset);
+                return;
+            };
+            let is_sent_back = envelope::is_sent_back(record);
+            this.retried += u64::from(!is_sent_back);
             let found = &mut family.found;
             let redriven: u32 = number(record, headers::REDRIVEN).unwrap_or(0);
             if redriven > 0 {
@@ -608,13 +616,18 @@ impl Collector<'_> {
         progress: &mut dyn Progress,
     ) -> Result<(), FatalError> {
         self.scan(ranges, progress, |this, record, _| {
-            // Several pipelines may share the topic.
-            if record.header(headers::GROUP) != Some(this.pipeline.group.as_bytes()) {
-                return;
-            }
-            let Some((topic, partition, offset)) = source_of(record) else {
+            let group = record.header(headers::GROUP);
+            let source = source_of(record);
+            let (Some(group), Some((topic, partition, offset))) = (group, source) else {
+                let place = (record.topic.to_owned(), record.partition);
+                let foreign = this.foreign.entry(place).or_default();
+                foreign.insert(record.offset);
                 return;
             };
+            // Several pipelines may share the topic.
+            if group != this.pipeline.group.as_bytes() {
+                return;
+            }
             let Some(index) = this.index.get(&(topic.to_owned(), partition)) else {
                 return;
             };

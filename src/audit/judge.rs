@@ -42,6 +42,8 @@ pub(super) struct Side {
     pub(super) is_hidden: bool,
     /// What a committed reader is shown of a retry partition; a source's is in [`Found`].
     pub(super) universe: Offsets,
+    /// Records of a retry partition that name no place in its source: somebody else wrote them.
+    pub(super) foreign: Offsets,
 }
 
 /// A source partition with its retry partitions.
@@ -89,6 +91,13 @@ pub(super) fn judge(families: &[Family], seen: &[Seen], terms: Terms, report: &m
                 false => &side.universe,
             };
             cover(side, universe, terms, report);
+            // What an instance makes of it looks like an outcome of the source's record at that offset: so it is wrong, whatever
+            // the counts say.
+            let place = (side.topic.as_str(), side.partition);
+            let text = "no retry of this pipeline (its headers name no place in the source): instances take it for one of the \
+                        source's record at the same offset";
+            let foreign = Finding::of(Kind::Foreign, place, &side.foreign, terms.examples, text);
+            report.findings.extend(foreign);
         }
         if terms.header {
             pair(family, terms, report);
