@@ -46,10 +46,16 @@ pub const CONTROL: &str = "driftgate.control";
 pub const REDRIVEN: &str = "driftgate.redriven";
 /// On emitted records with `provenance: header`: `topic-partition@offset`.
 pub const SOURCE: &str = "driftgate.source";
+/// [`SOURCE`] of the source record, below [`PRIOR`].
+pub const PRIOR_SOURCE: &str = "driftgate.prior.source";
 /// On the outputs that one record was taken apart into: which this is, from 0.
 pub const INDEX: &str = "driftgate.index";
+/// [`INDEX`] of the source record, below [`PRIOR`].
+pub const PRIOR_INDEX: &str = "driftgate.prior.index";
 /// On the same: how many there are.
 pub const COUNT: &str = "driftgate.count";
+/// [`COUNT`] of the source record, below [`PRIOR`].
+pub const PRIOR_COUNT: &str = "driftgate.prior.count";
 
 /// Bound of [`ERROR`] in bytes.
 pub const ERROR_LIMIT: usize = 2048;

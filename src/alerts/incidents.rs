@@ -38,7 +38,7 @@ enum Told {
     No,
     /// It may have taken it: the answer got lost.
     Perhaps,
-    /// Last at this moment, and whether partitions were held up then.
+    /// Last at this moment, and whether partitions had been held up until then.
     Yes {
         at: Duration,
         held_up: bool,
@@ -299,7 +299,8 @@ impl Incident {
         let ticket = Ticket {
             what: What::Incident(self.sign.key.clone()),
             state,
-            held_up: !self.sign.places.is_empty(),
+            // A partition that is probed at this moment is held up again in the next.
+            held_up: !self.all.is_empty(),
         };
         (ticket, self.notice(state))
     }
@@ -313,9 +314,10 @@ impl Incident {
             places,
             ..
         } = &self.sign;
-        // They come out of it one by one: its end is told of all of them.
+        // They come out of it one by one, its end is told of all of them; so is what goes on while they are probed.
         let places: Vec<&Place> = match state {
             State::Resolved | State::Released => self.all.iter().collect(),
+            _ if places.is_empty() => self.all.iter().collect(),
             _ => places.keys().collect(),
         };
         let topics: BTreeSet<&String> = places.iter().map(|place| &place.topic).collect();

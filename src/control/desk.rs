@@ -251,6 +251,7 @@ impl Desk {
                 key: Some(key.as_bytes()),
                 value: Some(&value),
                 headers: &[],
+                patient: false,
             };
             let sent = producer.send(&produce, token);
             sent.map_err(|code| failed(code.to_string()))?;

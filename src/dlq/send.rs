@@ -123,6 +123,7 @@ impl Sender {
             key: flight.letter.key.as_deref(),
             value: flight.letter.value.as_deref(),
             headers: &headers,
+            patient: false,
         };
         match self.producer.send(&produce, token) {
             Ok(()) => {

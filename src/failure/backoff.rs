@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// Between these a retry partition sleeps at least; see [`retry_sleep`].
+const SHORTEST_SLEEP: Duration = Duration::from_millis(200);
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+
 /// When a record that goes to a retry tier is due: milliseconds since the epoch.
 ///
 /// Due times of one tier partition never decrease, so that its head is always the next due: `previous` is the last one
@@ -36,10 +40,11 @@ fn jittered(delay: Duration, jitter: f64, unit: f64) -> i64 {
     (delay + delay * jitter * unit) as i64
 }
 
-/// How long a retry partition sleeps whose head is due in `remaining`. At least 200 ms: each pause throws the prefetch
-/// away, and a tier that is always nearly due would fetch the same records again and again.
-pub fn retry_sleep(remaining: Duration) -> Duration {
-    remaining.max(Duration::from_millis(200))
+/// How long a retry partition sleeps whose head is due in `remaining`, in a tier of that delay. At least 200 ms, and a fifth
+/// of the delay up to 5 s: each pause throws the prefetch away, so a tier that is always nearly due would fetch thousands
+/// of records again and again for the few that have come due.
+pub fn retry_sleep(remaining: Duration, delay: Duration) -> Duration {
+    remaining.max((delay / 5).clamp(SHORTEST_SLEEP, LONGEST_SLEEP))
 }
 
 /// The wait before a paused partition is tried again: 200 ms, doubling to 10 s.
@@ -114,6 +119,21 @@ mod tests {
             assert_eq!(is_meant(time, latest), expect, "{time}");
         }
         assert!(is_meant(i64::MAX, i64::MAX));
+    }
+
+    #[test]
+    fn a_tier_sleeps_until_its_head_is_due_and_never_too_briefly() {
+        for (remaining, delay, expect) in [
+            (30_000, 60_000, 30_000),
+            (1, 60_000, 5_000),
+            (1, 3_600_000, 5_000),
+            (1, 5_000, 1_000),
+            (1, 100, 200),
+            (1, 0, 200),
+        ] {
+            let [remaining, delay, expect] = [remaining, delay, expect].map(Duration::from_millis);
+            assert_eq!(retry_sleep(remaining, delay), expect);
+        }
     }
 
     #[test]

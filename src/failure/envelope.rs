@@ -93,7 +93,14 @@ impl Origin {
 
     /// `topic-partition@offset`.
     pub fn position(&self) -> String {
-        format!("{}-{}@{}", self.topic, self.partition, self.offset)
+        let mut digits = itoa::Buffer::new();
+        let mut text = String::with_capacity(self.topic.len() + 2 * digits.format(i64::MIN).len());
+        text.push_str(&self.topic);
+        text.push('-');
+        text.push_str(digits.format(self.partition));
+        text.push('@');
+        text.push_str(digits.format(self.offset));
+        text
     }
 }
 

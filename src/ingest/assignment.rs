@@ -566,9 +566,15 @@ impl Assignment {
 
     /// The slots that have a partition.
     pub fn slots(&self) -> Vec<usize> {
+        self.slots_where(|_| true)
+    }
+
+    /// The slots whose partition is such.
+    pub fn slots_where(&self, wanted: impl Fn(&Partition) -> bool) -> Vec<usize> {
         let slots = self.slots.iter().enumerate();
         slots
-            .filter_map(|(slot, partition)| partition.as_ref().map(|_| slot))
+            .filter(|(_, partition)| partition.as_ref().is_some_and(&wanted))
+            .map(|(slot, _)| slot)
             .collect()
     }
 

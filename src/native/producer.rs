@@ -1,5 +1,7 @@
 //! The producer: one produce call a record, delivery reports collected and handed out in [`Producer::poll`].
 
+mod held;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -8,6 +10,7 @@ use std::time::Duration;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka_sys as sys;
 
+use self::held::Held;
 use super::{ClientError, Errors, Handle, Opaque, code, create, text};
 use crate::error::FatalError;
 
@@ -26,6 +29,8 @@ pub struct Produce<'a> {
     pub value: Option<&'a [u8]>,
     /// Headers in order.
     pub headers: &'a [(&'a str, Option<&'a [u8]>)],
+    /// Whether it may wait some 50 ms for others like it, so that they go to the broker together.
+    pub patient: bool,
 }
 
 impl Produce<'_> {
@@ -61,14 +66,16 @@ pub(super) struct Shared {
 
 /// An idempotent producer.
 pub struct Producer {
-    // Field order is drop order: topic handles before the client, the callbacks' state last.
+    // Field order is drop order: what uses topic handles, the handles before the client, the callbacks' state last.
+    held: Held,
     topics: Topics,
     pub(super) handle: Handle,
     pub(super) shared: Opaque<Shared>,
     properties: BTreeMap<String, String>,
 }
 
-// SAFETY: as for `Handle`: used from one thread at a time, which owns the whole producer, its callbacks' state included.
+// SAFETY: as for `Handle`: used from one thread at a time, which owns the whole producer, its callbacks' state and the
+// pointers of what is held included.
 unsafe impl Send for Producer {}
 
 /// Handles by name. Records come in runs of one topic: the one asked for last is kept at hand.
@@ -105,6 +112,7 @@ impl Producer {
             },
         )?;
         Ok(Producer {
+            held: Held::new(properties),
             topics: Topics::default(),
             handle,
             shared,
@@ -124,40 +132,57 @@ impl Producer {
     /// Queues a record. Its [`Delivery`] carries `token`. An error means that it was not queued: `QueueFull` passes,
     /// `MessageSizeTooLarge` is the record's own.
     pub fn send(&mut self, record: &Produce<'_>, token: usize) -> Result<(), RDKafkaErrorCode> {
-        use sys::rd_kafka_vtype_t as kind;
         let topic = self.topic(record.topic)?;
+        if record.patient && self.hold(topic, record, token)? {
+            return Ok(());
+        }
+        let message = Message {
+            topic,
+            partition: record.partition,
+            timestamp: record.timestamp,
+            key: record.key,
+            value: record.value,
+        };
+        self.queue(&message, &mut Headers::new(record.headers), token)
+    }
+
+    /// Hands a record to librdkafka, which takes the headers if it takes the record.
+    fn queue(
+        &mut self,
+        message: &Message<'_>,
+        headers: &mut Option<Headers>,
+        token: usize,
+    ) -> Result<(), RDKafkaErrorCode> {
+        use sys::rd_kafka_vtype_t as kind;
         let mut parts = [value(kind::RD_KAFKA_VTYPE_END, |_| {}); 8];
-        parts[0] = value(kind::RD_KAFKA_VTYPE_RKT, |u| u.rkt = topic);
+        parts[0] = value(kind::RD_KAFKA_VTYPE_RKT, |u| u.rkt = message.topic);
         parts[1] = value(kind::RD_KAFKA_VTYPE_PARTITION, |u| {
-            u.i32_ = record.partition.unwrap_or(-1)
+            u.i32_ = message.partition.unwrap_or(-1)
         });
         parts[2] = value(kind::RD_KAFKA_VTYPE_MSGFLAGS, |u| {
             u.i = sys::RD_KAFKA_MSG_F_COPY
         });
-        parts[3] = value(kind::RD_KAFKA_VTYPE_VALUE, |u| u.mem = memory(record.value));
-        parts[4] = value(kind::RD_KAFKA_VTYPE_KEY, |u| u.mem = memory(record.key));
+        parts[3] = value(kind::RD_KAFKA_VTYPE_VALUE, |u| {
+            u.mem = memory(message.value)
+        });
+        parts[4] = value(kind::RD_KAFKA_VTYPE_KEY, |u| u.mem = memory(message.key));
         parts[5] = value(kind::RD_KAFKA_VTYPE_TIMESTAMP, |u| {
-            u.i64_ = record.timestamp.unwrap_or(0)
+            u.i64_ = message.timestamp.unwrap_or(0)
         });
         parts[6] = value(kind::RD_KAFKA_VTYPE_OPAQUE, |u| {
             u.ptr = token as *mut c_void
         });
-        let headers = Headers::new(record.headers);
         let mut count = 7;
-        if let Some(headers) = &headers {
+        if let Some(headers) = headers {
             parts[7] = value(kind::RD_KAFKA_VTYPE_HEADERS, |u| u.headers = headers.0);
             count = 8;
         }
         // SAFETY: `parts[..count]` are filled with live pointers; RD_KAFKA_MSG_F_COPY makes librdkafka copy key and
         // value before it returns. The headers are taken over on success only.
         let error = unsafe { sys::rd_kafka_produceva(self.handle.rk, parts.as_ptr(), count) };
-        match super::take_error(error) {
-            Ok(()) => {
-                std::mem::forget(headers);
-                Ok(())
-            }
-            Err(error) => Err(error.code),
-        }
+        super::take_error(error).map_err(|error| error.code)?;
+        std::mem::forget(headers.take());
+        Ok(())
     }
 
     pub(super) fn topic(
@@ -185,7 +210,14 @@ impl Producer {
     }
 
     /// Serves callbacks for up to `timeout` and moves the delivery reports into `out`.
-    pub fn poll(&mut self, timeout: Duration, out: &mut Vec<Delivery>) {
+    pub fn poll(&mut self, mut timeout: Duration, out: &mut Vec<Delivery>) {
+        if let Some(left) = self.may_hold() {
+            if left.is_zero() {
+                self.release_what_fits();
+            } else {
+                timeout = timeout.min(left);
+            }
+        }
         // SAFETY: the handle is live; callbacks run inside and borrow the deliveries, which nobody has borrowed now.
         unsafe {
             sys::rd_kafka_poll(
@@ -198,6 +230,7 @@ impl Producer {
 
     /// Asks librdkafka to send what waits for its linger time now.
     pub fn flush(&mut self, timeout: Duration, out: &mut Vec<Delivery>) {
+        self.release_what_fits();
         // SAFETY: as in `poll`.
         unsafe {
             sys::rd_kafka_flush(
@@ -238,6 +271,15 @@ impl Producer {
     pub fn take_errors(&mut self) -> Vec<ClientError> {
         self.shared.errors.take()
     }
+}
+
+/// A record as librdkafka takes it, but for its headers.
+struct Message<'a> {
+    topic: *mut sys::rd_kafka_topic_t,
+    partition: Option<i32>,
+    timestamp: Option<i64>,
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
 }
 
 struct Headers(*mut sys::rd_kafka_headers_t);

@@ -208,6 +208,18 @@ impl Producer {
 
     /// Commits the transaction; delivery reports that come meanwhile go to `out`.
     pub fn commit_transaction(&mut self, timeout: Duration, out: &mut Vec<Delivery>) -> Outcome {
+        let refused = |(code, then)| TransactionError {
+            code,
+            message: "a record of it was not queued".into(),
+            then,
+        };
+        if self.release() == Err(RDKafkaErrorCode::QueueFull) {
+            self.flush(timeout, out);
+        }
+        self.release().map_err(|code| match code {
+            RDKafkaErrorCode::QueueFull => refused((code, Then::Again)),
+            _ => refused((code, Then::Abort)),
+        })?;
         // SAFETY: the handle is live; callbacks run inside and borrow the deliveries, which nobody has borrowed now.
         let result = unsafe { sys::rd_kafka_commit_transaction(self.handle.rk, millis(timeout)) };
         out.append(&mut self.shared.deliveries.borrow_mut());
@@ -216,6 +228,7 @@ impl Producer {
 
     /// Aborts the transaction. What is still queued is given up, and reported to `out` as that.
     pub fn abort_transaction(&mut self, timeout: Duration, out: &mut Vec<Delivery>) -> Outcome {
+        self.give_up_held();
         // SAFETY: as in `commit_transaction`.
         let result = unsafe { sys::rd_kafka_abort_transaction(self.handle.rk, millis(timeout)) };
         out.append(&mut self.shared.deliveries.borrow_mut());

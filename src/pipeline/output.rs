@@ -54,10 +54,12 @@ impl Output {
     /// header would win over the sink's, which stands in front of the value, so it is left out.
     pub fn merged<'h>(&'h self, own: &'h [Header<'h>], added: &'h Added) -> Cow<'h, [Header<'h>]> {
         let names_schema = own.iter().any(|(name, _)| *name == wire::VALUE_HEADER);
-        if added.ours.is_empty() && self.headers.is_empty() && !names_schema {
+        if added.count == 0 && self.headers.is_empty() && !names_schema {
             return Cow::Borrowed(own);
         }
-        let mut all: Vec<Header<'h>> = own.to_vec();
+        let most = own.len() + self.headers.len() + added.count;
+        let mut all: Vec<Header<'h>> = Vec::with_capacity(most);
+        all.extend_from_slice(own);
         for (name, value) in &self.headers {
             all.retain(|(other, _)| other != name);
             if let Some(value) = value {
@@ -66,12 +68,12 @@ impl Output {
         }
         all.retain(|(name, _)| *name != wire::VALUE_HEADER);
         for (name, _) in &mut all {
-            if let Some(index) = added.ours.iter().position(|(ours, _)| ours == name) {
-                *name = &added.priors[index];
+            if let Some(ours) = added.ours().iter().find(|ours| ours.name == *name) {
+                *name = ours.prior;
             }
         }
-        let ours = added.ours.iter();
-        all.extend(ours.map(|(name, value)| (*name, Some(value.as_bytes()))));
+        let ours = added.ours().iter();
+        all.extend(ours.map(|ours| (ours.name, Some(ours.value.as_bytes()))));
         Cow::Owned(all)
     }
 
@@ -97,9 +99,16 @@ pub struct Part {
 /// Headers of ours that an output gets.
 #[derive(Debug, Default)]
 pub struct Added {
-    ours: Vec<(&'static str, String)>,
-    /// For each, the name under which a source's header is kept whose own name it is.
-    priors: Vec<String>,
+    ours: [Ours; 3],
+    count: usize,
+}
+
+#[derive(Debug, Default)]
+struct Ours {
+    name: &'static str,
+    /// The name under which a source's header is kept whose own name it is.
+    prior: &'static str,
+    value: String,
 }
 
 impl Added {
@@ -109,21 +118,25 @@ impl Added {
         position: impl FnOnce() -> String,
         part: Option<Part>,
     ) -> Added {
-        let mut ours = Vec::new();
+        let mut added = Added::default();
         match provenance {
             Provenance::None | Provenance::Ledger => {}
-            Provenance::Header => ours.push((headers::SOURCE, position())),
+            Provenance::Header => added.add(headers::SOURCE, headers::PRIOR_SOURCE, position()),
         }
         if let Some(Part { index, count }) = part {
-            ours.push((headers::INDEX, index.to_string()));
-            ours.push((headers::COUNT, count.to_string()));
+            added.add(headers::INDEX, headers::PRIOR_INDEX, index.to_string());
+            added.add(headers::COUNT, headers::PRIOR_COUNT, count.to_string());
         }
-        let prior = |(name, _): &(&'static str, String)| {
-            let rest = name.strip_prefix(headers::PREFIX).unwrap_or(name);
-            format!("{}{rest}", headers::PRIOR)
-        };
-        let priors = ours.iter().map(prior).collect();
-        Added { ours, priors }
+        added
+    }
+
+    fn add(&mut self, name: &'static str, prior: &'static str, value: String) {
+        self.ours[self.count] = Ours { name, prior, value };
+        self.count += 1;
+    }
+
+    fn ours(&self) -> &[Ours] {
+        &self.ours[..self.count]
     }
 }
 

@@ -91,6 +91,7 @@ impl Sender {
             key: record.key,
             value: Some(record.value),
             headers: &[],
+            patient: false,
         };
         let token = usize::try_from(record.line).unwrap_or(usize::MAX);
         loop {

@@ -256,6 +256,7 @@ impl Engine {
             key: output.key(record.key),
             value: output.value.as_deref(),
             headers: &headers,
+            patient: false,
         };
         let fate = Fate {
             outcome: Outcome::Emitted,

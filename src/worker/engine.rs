@@ -251,10 +251,7 @@ impl Engine {
         // outputs gets here once for each of them, so none is looked at twice.
         let (seen, mut size) = self.let_go;
         for delivery in &self.deliveries[seen..] {
-            size += self
-                .in_flights
-                .get(delivery.token)
-                .map_or(0, |one| one.size);
+            size += self.in_flights.size_of(delivery.token);
         }
         self.let_go = (self.deliveries.len(), size);
         all - size
@@ -403,6 +400,7 @@ impl Engine {
             key,
             value,
             headers: &envelope.headers(),
+            patient: true,
         };
         self.send(&produce, taken, fate, false)
     }
@@ -461,6 +459,7 @@ impl Engine {
                 key: record.key,
                 value: record.value,
                 headers: &envelope.headers(),
+                patient: true,
             };
             match self.send(&produce, taken, fate, false) {
                 Ok(false) => return,
@@ -704,6 +703,16 @@ impl Engine {
         });
         let left = until.saturating_duration_since(clock.now);
         Some(left).filter(|left| !left.is_zero())
+    }
+
+    /// The delay of the tier that a retry partition belongs to; none for one that is no longer configured.
+    pub(super) fn delay_of(&self, slot: usize) -> Duration {
+        let role = self.assignment.get(slot).map(|partition| &partition.role);
+        let Some(Role::Retry { tier, .. }) = role else {
+            return Duration::ZERO;
+        };
+        let tiers = &self.judge.config().failure.tiers;
+        tiers.get(*tier).copied().unwrap_or_default()
     }
 
     /// From now on nothing more is taken: every partition counts as paused.

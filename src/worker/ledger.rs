@@ -98,13 +98,6 @@ impl Engine {
         entries
     }
 
-    /// The slots of all partitions.
-    pub(super) fn all_slots(&self) -> Vec<usize> {
-        let all = self.assignment.iter();
-        all.filter_map(|partition| self.assignment.find(&partition.topic, partition.number))
-            .collect()
-    }
-
     /// Produces the entries that a partition's next commit needs, in their order.
     pub(super) fn write_ledger(&mut self, slot: usize, clock: Clock) {
         let Some(partition) = self.assignment.get_mut(slot) else {
@@ -135,6 +128,7 @@ impl Engine {
                 key: Some(key.as_bytes()),
                 value: Some(value.as_bytes()),
                 headers: &[],
+                patient: false,
             };
             let token = LEDGER | self.writing.next;
             self.writing.next = (self.writing.next + 1) & !LEDGER;
@@ -218,17 +212,11 @@ impl Engine {
 
     /// Writes again what was refused, once its wait is over.
     pub(super) fn write_again(&mut self, clock: Clock) {
-        let due = |partition: &&Partition| {
+        let due = |partition: &Partition| {
             let at = partition.ledger.again_at;
             at.is_some_and(|at| at <= clock.now)
         };
-        let due: Vec<usize> = self
-            .assignment
-            .iter()
-            .filter(due)
-            .filter_map(|partition| self.assignment.find(&partition.topic, partition.number))
-            .collect();
-        for slot in due {
+        for slot in self.assignment.slots_where(due) {
             self.write_ledger(slot, clock);
         }
     }

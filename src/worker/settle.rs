@@ -89,7 +89,8 @@ impl Engine {
                     decisions.settle(partition.tracker.committable());
                 }
                 got_through(&self.shared.health, &self.judge.config().name, partition);
-                count(partition, &sent, clock);
+                let done = Done::of(&sent);
+                done.count(partition, clock);
                 continue;
             };
             let own_fault = OwnFault::of(code, sent.written, clock.wall);
@@ -252,20 +253,13 @@ impl Engine {
     }
 
     fn slots(&self) -> Vec<usize> {
-        let mut slots: Vec<_> = self
-            .assignment
-            .iter()
-            .filter(|partition| {
-                partition.rewind.is_some()
-                    || partition.seek.is_some()
-                    || partition.held
-                    || partition.barred.is_some()
-                    || partition.flow != Flow::Open
-            })
-            .filter_map(|partition| self.assignment.find(&partition.topic, partition.number))
-            .collect();
-        slots.sort_unstable();
-        slots
+        self.assignment.slots_where(|partition| {
+            partition.rewind.is_some()
+                || partition.seek.is_some()
+                || partition.held
+                || partition.barred.is_some()
+                || partition.flow != Flow::Open
+        })
     }
 
     /// Pauses that end, commits, lag and the watchdog.
@@ -274,10 +268,11 @@ impl Engine {
         self.hold(client, clock);
         if self.transaction.is_none() && clock.now >= self.next_commit {
             self.next_commit = clock.now + self.settings.commit_interval;
-            let due = self.commits(&self.all_slots(), RECOMMIT, clock);
+            let due = self.commits(&self.assignment.slots(), RECOMMIT, clock);
             self.send_commits(client, due, None);
         } else {
-            let written = self.acknowledged_commits(&self.all_slots());
+            let written = |partition: &Partition| partition.ledger.acknowledged.is_some();
+            let written = self.acknowledged_commits(&self.assignment.slots_where(written));
             self.send_commits(client, written, None);
         }
         if clock.now >= self.next_look {
@@ -292,7 +287,7 @@ impl Engine {
             return self.commit_transaction(client, Some(patience));
         }
         self.assignment.iter_mut().for_each(Partition::doubt_commit);
-        let slots = self.all_slots();
+        let slots = self.assignment.slots();
         let entries = self.last_commits(&slots, RECOMMIT, patience);
         let patience = self.commit_patience();
         self.send_commits(client, entries, Some(patience));
@@ -539,23 +534,46 @@ pub(super) fn got_through(health: &Health, pipeline: &str, partition: &mut Parti
     }
 }
 
-/// Counts a record whose outcome is final.
-pub(super) fn count(partition: &Partition, sent: &InFlight, clock: Clock) {
-    match (sent.outcome, sent.reason) {
-        (Outcome::Filtered, _) => partition.metrics.filtered(1),
-        (Outcome::Retried, Some(reason)) => partition.metrics.retried(reason),
-        (Outcome::DeadLettered, Some(reason)) => {
-            partition.metrics.dead_lettered(reason);
-            partition
-                .metrics
-                .set_last_dead_letter(clock.wall as f64 / 1000.0);
+/// A record whose outcome is final, as it is counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Done {
+    outcome: Outcome,
+    reason: Option<Reason>,
+    timestamp: Option<i64>,
+}
+
+impl Done {
+    pub(super) fn of(sent: &InFlight) -> Done {
+        Done {
+            outcome: sent.outcome,
+            reason: sent.reason,
+            timestamp: sent.timestamp,
         }
-        _ => {
-            partition.metrics.emitted(1);
-            if let Some(timestamp) = sent.timestamp {
-                partition
-                    .metrics
-                    .emit_latency(clock.wall.saturating_sub(timestamp).max(0) as f64 / 1000.0);
+    }
+
+    pub(super) fn filtered() -> Done {
+        Done {
+            outcome: Outcome::Filtered,
+            reason: None,
+            timestamp: None,
+        }
+    }
+
+    pub(super) fn count(self, partition: &Partition, clock: Clock) {
+        let metrics = &partition.metrics;
+        match (self.outcome, self.reason) {
+            (Outcome::Filtered, _) => metrics.filtered(1),
+            (Outcome::Retried, Some(reason)) => metrics.retried(reason),
+            (Outcome::DeadLettered, Some(reason)) => {
+                metrics.dead_lettered(reason);
+                metrics.set_last_dead_letter(clock.wall as f64 / 1000.0);
+            }
+            _ => {
+                metrics.emitted(1);
+                if let Some(timestamp) = self.timestamp {
+                    let took = clock.wall.saturating_sub(timestamp).max(0);
+                    metrics.emit_latency(took as f64 / 1000.0);
+                }
             }
         }
     }

@@ -127,7 +127,9 @@ impl Engine {
             Role::Source => 0,
             Role::Retry { .. } => envelope::due_at(record),
         };
-        let not_due = self.not_due(slot, due_at, clock);
+        let sleep = self
+            .not_due(slot, due_at, clock)
+            .map(|left| backoff::retry_sleep(left, self.delay_of(slot)));
         let (window, begin) = (self.settings.window, self.settings.start);
         let budget = self.judge.config().failure.budget;
         let partition = self.assignment.get_mut(slot)?;
@@ -165,8 +167,7 @@ impl Engine {
             let since = envelope::first_failed_at(record);
             partition.head = since.map(|since| (record.offset, since));
         }
-        if let Some(left) = not_due {
-            let wait = backoff::retry_sleep(left);
+        if let Some(wait) = sleep {
             partition.metrics.discarded(1);
             if record.offset < partition.tracker.expected() {
                 return None;

@@ -12,7 +12,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::Clock;
 use super::engine::Engine;
 use super::ports::Positions;
-use super::settle::{RECOMMIT, count, got_through, told_open};
+use super::settle::{Done, RECOMMIT, got_through, told_open};
 use crate::emit::in_flight::InFlight;
 use crate::error::FatalError;
 use crate::failure::backoff;
@@ -23,6 +23,7 @@ use crate::ingest::standing::Standing;
 use crate::native::ClientError;
 use crate::native::consumer::Entry;
 use crate::native::transaction::{Then, TransactionError, is_fenced};
+use crate::record::Outcome;
 
 /// How a worker's transactions run.
 #[derive(Debug, Clone)]
@@ -118,15 +119,16 @@ struct Sent {
     said: Vec<Standing>,
 }
 
-/// Something to count when the transaction has committed.
+/// Something to count when the transaction has committed. Small: there is one for each record.
 #[derive(Debug, Clone, Copy)]
-enum Tally {
-    /// An output.
-    Output(InFlight),
-    /// A record that is complete with its last output.
-    Outcome(InFlight),
-    /// A record that was filtered, by the slot and epoch of its partition.
-    Filtered(usize, u64),
+struct Tally {
+    slot: u32,
+    /// The sink of an acknowledged output.
+    output: Option<u16>,
+    /// Of the partition, when it was produced.
+    epoch: u64,
+    /// A record that is complete with it.
+    done: Option<Done>,
 }
 
 impl Transaction {
@@ -161,25 +163,32 @@ impl Transaction {
 
     /// Notes an acknowledged output. Whether its record is complete with it.
     pub(super) fn acknowledged(&mut self, partition: &mut Partition, sent: InFlight) -> bool {
-        if sent.outcome == crate::record::Outcome::Emitted && !sent.extra {
-            self.tallies.push(Tally::Output(sent));
-        }
+        let is_output = sent.outcome == Outcome::Emitted && !sent.extra;
         let is_complete = partition.tracker.complete(sent.sequence, sent.outcome);
-        if is_complete {
-            self.tallies.push(Tally::Outcome(sent));
-            if sent.alone {
-                // It is not the one that is too large. Should all be aborted for another's sake, it needs no batch of its
-                // own when it comes again.
-                partition.suspects.remove(&sent.offset);
-            }
+        if is_complete && sent.alone {
+            // It is not the one that is too large. Should all be aborted for another's sake, it needs no batch of its own
+            // when it comes again.
+            partition.suspects.remove(&sent.offset);
         }
+        let output = is_output.then_some(sent.sink);
+        let done = is_complete.then(|| Done::of(&sent));
+        self.tally(sent.slot, sent.epoch, output, done);
         is_complete
     }
 
     /// Notes a filtered record.
     pub(super) fn filtered(&mut self, slot: usize, epoch: u64) {
         self.outcomes += 1;
-        self.tallies.push(Tally::Filtered(slot, epoch));
+        self.tally(slot, epoch, None, Some(Done::filtered()));
+    }
+
+    fn tally(&mut self, slot: usize, epoch: u64, output: Option<usize>, done: Option<Done>) {
+        self.tallies.push(Tally {
+            slot: u32::try_from(slot).expect("fewer partitions"),
+            output: output.map(|sink| u16::try_from(sink).expect("fewer sinks")),
+            epoch,
+            done,
+        });
     }
 
     /// So many of its records were not acknowledged in time. The same records again would come to the same end: there are
@@ -553,27 +562,18 @@ impl Engine {
         }
         self.families.mark();
         for tally in &tallies {
-            let (slot, epoch) = match tally {
-                Tally::Output(sent) | Tally::Outcome(sent) => (sent.slot, sent.epoch),
-                Tally::Filtered(slot, epoch) => (*slot, *epoch),
-            };
-            let partition = self.assignment.get_mut(slot);
-            let Some(partition) = partition.filter(|partition| partition.epoch == epoch) else {
+            let partition = self.assignment.get_mut(tally.slot as usize);
+            let Some(partition) = partition.filter(|partition| partition.epoch == tally.epoch)
+            else {
                 continue;
             };
-            match tally {
-                Tally::Output(sent) => {
-                    let topic = &self.judge.sinks()[sent.sink].topic;
-                    partition.metrics.output(sent.sink, topic);
-                }
-                Tally::Outcome(sent) => {
-                    got_through(&self.shared.health, name, partition);
-                    count(partition, sent, clock);
-                }
-                Tally::Filtered(..) => {
-                    got_through(&self.shared.health, name, partition);
-                    partition.metrics.filtered(1);
-                }
+            if let Some(sink) = tally.output.map(usize::from) {
+                let topic = &self.judge.sinks()[sink].topic;
+                partition.metrics.output(sink, topic);
+            }
+            if let Some(done) = tally.done {
+                got_through(&self.shared.health, name, partition);
+                done.count(partition, clock);
             }
         }
         if let Some(transaction) = &mut self.transaction {

@@ -192,6 +192,27 @@ fn what_comes_to_hold_up_partitions_is_told_again() {
     watch.check(&["10 open a x1", "20 open a x4"]);
 }
 
+/// A partition that waits for something is let go for a moment now and then, to see whether it would get on.
+#[test]
+fn what_holds_up_partitions_between_probes_is_told_once_with_them() {
+    for probed in 10..14 {
+        let mut watch = Watch::new(None);
+        for second in 0..30 {
+            let held: &[i32] = if second % 20 == probed { &[] } else { &[0, 1] };
+            if let Some((_, notice)) = {
+                watch
+                    .incidents
+                    .look(now(second), vec![sign("a", held)], &|_| true);
+                watch.incidents.next(now(second))
+            } {
+                assert_eq!(notice.partitions_in_all, 2);
+            }
+            watch.tell(second);
+        }
+        watch.check(&["10 open a x2"]);
+    }
+}
+
 #[test]
 fn what_goes_on_is_told_again_where_that_is_wanted() {
     let mut watch = Watch::new(Some(Duration::from_secs(60)));
