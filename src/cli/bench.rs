@@ -82,7 +82,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     page: Option<PathBuf>,
     /// With json, the last line on stdout is one object
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
     /// Be a contestant: what it does comes on standard input
     #[arg(long, hide = true)]
