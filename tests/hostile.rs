@@ -163,9 +163,14 @@ fn a_record_of_another_century_is_a_dead_letter_and_the_others_go_on() {
         let dead = topics::consume_all(&job.client, &job.dlq);
         let mut found: Vec<_> = dead.iter().map(reason).collect();
         found.sort_unstable();
+        if delivery == BOTH[0] {
+            // What is behind a refused one may be written again.
+            found.dedup();
+        }
         assert_eq!(
             found,
-            ["record_refused", "rule_violation", "unknown_schema"]
+            ["record_refused", "rule_violation", "unknown_schema"],
+            "{delivery}"
         );
         for letter in &dead {
             let said = letter.header("driftgate.source.timestamp");
