@@ -158,10 +158,7 @@ impl InProcess {
         vars: &dyn Fn(&str) -> Option<String>,
     ) -> Result<InProcess, NotBuilt> {
         let place = |message: String| vec![Fault::of_file(name, message)];
-        let mut pipelines = loaded.config.pipelines.iter();
-        let pipeline = pipelines
-            .find(|pipeline| pipeline.name == name)
-            .ok_or_else(|| place(format!("there is no pipeline `{name}`")))?;
+        let pipeline = model::named(&loaded.config.pipelines, name).map_err(place)?;
         // Nothing is asked without a registry, so nothing is waited for.
         let compiled = build::compile_with(pipeline, None, vars, natives);
         let parts = match futures::executor::block_on(compiled) {

@@ -34,6 +34,7 @@ use crate::pipeline::{Compiled, Event, Gate, Stages};
 use crate::quiet::UNSEEN;
 use crate::review;
 use crate::transform::native::Natives;
+use crate::words::counted;
 use crate::worker::{Settings, Shared, TransactionSettings, Worker, wall_clock};
 
 /// Records that a partition may have begun behind one that is not acknowledged: some 4 MB of books, and a tenth of a second
@@ -294,6 +295,9 @@ impl Instance {
         for topic in topics::unread(&all, &config.pipelines, &pipeline.group) {
             tracing::warn!(pipeline = pipeline.name, topic, "{}", topics::UNREAD);
         }
+        for text in topics::untold(&known) {
+            tracing::warn!(pipeline = pipeline.name, "{text}");
+        }
         let findings = topics::findings(pipeline, &known);
         for finding in &findings {
             if let Finding::Forgets { topic, why } = finding {
@@ -316,8 +320,8 @@ impl Instance {
         if !findings.iter().any(is_change) {
             return Ok(Some(known));
         }
-        admin.apply(&findings).await?;
-        let told = topics::told(pipeline, TOLD, async || admin.known(&names).await);
+        let there = admin.apply(&findings).await?;
+        let told = topics::told(pipeline, &there, TOLD, async || admin.known(&names).await);
         tokio::select! {
             known = told => known.map(Some),
             () = self.shutdown.cancelled() => Ok(None),
@@ -538,6 +542,7 @@ fn embedded_topics(pipeline: &Pipeline, broker: &EmbeddedBroker) -> Result<Known
             partitions: EMBEDDED_PARTITIONS,
             max_message_bytes: None,
             forgets: None,
+            untold: None,
         };
         known.insert(topic, facts);
     }
@@ -672,12 +677,14 @@ pub fn refusal(finding: &Finding, create_topics: bool) -> Option<String> {
                 .iter()
                 .map(|(name, value)| format!(", {name}={value}"));
             Some(format!(
-                "topic {topic} is missing (create_topics is false): create it with {partitions} partitions{}",
+                "topic {topic} does not exist, {UNSEEN} (create_topics is false): create it with {}{}",
+                counted(*partitions, "partition"),
                 settings.collect::<String>()
             ))
         }
         Finding::Grow { topic, from, to } if !create_topics => Some(format!(
-            "topic {topic} has {from} partitions and its source {to} (create_topics is false): add them"
+            "topic {topic} has {} and its source {to} (create_topics is false): add what is missing",
+            counted(*from, "partition")
         )),
         Finding::Create { .. } | Finding::Grow { .. } | Finding::Forgets { .. } => None,
     }

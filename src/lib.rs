@@ -113,6 +113,7 @@ pub mod status;
 pub mod telemetry;
 pub mod transform;
 pub mod trial;
+mod words;
 pub mod worker;
 
 pub use in_process::InProcess;

@@ -408,11 +408,11 @@ fn without_headers_counts_tell_that_something_is_wrong() {
     };
     count(
         &|all| drop(all.sink.pop()),
-        "80 records are counted as emitted, and 79 are found",
+        "80 records counted as emitted, and 79 found",
     );
     count(
         &|all| drop(all.dead.pop()),
-        "10 records are counted as dead_lettered, and 9 are found",
+        "10 records counted as dead_lettered, and 9 found",
     );
     let copy = Copy::of(&bed, &ran, |all| {
         let double = all.sink[0].clone();
@@ -462,6 +462,59 @@ fn retries_are_followed_to_their_end_and_what_waits_is_pending() {
         // Verified it cannot be: a lookup may say something else.
         let output = run(&job, &["--verify"]);
         assert_eq!(output.status.code(), Some(2));
+    });
+}
+
+/// What somebody else writes into our topics is named by its offsets. In a dead-letter topic it is nobody's outcome, and another
+/// pipeline's dead letters are not foreign; in a retry topic instances take it for a retry.
+#[test]
+fn what_others_write_into_retry_and_dead_letter_topics_is_named() {
+    both(|bed, broker| {
+        for provenance in ["header", "ledger"] {
+            let shape = Shape {
+                partitions: 1,
+                provenance,
+                retry: "{ tiers: [1s] }",
+                ..shape()
+            };
+            let job = Job::new(bed, broker, shape);
+            let writes: Vec<_> = writes(&job, 20).into_iter().map(|w| w.to(0)).collect();
+            topics::produce(&job.client, &job.source, &writes);
+            job.live(broker, |live| finish(live, &job, 20));
+            assert_eq!(right(&job, &[])["foreign"], Value::Array(Vec::new()));
+
+            let bytes = || Write::new("key", b"anything".to_vec()).to(0);
+            let others = [
+                ("driftgate.group", "another"),
+                ("driftgate.source.topic", "elsewhere"),
+                ("driftgate.source.partition", "0"),
+                ("driftgate.source.offset", "5"),
+            ];
+            let others = others
+                .iter()
+                .fold(bytes(), |write, (name, value)| write.header(name, *value));
+            topics::produce(&job.client, &job.dlq, &[bytes(), others, bytes(), bytes()]);
+            let report = right(&job, &["--examples", "2"]);
+            let foreign = &report["foreign"][0];
+            let place = (&foreign["topic"], &foreign["partition"]);
+            assert_eq!(place, (&Value::from(job.dlq.as_str()), &Value::from(0)));
+            assert_eq!(foreign["kind"], "foreign");
+            assert_eq!(foreign["count"], 3, "{report:#}");
+            assert_eq!(foreign["offsets"], serde_json::json!([2, 4]));
+
+            let retry = job.retry_topic(1);
+            topics::produce(&job.client, &retry, &[bytes(), bytes()]);
+            let report = wrong(&job, &[], &[("foreign", &[0, 1])]);
+            assert_eq!(report["findings"][0]["topic"], retry.as_str());
+            assert_eq!(report["unaccounted"], 0, "{report:#}");
+            job.live(broker, |live| {
+                live.eventually("they are taken", || job.committed(&retry) == 2);
+            });
+            let (code, report) = audit(&job, &[]);
+            assert_eq!(code, 1, "{report:#}");
+            assert_eq!(report["findings"][0]["kind"], "foreign", "{report:#}");
+            assert_eq!(report["findings"][0]["offsets"], serde_json::json!([0, 1]));
+        }
     });
 }
 

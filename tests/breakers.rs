@@ -300,6 +300,10 @@ fn so_many_in_a_row_are_the_most() {
         runner.wait_ready(503, &["breaker", "8 dead letters in a row"]);
         eventually("what came before", || commit(bed, &job, 2).0 == 15);
         assert_eq!(count(&client, &job.dlq()), 14);
+        // The limit of the time after a resume is told as that, beside the configured one.
+        order(&job, &["resume", "payments"]);
+        let half = "5 dead letters in a row would be too many (careful after a resume, up to ";
+        runner.wait_ready(503, &["breaker", half, "half of pause_after, which is 7"]);
         runner.stop();
     });
 }

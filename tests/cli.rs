@@ -643,7 +643,7 @@ fn what_cannot_be_reached_is_three_and_named() {
         folder.path(),
         "alert test --pipeline clean-order",
         2,
-        &["there is no pipeline clean-order; there are clean-orders"],
+        &["there is no pipeline clean-order; the configuration has clean-orders"],
     );
     // A folder stands where a file is to be written.
     std::fs::write(folder.path().join("taken"), "").unwrap();

@@ -910,7 +910,12 @@ fn what_cannot_be_asked_for_is_refused() {
         "did you mean rule_violation?",
     );
     check("list", &["--since", "yesterday"], 2, "is no time");
-    check("list", &["--pipeline", "none"], 2, "there are parcels");
+    check(
+        "list",
+        &["--pipeline", "none"],
+        2,
+        "the configuration has parcels",
+    );
     check(
         "list",
         &["--topic", "no-such-topic"],

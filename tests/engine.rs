@@ -103,6 +103,7 @@ fn no_batch_is_larger_than_the_smallest_limit_of_its_topics() {
         partitions: SINGLE,
         max_message_bytes: Some(limit),
         forgets: None,
+        untold: None,
     };
     let known: Known = [
         (job.source.clone(), facts(100)),
@@ -609,6 +610,7 @@ fn what_was_made_or_has_grown_is_waited_for_until_brokers_tell_of_it() {
         partitions,
         max_message_bytes: None,
         forgets: None,
+        untold: None,
     };
     let mut whole: Known = names(&pipeline)
         .into_iter()
@@ -621,21 +623,26 @@ fn what_was_made_or_has_grown_is_waited_for_until_brokers_tell_of_it() {
     let mut small = whole.clone();
     small.insert(retry.clone(), facts(2));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let wait = |answers: &[&Known], limit: Duration| {
+    let wait = |answers: &[&Known], there: &[String], limit: Duration| {
         let mut asked = 0;
-        let result = runtime.block_on(told(&pipeline, limit, async || {
+        let result = runtime.block_on(told(&pipeline, there, limit, async || {
             let answer = answers.get(asked).or(answers.last());
             asked += 1;
             Ok((**answer.expect("one at least")).clone())
         }));
         (result.map_err(|error| error.to_string()), asked)
     };
-    assert_eq!(wait(&[&without, &small, &whole], LIMIT), (Ok(whole), 3));
-    for (late, says) in [
-        (&without, format!("topic {} was created", job.dlq)),
-        (&small, format!("topic {retry} was given 4 partitions")),
+    assert_eq!(
+        wait(&[&without, &small, &whole], &[], LIMIT),
+        (Ok(whole), 3)
+    );
+    let found = std::slice::from_ref(&job.dlq);
+    for (late, there, says) in [
+        (&without, &[][..], format!("topic {} was created", job.dlq)),
+        (&without, found, format!("topic {} is there (", job.dlq)),
+        (&small, &[], format!("topic {retry} was given 4 partitions")),
     ] {
-        let (result, _) = wait(&[late], Duration::from_millis(150));
+        let (result, _) = wait(&[late], there, Duration::from_millis(150));
         let error = result.expect_err("nobody tells of it");
         assert!(error.contains(&says), "{error}");
     }
@@ -660,6 +667,7 @@ fn sources_with_different_partition_counts_get_topics_that_fit() {
         partitions,
         max_message_bytes: None,
         forgets: None,
+        untold: None,
     };
     let known: Known = [("few", 2), ("many", 5)]
         .map(|(topic, partitions)| (topic.to_owned(), facts(partitions)))

@@ -37,6 +37,8 @@ fn over_sasl_ssl_with_acls_and_a_registry_that_asks_who_it_is() {
         scope.spawn(|| a_missing_right_on_the_dead_letter_topic_pauses(&place));
         scope.spawn(|| a_wrong_password_is_told(&place));
         scope.spawn(|| transactions_need_rights_to_their_ids(&place));
+        scope.spawn(|| a_topic_that_may_not_be_seen_is_not_called_missing(&place));
+        scope.spawn(|| commands_name_the_right_to_the_group_that_they_lack(&place));
         scope.spawn(|| {
             a_right_that_is_late_or_gone_for_a_moment_is_waited_for(&place, AT_LEAST_ONCE)
         });
@@ -44,6 +46,8 @@ fn over_sasl_ssl_with_acls_and_a_registry_that_asks_who_it_is() {
             a_right_that_is_late_or_gone_for_a_moment_is_waited_for(&place, EXACTLY_ONCE)
         });
     });
+    // Nobody else may log in meanwhile.
+    a_password_that_is_taken_away_is_waited_for(&place);
 }
 
 impl Place {
@@ -161,19 +165,29 @@ fn the_least_rights_are_enough(place: &Place) {
     place.no_secret_in(&runner, &[]);
 }
 
+/// Runs a command on the job's configuration: exit code, stdout, stderr.
+fn ask(job: &Job, command: &[&str]) -> (Option<i32>, String, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_driftgate"))
+        .args(["--log-level", "error"])
+        .args(command)
+        .arg("-c")
+        .arg(job.folder.path().join("driftgate.yaml"))
+        .output()
+        .expect("the program runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
 /// With the rights that docs/dead-letters.md lists for it, on top of the pipeline's.
 fn the_dead_letters_go_back(place: &Place, job: &Job) {
     let dlq = |command: &[&str]| {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_driftgate"))
-            .args(["--log-level", "error", "dlq"])
-            .args(command)
-            .args(["--output", "json", "-c"])
-            .arg(job.folder.path().join("driftgate.yaml"))
-            .output()
-            .expect("the program runs");
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        (output.status.code(), json, told)
+        let (code, printed, told) = ask(job, &[&["dlq"], command, &["--output", "json"]].concat());
+        let json: serde_json::Value = serde_json::from_str(&printed).unwrap_or_default();
+        (code, json, told)
     };
     let (code, _, told) = dlq(&["list"]);
     assert_eq!(code, Some(3), "{told}");
@@ -398,6 +412,148 @@ fn a_right_that_is_late_or_gone_for_a_moment_is_waited_for(place: &Place, delive
         assert_eq!((positions.len(), copies), (150, 150), "each once");
     }
     place.no_secret_in(&runner, &[]);
+}
+
+/// The sink is there, and the principal has no right to it: `check` does not say that it is missing, and `run` says what the
+/// broker answered. The settings of topics need a right of their own, and without it that is said.
+fn a_topic_that_may_not_be_seen_is_not_called_missing(place: &Place) {
+    let job = place.right_job("unseen");
+    place.register(&job);
+    topics::create(&place.admin, &job.sink, PARTITIONS, &[]);
+    let dlq = Right::topic(&job.dlq(), &["Write", "Create"]);
+    place.allow(&job, &[dlq]);
+    let unseen = format!("topic {} does not exist, or no right to see it", job.sink);
+    let unread = format!("the settings of {} cannot be read", job.source);
+    let (code, _, told) = ask(&job, &["check"]);
+    assert_eq!(code, Some(0), "{told}");
+    for says in [unseen.as_str(), &unread, "DescribeConfigs", "Not checked: "] {
+        assert!(told.contains(says), "{says}: {told}");
+    }
+    assert!(!told.contains("will be created"), "{told}");
+
+    let ends = |name: &str, expect: i32, says: &[&str]| {
+        let mut runner = job.start(name);
+        let code = runner.ended();
+        let log = runner.log();
+        assert_eq!(code, Some(expect), "{log}");
+        for says in says {
+            assert!(log.contains(says), "{says}: {log}");
+        }
+        log
+    };
+    let refused = format!("topic {} could not be created", job.sink);
+    let log = ends(
+        "neither",
+        2,
+        &[&refused, "authorization failed", "(Describe)", "(Create,"],
+    );
+    assert!(log.contains(&unread), "{log}");
+    place.kafka.allow(&[Right::topic(&job.sink, &["Create"])]);
+    let there = format!("topic {} is there", job.sink);
+    let created = |line: &str| line.contains("topic created") && line.contains(&job.sink);
+    let log = ends("create", 3, &[&there, "already exists", "(Describe)"]);
+    assert!(!log.lines().any(created), "{log}");
+
+    place.kafka.allow(&[Right::topic(&job.sink, &["Write"])]);
+    let control = format!("{}.control", job.group);
+    let all = [
+        &job.source,
+        &job.sink,
+        &job.dlq(),
+        &job.retry(1),
+        &job.ledger(),
+        &control,
+    ];
+    let settings = all.map(|topic| Right::topic(topic, &["DescribeConfigs"]));
+    place.kafka.allow(&settings);
+    let mut runner = job.start("gate");
+    runner.wait_ready(200, &[]);
+    runner.stop();
+    let (code, _, told) = ask(&job, &["check"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(!told.contains("cannot be read"), "{told}");
+    assert!(!told.contains("does not exist"), "{told}");
+}
+
+/// Who may do all but ask what the group has committed.
+fn commands_name_the_right_to_the_group_that_they_lack(place: &Place) {
+    let job = place.right_job("nogroup");
+    place.register(&job);
+    let written = [&job.sink, &job.dlq()].map(|topic| Right::topic(topic, &["Write", "Create"]));
+    place.allow(&job, &written);
+    let mut runner = job.start("gate");
+    runner.wait_ready(200, &[]);
+    runner.stop();
+    place.kafka.withdraw(&[Right::group(&job.group)]);
+    let read = [&job.sink, &job.dlq(), &job.ledger()].map(|topic| Right::topic(topic, &["Read"]));
+    place.kafka.allow(&read);
+    for command in [&["resume", "payments"][..], &["audit"]] {
+        let (code, _, told) = ask(&job, command);
+        assert_eq!(code, Some(3), "{told}");
+        for says in ["Group authorization failed", "Describe", &job.group] {
+            assert!(told.contains(says), "{says}: {told}");
+        }
+    }
+}
+
+/// Somebody takes the password away while records flow. Logins end after ten seconds; then the instance is let in no more,
+/// says so, and goes on when it is: nothing is lost.
+fn a_password_that_is_taken_away_is_waited_for(place: &Place) {
+    let security = place.registry.security().expect("a secure registry");
+    let mut jobs =
+        [(AT_LEAST_ONCE, "revoked"), (EXACTLY_ONCE, "revoked-once")].map(|(delivery, name)| {
+            let shape = Shape {
+                delivery: delivery.to_owned(),
+                ..Shape::quick()
+            };
+            let passwords = (&place.kafka.app.password, &security.login.password);
+            let job = place.job_of(shape, name, passwords.0, passwords.1);
+            let schema = place.register(&job);
+            let written =
+                [&job.sink, &job.dlq()].map(|topic| Right::topic(topic, &["Write", "Create"]));
+            let ids = Right::transactions(&format!("{}-", job.group)).prefixed();
+            place.allow(&job, &[written.as_slice(), &[ids]].concat());
+            let runner = job.start("gate");
+            (job, runner, schema)
+        });
+    let write = |job: &Job, schema: u32, from: i64| {
+        let writes: Vec<_> = (from..from + 50)
+            .map(|n| Write::new(format!("{n}"), payment(schema, n, "EUR")))
+            .collect();
+        topics::produce(&place.admin, &job.source, &writes);
+    };
+    for (job, runner, schema) in &mut jobs {
+        runner.wait_ready(200, &[]);
+        write(job, *schema, 0);
+        job.wait_for_all(&place.admin, 50);
+    }
+    place.kafka.set_app_password(false);
+    for (job, runner, schema) in &mut jobs {
+        write(job, *schema, 50);
+        runner.wait_ready(503, &["Authentication failed"]);
+        write(job, *schema, 100);
+    }
+    wait::throughout(Duration::from_secs(3), Duration::from_millis(500), || {
+        let all = jobs.iter_mut().all(|(_, runner, _)| runner.runs());
+        assert!(all, "they wait and do not end");
+    });
+    place.kafka.set_app_password(true);
+    for (job, runner, _) in &mut jobs {
+        one_line(
+            runner,
+            "asks again until it does not",
+            "Authentication failed",
+        );
+        job.wait_for_all(&place.admin, 150);
+        runner.wait_ready(200, &[]);
+        let totals = job.settled(&place.admin, &job.source);
+        assert_eq!((totals["emitted"], totals["dead_lettered"]), (150, 0));
+        runner.stop();
+        assert_eq!(count(&place.admin, &job.dlq()), 0);
+        place.no_secret_in(runner, &[]);
+    }
+    let (positions, copies) = jobs[1].0.arrived(&place.admin);
+    assert_eq!((positions.len(), copies), (150, 150), "each once");
 }
 
 /// It waits, since logins may reach a broker late, and says what it waits for.

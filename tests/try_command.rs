@@ -169,7 +169,7 @@ fn what_is_wrong_is_marked() {
         &[&with("quantity")[..], &["--pipeline", "x"]].concat(),
         "",
         2,
-        &["there is no pipeline x; there are clean-orders"],
+        &["there is no pipeline x; the configuration has clean-orders"],
     );
     check(
         &[&with("quantity")[..], &["--schema", "gone.avsc"]].concat(),

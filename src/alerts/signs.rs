@@ -9,6 +9,7 @@ use super::window::TooMany;
 use crate::config::model::{AlertKind, Lookup, LookupSource, Pipeline, Step};
 use crate::config::units::{Rate, format_duration};
 use crate::health::{Dependency, Faults, PauseReason};
+use crate::words::counted;
 
 /// Kind and subject: what an incident is known by.
 pub(super) type Key = (AlertKind, String);
@@ -141,7 +142,7 @@ pub(super) fn signs(
         add(sign);
     }
     if let Some((limit, found)) = dead_letters {
-        let text = format!("{} dead letters, more than {limit}", found.count);
+        let text = format!("{}, more than {limit}", counted(found.count, "dead letter"));
         let detail = format!("most of them: {}", found.most.join(", "));
         let mut sign = Sign::new(
             AlertKind::DeadLetters,

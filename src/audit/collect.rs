@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::chain;
-use super::found::{Found, Stranger, print};
+use super::found::{Found, Offsets, Stranger, print};
 use super::judge::{Commit, Family, Seen, Side};
 use super::verify::Again;
 use super::{Bound, Progress, Scope, Verifier};
@@ -23,6 +23,7 @@ use crate::ingest::offsets::{Counts, ledger_begins};
 use crate::quiet::UNSEEN;
 use crate::record::{Outcome, Record};
 use crate::scan::{HeldBack, Kept, PATIENCE, Place, Range, Scanner};
+use crate::words::counted;
 
 /// How much longer than its time-out a transaction may stay open: brokers look for those that are over every ten seconds.
 const OVERDUE: Duration = Duration::from_secs(15);
@@ -41,6 +42,8 @@ pub(super) struct Collected {
     pub(super) families: Vec<Family>,
     pub(super) seen: Vec<Seen>,
     pub(super) notes: Vec<String>,
+    /// Records in dead-letter topics that are nobody's.
+    pub(super) foreign: BTreeMap<Place, Offsets>,
     /// Whether outcomes may be gone or not be shown yet.
     pub(super) gaps: bool,
 }
@@ -55,6 +58,7 @@ struct Collector<'a> {
     /// Family by source topic and partition.
     index: HashMap<Place, usize>,
     notes: Vec<String>,
+    foreign: BTreeMap<Place, Offsets>,
     gaps: bool,
     /// What an open transaction hides.
     hidden: Vec<HeldBack>,
@@ -110,6 +114,7 @@ pub(super) fn collect(
         families: Vec::new(),
         index: HashMap::new(),
         notes: Vec::new(),
+        foreign: BTreeMap::new(),
         gaps: false,
         hidden: Vec::new(),
         outputs: Outputs::default(),
@@ -144,6 +149,7 @@ pub(super) fn collect(
         families: collector.families,
         seen,
         notes: collector.notes,
+        foreign: collector.foreign,
         gaps: collector.gaps,
     })
 }
@@ -438,7 +444,8 @@ impl Collector<'_> {
         if let Some(first) = unreadable.first() {
             let count = unreadable.len();
             self.notes.push(format!(
-                "{count} records of the ledger are no entries of this version, the first at {first}"
+                "{} of the ledger of another version, or by somebody else, the first at {first}",
+                counted(count, "record")
             ));
         }
         if let Some(range) = ranges.iter().find(|range| range.from > 0) {
@@ -560,14 +567,17 @@ impl Collector<'_> {
                 this.retried += u64::from(envelope::has_hopped(record));
                 return;
             }
-            let is_sent_back = envelope::is_sent_back(record);
-            this.retried += u64::from(!is_sent_back);
             let named = source_of(record)
                 .filter(|(topic, number, _)| {
                     (*topic, *number) == (family.source.topic.as_str(), family.source.partition)
                 })
                 .map(|(_, _, offset)| offset);
-            let Some(offset) = named else { return };
+            let Some(offset) = named else {
+                side.foreign.insert(record.offset);
+                return;
+            };
+            let is_sent_back = envelope::is_sent_back(record);
+            this.retried += u64::from(!is_sent_back);
             let found = &mut family.found;
             let redriven: u32 = number(record, headers::REDRIVEN).unwrap_or(0);
             if redriven > 0 {
@@ -606,13 +616,18 @@ impl Collector<'_> {
         progress: &mut dyn Progress,
     ) -> Result<(), FatalError> {
         self.scan(ranges, progress, |this, record, _| {
-            // Several pipelines may share the topic.
-            if record.header(headers::GROUP) != Some(this.pipeline.group.as_bytes()) {
-                return;
-            }
-            let Some((topic, partition, offset)) = source_of(record) else {
+            let group = record.header(headers::GROUP);
+            let source = source_of(record);
+            let (Some(group), Some((topic, partition, offset))) = (group, source) else {
+                let place = (record.topic.to_owned(), record.partition);
+                let foreign = this.foreign.entry(place).or_default();
+                foreign.insert(record.offset);
                 return;
             };
+            // Several pipelines may share the topic.
+            if group != this.pipeline.group.as_bytes() {
+                return;
+            }
             let Some(index) = this.index.get(&(topic.to_owned(), partition)) else {
                 return;
             };
@@ -699,13 +714,16 @@ impl Collector<'_> {
         if self.outputs.foreign > 0 {
             let count = self.outputs.foreign;
             self.notes.push(format!(
-                "{count} records in the sinks name no record of this pipeline: others write there too, or they are older than `provenance: header`"
+                "{} in the sinks without the name of a record of this pipeline: others write there too, or they are older than \
+                 `provenance: header`",
+                counted(count, "record")
             ));
         }
         if self.outputs.unreadable > 0 {
             let count = self.outputs.unreadable;
             self.notes.push(format!(
-                "{count} records in the sinks have a driftgate.index or driftgate.count that cannot be"
+                "{} in the sinks with a driftgate.index or driftgate.count that cannot be",
+                counted(count, "record")
             ));
         }
         Ok(())

@@ -10,6 +10,7 @@ use super::report::{CountLine, Finding, Kind, Line, Report, Standing};
 use crate::ingest::ledger::{Ranges, SILENT};
 use crate::ingest::offsets::Counts;
 use crate::record::Outcome;
+use crate::words::counted;
 
 /// A commit as an audit begins.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,6 +42,8 @@ pub(super) struct Side {
     pub(super) is_hidden: bool,
     /// What a committed reader is shown of a retry partition; a source's is in [`Found`].
     pub(super) universe: Offsets,
+    /// Records of a retry partition that name no place in its source: somebody else wrote them.
+    pub(super) foreign: Offsets,
 }
 
 /// A source partition with its retry partitions.
@@ -88,6 +91,13 @@ pub(super) fn judge(families: &[Family], seen: &[Seen], terms: Terms, report: &m
                 false => &side.universe,
             };
             cover(side, universe, terms, report);
+            // What an instance makes of it looks like an outcome of the source's record at that offset: so it is wrong, whatever
+            // the counts say.
+            let place = (side.topic.as_str(), side.partition);
+            let text = "no retry of this pipeline (its headers name no place in the source): instances take it for one of the \
+                        source's record at the same offset";
+            let foreign = Finding::of(Kind::Foreign, place, &side.foreign, terms.examples, text);
+            report.findings.extend(foreign);
         }
         if terms.header {
             pair(family, terms, report);
@@ -126,14 +136,14 @@ fn cover(side: &Side, universe: &Offsets, terms: Terms, report: &mut Report) {
     let place = (side.topic.as_str(), side.partition);
     let shown = format!("{}-{}", side.topic, side.partition);
     let commit = side.commit.unwrap_or_default();
-    let counted = commit.counts.unwrap_or_default();
+    let sums = commit.counts.unwrap_or_default();
     report.partitions.push(Line {
         topic: side.topic.clone(),
         partition: side.partition,
         from: side.from,
         to: side.to,
         records: universe.within(side.from, side.to),
-        counted: counted.total(),
+        counted: sums.total(),
         entries: side.chain.pages.len(),
         waiting: u64::try_from(side.end - commit.offset.max(side.low)).unwrap_or(0),
     });
@@ -199,15 +209,15 @@ fn cover(side: &Side, universe: &Offsets, terms: Terms, report: &mut Report) {
         let Some(silent) = &page.silent else { continue };
         for outcome in SILENT {
             let named = silent.get(outcome.as_str()).map_or(0, Ranges::count);
-            let counted = page.delta.of(outcome);
-            if named != counted {
+            let sum = page.delta.of(outcome);
+            if named != sum {
                 let text = format!(
-                    "the entry of the offsets {}..{} names {named} as {}, and counts {counted}",
+                    "the entry of the offsets {}..{} names {named} as {}, and counts {sum}",
                     page.from,
                     page.to,
                     outcome.as_str()
                 );
-                tell(Kind::LedgerDiffers, text, named.abs_diff(counted));
+                tell(Kind::LedgerDiffers, text, named.abs_diff(sum));
             }
         }
     }
@@ -229,8 +239,8 @@ fn cover(side: &Side, universe: &Offsets, terms: Terms, report: &mut Report) {
     }
     if side.chain.base.total() > 0 && side.chain.faults.is_empty() {
         report.notes.push(format!(
-            "{shown}: the ledger begins at offset {reached}; the {} records counted before that cannot be proved",
-            side.chain.base.total()
+            "{shown}: the ledger begins at offset {reached}; {} counted before that cannot be proved",
+            counted(side.chain.base.total(), "record")
         ));
     }
     stretches(side, universe, report);
@@ -240,21 +250,21 @@ fn cover(side: &Side, universe: &Offsets, terms: Terms, report: &mut Report) {
 fn stretches(side: &Side, universe: &Offsets, report: &mut Report) {
     let (mut gone, mut compacted) = (0_u64, 0_u64);
     for page in side.chain.pages.iter().filter(|page| page.to <= side.to) {
-        let counted = page.delta.total();
+        let told = page.delta.total();
         let shown = universe.within(page.from.max(side.low), page.to);
         if page.from < side.low && side.from == side.low {
             // Of a stretch that is partly deleted, what is left must still be no more than was counted.
-            gone += counted;
-            if shown <= counted {
+            gone += told;
+            if shown <= told {
                 continue;
             }
         }
         let is_cut = page.from.max(side.low) < side.from;
-        if is_cut || shown == counted {
+        if is_cut || shown == told {
             continue;
         }
-        if shown < counted && side.compacted {
-            compacted += counted - shown;
+        if shown < told && side.compacted {
+            compacted += told - shown;
             continue;
         }
         report.findings.push(Finding {
@@ -262,23 +272,28 @@ fn stretches(side: &Side, universe: &Offsets, report: &mut Report) {
             topic: side.topic.clone(),
             partition: Some(side.partition),
             text: format!(
-                "the ledger counts {counted} outcomes in the offsets {}..{}, and the topic has {shown} records there",
-                page.from, page.to
+                "the ledger counts {} in the offsets {}..{}, and the topic has {} there",
+                counted(told, "outcome"),
+                page.from,
+                page.to,
+                counted(shown, "record")
             ),
-            count: counted.abs_diff(shown),
+            count: told.abs_diff(shown),
             offsets: Vec::new(),
         });
     }
     let place = format!("{}-{}", side.topic, side.partition);
     if gone > 0 {
         report.notes.push(format!(
-            "{place}: begins at offset {} by now (retention); {gone} records were counted in stretches from before",
-            side.low
+            "{place}: begins at offset {} by now (retention); stretches from before count {}",
+            side.low,
+            counted(gone, "record")
         ));
     }
     if compacted > 0 {
         report.notes.push(format!(
-            "{place}: {compacted} records that were counted are compacted away"
+            "{place}: compacted away of what was counted: {}",
+            counted(compacted, "record")
         ));
     }
 }
@@ -337,8 +352,8 @@ fn pair(family: &Family, terms: Terms, report: &mut Report) {
             .map(i64::to_string)
             .collect();
         report.notes.push(format!(
-            "{}-{}: no outcome is found of {} records, which may have been deleted or be held back (see the other notes): offsets {}",
-            place.0, place.1, lost.len(), offsets.join(" ")
+            "{}-{}: no outcome is found of {}, perhaps deleted or held back (see the other notes): offsets {}",
+            place.0, place.1, counted(lost.len(), "record"), offsets.join(" ")
         ));
     } else {
         push(report, Kind::Lost, &lost, "no outcome is found");
@@ -477,8 +492,8 @@ fn compare(seen: &Seen, terms: Terms, report: &mut Report) {
             topic: topics.clone(),
             partition: None,
             text: format!(
-                "{} records are counted as {}, and {} are found in {topics}",
-                seen.before,
+                "{} counted as {}, and {} found in {topics}",
+                counted(seen.before, "record"),
                 outcome.as_str(),
                 seen.found
             ),

@@ -91,6 +91,7 @@ pub fn audit(
         families,
         seen,
         notes,
+        foreign,
         gaps,
     } = collect::collect(kafka, pipeline, others, scope, verifier, progress)?;
     let mut report = Report {
@@ -115,6 +116,12 @@ pub fn audit(
     };
     judge::judge(&families, &seen, terms, &mut report);
     report.notes.extend(notes);
+    for ((topic, partition), offsets) in foreign {
+        let text = "no dead letter of ours (its headers name no group and no place in a source): nobody's outcome";
+        let place = (topic.as_str(), partition);
+        let found = Finding::of(Kind::Foreign, place, &offsets, scope.examples, text);
+        report.foreign.extend(found);
+    }
     let is_source = |line: &&Line| pipeline.source_topics.contains(&line.topic);
     let mut sources = report.partitions.iter().filter(is_source);
     if scope.is_part() && sources.all(|line| line.records == 0) {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::found::Offsets;
+use crate::words::counted;
 
 /// The audit of one pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -23,6 +24,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What is there more than once, where that is allowed.
     pub duplicates: Vec<Finding>,
+    /// Records in dead-letter topics that carry nobody's headers: told, and not wrong, since they are nobody's outcome.
+    pub foreign: Vec<Finding>,
     /// What could not be proved, and why.
     pub notes: Vec<String>,
     /// Records that are wrong, as far as they can be counted.
@@ -107,6 +110,8 @@ pub enum Kind {
     Count,
     /// An offset was committed by something else.
     ForeignCommit,
+    /// A record in a retry or dead-letter topic that no instance wrote.
+    Foreign,
 }
 
 impl Kind {
@@ -123,6 +128,7 @@ impl Kind {
             Kind::LedgerClaims => "ledger_claims",
             Kind::Count => "count",
             Kind::ForeignCommit => "foreign_commit",
+            Kind::Foreign => "foreign",
         }
     }
 }
@@ -239,7 +245,11 @@ impl Report {
         for note in &self.notes {
             writeln!(out, "\nnot proved: {note}")?;
         }
-        for (what, findings) in [("again", &self.duplicates), ("WRONG", &self.findings)] {
+        for (what, findings) in [
+            ("foreign", &self.foreign),
+            ("again", &self.duplicates),
+            ("WRONG", &self.findings),
+        ] {
             for finding in findings {
                 write!(
                     out,
@@ -263,9 +273,9 @@ impl Report {
         let verdict = match self.is_right() {
             true => "nothing is wrong".to_owned(),
             false => format!(
-                "{} findings, {} records unaccounted for",
-                self.findings.len(),
-                self.unaccounted
+                "{}, {} unaccounted for",
+                counted(self.findings.len(), "finding"),
+                counted(self.unaccounted, "record")
             ),
         };
         writeln!(out, "\n{verdict}")

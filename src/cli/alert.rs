@@ -10,7 +10,7 @@ use super::{
     warn_of,
 };
 use crate::alerts::{self, Tried};
-use crate::config;
+use crate::config::{self, model};
 use crate::instance;
 
 /// Commands about alerts.
@@ -38,7 +38,7 @@ pub struct TestArgs {
     #[arg(long)]
     pipeline: Option<String>,
     /// With json, a list of objects.
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
 }
 
@@ -54,22 +54,16 @@ pub fn run(command: AlertCommand) -> anyhow::Result<ExitCode> {
     };
     warn_of(&loaded.warnings);
     let config = &loaded.config;
-    let pipelines = config.pipelines.iter();
-    let chosen: Vec<_> = pipelines
-        .filter(|pipeline| {
-            args.pipeline
-                .as_ref()
-                .is_none_or(|name| *name == pipeline.name)
-        })
-        .collect();
-    if let (Some(name), true) = (&args.pipeline, chosen.is_empty()) {
-        let known: Vec<&str> = config.pipelines.iter().map(|p| p.name.as_str()).collect();
-        complain(&format!(
-            "driftgate: there is no pipeline {name}; there are {}",
-            known.join(", ")
-        ));
-        return Ok(ExitCode::from(USAGE));
-    }
+    let chosen = match &args.pipeline {
+        Some(name) => match model::named(&config.pipelines, name) {
+            Ok(pipeline) => vec![pipeline],
+            Err(text) => {
+                complain(&format!("driftgate: {text}"));
+                return Ok(ExitCode::from(USAGE));
+            }
+        },
+        None => config.pipelines.iter().collect(),
+    };
     let instance = instance::name(config, &environment);
     let now = instance::now();
     let tried = runtime()?.block_on(async {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{COULD_NOT_RUN, FINDINGS, Output, USAGE, complain, load_config, natives, print, times};
 use crate::audit::{self, Bound, Progress, Report, Scope, Verifier};
-use crate::config::model::{Config, Pipeline, Provenance, Step};
+use crate::config::model::{Config, Pipeline, Provenance, Step, named};
 use crate::config::units;
 use crate::contract::cache::{CacheSettings, SchemaCache};
 use crate::contract::registry::RegistryClient;
@@ -67,7 +67,7 @@ pub struct AuditArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait: Option<Duration>,
     /// Form of the report
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
     /// Audit again and again until it is stopped
     #[arg(long)]
@@ -150,31 +150,18 @@ fn usage(text: &str) -> ExitCode {
 
 /// The pipelines that are audited.
 fn chosen<'c>(config: &'c Config, args: &AuditArgs) -> Result<Vec<&'c Pipeline>, String> {
-    let named = |pipeline: &&Pipeline| {
-        args.pipeline
-            .as_ref()
-            .is_none_or(|name| *name == pipeline.name)
-    };
     let reads = |pipeline: &&Pipeline| {
         let topic = args.topic.as_ref();
         topic.is_none_or(|topic| pipeline.source_topics.contains(topic))
     };
-    let by_name: Vec<_> = config.pipelines.iter().filter(named).collect();
-    if let (Some(name), true) = (&args.pipeline, by_name.is_empty()) {
-        let known: Vec<_> = config
-            .pipelines
-            .iter()
-            .map(|one| one.name.as_str())
-            .collect();
-        return Err(format!(
-            "there is no pipeline {name}; there are {}",
-            known.join(", ")
-        ));
-    }
-    let chosen: Vec<_> = by_name.into_iter().filter(reads).collect();
+    let by_name = match &args.pipeline {
+        Some(name) => vec![named(&config.pipelines, name)?],
+        None => config.pipelines.iter().collect(),
+    };
+    let chosen: Vec<_> = by_name.iter().copied().filter(reads).collect();
     if let (Some(topic), true) = (&args.topic, chosen.is_empty()) {
-        let named = config.pipelines.iter().filter(named);
-        let known: Vec<_> = named.flat_map(|one| one.source_topics.clone()).collect();
+        let sources = by_name.iter().flat_map(|one| &one.source_topics);
+        let known: Vec<_> = sources.map(String::as_str).collect();
         return Err(format!(
             "no pipeline reads the topic {topic}; source topics are {}",
             known.join(", ")

@@ -104,7 +104,7 @@ struct Common {
     #[arg(long, value_name = "FILE")]
     page: Option<PathBuf>,
     /// With json, the last line on stdout is one object
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
 }
 

@@ -18,7 +18,9 @@ use crate::contract::rules::Listed;
 use crate::ingest::properties;
 use crate::ingest::topics::{self, Finding, TopicAdmin};
 use crate::instance::refusal;
+use crate::quiet::UNSEEN;
 use crate::review::register;
+use crate::words::counted;
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -39,7 +41,7 @@ pub struct CheckArgs {
     #[arg(long)]
     explain: bool,
     /// How the flow is printed.
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
     /// Print the JSON Schema of the configuration file, for editors, and do nothing else.
     #[arg(long)]
@@ -61,6 +63,8 @@ enum Output {
 struct Report {
     faults: Vec<Fault>,
     warnings: Vec<Fault>,
+    /// Warnings that belong to no line of the file.
+    cautions: Vec<String>,
     findings: Vec<String>,
     notes: Vec<String>,
     unreachable: Vec<String>,
@@ -117,6 +121,9 @@ fn conclude(report: &Report) -> ExitCode {
         complain_of(&report.faults);
     }
     warn_of(&report.warnings);
+    for caution in &report.cautions {
+        complain(&format!("warning: {caution}"));
+    }
     for note in &report.notes {
         complain(&format!("note: {note}"));
     }
@@ -336,7 +343,7 @@ async fn ask_broker(config: &Config, report: &mut Report) -> anyhow::Result<()> 
         let there = tokio::task::block_in_place(|| admin.partitions(&asked))?;
         for topic in asked.iter().filter(|topic| !there.contains_key(*topic)) {
             report.findings.push(format!(
-                "pipeline {}: topic {topic} of a lookup does not exist; records that need it would wait",
+                "pipeline {}: topic {topic} of a lookup does not exist, {UNSEEN}; records that need it would wait",
                 pipeline.name
             ));
         }
@@ -346,6 +353,10 @@ async fn ask_broker(config: &Config, report: &mut Report) -> anyhow::Result<()> 
             report
                 .notes
                 .push(format!("topic {topic}: {}", topics::UNREAD));
+        }
+        for text in topics::untold(&known) {
+            let text = format!("pipeline {}: {text}", pipeline.name);
+            report.cautions.push(text);
         }
         for finding in topics::findings(pipeline, &known) {
             match refusal(&finding, pipeline.create_topics) {
@@ -368,15 +379,14 @@ fn intention(finding: &Finding) -> String {
         Finding::Create {
             topic, partitions, ..
         } => {
-            let unit = if *partitions == 1 {
-                "partition"
-            } else {
-                "partitions"
-            };
-            format!("topic {topic} will be created with {partitions} {unit}")
+            format!(
+                "topic {topic} does not exist, {UNSEEN}: `run` creates it with {}",
+                counted(*partitions, "partition")
+            )
         }
         Finding::Grow { topic, from, to } => {
-            format!("topic {topic} will grow from {from} to {to} partitions")
+            let to = counted(*to, "partition");
+            format!("topic {topic} will grow from {from} to {to}")
         }
         Finding::MissingSource(topic)
         | Finding::TooSmall { topic, .. }

@@ -49,7 +49,7 @@ pub struct CompareArgs {
     #[arg(long)]
     show_values: bool,
     /// Form of the comparison
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
 }
 

@@ -11,6 +11,7 @@ use super::{FINDINGS, Output, USAGE, complain, print};
 use crate::config::units;
 use crate::demo::recount::Summary;
 use crate::demo::{self, Options, Screen};
+use crate::words::counted;
 
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: u32,
     /// With json, the last line on stdout is one object.
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
 }
 
@@ -137,7 +138,8 @@ fn table(summary: &Summary) -> String {
     )
     .expect("a String takes all text");
     for (reason, count) in &summary.reasons {
-        writeln!(out, "  {count} dead letters: {reason}").expect("a String takes all text");
+        writeln!(out, "  {}: {reason}", counted(*count, "dead letter"))
+            .expect("a String takes all text");
     }
     out
 }

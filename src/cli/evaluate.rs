@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{COULD_NOT_RUN, FINDINGS, Output, USAGE, complain, complain_of, environment, print};
 use crate::build;
-use crate::config::model::{Pipeline, SchemaSource};
+use crate::config::model::{self, Pipeline, SchemaSource};
 use crate::config::{self, Loaded, fault::Fault};
 use crate::contract::schema::Schema;
 use crate::record::Record;
@@ -65,7 +65,7 @@ pub struct TryArgs {
     #[arg(long, value_name = "NAME")]
     topic: Option<String>,
     /// Form of the result
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
 }
 
@@ -224,12 +224,7 @@ fn chosen<'c>(
         names.join(", ")
     };
     let pipeline = match (&args.pipeline, config.pipelines.as_slice()) {
-        (Some(name), all) => all.iter().find(|one| one.name == *name).ok_or_else(|| {
-            Refusal::Text(format!(
-                "there is no pipeline {name}; there are {}",
-                names()
-            ))
-        })?,
+        (Some(name), all) => model::named(all, name).map_err(Refusal::Text)?,
         (None, [only]) => only,
         // Nothing of a record is needed for what names no field.
         (None, _) if args.record.is_none() && args.after.is_none() => return Ok(None),

@@ -13,7 +13,7 @@ use self::body::Body;
 use self::fetch::{Found, Owned};
 use self::outcome::{Judge, Role};
 use super::{COULD_NOT_RUN, FINDINGS, Output, USAGE, complain, environment, print, runtime};
-use crate::config::model::{Config, Pipeline, RulesFile};
+use crate::config::model::{self, Config, Pipeline, RulesFile};
 use crate::contract::cache::{CacheSettings, SchemaCache};
 use crate::contract::registry::RegistryClient;
 use crate::contract::wire;
@@ -67,7 +67,7 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(super) lines: usize,
     /// Form of the explanation
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     pub(super) output: Output,
 }
 
@@ -301,16 +301,7 @@ fn header(name: &str, value: Option<&[u8]>, secrets: &[String]) -> Shown {
 }
 
 fn named<'c>(config: &'c Config, name: &str) -> Result<&'c Pipeline, Refusal> {
-    let mut pipelines = config.pipelines.iter();
-    pipelines
-        .find(|pipeline| pipeline.name == name)
-        .ok_or_else(|| {
-            let known: Vec<_> = config.pipelines.iter().map(|p| p.name.as_str()).collect();
-            Refusal::Usage(format!(
-                "there is no pipeline {name}; there are {}",
-                known.join(", ")
-            ))
-        })
+    model::named(&config.pipelines, name).map_err(Refusal::Usage)
 }
 
 fn from_file(file: &Path, schema_id: Option<u32>) -> Result<Owned, Refusal> {

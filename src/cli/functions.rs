@@ -19,7 +19,7 @@ pub struct FunctionsArgs {
     /// The function to print everything about; without it, a line for each.
     name: Option<String>,
     /// With json, a list of objects, or one object.
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
 }
 

@@ -16,6 +16,7 @@ use crate::produce::run::{self, Counts, Job, Report, Stop, Watch};
 use crate::produce::send::Rate;
 use crate::produce::source::Source;
 use crate::produce::{BadRow, Failure, Format};
+use crate::words::counted;
 
 /// Bad rows that are told one by one; the rest is counted.
 const TOLD: u64 = 20;
@@ -93,7 +94,7 @@ pub struct ProduceArgs {
     #[arg(long, value_name = "URL")]
     registry: Option<String>,
     /// Form of the summary on stdout
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
 }
 
@@ -310,14 +311,14 @@ impl Watch for Terminal {
 fn conclude(args: &ProduceArgs, job: &Job, report: &Report, bad: u64) -> anyhow::Result<ExitCode> {
     let counts = report.counts;
     if bad > TOLD {
-        complain(&format!("and {} more bad rows", bad - TOLD));
+        complain(&format!("and {}", counted(bad - TOLD, "more bad row")));
     }
     let code = match &report.stopped {
         Some(Stop::BadRow) => {
             complain(&format!(
-                "stopped at the first bad row: {} rows before it were sent, it and what follows were not; \
+                "stopped at the first bad row: {} sent before it; it and what follows were not; \
                  --dry-run finds all bad rows, --skip-bad puts them aside",
-                counts.produced
+                counted(counts.produced, "row")
             ));
             FINDINGS
         }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::{Options, Position};
+use crate::words::counted;
 
 /// One topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -163,7 +164,7 @@ impl Comparison {
             self.same, self.b.topic, self.missing, self.b.topic, self.extra, self.differing
         )?;
         for field in &self.fields {
-            writeln!(out, "  {}: {} keys", field.field, field.keys)?;
+            writeln!(out, "  {}: {}", field.field, counted(field.keys, "key"))?;
         }
         for (name, examples) in [
             ("missing", &self.missing_examples),

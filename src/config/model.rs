@@ -982,3 +982,15 @@ pub enum OnFail {
     /// Counted and logged; the record goes on.
     Warn,
 }
+
+/// The pipeline of this name, or what to say of there being none.
+pub fn named<'p>(pipelines: &'p [Pipeline], name: &str) -> Result<&'p Pipeline, String> {
+    let found = pipelines.iter().find(|pipeline| pipeline.name == name);
+    found.ok_or_else(|| {
+        let known: Vec<&str> = pipelines.iter().map(|one| one.name.as_str()).collect();
+        format!(
+            "there is no pipeline {name}; the configuration has {}",
+            known.join(", ")
+        )
+    })
+}

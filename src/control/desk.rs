@@ -3,17 +3,17 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
 use super::follow::PARTITION;
 use super::order::{Action, Order, Subject};
-use crate::config::model::{Config, Kafka, Pipeline};
+use crate::config::model::{Config, Kafka, Pipeline, named};
 use crate::ingest::properties;
 use crate::ingest::standing::{Cause, Standing};
 use crate::native::producer::{Produce, Producer};
-use crate::quiet::{Quiet, UNSEEN, cluster, why};
+use crate::quiet::{Quiet, UNSEEN, cluster, committed, why};
 
 /// How long the broker may take for one question.
 const ASK: Duration = Duration::from_secs(10);
@@ -97,15 +97,7 @@ impl Desk {
     }
 
     fn pipeline(&self, target: &Target) -> Result<&Pipeline, DeskError> {
-        let found = self.pipelines.iter().find(|p| p.name == target.pipeline);
-        let pipeline = found.ok_or_else(|| {
-            let names: Vec<&str> = self.pipelines.iter().map(|p| p.name.as_str()).collect();
-            DeskError::Unknown(format!(
-                "there is no pipeline {}; there is {}",
-                target.pipeline,
-                names.join(", ")
-            ))
-        })?;
+        let pipeline = named(&self.pipelines, &target.pipeline).map_err(DeskError::Unknown)?;
         match (&target.topic, target.partition) {
             (None, None) => Ok(pipeline),
             (Some(topic), Some(_)) if pipeline.source_topics.contains(topic) => Ok(pipeline),
@@ -145,9 +137,12 @@ impl Desk {
                 sources.push((topic, source.clone()));
             }
         }
-        let answer = consumer.committed_offsets(asked, ASK).map_err(|error| {
+        let answer = committed(&consumer, &asked, ASK).map_err(|error| {
             let why = why(&consumer, &error);
-            DeskError::Broker(format!("the offsets of {}: {why}", pipeline.group))
+            DeskError::Broker(format!(
+                "the offsets of the group {} could not be read: {why}",
+                pipeline.group
+            ))
         })?;
         let mut pauses = Pauses::default();
         for element in answer.elements() {

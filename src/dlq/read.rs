@@ -14,8 +14,9 @@ use super::filter::Filter;
 use super::progress::Place;
 use crate::config::model::Kafka;
 use crate::ingest::properties;
-use crate::quiet::{Quiet, cluster, why};
+use crate::quiet::{self, Quiet, cluster, why};
 use crate::record::Record;
+use crate::words::counted;
 
 /// How long the broker may take for one question.
 const ASK: Duration = Duration::from_secs(10);
@@ -216,8 +217,8 @@ impl Reader {
             if let Some(partition) = filter.partition {
                 if !numbers.contains(&partition) {
                     return Err(Failure::Asked(format!(
-                        "topic {topic} has {} partitions, counted from 0: there is no {partition}",
-                        numbers.len()
+                        "topic {topic} has {}, counted from 0: there is no {partition}",
+                        counted(numbers.len(), "partition")
                     )));
                 }
                 numbers = vec![partition];
@@ -243,7 +244,7 @@ impl Reader {
         }
         let until = Instant::now() + COORDINATOR;
         let answer = loop {
-            match self.consumer.committed_offsets(asked.clone(), ASK) {
+            match quiet::committed(&self.consumer, &asked, ASK) {
                 Ok(answer) => break answer,
                 // One that has just come back is loading its offsets, and says so at once.
                 Err(error) if is_passing(&error) && Instant::now() < until => {

@@ -175,6 +175,9 @@ pub struct Partition {
     pub careful_until: Option<Instant>,
     /// Where it begins is to be committed, though nothing has been read of it: it is a place that nobody else would find.
     pub is_found: bool,
+    /// Source only: how many partitions the topic had when the group began at its end, if it did. Those that are added are
+    /// read from their beginning.
+    pub began: Option<i32>,
     /// Whether its topic does not exist: nothing is committed, or the offset would outlive the log that it is of.
     pub gone: bool,
     /// Retry only: the last due time written to this partition, milliseconds since the epoch.
@@ -196,6 +199,27 @@ pub struct Partition {
     pub ledger: Ledger,
     /// Handles resolved at assignment.
     pub metrics: PartitionMetrics,
+}
+
+/// The word of a commit's metadata that says how many partitions there were when the group began at the end.
+const BEGAN: &str = "began";
+
+/// How many partitions the topic had when the group began at its end, by the metadata of a commit.
+pub fn began_with(metadata: &str) -> Option<i32> {
+    let mut words = metadata.split(' ');
+    words.find_map(|word| word.strip_prefix(BEGAN)?.strip_prefix('=')?.parse().ok())
+}
+
+/// Whether a partition without a commit was there when the group began, by the commits of its topic's partitions: then it
+/// begins where the group did. One that was added later is read whole, `auto.offset.reset: latest` or not. Another member of
+/// the group may have committed a moment ago what began with us, which is why its commit says how many there were.
+pub fn was_there<'m>(number: i32, commits: impl Iterator<Item = &'m str>) -> bool {
+    let (mut any, mut counts) = (false, 0);
+    for metadata in commits {
+        any = true;
+        counts = began_with(metadata).unwrap_or(0).max(counts);
+    }
+    !any || number < counts
 }
 
 impl Partition {
@@ -241,6 +265,7 @@ impl Partition {
             decisions: None,
             careful_until: None,
             is_found: false,
+            began: None,
             gone: false,
             latest_due: 0,
             unmeant: None,
@@ -442,6 +467,9 @@ impl Partition {
             && (self.committed != Some(offset) || stale || news);
         due.then(|| {
             let mut metadata = self.tracker.metadata();
+            if let Some(count) = self.began {
+                metadata.push_str(&format!(" {BEGAN}={count}"));
+            }
             for standing in &self.standing {
                 metadata.push(' ');
                 metadata.push_str(&standing.to_word());
@@ -603,6 +631,37 @@ mod tests {
         let sequence = partition.tracker.begin(7).expect("in order");
         partition.tracker.complete(sequence, Outcome::Retried);
         assert_eq!(due(&partition, DAY / 2).map(|entry| entry.offset), Some(8));
+    }
+
+    #[test]
+    fn a_partition_that_was_added_after_the_group_began_was_not_there() {
+        let check = |number, commits: &[&str], expect| {
+            let found = was_there(number, commits.iter().copied());
+            assert_eq!(found, expect, "{number} {commits:?}");
+        };
+        let ours = format!("{} ledger=5 began=4", Counts::default().to_metadata());
+        check(3, &[], true);
+        // Another member began a moment before.
+        check(3, &[&ours], true);
+        check(4, &[&ours], false);
+        // Grown once before: its commits say nothing of a beginning at the end.
+        let grown = Counts::default().to_metadata();
+        check(5, &[&grown, &ours], false);
+        // It began at the beginning, or with another tool.
+        check(1, &[&grown], false);
+        check(1, &[""], false);
+        check(1, &["began=x"], false);
+    }
+
+    #[test]
+    fn where_a_group_began_is_said_in_every_commit() {
+        let begun = Instant::now();
+        let mut partition = partition(Some(7), begun);
+        partition.began = Some(4);
+        let entry = partition.commit(begun, Duration::ZERO).expect("it is old");
+        let metadata = entry.metadata.expect("always");
+        assert_eq!(began_with(&metadata), Some(4), "{metadata}");
+        assert_eq!(Counts::from_metadata(&metadata), Some(Counts::default()));
     }
 
     #[test]

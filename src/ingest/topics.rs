@@ -16,7 +16,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::properties::{BROKER_MESSAGE_BYTES, HEADER_ROOM, Properties};
 use crate::config::model::{LookupSource, Pipeline, Step};
 use crate::error::FatalError;
-use crate::quiet::{Quiet, cluster};
+use crate::quiet::{Quiet, UNSEEN, cluster};
 
 /// What the broker says of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,17 @@ pub struct Facts {
     pub max_message_bytes: Option<u64>,
     /// What it forgets; `None` when the broker does not tell.
     pub forgets: Option<Forgets>,
+    /// Why the broker did not tell of its settings, where it was asked for them.
+    pub untold: Option<Untold>,
+}
+
+/// Why a broker does not tell of a topic's settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untold {
+    /// It told of none. The client does not say more, and a broker does so where a right is missing.
+    Refused,
+    /// The question as a whole came to nothing.
+    Failed(RDKafkaErrorCode),
 }
 
 /// What a topic forgets.
@@ -255,17 +266,38 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
     findings
 }
 
-/// Topics that are made by one request.
-const AT_ONCE: usize = 50;
+/// What could not be looked at, where brokers do not tell of settings: one text for each reason, with the topics. Pure.
+pub fn untold(known: &Known) -> Vec<String> {
+    let mut topics: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (topic, facts) in known {
+        let why = match facts.untold {
+            Some(Untold::Refused) => {
+                "the broker told of none, as where the principal has no right to them (DescribeConfigs)".to_owned()
+            }
+            Some(Untold::Failed(code)) => code.to_string(),
+            None => continue,
+        };
+        topics.entry(why).or_default().push(topic);
+    }
+    let texts = topics.into_iter().map(|(why, topics)| {
+        format!(
+            "the settings of {} cannot be read: {why}. Not checked: whether they take the source's largest record with our headers \
+             (max.message.bytes), and whether they are compacted or delete what is still needed (cleanup.policy, retention.ms)",
+            topics.join(", ")
+        )
+    });
+    texts.collect()
+}
 
 /// How long is between two questions whether brokers tell of what was changed.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Asks until the broker tells of all that was done, for at most `limit`. It answers that a topic is made or has grown when the
 /// controller has noted it; for a moment longer, metadata may be what it was. Who began with that would take the partitions
-/// that were just added for some that nobody has.
+/// that were just added for some that nobody has. `there` are the topics that [`TopicAdmin::apply`] found to be there.
 pub async fn told(
     pipeline: &Pipeline,
+    there: &[String],
     limit: Duration,
     mut ask: impl AsyncFnMut() -> Result<Known, FatalError>,
 ) -> Result<Known, FatalError> {
@@ -274,6 +306,10 @@ pub async fn told(
         let known = ask().await?;
         let open = findings(pipeline, &known);
         let missing = open.iter().find_map(|finding| match finding {
+            Finding::Create { topic, .. } if there.contains(topic) => Some(format!(
+                "topic {topic} is there (to create it was answered with {})",
+                RDKafkaErrorCode::TopicAlreadyExists
+            )),
             Finding::Create { topic, .. } => Some(format!("topic {topic} was created")),
             Finding::Grow { topic, to, .. } => {
                 Some(format!("topic {topic} was given {to} partitions"))
@@ -288,8 +324,8 @@ pub async fn told(
         };
         if tokio::time::Instant::now() >= until {
             return Err(FatalError::Kafka(format!(
-                "{missing}, and after {limit:?} the brokers do not tell of it: look whether they are well and we have the right to \
-                 see it (Describe), and start again"
+                "{missing}, and after {limit:?} the brokers do not tell of it: look whether they are well and the principal has the \
+                 right to see it (Describe), and start again"
             )));
         }
         tokio::time::sleep(LOOK_AGAIN).await;
@@ -429,13 +465,19 @@ impl TopicAdmin {
             .map(|topic| ResourceSpecifier::Topic(topic))
             .collect();
         // librdkafka's mock cluster never answers, and asking costs the whole time-out.
-        let described = match specifiers.is_empty() || self.is_embedded() {
-            true => Vec::new(),
-            false => self
-                .client
-                .describe_configs(&specifiers, &self.options())
-                .await
-                .unwrap_or_default(),
+        let (described, untold) = match specifiers.is_empty() || self.is_embedded() {
+            true => (Vec::new(), None),
+            false => {
+                let described = self.client.describe_configs(&specifiers, &self.options());
+                match described.await {
+                    Ok(described) => (described, Some(Untold::Refused)),
+                    Err(error) => {
+                        let code = error.rdkafka_error_code();
+                        let code = code.unwrap_or(RDKafkaErrorCode::Unknown);
+                        (Vec::new(), Some(Untold::Failed(code)))
+                    }
+                }
+            }
         };
         // By name: nothing says that the answers come in the order of the questions.
         let configs: HashMap<String, ConfigResource> = described
@@ -445,7 +487,9 @@ impl TopicAdmin {
                 let OwnedResourceSpecifier::Topic(topic) = &resource.specifier else {
                     return None;
                 };
-                Some((topic.clone(), resource))
+                let topic = topic.clone();
+                // What is refused comes without an error, and without any setting.
+                (!resource.entries.is_empty()).then_some((topic, resource))
             })
             .collect();
         let facts = partitions.into_iter().map(|(topic, partitions)| {
@@ -454,68 +498,56 @@ impl TopicAdmin {
                 partitions,
                 max_message_bytes: config.and_then(size),
                 forgets: config.map(forgets),
+                untold: untold.filter(|_| config.is_none()),
             };
             (topic, facts)
         });
         Ok(facts.collect())
     }
 
-    /// Creates what is missing, many at a time since each request takes the controller a moment, and adds partitions.
-    pub async fn apply(&self, findings: &[Finding]) -> Result<(), FatalError> {
-        let new = findings.iter().filter_map(|finding| match finding {
-            Finding::Create {
-                topic,
-                partitions,
-                config,
-            } => Some(config.iter().fold(
-                NewTopic::new(topic, *partitions, TopicReplication::Fixed(-1)),
-                |new, (name, value)| new.set(name, value),
-            )),
-            _ => None,
-        });
-        let new: Vec<NewTopic<'_>> = new.collect();
-        for some in new.chunks(AT_ONCE) {
-            let result = self.client.create_topics(some, &self.options()).await;
-            let named = match some {
-                [one] => one.name.to_owned(),
-                [one, rest @ ..] => format!("{} (and {} more)", one.name, rest.len()),
-                [] => continue,
-            };
-            answered(
-                &named,
-                "created",
-                result,
-                RDKafkaErrorCode::TopicAlreadyExists,
-            )?;
-            for topic in some {
-                let (topic, partitions) = (topic.name, topic.num_partitions);
-                tracing::info!(topic, partitions, "topic created");
-            }
-        }
+    /// Creates what is missing and adds partitions. The topics that were there when they were to be created: another instance
+    /// was first, or we may not see them.
+    pub async fn apply(&self, findings: &[Finding]) -> Result<Vec<String>, FatalError> {
+        let mut there = Vec::new();
         for finding in findings {
             match finding {
+                Finding::Create {
+                    topic,
+                    partitions,
+                    config,
+                } => {
+                    let new = config.iter().fold(
+                        NewTopic::new(topic, *partitions, TopicReplication::Fixed(-1)),
+                        |new, (name, value)| new.set(name, value),
+                    );
+                    let result = self.client.create_topics([&new], &self.options()).await;
+                    if answered(topic, "created", result, &CREATE)? {
+                        tracing::info!(topic, partitions, "topic created");
+                    } else {
+                        tracing::info!(
+                            topic,
+                            "the topic is there already: another instance was first, {UNSEEN}"
+                        );
+                        there.push(topic.clone());
+                    }
+                }
                 Finding::Grow { topic, from, to } => {
                     let count = usize::try_from(*to).unwrap_or(0);
                     let result = self
                         .client
                         .create_partitions([&NewPartitions::new(topic, count)], &self.options())
                         .await;
-                    answered(
-                        topic,
-                        "given more partitions",
-                        result,
-                        RDKafkaErrorCode::InvalidPartitions,
-                    )?;
-                    tracing::info!(topic, from, to, "partitions added");
+                    if answered(topic, "given more partitions", result, &GROW)? {
+                        tracing::info!(topic, from, to, "partitions added");
+                    }
                 }
-                Finding::Create { .. }
-                | Finding::MissingSource(_)
+                Finding::MissingSource(_)
                 | Finding::TooSmall { .. }
                 | Finding::Compacted { .. }
                 | Finding::Forgets { .. } => {}
             }
         }
-        Ok(())
+        Ok(there)
     }
 }
 
@@ -538,24 +570,46 @@ fn forgets(resource: &ConfigResource) -> Forgets {
     }
 }
 
-/// Another instance that starts at the same time may have been first.
+/// What a broker may refuse without harm, and which right is missing where it refuses for that.
+struct Refusals {
+    /// It is done already, perhaps by an instance that starts at the same time.
+    done: RDKafkaErrorCode,
+    right: &'static str,
+}
+
+const CREATE: Refusals = Refusals {
+    done: RDKafkaErrorCode::TopicAlreadyExists,
+    right: "if it is there, the principal has no right to see it (Describe); if not, none to create it (Create, on the topic or \
+            the cluster)",
+};
+const GROW: Refusals = Refusals {
+    done: RDKafkaErrorCode::InvalidPartitions,
+    right: "the principal has no right to change it (Alter)",
+};
+
+/// Whether it was done, or was done already.
 fn answered(
     topic: &str,
     what: &str,
     result: rdkafka::error::KafkaResult<Vec<rdkafka::admin::TopicResult>>,
-    fine: RDKafkaErrorCode,
-) -> Result<(), FatalError> {
+    refusals: &Refusals,
+) -> Result<bool, FatalError> {
     let results = result.map_err(|error| {
         FatalError::Topics(format!("topic {topic} could not be {what}: {error}"))
     })?;
-    match results
-        .into_iter()
-        .find_map(|result| result.err().filter(|(_, code)| *code != fine))
-    {
-        Some((topic, code)) => Err(FatalError::Topics(format!(
-            "topic {topic} could not be {what}: {code}"
-        ))),
-        None => Ok(()),
+    match results.into_iter().find_map(Result::err) {
+        None => Ok(true),
+        Some((_, code)) if code == refusals.done => Ok(false),
+        Some((_, code)) => {
+            let why = match code {
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed => format!(": {}", refusals.right),
+                _ => String::new(),
+            };
+            Err(FatalError::Topics(format!(
+                "topic {topic} could not be {what}: {code}{why}"
+            )))
+        }
     }
 }
 
@@ -563,6 +617,35 @@ fn answered(
 mod tests {
     use super::*;
     use crate::config;
+
+    #[test]
+    fn what_brokers_do_not_tell_is_said_once_for_each_reason() {
+        let facts = |untold| Facts {
+            partitions: 1,
+            max_message_bytes: None,
+            forgets: None,
+            untold,
+        };
+        let known: Known = [
+            ("a", Some(Untold::Refused)),
+            ("b", None),
+            (
+                "c",
+                Some(Untold::Failed(RDKafkaErrorCode::OperationTimedOut)),
+            ),
+            ("d", Some(Untold::Refused)),
+        ]
+        .map(|(topic, untold)| (topic.to_owned(), facts(untold)))
+        .into();
+        let told = untold(&known);
+        assert_eq!(told.len(), 2, "{told:?}");
+        let says = |words: [&str; 2]| {
+            told.iter()
+                .any(|text| words.iter().all(|w| text.contains(w)))
+        };
+        assert!(says(["of a, d cannot", "(DescribeConfigs)"]), "{told:?}");
+        assert!(says(["of c cannot", "Timed out"]), "{told:?}");
+    }
 
     #[test]
     fn retry_topics_that_nobody_reads_any_more_are_found_by_their_names() {

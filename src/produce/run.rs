@@ -230,7 +230,7 @@ async fn create(job: &Job, partitions: i32) -> Result<(), Failure> {
         partitions,
         config: Vec::new(),
     };
-    admin.apply(&[create]).await.map_err(failure)
+    admin.apply(&[create]).await.map(drop).map_err(failure)
 }
 
 fn sender(job: &Job, largest: u64) -> Result<Sender, Failure> {

@@ -17,7 +17,7 @@ use rdkafka::{ClientConfig, Message as _, Offset, Timestamp, TopicPartitionList}
 use crate::config::model::Kafka;
 use crate::error::FatalError;
 use crate::ingest::properties;
-use crate::quiet::{Quiet, cluster, why};
+use crate::quiet::{self, Quiet, cluster, why};
 use crate::record::Record;
 
 /// How long the broker may take for one question.
@@ -197,7 +197,7 @@ impl Scanner {
         let began = Instant::now();
         let answer = loop {
             let one_try = ASK.min(self.patience);
-            let error = match self.committed.committed_offsets(asked.clone(), one_try) {
+            let error = match quiet::committed(&self.committed, &asked, one_try) {
                 Ok(answer) => break answer,
                 Err(error) => error,
             };
@@ -222,7 +222,8 @@ impl Scanner {
                 ),
                 false => why(&self.committed, &error),
             };
-            let text = format!("the group's offsets could not be read: {why}");
+            let group = self.reader.get("group.id").unwrap_or_default();
+            let text = format!("the offsets of the group {group} could not be read: {why}");
             return Err(FatalError::Kafka(text));
         };
         let elements = answer.elements();

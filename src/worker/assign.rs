@@ -11,7 +11,7 @@ use crate::error::{FatalError, Reason};
 use crate::failure::backoff;
 use crate::failure::breaker::Decisions;
 use crate::failure::classify::Disposition;
-use crate::ingest::assignment::{Partition, Role};
+use crate::ingest::assignment::{Partition, Role, began_with, was_there};
 use crate::ingest::offsets::{Counts, ledger_begins};
 use crate::ingest::standing::{Cause, Standing};
 use crate::native::consumer::{
@@ -117,6 +117,48 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Where a source partition without a commit would begin at the end: what the group has committed of all partitions of its
+    /// topic. Nothing otherwise.
+    fn commits_of_topics(
+        &mut self,
+        client: &dyn Positions,
+        partitions: &[Entry],
+        committed: &[Entry],
+    ) -> Result<Vec<Entry>, FatalError> {
+        let is_known = |one: &&Entry| {
+            let mut all = committed.iter();
+            all.any(|found| {
+                (&found.topic, found.partition) == (&one.topic, one.partition) && found.offset >= 0
+            })
+        };
+        let mut topics: Vec<&str> = partitions
+            .iter()
+            .filter(|one| !is_known(one))
+            .map(|one| one.topic.as_str())
+            .collect();
+        topics.sort_unstable();
+        topics.dedup();
+        if self.settings.start != OFFSET_END || topics.is_empty() {
+            return Ok(Vec::new());
+        }
+        let count = |topic: &str| self.settings.partitions.get(topic).copied().unwrap_or(0);
+        let all: Vec<(String, i32)> = topics
+            .iter()
+            .flat_map(|topic| (0..count(topic)).map(|number| ((*topic).to_owned(), number)))
+            .collect();
+        self.committed_offsets(client, &all)
+    }
+}
+
+/// The metadata of a topic's commits.
+fn metadata_of<'e>(entries: &'e [Entry], topic: &str) -> impl Iterator<Item = &'e str> {
+    let of_topic = entries
+        .iter()
+        .filter(move |entry| entry.topic == topic && entry.offset >= 0);
+    of_topic.map(|entry| entry.metadata.as_deref().unwrap_or_default())
+}
+
 impl Rebalance for Engine {
     fn assign(&mut self, client: &Client<'_>, partitions: &[Entry]) -> Vec<Entry> {
         self.assigned(client, partitions)
@@ -164,6 +206,15 @@ impl Engine {
                 return Vec::new();
             }
         };
+        let ends = match self.commits_of_topics(client, partitions, &committed) {
+            Ok(ends) => ends,
+            Err(error) => {
+                if !self.shared.shutdown.is_cancelled() {
+                    self.fatal = Some(error);
+                }
+                return Vec::new();
+            }
+        };
         let clock = self.time.read();
         let jitter = self.judge.config().failure.jitter;
         let mut answer = Vec::with_capacity(families.len());
@@ -180,11 +231,27 @@ impl Engine {
             // "At the end" is another place each time that it is asked. So it is asked once, and committed: what comes after
             // that is read, though a restart or another owner comes first.
             let is_new = found.is_none_or(|entry| entry.offset < 0) && role == Role::Source;
-            let end = match is_new && self.settings.start == OFFSET_END {
+            let is_at_end = is_new && self.settings.start == OFFSET_END;
+            let was_there = was_there(number, metadata_of(&ends, &topic));
+            let end = match is_at_end {
                 true => client
                     .range(&topic, number, END_TIMEOUT)
-                    .map(|(_, end)| end),
+                    .map(|(low, end)| if was_there { end } else { low }),
                 false => None,
+            };
+            if is_at_end && !was_there {
+                tracing::info!(
+                    pipeline = name,
+                    topic,
+                    partition = number,
+                    "the partition was added after the group had begun: it is read from its beginning"
+                );
+            }
+            let began = match (is_at_end, was_there) {
+                (true, true) => self.settings.partitions.get(&topic).copied(),
+                _ => found
+                    .and_then(|entry| entry.metadata.as_deref())
+                    .and_then(began_with),
             };
             let found = found.filter(|entry| entry.offset >= 0).map(|entry| {
                 let metadata = entry.metadata.as_deref();
@@ -224,6 +291,7 @@ impl Engine {
                 let named = self.judge.config().names_silent();
                 partition.keep_book(found.and_then(|(_, _, begins)| begins), named);
             }
+            partition.began = began;
             if end.is_some() {
                 (partition.committed, partition.is_found) = (None, true);
                 // Before anything of it is taken.
@@ -231,6 +299,9 @@ impl Engine {
             }
             let start = match role {
                 // A source without a commit starts where `auto.offset.reset` says.
+                Role::Source if is_at_end && !was_there => {
+                    found.map_or(OFFSET_BEGINNING, |(offset, ..)| offset)
+                }
                 Role::Source => found.map_or(self.settings.start, |(offset, ..)| offset),
                 // A retry partition without one starts at its beginning, whatever that property says.
                 Role::Retry { tier, .. } => {

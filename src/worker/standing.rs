@@ -119,7 +119,11 @@ impl Engine {
             },
             since,
         });
-        partition.why = told_cause(decided, cause);
+        let left = partition.careful_until;
+        let left = left.map(|until| until.saturating_duration_since(clock.now));
+        let careful = left.filter(|left| !left.is_zero());
+        let until = careful.map(|left| clock.wall + i64::try_from(left.as_millis()).unwrap_or(0));
+        partition.why = told_cause(decided, cause, &self.limits, until);
         tracing::warn!(
             pipeline = name,
             owner,
@@ -378,18 +382,43 @@ pub(super) fn is_trip(standing: &Standing) -> bool {
     matches!(standing.cause, Cause::Breaker | Cause::Quarantine)
 }
 
-fn told_cause(decided: Decided, cause: &breaker::Cause) -> String {
+/// What the breaker has seen, and up to when (milliseconds since the epoch) it is careful, if it is: then it is half of what is
+/// configured that was too much.
+fn told_cause(
+    decided: Decided,
+    cause: &breaker::Cause,
+    limits: &Limits,
+    careful_until: Option<i64>,
+) -> String {
     let what = match decided {
         Decided::Quarantined => "in quarantine",
         Decided::Dead | Decided::Passed => "dead letters",
     };
-    match cause {
-        breaker::Cause::InARow(count) => format!("{count} dead letters in a row would be too many"),
-        breaker::Cause::Ratio { bad, all, limit } => format!(
-            "{bad} of {all} records would be {what}: more than {} within {}",
-            format_ratio(limit.above),
-            format_duration(limit.window)
+    let (told, key, limit) = match cause {
+        breaker::Cause::InARow(count) => (
+            format!("{count} dead letters in a row would be too many"),
+            "pause_after",
+            limits.in_a_row.unwrap_or(*count),
         ),
+        breaker::Cause::Ratio { bad, all, limit } => (
+            format!(
+                "{bad} of {all} records would be {what}: more than {} within {}",
+                format_ratio(limit.above),
+                format_duration(limit.window)
+            ),
+            "at_least",
+            limit.at_least,
+        ),
+    };
+    match careful_until {
+        None => told,
+        Some(until) => {
+            let until = jiff::Timestamp::from_second(until.div_euclid(1000) + 1);
+            let until = until.map_or_else(|_| "later".to_owned(), |until| until.to_string());
+            format!(
+                "{told} (careful after a resume, up to {until}: half of {key}, which is {limit}, is enough)"
+            )
+        }
     }
 }
 

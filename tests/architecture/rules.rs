@@ -299,6 +299,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     // Readers beside the record path, whose clients say nothing of their own.
     ("quiet", &[]),
     ("audit::collect", &["quiet"]),
+    ("cli::check", &["quiet"]),
     ("cli::dlq", &["quiet"]),
     ("cli::explain::fetch", &["quiet"]),
     ("compare", &["quiet"]),
@@ -310,6 +311,14 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("lookup::table::load", &["quiet"]),
     ("scan", &["quiet"]),
     ("worker::survey", &["quiet"]),
+    // Counts with their nouns, wherever a person reads one.
+    ("words", &[]),
+    ("alerts::signs", &["words"]),
+    ("audit", &["words"]),
+    ("cli", &["words"]),
+    ("compare", &["words"]),
+    ("dlq", &["words"]),
+    ("instance", &["words"]),
     // A worker without a broker, to measure: of a pipeline that is built without one.
     ("worker::dry", &["in_process"]),
     // Judges tell their pipeline's configuration.

@@ -34,7 +34,7 @@ pub struct Right {
     pub name: String,
     /// Whether the name is a prefix.
     pub prefixed: bool,
-    /// As Kafka's command calls them: `Read`, `Write`, `Create`, `Describe`.
+    /// As Kafka's command calls them: `Read`, `Write`, `Create`, `Describe`, `DescribeConfigs`.
     pub operations: Vec<&'static str>,
 }
 
@@ -115,6 +115,7 @@ fn change(admin: &ClientConfig, user: &str, rights: &[Right], is_given: bool) {
                 "Write" => Op::RD_KAFKA_ACL_OPERATION_WRITE,
                 "Create" => Op::RD_KAFKA_ACL_OPERATION_CREATE,
                 "Describe" => Op::RD_KAFKA_ACL_OPERATION_DESCRIBE,
+                "DescribeConfigs" => Op::RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS,
                 other => panic!("no test needs the operation {other} yet"),
             };
             let allow = RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW;

@@ -14,7 +14,7 @@ use super::acl::{self, Right};
 use super::certificates::{self, Certificates};
 use super::process::Server;
 use super::skip::{java, real_part};
-use super::{ports, topics, wait};
+use super::{ports, scram, topics, wait};
 
 /// What may differ from one broker to the next.
 #[derive(Debug, Clone, Default)]
@@ -304,6 +304,8 @@ impl RealKafka {
                 ("ssl.keystore.type", "PEM"),
                 ("ssl.keystore.location", &keystore.display().to_string()),
                 ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
+                // A login holds for so long: then it is asked for again, as with credentials that expire.
+                ("connections.max.reauth.ms", "10000"),
                 ("super.users", &format!("User:{};User:ANONYMOUS", admin.username)),
                 ("allow.everyone.if.no.acl.found", "false"),
             ]));
@@ -372,6 +374,12 @@ impl SecureKafka {
     /// Takes all of this away from the app.
     pub fn withdraw(&self, rights: &[Right]) {
         acl::withdraw(&self.client(&self.admin), &self.app.username, rights);
+    }
+
+    /// Makes the app's password its password again, or nobody's.
+    pub fn set_app_password(&self, is_valid: bool) {
+        let password = is_valid.then_some(self.app.password.as_str());
+        scram::set(&self.client(&self.admin), &self.app.username, password);
     }
 }
 

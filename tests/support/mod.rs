@@ -25,6 +25,7 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod registry;
+pub mod scram;
 pub mod skip;
 pub mod topics;
 pub mod wait;

@@ -16,6 +16,7 @@ use crate::dlq::dialect::{self, Dialect, Letter};
 use crate::dlq::read::{Next, Reader};
 use crate::explain::{MASK, Shown, moment, shown};
 use crate::quiet::UNSEEN;
+use crate::words::counted;
 
 /// Characters of a key in a line.
 const KEY: usize = 24;
@@ -42,7 +43,7 @@ pub struct ListArgs {
     #[arg(long)]
     unmask: bool,
     /// Form of the list
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
 }
 
@@ -157,8 +158,9 @@ pub(super) fn list(args: &ListArgs, config: &Config) -> Result<ExitCode, Failure
     print(&text).map_err(here)?;
     if matched > rows.len() as u64 {
         complain(&format!(
-            "the newest {} of {matched} dead letters; --limit shows more, `driftgate dlq stats` counts all",
-            rows.len()
+            "the newest {} of {}; --limit shows more, `driftgate dlq stats` counts all",
+            rows.len(),
+            counted(matched, "dead letter")
         ));
     } else if matched == 0 {
         complain(&format!("no dead letter matches, of {read} that were read"));

@@ -25,6 +25,7 @@ use crate::ingest::properties::{self, BROKER_MESSAGE_BYTES, HEADER_ROOM, Propert
 use crate::ingest::topics::{Known, TopicAdmin};
 use crate::produce::send::Rate;
 use crate::quiet::UNSEEN;
+use crate::words::counted;
 
 /// How long the broker may take for one question.
 const ASK: Duration = Duration::from_secs(10);
@@ -69,7 +70,7 @@ pub struct RedriveArgs {
     #[arg(long)]
     from_start: bool,
     /// Form of the summary
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
 }
 
@@ -261,8 +262,10 @@ fn retries(pipeline: &Pipeline, known: &Known) -> Result<BTreeMap<String, String
         };
         if to.partitions < from.partitions {
             return Err(Failure::Asked(format!(
-                "{retry} has {} partitions and {source} has {}: restart an instance of {}, which adds them",
-                to.partitions, from.partitions, pipeline.name
+                "{retry} has {} and {source} has {}: restart an instance of {}, which adds them",
+                counted(to.partitions, "partition"),
+                from.partitions,
+                pipeline.name
             )));
         }
         retries.insert(source.clone(), retry);
@@ -345,9 +348,9 @@ fn conclude(
     }
     if counts.capped > 0 {
         complain(&format!(
-            "{} have gone back {} times already and were left out: what they fail for is not corrected; \
-             --max-redriven raises it",
-            counts.capped, args.max_redriven
+            "left out, since they have gone back {} already: {}. What they fail for is not corrected; --max-redriven raises it",
+            counted(args.max_redriven, "time"),
+            counts.capped
         ));
     }
     let code = match &report.stopped {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::build;
 use crate::cli::{environment, explain, natives, times};
-use crate::config::model::{Config, Pipeline};
+use crate::config::model::{self, Config, Pipeline};
 use crate::contract::path::closest;
 use crate::contract::registry::RegistryClient;
 use crate::dlq::Failure;
@@ -58,14 +58,8 @@ impl Which {
         let Some(name) = &self.pipeline else {
             return Ok(config.pipelines.iter().collect());
         };
-        let mut pipelines = config.pipelines.iter();
-        match pipelines.find(|pipeline| pipeline.name == *name) {
-            Some(pipeline) => Ok(vec![pipeline]),
-            None => Err(Failure::Asked(format!(
-                "there is no pipeline {name}; there are {}",
-                names(config)
-            ))),
-        }
+        let pipeline = model::named(&config.pipelines, name).map_err(Failure::Asked)?;
+        Ok(vec![pipeline])
     }
 
     /// Their topics, or those that are named.

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::refuse;
-use super::select::names;
 use crate::cli::explain::{self, ExplainArgs};
 use crate::cli::{Output, runtime};
-use crate::config::model::Config;
+use crate::config::model::{self, Config};
 use crate::dlq::Failure;
 
 /// Arguments of `dlq show`.
@@ -42,7 +41,7 @@ pub struct ShowArgs {
     #[arg(long, value_name = "N", default_value_t = 1000)]
     lines: usize,
     /// Form of the explanation
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
 }
 
@@ -84,9 +83,11 @@ fn place(args: &ShowArgs, config: &Config) -> Result<(String, i32, i64), Failure
         return Ok((topic.to_owned(), partition, offset));
     }
     let mut topics: Vec<String> = Vec::new();
-    let pipelines = config.pipelines.iter();
-    let named = |name: &str| args.pipeline.as_deref().is_none_or(|wanted| wanted == name);
-    for pipeline in pipelines.filter(|pipeline| named(&pipeline.name)) {
+    let pipelines = match &args.pipeline {
+        Some(name) => vec![model::named(&config.pipelines, name).map_err(Failure::Asked)?],
+        None => config.pipelines.iter().collect(),
+    };
+    for pipeline in pipelines {
         for source in &pipeline.source_topics {
             let topic = pipeline.dead_letter_topic(source);
             if !topics.contains(&topic) {
@@ -96,11 +97,7 @@ fn place(args: &ShowArgs, config: &Config) -> Result<(String, i32, i64), Failure
     }
     match topics.as_slice() {
         [topic] => Ok((topic.clone(), partition, offset)),
-        [] => Err(Failure::Asked(format!(
-            "there is no pipeline {}; there are {}",
-            args.pipeline.as_deref().unwrap_or_default(),
-            names(config)
-        ))),
+        [] => Err(Failure::Asked("no pipeline has a source".to_owned())),
         many => Err(Failure::Asked(format!(
             "dead letters are in {}: write the topic in front, as {}-{at}",
             many.join(", "),

@@ -17,6 +17,7 @@ use crate::dlq::dialect;
 use crate::dlq::read::{Next, Reader};
 use crate::dlq::tally::Tally;
 use crate::explain::moment;
+use crate::words::counted;
 
 /// Lines of one kind in the table; the JSON has all.
 const LINES: usize = 20;
@@ -38,7 +39,7 @@ pub struct StatsArgs {
     #[command(flatten)]
     pub(super) which: Which,
     /// Form of the counts
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
 }
 
@@ -89,7 +90,11 @@ pub(super) fn stats(args: &StatsArgs, config: &Config) -> Result<ExitCode, Failu
             serde_json::to_string_pretty(&json).map_err(here)? + "\n"
         }
         Output::Table => {
-            let mut text = format!("{} dead letters in {}\n", tally.total(), topics.join(", "));
+            let mut text = format!(
+                "{} in {}\n",
+                counted(tally.total(), "dead letter"),
+                topics.join(", ")
+            );
             if let (Some(first), Some(last)) = (first, last) {
                 text.push_str(&format!("from {} to {}\n", moment(first), moment(last)));
             }

@@ -11,6 +11,7 @@ use crate::config::model::Kafka;
 pub(super) use crate::dlq::read::Owned;
 use crate::ingest::properties;
 use crate::quiet::{Quiet, UNSEEN, cluster};
+use crate::words::counted;
 
 /// How long the broker may take for one question.
 const ASK: Duration = Duration::from_secs(10);
@@ -108,7 +109,8 @@ fn watermarks(kafka: &Kafka, topic: &str, partition: i32) -> Result<(i64, i64), 
         .any(|found| found.id() == partition)
     {
         let text = format!(
-            "topic {topic} has {count} partitions, counted from 0: there is no {partition}"
+            "topic {topic} has {}, counted from 0: there is no {partition}",
+            counted(count, "partition")
         );
         return Err(Refusal::Usage(text));
     }

@@ -15,6 +15,7 @@ use crate::contract::registry::{RegistryClient, RegistryError};
 use crate::contract::schema::Schema;
 use crate::review::check::{self, Checked, Report, Source};
 use crate::review::files::{self, SchemaFile};
+use crate::words::counted;
 
 /// `schema check`
 #[derive(Debug, Args)]
@@ -47,7 +48,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "LEVEL")]
     pub level: Option<Level>,
     /// Form of the result on stdout
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     pub output: Output,
 }
 
@@ -187,11 +188,12 @@ fn show(all: &[Checked], format: Output, out: &mut dyn Write) -> io::Result<()> 
         let result = match (checked.findings.len(), checked.unreadable.len()) {
             (0, 0) if verdict.compared.is_empty() => "the first version".to_owned(),
             (0, 0) => "compatible".to_owned(),
-            (1, 0) => "1 finding".to_owned(),
-            (findings, 0) => format!("{findings} findings"),
-            (findings, versions) => {
-                format!("{findings} findings, {versions} versions cannot be compared")
-            }
+            (findings, 0) => counted(findings, "finding"),
+            (findings, versions) => format!(
+                "{}, {} cannot be compared",
+                counted(findings, "finding"),
+                counted(versions, "version")
+            ),
         };
         writeln!(
             out,

@@ -35,7 +35,7 @@ pub struct DiffArgs {
     #[arg(long, value_name = "URL")]
     pub registry: Option<String>,
     /// Form of the result on stdout
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     pub output: Output,
 }
 

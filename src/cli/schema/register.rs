@@ -40,7 +40,7 @@ pub struct RegisterArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Form of the result on stdout
-    #[arg(long, value_enum, default_value = "table")]
+    #[arg(short, long, value_enum, default_value = "table")]
     pub output: Output,
 }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::config::fault::Fault;
 use crate::trial::Difference;
+use crate::words;
 
 /// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -92,7 +93,6 @@ pub(super) fn table(files: &[FileReport], faults: &[Fault], update: bool) -> Str
 
 fn summary(files: &[FileReport], faults: &[Fault]) -> String {
     let total = all(files).count();
-    let plural = |count: usize| if count == 1 { "" } else { "s" };
     let mut parts = vec![format!("{} passed", counted(files, Status::Passed))];
     let rest = [
         (Status::Failed, "failed"),
@@ -106,12 +106,12 @@ fn summary(files: &[FileReport], faults: &[Fault]) -> String {
         }
     }
     if !faults.is_empty() {
-        parts.push(format!("{} fault{}", faults.len(), plural(faults.len())));
+        parts.push(words::counted(faults.len(), "fault"));
     }
-    let (s, of_files) = (plural(total), files.len());
-    let plural = plural(of_files);
     format!(
-        "{total} case{s} in {of_files} file{plural}: {}\n",
+        "{} in {}: {}\n",
+        words::counted(total, "case"),
+        words::counted(files.len(), "file"),
         parts.join(", ")
     )
 }

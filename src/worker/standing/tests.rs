@@ -679,3 +679,43 @@ fn an_operators_pause_bars_before_the_first_record_and_lifts() {
         Vec::<String>::new()
     );
 }
+
+/// In the careful time after a resume a breaker trips at half of what is configured: it says so, with both.
+#[test]
+fn a_careful_breaker_says_that_it_is_and_until_when() {
+    let limit = Ratio {
+        above: 0.2,
+        window: MINUTE,
+        at_least: 20,
+    };
+    let limits = Limits {
+        in_a_row: Some(7),
+        dead_letters: Some(limit),
+        quarantined: None,
+    };
+    let row = breaker::Cause::InARow(5);
+    let (bad, all) = (4, 10);
+    let ratio = breaker::Cause::Ratio { bad, all, limit };
+    let check = |cause: &breaker::Cause, until: Option<i64>, expect: &str| {
+        assert_eq!(told_cause(Decided::Dead, cause, &limits, until), expect);
+    };
+    let until = Some(1_700_000_000_500);
+    check(&row, None, "5 dead letters in a row would be too many");
+    check(
+        &row,
+        until,
+        "5 dead letters in a row would be too many (careful after a resume, up to 2023-11-14T22:13:21Z: half of pause_after, \
+         which is 7, is enough)",
+    );
+    check(
+        &ratio,
+        None,
+        "4 of 10 records would be dead letters: more than 20% within 1m",
+    );
+    check(
+        &ratio,
+        until,
+        "4 of 10 records would be dead letters: more than 20% within 1m (careful after a resume, up to 2023-11-14T22:13:21Z: half \
+         of at_least, which is 20, is enough)",
+    );
+}
