@@ -23,7 +23,7 @@ SOAK_SEEDS ?= 1000000
 SOAK_FROM ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build bench scale profile lint test soak simulate audit clean
+.PHONY: help demo build passthrough bench scale profile lint test soak simulate audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,7 +37,11 @@ build: ## build the optimised program: target/release/driftgate
 	@scripts/need build
 	$(CARGO) build --locked --release --bin driftgate
 
-bench: build ## the benchmark on a real Apache Kafka: writes BENCHMARKS.md (BENCH_ARGS)
+passthrough: ## what the benchmark compares with, a program of its own
+	@scripts/need build
+	$(CARGO) build --locked --release --bin driftgate-passthrough
+
+bench: build passthrough ## the benchmark on a real Apache Kafka: writes BENCHMARKS.md (BENCH_ARGS)
 	@scripts/need bench
 	@scripts/fetch kafka
 	@DRIFTGATE_REAL_PARTS=kafka scripts/with-real scripts/bench "$(TARGET)/release/driftgate" $(BENCH_ARGS)

@@ -3,8 +3,9 @@
 //! output; when the parent closes the standard input, it ends.
 
 use std::collections::BTreeMap;
+use std::env::consts::EXE_SUFFIX;
 use std::io::{BufRead as _, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,6 +66,16 @@ impl Contestant {
     /// The one of this name.
     pub fn of_name(name: &str) -> Option<Contestant> {
         Contestant::ALL.into_iter().find(|one| one.name() == name)
+    }
+
+    /// The program that it runs in: the passthroughs have one of their own beside `own`, whose allocator is the system's. Without
+    /// that one, as where only `driftgate` is installed, they run in `own`.
+    pub fn program(self, own: &Path) -> PathBuf {
+        let plain = own.with_file_name(format!("driftgate-passthrough{EXE_SUFFIX}"));
+        match self.is_passthrough() && plain.is_file() {
+            true => plain,
+            false => own.to_owned(),
+        }
     }
 
     /// Whether records come out as they went in.
@@ -195,12 +206,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts it.
-    pub fn start(program: &Path, task: &Task) -> Result<Running, FatalError> {
+    /// Starts it. `own` is this program.
+    pub fn start(own: &Path, task: &Task) -> Result<Running, FatalError> {
+        let program = task.contestant.program(own);
         let text = serde_json::to_string(task).expect("a task is plain data");
         let failed =
             |error: std::io::Error| FatalError::Start(format!("{}: {error}", program.display()));
-        let child = Command::new(program)
+        let child = Command::new(&program)
             .args(["--log-level", "error", "bench", "--contestant"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

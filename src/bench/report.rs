@@ -76,6 +76,8 @@ pub struct Method {
     pub latency_seconds: f64,
     /// `linger.ms` then.
     pub latency_linger_ms: u64,
+    /// Whether the passthroughs ran in a program of their own, with the system's allocator.
+    pub plain_passthroughs: bool,
 }
 
 /// A median and what was best.
@@ -208,6 +210,7 @@ impl Report {
                 latency_rate: options.rate,
                 latency_seconds: options.rate_for.as_secs_f64(),
                 latency_linger_ms: options.rate_linger,
+                plain_passthroughs: Contestant::Naive.program(&options.program) != options.program,
             },
             contestants,
         }
@@ -391,12 +394,22 @@ impl Report {
             linger_ms,
             latency_rate,
             latency_linger_ms,
+            plain_passthroughs,
             ..
         } = self.method;
+        let allocator = match plain_passthroughs {
+            true => {
+                "The passthroughs have the system's allocator, as a program has that does nothing about it."
+            }
+            false => {
+                "The passthroughs have this program's allocator, since driftgate-passthrough is not beside it: they are cheaper so."
+            }
+        };
         format!(
             "{} records, {partitions} partitions, {rounds} rounds in turns, linger {linger_ms} ms: medians, in brackets what was best.\n\
              Ratios are medians of the ratios within each round. CPU is that of the contestant's process alone.\n\
-             Latency, and CPU of one core beside it, at {latency_rate} records/s with linger {latency_linger_ms} ms, from before the send to after the read.",
+             Latency, and CPU of one core beside it, at {latency_rate} records/s with linger {latency_linger_ms} ms, from before the send to after the read.\n\
+             {allocator}",
             thousands(records as f64)
         )
     }

@@ -126,6 +126,7 @@ fn the_tree() -> Reader {
     let src = PathBuf::from("src");
     reader.file(&src.join("lib.rs"), &[], &src);
     reader.file(&src.join("main.rs"), &[], &src);
+    reader.file(&src.join("passthrough/main.rs"), &[], &src);
     reader
 }
 
