@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::health::{Health, Readiness};
 use crate::metrics::{Metrics, Totals};
 use crate::telemetry::LogFormat;
+use crate::words::grouped;
 
 /// Often enough to watch, seldom enough to scroll by.
 pub const INTERVAL: Duration = Duration::from_secs(10);
@@ -130,31 +131,12 @@ fn rate(per_second: f64) -> String {
     }
 }
 
-/// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn numbers() {
-        let check = |number: u64, expect: &str| assert_eq!(grouped(number), expect);
-        check(0, "0");
-        check(999, "999");
-        check(1_000, "1,000");
-        check(1_234_567, "1,234,567");
-        check(u64::MAX, "18,446,744,073,709,551,615");
+    fn rates() {
         let check = |per_second: f64, expect: &str| assert_eq!(rate(per_second), expect);
         check(0.0, "0");
         check(0.01, "<0.1");

@@ -3,7 +3,6 @@
 //! output; when the parent closes the standard input, it ends.
 
 use std::collections::BTreeMap;
-use std::env::consts::EXE_SUFFIX;
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -71,7 +70,8 @@ impl Contestant {
     /// The program that it runs in: the passthroughs have one of their own beside `own`, whose allocator is the system's. Without
     /// that one, as where only `driftgate` is installed, they run in `own`.
     pub fn program(self, own: &Path) -> PathBuf {
-        let plain = own.with_file_name(format!("driftgate-passthrough{EXE_SUFFIX}"));
+        let mut plain = own.with_file_name("driftgate-passthrough");
+        plain.set_extension(own.extension().unwrap_or_default());
         match self.is_passthrough() && plain.is_file() {
             true => plain,
             false => own.to_owned(),

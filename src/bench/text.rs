@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::words::grouped;
+
 /// One line.
 pub(super) fn line(out: &mut String, text: &str) {
     writeln!(out, "{text}").expect("a String takes all text");
@@ -36,17 +38,9 @@ pub(super) fn markdown<R: AsRef<[String]>>(out: &mut String, head: &[&str], rows
     }
 }
 
-/// With a comma between each three digits.
+/// As a whole number, with a comma between each three digits.
 pub(super) fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    grouped(value.round() as u64)
 }
 
 #[cfg(test)]

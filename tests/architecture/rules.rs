@@ -183,7 +183,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("metrics", &["error", "health", "contract::cache"]),
     ("telemetry", &["error"]),
     ("failure_log", &["config", "error"]),
-    ("status", &["health", "metrics", "telemetry"]),
+    ("status", &["health", "metrics", "telemetry", "words"]),
     (
         "admin",
         &["config", "control::desk", "error", "health", "metrics"],
@@ -315,6 +315,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("words", &[]),
     ("alerts::signs", &["words"]),
     ("audit", &["words"]),
+    ("bench", &["words"]),
     ("cli", &["words"]),
     ("compare", &["words"]),
     ("dlq", &["words"]),
