@@ -545,7 +545,7 @@ fn every_missing_topic_is_named_before_anything_is_read() {
             let log = job.log(command);
             assert_eq!(status.code(), Some(*code), "{log}");
             for topic in missing {
-                let named = log.contains(&format!("topic {topic} is missing"));
+                let named = log.contains(&format!("topic {topic} does not exist"));
                 assert!(named, "{command} does not name {topic}:\n{log}");
             }
         }
