@@ -289,6 +289,9 @@ pub fn untold(known: &Known) -> Vec<String> {
     texts.collect()
 }
 
+/// Topics that are made by one request.
+const AT_ONCE: usize = 50;
+
 /// How long is between two questions whether brokers tell of what was changed.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -505,50 +508,63 @@ impl TopicAdmin {
         Ok(facts.collect())
     }
 
-    /// Creates what is missing and adds partitions. The topics that were there when they were to be created: another instance
-    /// was first, or we may not see them.
+    /// Creates what is missing, many topics with one request, since each request takes the controller a moment, and adds
+    /// partitions. The topics that were there when they were to be created: another instance was first, or we may not see them.
     pub async fn apply(&self, findings: &[Finding]) -> Result<Vec<String>, FatalError> {
+        let new: Vec<NewTopic<'_>> = findings.iter().filter_map(new_topic).collect();
         let mut there = Vec::new();
-        for finding in findings {
-            match finding {
-                Finding::Create {
-                    topic,
-                    partitions,
-                    config,
-                } => {
-                    let new = config.iter().fold(
-                        NewTopic::new(topic, *partitions, TopicReplication::Fixed(-1)),
-                        |new, (name, value)| new.set(name, value),
+        for some in new.chunks(AT_ONCE) {
+            let names: Vec<&str> = some.iter().map(|topic| topic.name).collect();
+            let result = self.client.create_topics(some, &self.options()).await;
+            for (topic, answer) in some
+                .iter()
+                .zip(answers(&names, "created", result, &CREATE)?)
+            {
+                let (topic, partitions) = (topic.name, topic.num_partitions);
+                if answer {
+                    tracing::info!(topic, partitions, "topic created");
+                } else {
+                    tracing::info!(
+                        topic,
+                        "the topic is there already: another instance was first, {UNSEEN}"
                     );
-                    let result = self.client.create_topics([&new], &self.options()).await;
-                    if answered(topic, "created", result, &CREATE)? {
-                        tracing::info!(topic, partitions, "topic created");
-                    } else {
-                        tracing::info!(
-                            topic,
-                            "the topic is there already: another instance was first, {UNSEEN}"
-                        );
-                        there.push(topic.clone());
-                    }
+                    there.push(topic.to_owned());
                 }
-                Finding::Grow { topic, from, to } => {
-                    let count = usize::try_from(*to).unwrap_or(0);
-                    let result = self
-                        .client
-                        .create_partitions([&NewPartitions::new(topic, count)], &self.options())
-                        .await;
-                    if answered(topic, "given more partitions", result, &GROW)? {
-                        tracing::info!(topic, from, to, "partitions added");
-                    }
-                }
-                Finding::MissingSource(_)
-                | Finding::TooSmall { .. }
-                | Finding::Compacted { .. }
-                | Finding::Forgets { .. } => {}
+            }
+        }
+        for finding in findings {
+            let Finding::Grow { topic, from, to } = finding else {
+                continue;
+            };
+            let count = usize::try_from(*to).unwrap_or(0);
+            let result = self
+                .client
+                .create_partitions([&NewPartitions::new(topic, count)], &self.options())
+                .await;
+            if answers(&[topic], "given more partitions", result, &GROW)? == [true] {
+                tracing::info!(topic, from, to, "partitions added");
             }
         }
         Ok(there)
     }
+}
+
+/// The topic that a finding asks for.
+fn new_topic(finding: &Finding) -> Option<NewTopic<'_>> {
+    let Finding::Create {
+        topic,
+        partitions,
+        config,
+    } = finding
+    else {
+        return None;
+    };
+    let new = NewTopic::new(topic, *partitions, TopicReplication::Fixed(-1));
+    Some(
+        config
+            .iter()
+            .fold(new, |new, (name, value)| new.set(name, value)),
+    )
 }
 
 fn value<'r>(resource: &'r ConfigResource, name: &str) -> Option<&'r str> {
@@ -587,36 +603,70 @@ const GROW: Refusals = Refusals {
     right: "the principal has no right to change it (Alter)",
 };
 
-/// Whether it was done, or was done already.
-fn answered(
-    topic: &str,
+/// Of each topic, whether it was done, or was done already. The first refusal of another kind is the error.
+fn answers(
+    topics: &[&str],
     what: &str,
     result: rdkafka::error::KafkaResult<Vec<rdkafka::admin::TopicResult>>,
     refusals: &Refusals,
-) -> Result<bool, FatalError> {
-    let results = result.map_err(|error| {
-        FatalError::Topics(format!("topic {topic} could not be {what}: {error}"))
-    })?;
-    match results.into_iter().find_map(Result::err) {
-        None => Ok(true),
-        Some((_, code)) if code == refusals.done => Ok(false),
-        Some((_, code)) => {
-            let why = match code {
-                RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::ClusterAuthorizationFailed => format!(": {}", refusals.right),
-                _ => String::new(),
-            };
-            Err(FatalError::Topics(format!(
-                "topic {topic} could not be {what}: {code}{why}"
-            )))
+) -> Result<Vec<bool>, FatalError> {
+    let failed = |topic: &str, why: String| {
+        FatalError::Topics(format!("topic {topic} could not be {what}: {why}"))
+    };
+    let results = result.map_err(|error| failed(&topics.join(", "), error.to_string()))?;
+    let answer = |topic: &&str| {
+        // In the order of the broker's answer, which need not be ours.
+        let refused = results.iter().filter_map(|result| result.as_ref().err());
+        match refused.clone().find(|(name, _)| name == topic) {
+            None => Ok(true),
+            Some((_, code)) if *code == refusals.done => Ok(false),
+            Some((_, code)) => {
+                let right = match code {
+                    RDKafkaErrorCode::TopicAuthorizationFailed
+                    | RDKafkaErrorCode::ClusterAuthorizationFailed => {
+                        format!(": {}", refusals.right)
+                    }
+                    _ => String::new(),
+                };
+                Err(failed(topic, format!("{code}{right}")))
+            }
         }
-    }
+    };
+    topics.iter().map(answer).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config;
+
+    #[test]
+    fn each_topic_of_a_request_has_its_own_answer() {
+        use RDKafkaErrorCode as Code;
+        let asked = |answered: &[(&str, Option<Code>)]| {
+            let answered = answered.iter().map(|(topic, code)| match code {
+                None => Ok((*topic).to_owned()),
+                Some(code) => Err(((*topic).to_owned(), *code)),
+            });
+            answers(&["a", "b"], "created", Ok(answered.collect()), &CREATE)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(asked(&[("b", None), ("a", None)]), Ok(vec![true, true]));
+        let there = Some(Code::TopicAlreadyExists);
+        assert_eq!(asked(&[("b", there), ("a", None)]), Ok(vec![true, false]));
+        let error = asked(&[("a", there), ("b", Some(Code::TopicAuthorizationFailed))]);
+        let error = error.expect_err("a refusal");
+        assert!(error.contains("topic b could not be created"), "{error}");
+        assert!(error.contains("(Create, on the topic"), "{error}");
+        let lost = answers(
+            &["a", "b"],
+            "created",
+            Err(rdkafka::error::KafkaError::Canceled),
+            &CREATE,
+        );
+        let error = lost.expect_err("no answer").to_string();
+        assert!(error.contains("topic a, b could not be created"), "{error}");
+    }
 
     #[test]
     fn what_brokers_do_not_tell_is_said_once_for_each_reason() {
