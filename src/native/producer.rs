@@ -213,7 +213,7 @@ impl Producer {
     pub fn poll(&mut self, mut timeout: Duration, out: &mut Vec<Delivery>) {
         if let Some(left) = self.may_hold() {
             if left.is_zero() {
-                self.release_what_fits();
+                self.release();
             } else {
                 timeout = timeout.min(left);
             }
@@ -230,7 +230,7 @@ impl Producer {
 
     /// Asks librdkafka to send what waits for its linger time now.
     pub fn flush(&mut self, timeout: Duration, out: &mut Vec<Delivery>) {
-        self.release_what_fits();
+        self.release();
         // SAFETY: as in `poll`.
         unsafe {
             sys::rd_kafka_flush(

@@ -208,18 +208,23 @@ impl Producer {
 
     /// Commits the transaction; delivery reports that come meanwhile go to `out`.
     pub fn commit_transaction(&mut self, timeout: Duration, out: &mut Vec<Delivery>) -> Outcome {
-        let refused = |(code, then)| TransactionError {
-            code,
-            message: "a record of it was not queued".into(),
-            then,
+        let refused = |code, then| {
+            let message = "a record of it was not queued".into();
+            Err(TransactionError {
+                code,
+                message,
+                then,
+            })
         };
-        if self.release() == Err(RDKafkaErrorCode::QueueFull) {
+        if !self.release() {
             self.flush(timeout, out);
         }
-        self.release().map_err(|code| match code {
-            RDKafkaErrorCode::QueueFull => refused((code, Then::Again)),
-            _ => refused((code, Then::Abort)),
-        })?;
+        if !self.release() {
+            return refused(RDKafkaErrorCode::QueueFull, Then::Again);
+        }
+        if let Some(code) = self.refused_held() {
+            return refused(code, Then::Abort);
+        }
         // SAFETY: the handle is live; callbacks run inside and borrow the deliveries, which nobody has borrowed now.
         let result = unsafe { sys::rd_kafka_commit_transaction(self.handle.rk, millis(timeout)) };
         out.append(&mut self.shared.deliveries.borrow_mut());

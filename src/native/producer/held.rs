@@ -30,6 +30,8 @@ pub(super) struct Held {
     bytes: usize,
     /// When the first one came.
     since: Option<Instant>,
+    /// Why one of them was not taken, since [`Producer::give_up_held`]: their transaction must not commit.
+    refused: Option<RDKafkaErrorCode>,
     /// The largest record that may wait: librdkafka has to say at once of one that is too large for the producer.
     largest: usize,
 }
@@ -56,6 +58,7 @@ impl Held {
             records: VecDeque::new(),
             bytes: 0,
             since: None,
+            refused: None,
             largest: most.unwrap_or(1000).min(LARGE),
         }
     }
@@ -71,7 +74,7 @@ impl Producer {
     ) -> Result<bool, RDKafkaErrorCode> {
         let kept = record.kept();
         if kept > self.held.largest {
-            return match self.release_what_fits() {
+            return match self.release() {
                 true => Ok(false),
                 false => Err(RDKafkaErrorCode::QueueFull),
             };
@@ -100,10 +103,9 @@ impl Producer {
         Some(if is_enough { Duration::ZERO } else { left })
     }
 
-    /// Sends what waits. One that librdkafka does not take is reported with its error, which is returned too. `QueueFull`: some
-    /// still wait.
-    pub(in crate::native) fn release(&mut self) -> Result<(), RDKafkaErrorCode> {
-        let mut result = Ok(());
+    /// Sends what waits. One that librdkafka does not take is reported with its error. `false`: its queue is full, and some still
+    /// wait.
+    pub(in crate::native) fn release(&mut self) -> bool {
         while let Some(mut record) = self.held.records.pop_front() {
             let (key, value) = record.bytes.split_at(record.key.unwrap_or(0));
             let message = Message {
@@ -116,11 +118,11 @@ impl Producer {
             match self.queue(&message, &mut record.headers, record.token) {
                 Err(RDKafkaErrorCode::QueueFull) => {
                     self.held.records.push_front(record);
-                    return Err(RDKafkaErrorCode::QueueFull);
+                    return false;
                 }
                 Ok(()) => {}
                 Err(code) => {
-                    result = Err(code);
+                    self.held.refused = Some(code);
                     self.shared.deliveries.borrow_mut().push(Delivery {
                         token: record.token,
                         error: Some(code),
@@ -130,12 +132,12 @@ impl Producer {
             self.held.bytes -= record.kept;
         }
         self.held.since = None;
-        result
+        true
     }
 
-    /// The same, where it is enough that refusals are reported and that what finds no room waits on.
-    pub(super) fn release_what_fits(&mut self) -> bool {
-        self.release() != Err(RDKafkaErrorCode::QueueFull)
+    /// Why something that had waited was not taken, if so, since [`Self::give_up_held`].
+    pub(in crate::native) fn refused_held(&self) -> Option<RDKafkaErrorCode> {
+        self.held.refused
     }
 
     /// Gives up what waits, and reports it as that.
@@ -149,6 +151,7 @@ impl Producer {
         }
         self.held.bytes = 0;
         self.held.since = None;
+        self.held.refused = None;
     }
 }
 
@@ -240,7 +243,7 @@ mod tests {
         for token in 0..4 {
             send(&mut producer, 100, token).expect("it waits here");
         }
-        assert_eq!(producer.release(), Err(RDKafkaErrorCode::QueueFull));
+        assert!(!producer.release());
         assert_eq!((producer.held.records.len(), queued(&producer)), (2, 2));
         assert_eq!(
             send(&mut producer, 50_000, 4),
@@ -254,5 +257,27 @@ mod tests {
         };
         assert_eq!(out, [given_up(2), given_up(3)]);
         assert_eq!((producer.held.bytes, producer.may_hold()), (0, None));
+    }
+
+    /// Nothing can be sent without a transaction: what is refused is known until it is given up, however full the queue is.
+    #[test]
+    fn a_refusal_is_known_until_the_rest_is_given_up() {
+        let mut producer = producer(&[("transactional.id", "t"), ("message.max.bytes", "100000")]);
+        let mut out = Vec::new();
+        send(&mut producer, 100, 0).expect("it waits here");
+        producer.flush(Duration::ZERO, &mut out);
+        let refused = producer.refused_held();
+        assert!(refused.is_some_and(|code| code != RDKafkaErrorCode::QueueFull));
+        assert_eq!(
+            out,
+            [Delivery {
+                token: 0,
+                error: refused
+            }]
+        );
+        assert!(producer.release());
+        assert_eq!(producer.refused_held(), refused);
+        producer.give_up_held();
+        assert_eq!(producer.refused_held(), None);
     }
 }
