@@ -462,7 +462,8 @@ sink with a schema of its own. at_least_once, acks=all, idempotent. Nothing else
 Beside it, two programs that look at nothing and pass key and value on. *Naive* is rdkafka as it is usually written: one
 `BaseConsumer::poll` and one `BaseProducer::send` a record, defaults, with the same acks, idempotence, linger and compression; its
 callbacks are served after each record, as rdkafka's documentation does it. *Best* takes batches of 1000 with `rd_kafka_consume_batch_queue`, produces
-with `rd_kafka_produce` on a topic's handle, serves callbacks once a batch and sets `fetch.queue.backoff.ms=5`.
+with `rd_kafka_produce` on a topic's handle, serves callbacks once a batch and sets `fetch.queue.backoff.ms=1`,
+`queued.min.messages=20000` and `batch.size=100000`: what takes less room in the processor's caches takes less of its time.
 
 Each runs in a process of its own, in turns, on topics of its own. It measures itself (`getrusage`) from its first record to its
 last acknowledgement; the broker and the input's producer are other processes, on the same cores. Outputs are read back in every
