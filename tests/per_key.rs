@@ -801,10 +801,8 @@ fn sources_with_different_partition_counts_keep_an_order_each() {
 
 // --- what it costs the others --------------------------------------------------------------------------------------
 
-/// What the others are held to here, of the speed that they have where nothing fails, without and with an order per key. By
-/// itself, an instance keeps more than nine tenths with both; beside another one, on two cores that do nothing else, it shows that
-/// the one with an order per key has more to wait for.
-const KEPT: [f64; 2] = [0.9, 0.75];
+/// What the others keep of the speed that they have where nothing fails.
+const KEPT: f64 = 0.9;
 
 /// One record in a hundred fails all the while, and the others flow on. Two instances run beside each other on the same broker
 /// and the same topic, one with failures and one without, and what is compared is how far each comes in the same time: how fast
@@ -819,7 +817,7 @@ fn one_failing_record_in_a_hundred_leaves_the_others_their_speed() {
         "{ tiers: [1s, 5s], ordering: per_key, \
          reasons: { transform_failed: { attempts: 1000 } } }",
     ];
-    for (retry, kept) in retries.into_iter().zip(KEPT) {
+    for retry in retries {
         let mut best: f64 = 0.0;
         for _ in 0..5 {
             let side_by_side = side_by_side(&bed, retry, "delivery: at_least_once", &source);
@@ -833,11 +831,11 @@ fn one_failing_record_in_a_hundred_leaves_the_others_their_speed() {
                 processor * 100.0
             );
             best = best.max(ratio);
-            if best >= kept {
+            if best >= KEPT {
                 break;
             }
         }
-        assert!(best >= kept, "{best:.2} of the speed, with {retry}");
+        assert!(best >= KEPT, "{best:.2} of the speed, with {retry}");
     }
 }
 
