@@ -27,7 +27,8 @@ use crate::error::FatalError;
 use crate::failure_log::FailureLog;
 use crate::health::{Dependency, Health};
 use crate::ingest::properties;
-use crate::ingest::topics::{self, Facts, Finding, Known, TopicAdmin};
+use crate::ingest::topics::admin::TopicAdmin;
+use crate::ingest::topics::{self, Facts, Finding, Known};
 use crate::lookup::{Around, Lookups, Origins};
 use crate::metrics::Metrics;
 use crate::pipeline::{Compiled, Event, Gate, Stages};
@@ -320,7 +321,10 @@ impl Instance {
         if !findings.iter().any(is_change) {
             return Ok(Some(known));
         }
-        let there = admin.apply(&findings).await?;
+        let there = tokio::select! {
+            there = admin.apply(&findings) => there?,
+            () = self.shutdown.cancelled() => return Ok(None),
+        };
         let told = topics::told(pipeline, &there, TOLD, async || admin.known(&names).await);
         tokio::select! {
             known = told => known.map(Some),

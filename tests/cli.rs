@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use driftgate::embedded::broker::EmbeddedBroker;
-use driftgate::ingest::topics::TopicAdmin;
+use driftgate::ingest::topics::admin::TopicAdmin;
 use tempfile::TempDir;
 
 /// Nobody listens there, and no connection can be made to it by chance: it takes root to bind it.

@@ -20,7 +20,8 @@ use crate::contract::value::Value;
 use crate::contract::wire;
 use crate::error::FatalError;
 use crate::ingest::properties::{self, BROKER_MESSAGE_BYTES};
-use crate::ingest::topics::{Finding, TopicAdmin};
+use crate::ingest::topics::Finding;
+use crate::ingest::topics::admin::TopicAdmin;
 use rdkafka::types::RDKafkaErrorCode;
 
 /// How long the broker is asked about the topic.
