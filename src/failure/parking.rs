@@ -5,7 +5,8 @@
 //! A record is known by the hash of its key and by its offset in the source. It may go when no record of its key with a
 //! lower offset is in retry, whichever tier each of them is in: so the order at the sink is that of the source, whatever
 //! order the tiers come to be due in. Nothing here has to be taken back after a rewind. A record that was entered as waiting
-//! and never reached its retry topic is read again from where it came, and goes or waits as it did before; one that is
+//! and never reached its retry topic is read again from where it came, and goes or waits as it did before: until then it
+//! takes room that nothing else can free, so whoever is read again in front of it is not to wait for room. One that is
 //! read from a retry topic and not known, such as one that a person sent back, is entered when it is read.
 
 use std::collections::{HashMap, VecDeque};
@@ -280,6 +281,15 @@ impl Parking {
     pub fn has_room_again(&self) -> bool {
         let low = |limit: usize| limit - limit.div_ceil(10);
         self.records <= low(self.limits.records) && self.lines.len() <= low(self.limits.keys)
+    }
+
+    /// Whether a record behind the one at `offset` and before `end` is known here.
+    pub fn has_within(&self, offset: i64, end: i64) -> bool {
+        self.lines.values().any(|line| {
+            let (Ok(next) | Err(next)) = line.find(offset.saturating_add(1));
+            let parked = line.records.get(next);
+            parked.is_some_and(|parked| parked.offset < end)
+        })
     }
 
     fn get(&self, key: Key, offset: i64) -> Option<&Parked> {

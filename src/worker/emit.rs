@@ -130,12 +130,10 @@ impl Engine {
                 }
                 Err(code) => {
                     if index > 0 {
-                        let pause = (PauseReason::BrokerRefused, self.topic(output).to_owned());
-                        self.doom(taken.slot, Some(pause));
-                    } else {
-                        self.not_emitted(taken, output, code, clock);
+                        let topic = self.topic(output).to_owned();
+                        return self.half_sent(taken, &topic, code);
                     }
-                    return;
+                    return self.not_emitted(taken, output, code, clock);
                 }
             }
             if self.is_doomed() {

@@ -591,6 +591,16 @@ impl Engine {
         );
     }
 
+    /// A part of what a record comes to is in the open transaction, and the rest could not even be queued. The record is read
+    /// again, so the transaction must not commit with that part of it.
+    pub(super) fn half_sent(&mut self, taken: &Taken, topic: &str, code: RDKafkaErrorCode) {
+        let reason = match code {
+            RDKafkaErrorCode::QueueFull => PauseReason::Backpressure,
+            _ => PauseReason::BrokerRefused,
+        };
+        self.doom(taken.slot, Some((reason, format!("{topic}: {code}"))));
+    }
+
     /// Stops a partition at `offset`, to be tried again after a growing wait or after `wait`.
     pub(super) fn pause(
         &mut self,

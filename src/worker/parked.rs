@@ -38,6 +38,9 @@ struct Family {
     catch_up: Option<CatchUp>,
     /// When a broker last refused something of these partitions.
     refused: Option<Instant>,
+    /// How far the source had been read when it went back furthest: what was entered up to here may have been refused, and
+    /// be nowhere before it is read again.
+    read_to: i64,
 }
 
 /// The families of a worker, by the slot of their source partition.
@@ -138,6 +141,15 @@ impl Families {
     pub(super) fn refused(&mut self, slot: usize, now: Instant) {
         if let Some(family) = self.of_mut(slot) {
             family.refused = Some(now);
+        }
+    }
+
+    /// A partition that expected the record at `expected` is read again from further in front.
+    pub(super) fn goes_back(&mut self, slot: usize, expected: i64) {
+        if let Some(family) = self.of_mut(slot)
+            && !family.tiers.contains(&slot)
+        {
+            family.read_to = family.read_to.max(expected);
         }
     }
 
@@ -342,7 +354,10 @@ impl Engine {
         ) else {
             return false;
         };
-        if !parking.has_no_room(key, taken.origin.offset) || self.catches_up(taken) {
+        if !parking.has_no_room(key, taken.origin.offset)
+            || self.catches_up(taken)
+            || self.is_followed_by_refused(taken, parking)
+        {
             return false;
         }
         let detail = format!(
@@ -352,6 +367,15 @@ impl Engine {
         );
         self.stand(taken, PauseReason::ParkedFull, &detail, clock);
         true
+    }
+
+    /// Whether room is taken by what was read behind this record of the source before the partition went back to it. It may
+    /// have been refused, and then nothing but reading on frees its room: this record does not wait for that.
+    fn is_followed_by_refused(&self, taken: &Taken, parking: &Parking) -> bool {
+        let family = self.families.of(taken.slot);
+        family.is_some_and(|family| {
+            taken.offset < family.read_to && parking.has_within(taken.offset, family.read_to)
+        })
     }
 
     /// Stops the partition at the record for a moment.

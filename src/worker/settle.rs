@@ -191,6 +191,7 @@ impl Engine {
             };
             partition.epoch = epoch;
             let offset = partition.tracker.first_incomplete();
+            self.families.goes_back(slot, partition.tracker.expected());
             partition.rewind_to(offset);
             if partition.is_paused_for(PauseReason::ParkedFull) {
                 // What has filled it may be among what is read again, and have no place in retry yet.

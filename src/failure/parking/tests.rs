@@ -155,6 +155,29 @@ fn a_bound_of_one_is_free_again_when_it_is_empty() {
 }
 
 #[test]
+fn a_record_knows_who_is_behind_it_and_is_read_again_with_it() {
+    let (a, b, mut parking) = (key("a"), key("b"), Parking::new(WIDE));
+    parking.parked(a, 5, 0, 0, true);
+    parking.parked(b, 24, 0, 0, true);
+    for (offset, end, expect) in [
+        (14, 32, true),
+        (14, 25, true),
+        (14, 24, false),
+        (23, 32, true),
+        // Neither itself nor what is in front of it.
+        (24, 32, false),
+        (4, 5, false),
+        (4, 6, true),
+        (14, i64::MIN, false),
+        (i64::MAX, i64::MAX, false),
+    ] {
+        assert_eq!(parking.has_within(offset, end), expect, "{offset}..{end}");
+    }
+    parking.resolved(b, 24, false);
+    assert!(!parking.has_within(14, 32));
+}
+
+#[test]
 fn a_held_key_waits_until_its_dead_letter_comes_back_and_goes() {
     let (k, mut parking) = (key("k"), Parking::new(WIDE));
     parking.read(k, 5, Some(0), 1);

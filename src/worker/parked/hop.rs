@@ -158,7 +158,7 @@ impl Engine {
                     parking.dies(key, offset, dead, tier, due);
                 }
             }
-            Err(code) => self.not_sent_to_tier(taken, tier, code, clock),
+            Err(code) => self.not_sent_along(taken, fate, code, clock),
         }
     }
 
@@ -194,8 +194,22 @@ impl Engine {
             ..hop(tier, Reason::Parked)
         };
         if let Err(code) = self.send_to_tier(taken, record.key, None, &envelope, fate) {
-            self.not_sent_to_tier(taken, tier, code, clock);
+            self.not_sent_along(taken, fate, code, clock);
         }
+    }
+
+    /// What goes with an outcome could not be queued. The outcome is, unless there is nothing to it, and its record is read
+    /// again: under exactly_once it is taken back before that.
+    fn not_sent_along(&mut self, taken: &Taken, fate: Fate, code: RDKafkaErrorCode, clock: Clock) {
+        let Some(partition) = self.assignment.get(taken.slot) else {
+            return;
+        };
+        if self.transaction.is_none() || fate.outcome == Outcome::Filtered {
+            return self.not_sent_to_tier(taken, fate.tier, code, clock);
+        }
+        let config = self.judge.config();
+        let topic = config.retry_topic(partition.source(), fate.tier + 1);
+        self.half_sent(taken, &topic, code);
     }
 
     /// What is no record of the source: goes round as long as it has something to say.

@@ -25,6 +25,9 @@ pub(super) struct Rebuild {
     from: Vec<Entry>,
     /// The latest due time found, by tier.
     latest: Vec<i64>,
+    /// The latest that this owner has written itself, by tier. What was behind it may have been read since, and be found no
+    /// more; an owner's due times do not decrease all the same.
+    written: Vec<i64>,
     tries: u32,
     /// When a reading that failed is tried again.
     again: Option<Instant>,
@@ -73,12 +76,14 @@ impl Engine {
                     ticket,
                     source: topic.to_owned(),
                     latest: vec![0; from.len()],
+                    written: vec![0; from.len()],
                     from,
                     tries: 0,
                     again: None,
                 }),
                 catch_up: None,
                 refused: None,
+                read_to: i64::MIN,
                 tiers,
             };
             self.families.put(home, family);
@@ -102,7 +107,10 @@ impl Engine {
         };
         let tiers = family.tiers.clone();
         family.parking.clear();
+        // One that is under way knows it already: until it is done, what the partitions have is a guess.
+        let known = family.rebuild.take().map(|rebuild| rebuild.written);
         let mut from = Vec::with_capacity(tiers.len());
+        let mut latest = Vec::with_capacity(tiers.len());
         for slot in tiers.iter().copied().chain([home]) {
             let epoch = self.assignment.next_epoch();
             let Some(partition) = self.assignment.get_mut(slot) else {
@@ -117,6 +125,7 @@ impl Engine {
             }
             if slot != home {
                 from.push(partition.entry(start));
+                latest.push(partition.latest_due);
             }
             self.wait_for_rebuild(slot, clock);
         }
@@ -125,10 +134,12 @@ impl Engine {
         self.survey.begin(ticket, &source, from.clone());
         if let Some(family) = self.families.of_mut(home) {
             family.catch_up = None;
+            family.read_to = i64::MIN;
             family.rebuild = Some(Rebuild {
                 ticket,
                 source,
                 latest: vec![0; from.len()],
+                written: known.unwrap_or(latest),
                 from,
                 tries: 0,
                 again: None,
@@ -215,7 +226,8 @@ impl Engine {
                     );
                 }
                 Event::Done { .. } => {
-                    let latest = std::mem::take(&mut rebuild.latest);
+                    let found = rebuild.latest.iter().zip(&rebuild.written);
+                    let latest: Vec<i64> = found.map(|(found, own)| *found.max(own)).collect();
                     let slots = family.tiers.clone();
                     family.rebuild = None;
                     if self.transaction.is_some() {

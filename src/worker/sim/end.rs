@@ -7,7 +7,7 @@ use super::core::Core;
 use super::facts::{HandOut, Part, sums};
 use super::log::{Kind, Tp};
 use super::transactions::State;
-use crate::config::model::OnDead;
+use crate::config::model::{OnDead, PerKey};
 use crate::ingest::offsets::Counts;
 
 /// What came of a record, all its readings together.
@@ -88,23 +88,45 @@ impl Core {
     }
 
     /// A dead letter in retry for which nothing stands: perhaps the engine had no room for that any more (`memory_limit`), of
-    /// which nothing is to be seen here, and the record was read again for it.
+    /// which nothing is to be seen here, and the record was read again for it. Under exactly_once that is taken back.
     fn is_half(&self, hand_out: &HandOut) -> bool {
         let says = self
             .plan
             .per_key
             .is_some_and(|of| of.on_dead != OnDead::Release);
-        let mut children = hand_out.children.iter();
-        self.plan.room < usize::MAX
+        self.may_lack_room()
             && says
             && self.log.kind(hand_out.tp) != Kind::Source
-            && !children.any(|child| self.facts.children[*child].part == Part::Extra)
+            && !self.has_extra(hand_out)
+    }
+
+    /// Whether there may have been no room for a second part of a record, behind its first.
+    fn may_lack_room(&self) -> bool {
+        self.plan.room < usize::MAX && self.plan.transactions.is_none()
+    }
+
+    /// Whether something that goes with the outcome was handed to the producer too.
+    fn has_extra(&self, hand_out: &HandOut) -> bool {
+        let mut children = hand_out.children.iter();
+        children.any(|child| self.facts.children[*child].part == Part::Extra)
+    }
+
+    /// The output of a record that was sent back, without what lets its followers go, for the same reason: a later reading of it
+    /// has both.
+    fn is_without_release(&self, uid: usize, number: usize) -> bool {
+        let has_extra = |number: &usize| self.has_extra(&self.facts.hand_outs[*number]);
+        let holds = |of: PerKey| of.on_dead == OnDead::Park;
+        let mut later = self.facts.of.get(&uid).into_iter().flatten();
+        self.may_lack_room()
+            && self.plan.per_key.is_some_and(holds)
+            && !has_extra(&number)
+            && later.any(|other| *other > number && has_extra(other))
     }
 
     fn ends(&self, uid: usize, settled: &[Option<bool>]) -> Ends {
         let mut ends = Ends::default();
-        for hand_out in self.facts.of.get(&uid).into_iter().flatten() {
-            let hand_out = &self.facts.hand_outs[*hand_out];
+        for number in self.facts.of.get(&uid).into_iter().flatten() {
+            let hand_out = &self.facts.hand_outs[*number];
             let mut parts = BTreeSet::new();
             let mut expected = 0;
             let before = ends.whole;
@@ -140,7 +162,7 @@ impl Core {
             ends.written += usize::from(ends.whole > before || !parts.is_empty());
             if expected > 0 && parts.len() == expected {
                 ends.last += 1;
-                ends.whole += 1;
+                ends.whole += usize::from(!self.is_without_release(uid, *number));
             }
             ends.last += usize::from(self.is_silent(hand_out));
         }

@@ -88,6 +88,9 @@ pub(super) struct Facts {
     pub(super) order_of_keys: HashMap<(Tp, Vec<u8>, Tp), i64>,
     /// Source records that became a dead letter for which nobody has to wait.
     pub(super) let_off: HashSet<usize>,
+    /// Source records whose key was said to be held by an instance that had lost its partition to another one: that may have
+    /// let it go meanwhile.
+    pub(super) held_late: HashSet<usize>,
     /// Source records that became a dead letter, whether that was written or not.
     pub(super) dead: HashSet<usize>,
     /// The last due time that a producer wrote to a retry partition while it was its owner.
@@ -225,20 +228,24 @@ impl Core {
         Ok((tp, counts))
     }
 
-    /// Whether every record that the group reads is committed.
+    /// Whether every record that the group reads is committed, and none is to come: an instance that has lost a partition goes on
+    /// sending what it had queued.
     pub(super) fn done(&self) -> bool {
         let mut read = self.log.all().filter(|tp| self.log.is_read(*tp));
-        read.all(|tp| self.left(tp).is_none())
+        read.all(|tp| self.left(tp).is_none()) && !self.is_sending()
     }
 
     /// What is not committed, for the message.
     pub(super) fn undone(&self) -> String {
-        let left: Vec<String> = self
+        let mut left: Vec<String> = self
             .log
             .all()
             .filter(|tp| self.log.is_read(*tp))
             .filter_map(|tp| self.left(tp))
             .collect();
+        if self.is_sending() {
+            left.push("something is still being sent".to_owned());
+        }
         left.join(", ")
     }
 

@@ -17,6 +17,8 @@ use crate::ingest::standing::{Cause, Standing};
 pub(super) const PIPELINE: &str = "p";
 /// Who redrives, among those who write retries.
 const REDRIVER: usize = usize::MAX;
+/// So long after the last fault somebody looks for keys that are held.
+const HELD_FOR: u64 = 30 * SECOND;
 /// So often a record is sent back.
 const MAX_REDRIVEN: u32 = 5;
 
@@ -38,7 +40,26 @@ impl Core {
         }
         self.resume_tripped();
         if self.plan.redrives {
+            if self.now > self.plan.faults_until + HELD_FOR {
+                self.look_for_held();
+            }
             self.redrive();
+        }
+    }
+
+    /// Somebody sees that a key is held whose dead letter was sent back already, since an instance that had stood still said
+    /// so once more, and sends it back again.
+    fn look_for_held(&mut self) {
+        let held = std::mem::take(&mut self.facts.held_late);
+        for topic in &self.log.topics {
+            if !matches!(topic.kind, Kind::Dead { .. }) {
+                continue;
+            }
+            for letter in topic.partitions.iter().flat_map(|one| &one.records) {
+                if held.contains(&letter.origin) {
+                    self.redriven.remove(&letter.uid);
+                }
+            }
         }
     }
 

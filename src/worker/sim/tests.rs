@@ -188,6 +188,20 @@ const ONCE_BROKEN: &[u64] = &[
     73946, 103234,
     // The model does not see that `memory_limit` left no room for what was to stand for a dead letter.
     103989,
+    // What goes with an outcome found no room in the producer, and its transaction committed the outcome without it: the
+    // record was read again, and had a second one.
+    160524, 346180,
+    // A worker whose clock had been set back read again what was in retry, where nothing was left, and forgot what it had
+    // written there.
+    251595, 648006,
+    // The model ended before all was written that an instance had queued for a partition which it lost.
+    637021,
+    // The model did not see that `memory_limit` left no room for what lets the followers of a redriven record go.
+    2023608,
+    // A source partition that was full waited for what a retry topic had refused, which was behind where it was read again.
+    727513,
+    // The model's operator left a key held whose dead letter was through, as an instance that had stood still said it anew.
+    738593,
 ];
 
 #[test]

@@ -46,6 +46,8 @@ struct Script {
     failed: Option<RDKafkaErrorCode>,
     /// The topic that refuses every record for its size.
     refuses: Option<String>,
+    /// The topic for which the producer has no room.
+    full: Option<String>,
     /// What is in retry, as a survey finds it, and the surveys that were not answered yet.
     in_retry: Vec<Found>,
     surveys: Vec<u64>,
@@ -59,6 +61,8 @@ struct Script {
     sent: Vec<Row>,
     /// How far the time has gone on by waiting.
     waited: Duration,
+    /// How far the wall clock was set back since, in milliseconds.
+    set_back: i64,
 }
 
 #[derive(Clone, Default)]
@@ -158,6 +162,9 @@ impl Survey for Scripted {
 impl Outlet for Scripted {
     fn send(&mut self, record: &Produce<'_>, token: usize) -> Result<(), RDKafkaErrorCode> {
         let mut script = self.script();
+        if script.full.as_deref() == Some(record.topic) {
+            return Err(RDKafkaErrorCode::QueueFull);
+        }
         script.calls.push(format!("send {}", record.topic));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let headers = record.headers.iter();
@@ -206,10 +213,14 @@ struct Waits(Instant, Scripted);
 
 impl Time for Waits {
     fn read(&self) -> Clock {
-        let waited = self.1.script().waited;
+        let (waited, set_back) = {
+            let script = self.1.script();
+            (script.waited, script.set_back)
+        };
+        let millis = i64::try_from(waited.as_millis()).expect("a short test");
         Clock {
             now: self.0 + waited,
-            wall: 1_700_000_000_000 + i64::try_from(waited.as_millis()).expect("a short test"),
+            wall: 1_700_000_000_000 + millis - set_back,
         }
     }
 }
@@ -1004,6 +1015,34 @@ fn an_aborted_dead_letter_holds_nobody() {
     }
 }
 
+/// What goes to a retry topic with a dead letter, or with the output of a record that was sent back, is one with it: where the
+/// producer has no room for that, the other one is taken back. The record is read again, and would have it twice.
+#[test]
+fn an_outcome_is_taken_back_if_there_is_no_room_for_what_goes_with_it() {
+    let mut bed = Bed::per_key("park");
+    let first = bed.first_in_retry();
+    let dead = Row {
+        value: Some("bad".to_owned()),
+        ..first.clone()
+    };
+    let redriven = first.at(2);
+    for (record, outcome, next) in [(dead, "in.g.dlq", 1), (redriven, "out", 3)] {
+        bed.producer.calls();
+        bed.producer.script().full = Some(RETRY.to_owned());
+        bed.turn_with(&Batch(vec![record.clone()]));
+        bed.due();
+        let taken_back = format!("begin, send {outcome}, abort");
+        assert_eq!(bed.producer.calls(), taken_back);
+        bed.producer.script().full = None;
+        bed.later(Duration::from_secs(1));
+        bed.turn(&[]);
+        bed.turn_with(&Batch(vec![record]));
+        bed.due();
+        let whole = format!("begin, send {outcome}, send {RETRY}, offsets {RETRY}@{next}, commit");
+        assert_eq!(bed.producer.calls(), whole);
+    }
+}
+
 /// Nothing of a partition is taken while what is in retry cannot be read, and whoever asks is told why.
 #[test]
 fn a_reading_of_what_is_in_retry_that_fails_is_told_until_it_succeeds() {
@@ -1070,6 +1109,37 @@ fn after_a_commit_that_may_have_been_the_order_per_key_is_read_again() {
         let to = if was_committed { "out" } else { RETRY };
         assert_eq!(bed.producer.calls(), format!("begin, send {to}"));
     }
+}
+
+/// What is in retry is read again, and of what this worker has written nothing is left there: what it writes next is still
+/// not due before that, though its clock was set back.
+#[test]
+fn due_times_do_not_go_back_when_what_is_in_retry_is_read_again() {
+    let due = |row: &Row| -> i64 {
+        let mut headers = row.headers.iter();
+        let due = headers.find(|(name, _)| name == crate::headers::DUE_AT);
+        let due = due.and_then(|(_, value)| value.as_deref()?.parse().ok());
+        due.expect("a retry is due at a time")
+    };
+    let mut bed = Bed::per_key("release");
+    let first = bed.first_in_retry();
+    bed.turn_with(&Batch(vec![first.clone()]));
+    bed.due();
+    // Twice: the second reading begins before the first one has ended.
+    for _ in 0..2 {
+        let clock = bed.engine.time.read();
+        bed.engine.rebuild_families(clock);
+    }
+    bed.turn(&[]);
+    bed.turn(&[]);
+    {
+        let mut script = bed.producer.script();
+        (script.set_back, script.is_down) = (20_000, true);
+    }
+    bed.producer.calls();
+    bed.turn_with(&Batch(vec![source(1, Some("k"), "asks")]));
+    assert_eq!(bed.producer.calls(), format!("begin, send {RETRY}"));
+    assert_eq!(due(&bed.last_retry(1)), due(&first));
 }
 
 /// Whoever becomes a dead letter with the one in front of it is one more for the breaker, and what stands in a retry topic

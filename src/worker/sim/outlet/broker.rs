@@ -6,6 +6,7 @@ use rand::Rng;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::{Batch, IN_FLIGHT, Of, Sent};
+use crate::failure::parking::{Control, Dead};
 use crate::native::producer::Delivery;
 use crate::worker::sim::core::{Core, Event};
 use crate::worker::sim::facts::Part;
@@ -185,6 +186,15 @@ impl Core {
             }
             if let Kind::Retry { .. } = self.log.kind(tp) {
                 self.strange(tp, Some(id));
+                let others = self.members.iter().enumerate();
+                let mut others = others.filter(|(_, one)| one.alive);
+                // Under exactly_once what it says so late is fenced.
+                let is_held = self.plan.transactions.is_none()
+                    && record.control == Some(Control::Dead(Dead::Held));
+                if is_held && others.any(|(other, one)| other != id && one.owned.contains_key(&tp))
+                {
+                    self.facts.held_late.insert(record.origin);
+                }
             }
             record.transaction = self.enlisted(id, tp);
             self.facts.children[child].transaction = record.transaction;
@@ -310,6 +320,16 @@ impl Core {
         for tp in waiting {
             self.send(id, tp);
         }
+    }
+
+    /// Whether something that was produced is yet to reach its broker.
+    pub(in crate::worker::sim) fn is_sending(&self) -> bool {
+        let outboxes = self.outboxes.iter();
+        let mut lanes = outboxes.flat_map(|outbox| outbox.lanes.values());
+        lanes.any(|lane| {
+            let mut flight = lane.flight.iter();
+            !lane.queue.is_empty() || flight.any(|batch| batch.result.is_none())
+        })
     }
 
     /// Whether everything that an instance has produced is answered.
