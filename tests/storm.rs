@@ -12,6 +12,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::distr::{Alphanumeric, SampleString};
@@ -100,23 +101,61 @@ fn shape(delivery: &'static str, lookups: &ScriptedServer) -> Shape {
     }
 }
 
-/// Writes records `0..all` at some pace, until they are all written or the time is over.
-fn write(client: &ClientConfig, topic: &str, schema: u32, all: i64, pace: Duration) {
+/// Writes records from 0 on at some pace, for as long as the body runs, so that they flow however slowly it comes on, and
+/// `least` at any rate. Returns what the body does, and how many were written to each source.
+fn while_written<T>(
+    client: &ClientConfig,
+    sources: &[&str],
+    schema: u32,
+    (least, pace): (i64, Duration),
+    body: impl FnOnce() -> T,
+) -> (T, Vec<i64>) {
+    struct Ends<'a>(&'a AtomicBool);
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let has_ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // The writers end, too, when the body panics.
+        let ends = Ends(&has_ended);
+        let write = |topic| write(client, topic, schema, (least, pace), &has_ended);
+        let writers: Vec<_> = sources
+            .iter()
+            .map(|topic| scope.spawn(move || write(topic)))
+            .collect();
+        let done = body();
+        drop(ends);
+        let written = writers.into_iter();
+        let written = written.map(|writer| writer.join().expect("the writer ends"));
+        (done, written.collect())
+    })
+}
+
+/// Writes `least` records and goes on until it has ended, or the time is over. Returns how many were written.
+fn write(
+    client: &ClientConfig,
+    topic: &str,
+    schema: u32,
+    (least, pace): (i64, Duration),
+    has_ended: &AtomicBool,
+) -> i64 {
     const STEP: i64 = 500;
     let mut next = 0;
     let limit = Duration::from_secs(1_200);
     wait::within(limit, || {
         let began = Instant::now();
-        let end = (next + STEP).min(all);
-        let writes: Vec<_> = (next..end).map(|id| record(schema, id)).collect();
+        let writes: Vec<_> = (next..next + STEP).map(|id| record(schema, id)).collect();
         let written = topics::try_produce_within(client, topic, &writes, limit / 4);
         written.expect("written, however long the brokers are away");
-        next = end;
+        next += STEP;
         let left = pace.saturating_sub(began.elapsed());
         wait::within(left, || false);
-        next == all
+        next >= least && has_ended.load(Ordering::Relaxed)
     })
     .expect("everything is written");
+    next
 }
 
 /// How often each position of the source is in a topic.
@@ -316,16 +355,8 @@ fn kills(delivery: &'static str) {
         runner.wait_ready(200, &[]);
     }
     let began = Instant::now();
-    std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            write(
-                &client,
-                &job.source,
-                schema,
-                records,
-                Duration::from_millis(250),
-            );
-        });
+    let writing = (records, Duration::from_millis(250));
+    let ((), written) = while_written(&client, &[&job.source], schema, writing, || {
         for kill in 0..kills {
             let before = count(&client, &job.sink);
             eventually(LIMIT, "records flow", || count(&client, &job.sink) > before);
@@ -336,10 +367,9 @@ fn kills(delivery: &'static str) {
             runners[victim].kill();
             runners[victim] = job.start(&format!("gate-{kill}-again"));
         }
-        writer.join().expect("the writer ends");
     });
     let storm = format!("{kills} kills in {:.0?}", began.elapsed());
-    accounted(&client, &job, records, delivery, &storm);
+    accounted(&client, &job, written[0], delivery, &storm);
     for runner in &mut runners {
         runner.stop();
     }
@@ -380,20 +410,22 @@ impl<'a> Flows<'a> {
         }
     }
 
-    /// Writes to each source while the body runs.
-    fn while_written(&mut self, records: i64, pace: Duration, body: impl FnOnce(&mut Self)) {
+    /// Writes to each source while the body runs; returns how many records were written to each.
+    fn while_written(
+        &mut self,
+        records: i64,
+        pace: Duration,
+        body: impl FnOnce(&mut Self),
+    ) -> Vec<i64> {
         let sources: Vec<String> = self
             .jobs
             .iter()
             .map(|(_, _, job)| job.source.clone())
             .collect();
+        let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
         let (client, schema) = (self.client, self.schema);
-        std::thread::scope(|scope| {
-            for source in &sources {
-                scope.spawn(move || write(client, source, schema, records, pace));
-            }
-            body(self);
-        });
+        let ((), written) = while_written(client, &sources, schema, (records, pace), || body(self));
+        written
     }
 
     /// Each of them emits.
@@ -410,20 +442,20 @@ impl<'a> Flows<'a> {
         }
     }
 
-    fn accounted(&mut self, records: i64, storm: &str) {
-        self.accounted_with(records, storm, |_, _, _| ());
+    fn accounted(&mut self, written: &[i64], storm: &str) {
+        self.accounted_with(written, storm, |_, _, _| ());
     }
 
     /// The same, and a last look at each instance, by its number.
     fn accounted_with(
         &mut self,
-        records: i64,
+        written: &[i64],
         storm: &str,
         look: impl Fn(&str, &mut Runner, usize),
     ) {
         let storm = format!("{storm} in {:.0?}", self.began.elapsed());
         for (index, (delivery, runner, job)) in self.jobs.iter_mut().enumerate() {
-            accounted(self.client, job, records, delivery, &storm);
+            accounted(self.client, job, written[index], delivery, &storm);
             look(delivery, runner, index);
             runner.stop();
         }
@@ -443,7 +475,7 @@ fn brokers_that_die_and_leaders_that_move_lose_nothing() {
     let mut flows = Flows::start(&client, &cluster.bootstrap(), &bed, |delivery| {
         shape(delivery, &lookups)
     });
-    flows.while_written(records, pace, |flows| {
+    let written = flows.while_written(records, pace, |flows| {
         flows.flow();
         let sink = flows.jobs[1].2.sink.clone();
         let leader = cluster.leader(&sink, 0);
@@ -461,7 +493,7 @@ fn brokers_that_die_and_leaders_that_move_lose_nothing() {
         }
         flows.wait_ready(200, &[]);
     });
-    flows.accounted(records, "brokers killed, moved and away");
+    flows.accounted(&written, "brokers killed, moved and away");
 }
 
 /// A broker behind a proxy: connections are cut, then nothing answers, then nothing can be reached, then all is slow.
@@ -483,7 +515,7 @@ fn a_network_that_is_cut_held_and_slow_loses_nothing() {
     let mut flows = Flows::start(&client, &proxy.address(), &bed, |delivery| {
         shape(delivery, &lookups)
     });
-    flows.while_written(records, Duration::from_secs(1), |flows| {
+    let written = flows.while_written(records, Duration::from_secs(1), |flows| {
         flows.flow();
         for _ in 0..5 {
             proxy.cut();
@@ -502,7 +534,7 @@ fn a_network_that_is_cut_held_and_slow_loses_nothing() {
         flows.flow();
         proxy.pass();
     });
-    flows.accounted(records, "network cut, held, refused and slow");
+    flows.accounted(&written, "network cut, held, refused and slow");
 }
 
 // ---- a slow sink
@@ -582,14 +614,18 @@ fn a_sink_that_is_slow_to_acknowledge_loses_nothing() {
     for delivery in DELIVERIES {
         kafka.limit_producers(&format!("{delivery}-gate"), None);
     }
-    flows.accounted_with(records, "a slow sink", |delivery, runner, index| {
-        let (rebalanced, rest) = before[index];
-        let more = (runner.peak_memory() >> 20) - rest;
-        eprintln!("{delivery}: {rest} MiB, and {more} more with a memory_limit of 16 MiB");
-        // The allocator keeps of it what it once had; what matters is that the backlog, of hundreds of MiB, is not in it.
-        assert!(more < 160, "{delivery}: {more} MiB");
-        assert_eq!(rebalances(runner), rebalanced, "{delivery}");
-    });
+    flows.accounted_with(
+        &[records; DELIVERIES.len()],
+        "a slow sink",
+        |delivery, runner, index| {
+            let (rebalanced, rest) = before[index];
+            let more = (runner.peak_memory() >> 20) - rest;
+            eprintln!("{delivery}: {rest} MiB, and {more} more with a memory_limit of 16 MiB");
+            // The allocator keeps of it what it once had; what matters is that the backlog, of hundreds of MiB, is not in it.
+            assert!(more < 160, "{delivery}: {more} MiB");
+            assert_eq!(rebalances(runner), rebalanced, "{delivery}");
+        },
+    );
 }
 
 // ---- a process that is frozen
@@ -619,16 +655,8 @@ fn frozen(delivery: &'static str) {
         !owned(&mut first).is_empty() && !owned(&mut second).is_empty()
     });
     let began = Instant::now();
-    std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            write(
-                &client,
-                &job.source,
-                schema,
-                records,
-                Duration::from_millis(500),
-            );
-        });
+    let writing = (records, Duration::from_millis(500));
+    let ((), written) = while_written(&client, &[&job.source], schema, writing, || {
         let before = count(&client, &job.sink);
         wait_for_count(&client, &job.sink, before + 100);
         first.signal(Signal::STOP);
@@ -638,10 +666,9 @@ fn frozen(delivery: &'static str) {
         let before = count(&client, &job.sink);
         wait_for_count(&client, &job.sink, before + 500);
         first.signal(Signal::CONT);
-        writer.join().expect("the writer ends");
     });
     let storm = format!("frozen past its time in {:.0?}", began.elapsed());
-    accounted(&client, &job, records, delivery, &storm);
+    accounted(&client, &job, written[0], delivery, &storm);
     first.wait_ready(200, &[]);
     second.stop();
 }
