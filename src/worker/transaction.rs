@@ -194,20 +194,32 @@ impl Transaction {
     /// So many of its records were not acknowledged in time. The same records again would come to the same end: there are
     /// to be fewer in the next one.
     fn was_too_large(&mut self, unanswered: usize) {
-        let answered = self.outcomes.saturating_sub(unanswered);
-        self.room = (answered / 2).min(self.room / 2).max(1);
+        let fitting = match self.outcomes.saturating_sub(unanswered) {
+            // Nothing is known of how fast the brokers are, only that they were not this time.
+            0 => self.outcomes / 8,
+            answered => answered / 2,
+        };
+        self.room = fitting.min(self.room / 2).max(1);
         tracing::debug!(room = self.room, unanswered, "transactions become smaller");
     }
 
-    /// It is about to commit, and its acknowledgements took so long. The next one is to be in the lower half of its time.
+    /// It is about to commit, and its acknowledgements took so long: up to a third of its time is waited for them. Nobody knows
+    /// whether many records or slow brokers were the reason, so as long as there is some room left, the next one may always have
+    /// more: transactions of one record, each as slow as a large one, would be all but a standstill.
     fn fitted(&mut self, took: Duration) {
-        let third = self.settings.third();
-        if took > third / 2 {
-            self.room = (self.outcomes.min(self.room) / 2).max(1);
-            tracing::debug!(room = self.room, "transactions become smaller");
-        } else if took < third / 4 {
-            self.room = self.room.saturating_mul(2).min(self.settings.records);
+        let (third, most) = (self.settings.third(), self.settings.records);
+        let is_full = self.outcomes >= self.room;
+        let room = match took {
+            _ if took < third / 4 => self.room.saturating_mul(2).min(most),
+            _ if took > third / 4 * 3 => (self.outcomes.min(self.room) / 2).max(1),
+            _ if !is_full => self.room,
+            _ if took < third / 2 => (self.room + self.room / 4 + 1).min(most),
+            _ => (self.room + 1).min(most),
+        };
+        if room < self.room {
+            tracing::debug!(room, "transactions become smaller");
         }
+        self.room = room;
     }
 
     fn reset(&mut self) {

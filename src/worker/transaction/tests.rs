@@ -780,17 +780,56 @@ fn what_is_too_much_for_slow_brokers_is_tried_with_fewer_records() {
     bed.later(Duration::from_secs(5));
     bed.turn(&[]);
     bed.turn(&records(0));
-    assert_eq!(
-        ends(&mut bed),
-        "offsets in@25 offsets in@50 offsets in@75 offsets in@100"
-    );
+    assert_eq!(ends(&mut bed), "offsets in@25 offsets in@51 offsets in@78");
     bed.producer.script().slow = None;
+    bed.due();
+    assert_eq!(ends(&mut bed), "offsets in@100");
     bed.turn(&records(100));
-    assert_eq!(ends(&mut bed), "offsets in@125 offsets in@175");
+    assert_eq!(ends(&mut bed), "offsets in@156");
     bed.due();
     assert_eq!(ends(&mut bed), "offsets in@200");
     bed.turn(&records(200));
     assert_eq!(ends(&mut bed), "offsets in@300");
+}
+
+/// Where it is not their number that makes transactions slow, they grow again: an outage must not leave them at one record
+/// each. Where it is, they stay within the time that is waited for them.
+#[test]
+fn slow_transactions_grow_for_as_long_as_they_fit() {
+    let bed = Bed::new(true, 100_000);
+    let of_bed = bed.engine.transaction.as_ref().expect("it has them");
+    let third = of_bed.settings.third();
+    assert_eq!(third, Duration::from_secs(5));
+    // Seconds that each takes whatever is in it, records per second beyond that, and how large they become.
+    for (fixed, rate, expect) in [
+        (0.5, f64::INFINITY, 100_000),
+        (2.0, f64::INFINITY, 100_000),
+        (3.0, f64::INFINITY, 60),
+        (1.0, 13.0, 36),
+        (0.0, 2.0, 8),
+    ] {
+        let mut transaction = Transaction::new(of_bed.settings.clone());
+        // None of them was acknowledged in time.
+        transaction.outcomes = 197;
+        transaction.was_too_large(197);
+        let (mut largest, mut too_large) = (0, 0);
+        for _ in 0..50 {
+            let records = transaction.room;
+            transaction.outcomes = records;
+            let took = fixed + f64::from(u32::try_from(records).expect("few")) / rate;
+            match Duration::from_secs_f64(took) {
+                took if took <= third => transaction.fitted(took),
+                _ => {
+                    too_large += 1;
+                    transaction.was_too_large(records);
+                    continue;
+                }
+            }
+            largest = largest.max(records);
+        }
+        assert!(largest >= expect, "{fixed} s, {rate}/s: {largest}");
+        assert!(too_large <= 1, "{fixed} s, {rate}/s: {too_large}");
+    }
 }
 
 /// However slow the commits within a batch are: the group hears of the worker long before it gives its partitions away.
