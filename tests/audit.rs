@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use driftgate::embedded::broker::EmbeddedBroker;
 use driftgate::ingest::ledger::Entry;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 use support::live::{self, Job, LIMIT, Live, Shape, both, real};
 use support::topics::{self, Read, Write};
@@ -163,6 +165,8 @@ struct Topics {
     sink: Vec<Read>,
     dead: Vec<Read>,
     ledger: Vec<Read>,
+    /// Of the first tier, where there is one.
+    retries: Vec<Read>,
 }
 
 fn number(read: &Read, name: &str) -> Option<i64> {
@@ -187,19 +191,28 @@ impl Copy {
         topics::create(&job.client, &job.sink, 4, &[]);
         topics::create(&job.client, &job.dlq, 2, &[]);
         topics::create(&job.client, &job.ledger(), 2, &[]);
+        let tiers = ran.config.pipelines[0].failure.tiers.len();
+        let retry = |job: &Job| (tiers > 0).then(|| job.retry_topic(1));
+        if let Some(topic) = retry(&job) {
+            topics::create(&job.client, &topic, 2, &[]);
+        }
         let mut all = Topics {
             sink: topics::consume_all(&ran.client, &ran.sink),
             dead: topics::consume_all(&ran.client, &ran.dlq),
             ledger: topics::consume_all(&ran.client, &ran.ledger()),
+            retries: retry(ran)
+                .map_or_else(Vec::new, |topic| topics::consume_all(&ran.client, &topic)),
         };
         change(&mut all);
         let sources = topics::consume_all(&ran.client, &ran.source);
         for (reads, topic) in [
-            (sources, &job.source),
-            (all.sink, &job.sink),
-            (all.dead, &job.dlq),
-            (all.ledger, &job.ledger()),
+            (sources, Some(job.source.clone())),
+            (all.sink, Some(job.sink.clone())),
+            (all.dead, Some(job.dlq.clone())),
+            (all.ledger, Some(job.ledger())),
+            (all.retries, retry(&job)),
         ] {
+            let Some(topic) = &topic else { continue };
             let writes: Vec<Write> = reads.iter().map(|read| renamed(read, ran, &job)).collect();
             topics::produce(&job.client, topic, &writes);
         }
@@ -207,15 +220,19 @@ impl Copy {
         config.set("group.id", &job.group);
         let consumer: BaseConsumer = config.create().expect("a valid configuration");
         let mut list = TopicPartitionList::new();
-        let committed = topics::committed(&ran.client, &ran.group, &ran.source);
-        for (partition, commit) in (0..).zip(committed) {
-            let (offset, metadata) = commit.expect("all is committed");
-            list.add_partition_offset(&job.source, partition, Offset::Offset(offset))
-                .expect("a valid offset");
-            let mut entry = list
-                .find_partition(&job.source, partition)
-                .expect("just added");
-            entry.set_metadata(metadata);
+        let sides = [
+            Some((ran.source.clone(), job.source.clone())),
+            retry(ran).zip(retry(&job)),
+        ];
+        for (from, to) in sides.iter().flatten() {
+            let committed = topics::committed(&ran.client, &ran.group, from);
+            for (partition, commit) in (0..).zip(committed) {
+                let (offset, metadata) = commit.expect("all is committed");
+                list.add_partition_offset(to, partition, Offset::Offset(offset))
+                    .expect("a valid offset");
+                let mut entry = list.find_partition(to, partition).expect("just added");
+                entry.set_metadata(metadata);
+            }
         }
         #[expect(
             clippy::disallowed_methods,
@@ -381,6 +398,161 @@ fn doctor(all: &mut Topics, which: usize, change: impl FnOnce(&mut Value)) {
     let mut json: Value = serde_json::from_slice(value).expect("JSON");
     change(&mut json);
     all.ledger[index].value = Some(json.to_string().into_bytes());
+}
+
+/// Deletes what lies before these offsets, as retention does.
+fn cut(client: &ClientConfig, topic: &str, offsets: &[i64]) {
+    let admin: AdminClient<DefaultClientContext> = client.create().expect("a valid configuration");
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in (0..).zip(offsets) {
+        list.add_partition_offset(topic, partition, Offset::Offset(*offset))
+            .expect("an offset");
+    }
+    let done = futures::executor::block_on(admin.delete_records(&list, &AdminOptions::new()))
+        .expect("the broker answers");
+    for element in done.elements() {
+        element.error().expect("the records are deleted");
+    }
+}
+
+const HOUR: i64 = 3_600_000;
+
+/// The fronts of sink, retry and dead-letter topics have expired, the retry topic's whole. What is missing behind them is lost;
+/// what may have gone with them is no finding, and counted.
+#[test]
+fn what_is_lost_behind_what_expired_is_named() {
+    let Some(bed) = real() else { return };
+    let mended = Arc::new(AtomicBool::new(false));
+    let is_mended = Arc::clone(&mended);
+    let server = LookupServer::start(move |id| id > 3 || is_mended.load(Ordering::SeqCst));
+    let shape = Shape {
+        provenance: "header",
+        retry: "{ tiers: [3s] }",
+        lookup: Some(server.url()),
+        partitions: 2,
+        ..Shape::default()
+    };
+    // Five steps of ten records of each partition. Of the first, 1 to 3 are retried.
+    let job = Job::new(&bed, None, shape);
+    let all = writes(&job, 100);
+    job.live(None, |live| {
+        for (part, step) in all.chunks(20).zip(1..) {
+            topics::produce(&job.client, &job.source, part);
+            finish(live, &job, step * 20);
+            let retry = job.retry_topic(1);
+            live.eventually("they wait", || job.count(&retry) == 3);
+            mended.store(true, Ordering::SeqCst);
+            live.eventually("they are through", || job.committed(&retry) == 3);
+        }
+    });
+    right(&job, &[]);
+
+    // Each step takes an hour, and the retries end within the second.
+    let hours = |all: &mut Topics| {
+        for read in &mut all.ledger {
+            let value = read.value.as_deref().expect("an entry");
+            let mut json: Value = serde_json::from_slice(value).expect("JSON");
+            let is_retry = json["topic"]
+                .as_str()
+                .is_some_and(|topic| topic.contains("retry"));
+            let to = json["to"].as_i64().expect("an offset");
+            let time = match is_retry {
+                true => HOUR + HOUR / 2,
+                false => (to + 9) / 10 * HOUR,
+            };
+            json["time"] = Value::from(1_700_000_000_000 + time);
+            read.value = Some(json.to_string().into_bytes());
+        }
+    };
+    // What the first two steps left in each partition, and how many records that was the outcome of.
+    let front = |reads: &[Read], partitions: usize| -> Vec<i64> {
+        let mut fronts = vec![0; partitions];
+        for read in reads {
+            let named = read
+                .header("driftgate.source")
+                .and_then(|place| place.split_once('@'));
+            let offset = match named {
+                Some((_, offset)) => offset.parse().ok(),
+                None => number(read, "driftgate.source.offset"),
+            };
+            let partition = usize::try_from(read.partition).expect("a partition");
+            fronts[partition] += i64::from(offset.expect("a place") < 20);
+        }
+        fronts
+    };
+    let expire = |change: &dyn Fn(&mut Topics)| {
+        let mut fronts = Vec::new();
+        let copy = Copy::of(&bed, &job, |all| {
+            hours(all);
+            change(all);
+            fronts = vec![
+                front(&all.sink, 4),
+                front(&all.dead, 2),
+                front(&all.retries, 2),
+            ];
+        });
+        let retry = copy.job.retry_topic(1);
+        for (topic, at) in [&copy.job.sink, &copy.job.dlq, &retry]
+            .into_iter()
+            .zip(&fronts)
+        {
+            cut(&copy.job.client, topic, at);
+        }
+        assert_eq!(fronts[2].iter().sum::<i64>(), 3);
+        let expired = fronts[0].iter().sum::<i64>() + fronts[1].iter().sum::<i64>();
+        assert_eq!(expired, 40, "all of two steps");
+        (copy, expired)
+    };
+    let (copy, expired) = expire(&|_| {});
+    let report = right(&copy.job, &[]);
+    assert_eq!(report["unproved"], expired, "{report:#}");
+    let report = right(&copy.job, &["--from", "30"]);
+    assert_eq!(report["unproved"], 0, "{report:#}");
+
+    // An output and a dead letter of the last step, and an output that may have been written before the fronts were.
+    let is_dead =
+        |read: &Read| read.partition == 0 && number(read, "driftgate.source.offset") == Some(45);
+    let (copy, expired) = expire(&|all| {
+        for offset in [42, 22] {
+            let index = at(&mut all.sink, offset);
+            all.sink.remove(index);
+        }
+        all.dead.retain(|read| !is_dead(read));
+    });
+    let report = wrong(&copy.job, &[], &[("lost", &[42, 45])]);
+    assert_eq!(report["unaccounted"], 2);
+    assert_eq!(report["unproved"], expired + 1, "{report:#}");
+    let report = wrong(&copy.job, &["--from", "30"], &[("lost", &[42, 45])]);
+    assert_eq!(report["unproved"], 0, "{report:#}");
+
+    // A watch says both.
+    let watch = [
+        "audit",
+        "--watch",
+        "--interval",
+        "200ms",
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let server = copy.job.start_with(&watch, "watch");
+    let address = copy.job.admin("watch");
+    let page = || {
+        let (status, body) = support::http::get(format!("http://{address}/metrics"))
+            .send()
+            .ok()?;
+        (status == 200).then_some(body)
+    };
+    for (family, count) in [
+        ("driftgate_unaccounted_records", 2.0),
+        ("driftgate_unproved_records", 41.0),
+    ] {
+        support::eventually(LIMIT, family, || {
+            page().is_some_and(|page| live::sum(&page, family, &["parcels"]) == count)
+        });
+    }
+    let log = copy.job.log("watch");
+    assert!(log.contains("nothing is proved of some records"), "{log}");
+    assert_eq!(server.stop(LIMIT).code(), Some(1));
 }
 
 #[test]

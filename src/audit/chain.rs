@@ -33,6 +33,8 @@ pub(super) enum Fault {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Chain {
     pub(super) pages: Vec<Page>,
+    /// Which of those that were written each of them is.
+    pub(super) which: Vec<usize>,
     /// What was counted before the first page.
     pub(super) base: Counts,
     pub(super) faults: Vec<Fault>,
@@ -49,9 +51,10 @@ impl Chain {
 
 /// Goes back from a commit. Without counts it was made by something that is not Driftgate.
 pub(super) fn lead(pages: &[Page], committed: i64, counts: Option<Counts>) -> Chain {
-    let mut ends: HashMap<i64, Vec<&Page>> = HashMap::new();
-    for page in pages.iter().filter(|page| page.from < page.to) {
-        ends.entry(page.to).or_default().push(page);
+    let mut ends: HashMap<i64, Vec<(usize, &Page)>> = HashMap::new();
+    let whole = pages.iter().enumerate();
+    for (index, page) in whole.filter(|(_, page)| page.from < page.to) {
+        ends.entry(page.to).or_default().push((index, page));
     }
     let mut chain = Chain::default();
     let (mut at, mut needs) = (committed, counts);
@@ -60,16 +63,16 @@ pub(super) fn lead(pages: &[Page], committed: i64, counts: Option<Counts>) -> Ch
             break;
         }
         let here = ends.get(&at).map_or(&[][..], Vec::as_slice);
-        let meets = |page: &&&Page| needs.is_none_or(|needs| page.counts == needs);
-        let page = match (here.iter().rev().find(meets), here.last()) {
-            (Some(page), _) => page,
-            (None, Some(page)) => {
+        let meets = |(_, page): &&(usize, &Page)| needs.is_none_or(|needs| page.counts == needs);
+        let (index, page) = match (here.iter().rev().find(meets), here.last()) {
+            (Some(page), _) => *page,
+            (None, Some((index, page))) => {
                 chain.faults.push(Fault::Differs {
                     at,
                     says: page.counts,
                     needs: needs.unwrap_or_default(),
                 });
-                page
+                (*index, *page)
             }
             (None, None) => {
                 let below = ends.keys().filter(|end| **end < at).max();
@@ -87,12 +90,14 @@ pub(super) fn lead(pages: &[Page], committed: i64, counts: Option<Counts>) -> Ch
         let told = needs.is_some_and(|needs| needs != page.counts);
         chain.base = base;
         (at, needs) = (page.from, (!told).then_some(base));
-        chain.pages.push((*page).clone());
+        chain.pages.push(page.clone());
+        chain.which.push(index);
     }
     if chain.pages.is_empty() {
         chain.base = counts.unwrap_or_default();
     }
     chain.pages.reverse();
+    chain.which.reverse();
     chain.faults.reverse();
     chain.aside = pages.len() - chain.pages.len();
     chain
@@ -162,6 +167,7 @@ mod tests {
             page(50, 60),
         ];
         check(&pages, 60, &[(0, 10), (10, 25), (25, 50), (50, 60)], &[]);
+        assert_eq!(lead(&pages, 60, Some(emitted(60))).which, [0, 2, 3, 4]);
         // One that had lost the partition wrote late.
         let pages = [page(0, 10), page(10, 20), page(0, 15), page(20, 30)];
         check(&pages, 30, &[(0, 10), (10, 20), (20, 30)], &[]);

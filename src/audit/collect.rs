@@ -10,7 +10,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::chain;
-use super::found::{Found, Offsets, Stranger, print};
+use super::expired::{Front, Times, Witnesses};
+use super::found::{Offsets, Stranger, print};
 use super::judge::{Commit, Family, Seen, Side};
 use super::verify::Again;
 use super::{Bound, Progress, Scope, Verifier};
@@ -44,7 +45,7 @@ pub(super) struct Collected {
     pub(super) notes: Vec<String>,
     /// Records in dead-letter topics that are nobody's.
     pub(super) foreign: BTreeMap<Place, Offsets>,
-    /// Whether outcomes may be gone or not be shown yet.
+    /// Whether any outcome may be gone or not be shown yet; what retention takes is told by the families.
     pub(super) gaps: bool,
 }
 
@@ -60,6 +61,8 @@ struct Collector<'a> {
     notes: Vec<String>,
     foreign: BTreeMap<Place, Offsets>,
     gaps: bool,
+    /// Of shortened partitions with outcomes.
+    witnesses: HashMap<Place, Witnesses>,
     /// What an open transaction hides.
     hidden: Vec<HeldBack>,
     /// Records found of each outcome, and in sinks those that name nothing of ours.
@@ -116,6 +119,7 @@ pub(super) fn collect(
         notes: Vec::new(),
         foreign: BTreeMap::new(),
         gaps: false,
+        witnesses: HashMap::new(),
         hidden: Vec::new(),
         outputs: Outputs::default(),
         dead: 0,
@@ -125,12 +129,11 @@ pub(super) fn collect(
     let before = collector.commits()?;
     collector.set_commits(&before);
     collector.bounds()?;
-    let sinks = collector.ranges(&collector.sinks())?;
-    let dead = collector.ranges(&collector.dead_letter_topics())?;
-    let retries = collector.retry_ranges()?;
+    let mut sinks = collector.ranges(&collector.sinks())?;
+    let mut dead = collector.ranges(&collector.dead_letter_topics())?;
+    let mut retries = collector.retry_ranges()?;
     let ledgers = collector.ranges(&collector.ledger_topics())?;
     let sources = collector.source_ranges();
-    let gone = [&sinks, &dead, &retries].map(|ranges| collector.whole(ranges));
     let all = [&ledgers, &sources, &retries, &dead, &sinks];
     let total = all.iter().flat_map(|ranges| ranges.iter());
     progress.total(
@@ -141,8 +144,14 @@ pub(super) fn collect(
     collector.read_ledger(&ledgers, progress)?;
     collector.read_sources(&sources, verifier, progress)?;
     collector.read_retries(&retries, progress)?;
+    collector.shorten(&mut retries)?;
+    collector.retry_fronts(&retries);
     collector.read_dead_letters(&dead, progress)?;
     collector.read_sinks(&sinks, verifier.is_some(), progress)?;
+    collector.shorten(&mut dead)?;
+    collector.shorten(&mut sinks)?;
+    collector.fronts(&dead, &sinks);
+    let gone = [&sinks, &dead, &retries].map(|ranges| collector.whole(ranges));
     let after = collector.commits()?;
     let seen = collector.seen((&before, &after), others, gone);
     Ok(Collected {
@@ -153,6 +162,9 @@ pub(super) fn collect(
         gaps: collector.gaps,
     })
 }
+
+/// When an entry of the ledger was written, and what had been taken by then.
+type Written = (i64, Option<i64>);
 
 type Commits = HashMap<Place, crate::scan::Committed>;
 
@@ -233,7 +245,7 @@ impl Collector<'_> {
                         .filter(there)
                         .map(|topic| side(topic))
                         .collect(),
-                    found: Found::default(),
+                    ..Family::default()
                 };
                 self.index
                     .insert((source.clone(), number), self.families.len());
@@ -403,6 +415,8 @@ impl Collector<'_> {
         let topics: BTreeSet<&str> = ranges.iter().map(|range| range.topic.as_str()).collect();
         for topic in topics {
             if self.kept.get(topic).is_some_and(|kept| kept.compacted) {
+                // Any of them may be, old or new.
+                self.gaps = true;
                 why = Some(format!("{topic} is compacted"));
             }
             let mut of_topic = ranges.iter().filter(|range| range.topic == topic);
@@ -415,11 +429,95 @@ impl Collector<'_> {
             }
         }
         if let Some(why) = &why {
-            self.gaps = true;
             self.notes
                 .push(format!("{why}: outcomes may be gone from it"));
         }
         why
+    }
+
+    /// Ranges that begin where their partitions do by now: while they were read, more may have been deleted.
+    fn shorten(&self, ranges: &mut [Range]) -> Result<(), FatalError> {
+        for range in ranges {
+            let (low, _) = self.scanner.watermarks(&range.topic, range.partition)?;
+            range.from = range.from.max(low);
+        }
+        Ok(())
+    }
+
+    /// What is gone from retry partitions. What a later entry leads beyond had been written by then, so that nobody has to be
+    /// left who says so.
+    fn retry_fronts(&mut self, ranges: &[Range]) {
+        let lows: HashMap<(&str, i32), i64> = ranges
+            .iter()
+            .map(|range| ((range.topic.as_str(), range.partition), range.from))
+            .collect();
+        for family in &mut self.families {
+            let sides = family.retries.iter();
+            let fronts = sides.map(|side| {
+                let low = lows.get(&(side.topic.as_str(), side.partition));
+                let low = low.copied().unwrap_or(side.low);
+                Front::of(low, |low| side.times.below(low))
+            });
+            family.retried = fronts.fold(Front::Whole, Front::and);
+        }
+    }
+
+    /// What is gone from dead-letter topics and sinks.
+    fn fronts(&mut self, dead: &[Range], sinks: &[Range]) {
+        let front = |range: &Range| {
+            let place = (range.topic.clone(), range.partition);
+            let witnesses = self.witnesses.get(&place);
+            Front::of(range.from, |low| witnesses?.before(low))
+        };
+        // Nobody can tell beforehand which of them a record goes to.
+        let gone = sinks.iter().map(front).fold(Front::Whole, Front::and);
+        let dead: HashMap<(&str, i32), Front> = dead
+            .iter()
+            .map(|range| ((range.topic.as_str(), range.partition), front(range)))
+            .collect();
+        for family in &mut self.families {
+            let topic = self.pipeline.dead_letter_topic(&family.source.topic);
+            let front = dead.get(&(topic.as_str(), family.source.partition));
+            family.dead = front.copied().unwrap_or(Front::Unknown);
+            family.sinks = gone;
+        }
+    }
+
+    /// Looks for witnesses in those of these partitions that are shortened.
+    fn watch_fronts(&mut self, ranges: &[Range]) {
+        let short = ranges
+            .iter()
+            .filter(|range| range.from > 0 && self.header());
+        let places: Vec<Place> = short
+            .map(|range| (range.topic.clone(), range.partition))
+            .collect();
+        for place in places {
+            self.witnesses.entry(place).or_default();
+        }
+    }
+
+    /// Notes by when an outcome of `offset` had been written, which its topic still has.
+    fn witness(&mut self, record: &Record<'_>, appended: bool, of: Option<(usize, i64, Outcome)>) {
+        if self.witnesses.is_empty() {
+            return;
+        }
+        let place = (record.topic.to_owned(), record.partition);
+        let Some(witnesses) = self.witnesses.get_mut(&place) else {
+            return;
+        };
+        let exactly_once = matches!(self.pipeline.delivery, Delivery::ExactlyOnce(_));
+        let time = match (appended, of) {
+            (true, _) => record.timestamp,
+            (false, None) => None,
+            (false, Some((index, offset, outcome))) => self
+                .families
+                .get(index)
+                .filter(|family| family.ends_at_once(offset, outcome, exactly_once))
+                .and_then(|family| family.source.times.until(offset)),
+        };
+        if let Some(time) = time {
+            witnesses.add(record.offset, time);
+        }
     }
 
     fn read_ledger(
@@ -427,14 +525,15 @@ impl Collector<'_> {
         ranges: &[Range],
         progress: &mut dyn Progress,
     ) -> Result<(), FatalError> {
-        let mut pages: HashMap<Place, Vec<Page>> = HashMap::new();
+        let mut pages: HashMap<Place, (Vec<Page>, Vec<Written>)> = HashMap::new();
         let mut unreadable = Vec::new();
         self.scan(ranges, progress, |_, record, _| {
             match record.value.and_then(Entry::from_json) {
-                Some(entry) => pages
-                    .entry((entry.topic, entry.partition))
-                    .or_default()
-                    .push(entry.page),
+                Some(entry) => {
+                    let (pages, written) = pages.entry((entry.topic, entry.partition)).or_default();
+                    pages.push(entry.page);
+                    written.push((entry.time, entry.taken));
+                }
                 None => {
                     let place = (record.topic, record.partition, record.offset);
                     unreadable.push(format!("{}-{}@{}", place.0, place.1, place.2));
@@ -464,10 +563,16 @@ impl Collector<'_> {
             let is_hidden = self.hidden.iter().any(is_hidden);
             for side in std::iter::once(&mut family.source).chain(&mut family.retries) {
                 let place = (side.topic.clone(), side.partition);
-                let all = pages.remove(&place).unwrap_or_default();
+                let (all, written) = pages.remove(&place).unwrap_or_default();
                 side.is_hidden = is_hidden;
                 if let Some(commit) = &mut side.commit {
                     side.chain = chain::lead(&all, commit.offset, commit.counts);
+                    let which = side.chain.which.iter();
+                    let led = side.chain.pages.iter().zip(which);
+                    side.times = Times::of(led.filter_map(|(page, which)| {
+                        let (time, taken) = written.get(*which)?;
+                        Some((page, *time, *taken))
+                    }));
                     if trimmed {
                         // Where it begins is not where it began.
                         commit.begins = commit.begins.and_then(|_| side.chain.begins());
@@ -615,7 +720,10 @@ impl Collector<'_> {
         ranges: &[Range],
         progress: &mut dyn Progress,
     ) -> Result<(), FatalError> {
-        self.scan(ranges, progress, |this, record, _| {
+        self.watch_fronts(ranges);
+        self.scan(ranges, progress, |this, record, appended| {
+            let of = this.is_dead_letter_of(record);
+            this.witness(record, appended, of);
             let group = record.header(headers::GROUP);
             let source = source_of(record);
             let (Some(group), Some((topic, partition, offset))) = (group, source) else {
@@ -644,6 +752,16 @@ impl Collector<'_> {
         })
     }
 
+    /// Whose dead letter of this pipeline's a record is, from before a redrive; asked where it may be a witness.
+    fn is_dead_letter_of(&self, record: &Record<'_>) -> Option<(usize, i64, Outcome)> {
+        let group = record.header(headers::GROUP)?;
+        let is_ours = group == self.pipeline.group.as_bytes() && !self.witnesses.is_empty();
+        let is_first = number::<u32>(record, headers::REDRIVEN).unwrap_or(0) == 0;
+        let (topic, partition, offset) = source_of(record).filter(|_| is_ours && is_first)?;
+        let index = self.index.get(&(topic.to_owned(), partition))?;
+        Some((*index, offset, Outcome::DeadLettered))
+    }
+
     fn read_sinks(
         &mut self,
         ranges: &[Range],
@@ -653,7 +771,17 @@ impl Collector<'_> {
         let header = self.header();
         let (keyed, timed) = self.carried();
         let stamped = self.stamped();
-        self.scan(ranges, progress, |this, record, _| {
+        self.watch_fronts(ranges);
+        self.scan(ranges, progress, |this, record, appended| {
+            let of = record
+                .header(headers::SOURCE)
+                .filter(|_| !this.witnesses.is_empty())
+                .and_then(position);
+            let of = of.and_then(|(topic, partition, offset)| {
+                let index = this.index.get(&(topic.to_owned(), partition))?;
+                Some((*index, offset, Outcome::Emitted))
+            });
+            this.witness(record, appended, of);
             let part = match (
                 number(record, headers::INDEX),
                 number(record, headers::COUNT),
@@ -785,6 +913,29 @@ impl Collector<'_> {
         let why = range.or(gone_dead).or_else(|| self.hides(&dead));
         seen.push(line(Outcome::DeadLettered, dead, self.dead, why));
         seen
+    }
+}
+
+impl Family {
+    /// Whether a record came to this outcome when it was read from its source, and never went to a retry topic.
+    fn ends_at_once(&self, offset: i64, outcome: Outcome, exactly_once: bool) -> bool {
+        let found = &self.found;
+        if found.retried.once.contains(offset) || found.redriven.contains_key(&offset) {
+            return false;
+        }
+        // Its retry would still be there.
+        if self.retried.keeps(self.source.times.since(offset)) {
+            return true;
+        }
+        // Or there was none: but what was done twice over a crash may have gone one way each time.
+        let pages = &self.source.chain.pages;
+        let page = pages.get(pages.partition_point(|page| page.to <= offset));
+        exactly_once
+            && page.is_some_and(|page| {
+                let of = |outcome| page.delta.of(outcome);
+                let is_dead = outcome == Outcome::DeadLettered;
+                of(Outcome::Retried) == 0 && (is_dead || of(Outcome::DeadLettered) == 0)
+            })
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod chain;
 mod collect;
+mod expired;
 mod found;
 mod judge;
 mod report;

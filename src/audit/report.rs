@@ -30,6 +30,9 @@ pub struct Report {
     pub notes: Vec<String>,
     /// Records that are wrong, as far as they can be counted.
     pub unaccounted: u64,
+    /// Records of which nothing is proved, as far as they can be counted: no outcome is found, and it may have been deleted or be
+    /// held back; or there is a count alone, which cannot be compared.
+    pub unproved: u64,
 }
 
 /// One partition.
@@ -278,6 +281,10 @@ impl Report {
                 counted(self.unaccounted, "record")
             ),
         };
-        writeln!(out, "\n{verdict}")
+        let unproved = match self.unproved {
+            0 => String::new(),
+            count => format!("; {} not proved", counted(count, "record")),
+        };
+        writeln!(out, "\n{verdict}{unproved}")
     }
 }

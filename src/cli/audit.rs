@@ -349,7 +349,12 @@ impl Audits<'_> {
                 match self.audit(pipeline, indicatif::ProgressDrawTarget::hidden()) {
                     Ok(report) => {
                         right &= report.is_right();
-                        metrics.audited(&pipeline.name, report.unaccounted, report.is_right());
+                        metrics.audited(
+                            &pipeline.name,
+                            report.unaccounted,
+                            report.unproved,
+                            report.is_right(),
+                        );
                         tell(&report);
                     }
                     Err(Failed::Usage(text)) => return Ok(usage(&text)),
@@ -391,11 +396,20 @@ fn tell(report: &Report) {
             finding.text
         );
     }
+    if report.unproved > 0 {
+        tracing::warn!(
+            pipeline = report.pipeline,
+            records = report.unproved,
+            why = ?report.notes,
+            "audit: nothing is proved of some records"
+        );
+    }
     let records: u64 = report.partitions.iter().map(|line| line.records).sum();
     tracing::info!(
         pipeline = report.pipeline,
         records,
         unaccounted = report.unaccounted,
+        unproved = report.unproved,
         "audited"
     );
 }

@@ -201,8 +201,11 @@ pub struct Entry {
     pub page: Page,
     /// The group's member that wrote it.
     pub instance: String,
-    /// When, in milliseconds since the epoch.
+    /// When, in milliseconds since the epoch: everything below `to` had ended.
     pub time: i64,
+    /// The next offset to be taken at that time: nothing from there on had an outcome of this instance's. `None` of an entry
+    /// that was written before entries told of it.
+    pub taken: Option<i64>,
 }
 
 /// As JSON has it.
@@ -220,6 +223,8 @@ struct Written {
     silent: Option<BTreeMap<String, String>>,
     instance: String,
     time: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    taken: Option<i64>,
 }
 
 fn written(counts: Counts) -> BTreeMap<String, u64> {
@@ -262,6 +267,7 @@ impl Entry {
             silent: page.silent.as_ref().map(texts),
             instance: self.instance.clone(),
             time: self.time,
+            taken: self.taken,
         };
         serde_json::to_string(&written).expect("texts and numbers are JSON")
     }
@@ -297,6 +303,7 @@ impl Entry {
             },
             instance: written.instance,
             time: written.time,
+            taken: written.taken,
         })
     }
 }
@@ -385,6 +392,7 @@ mod tests {
             page: page.clone(),
             instance: "i".to_owned(),
             time: 0,
+            taken: None,
         };
         assert!(
             pages
@@ -413,9 +421,16 @@ mod tests {
             },
             instance: "driftgate-1".to_owned(),
             time: 1_700_000_000_000,
+            taken: Some(230),
         };
         let json = entry.to_json();
-        insta::assert_snapshot!(json, @r#"{"layout":"driftgate.ledger/1","topic":"orders.gate.retry.1","partition":3,"from":100,"to":200,"counts":{"dead_lettered":0,"duplicate":0,"emitted":1,"filtered":1,"retried":0,"stale":0},"delta":{"dead_lettered":0,"duplicate":0,"emitted":0,"filtered":1,"retried":0,"stale":0},"silent":{"filtered":"0,3-5,99"},"instance":"driftgate-1","time":1700000000000}"#);
+        insta::assert_snapshot!(json, @r#"{"layout":"driftgate.ledger/1","topic":"orders.gate.retry.1","partition":3,"from":100,"to":200,"counts":{"dead_lettered":0,"duplicate":0,"emitted":1,"filtered":1,"retried":0,"stale":0},"delta":{"dead_lettered":0,"duplicate":0,"emitted":0,"filtered":1,"retried":0,"stale":0},"silent":{"filtered":"0,3-5,99"},"instance":"driftgate-1","time":1700000000000,"taken":230}"#);
+        let older = json.replace(",\"taken\":230", "");
+        let untold = Entry {
+            taken: None,
+            ..entry.clone()
+        };
+        assert_eq!(Entry::from_json(older.as_bytes()), Some(untold));
         assert_eq!(Entry::from_json(json.as_bytes()), Some(entry));
         for (old, new) in [
             ("ledger/1", "ledger/2"),

@@ -50,6 +50,7 @@ pub(super) struct Families {
     pub(super) paused: IntGaugeVec,
     pub(super) stuck: IntGaugeVec,
     pub(super) unaccounted: IntGaugeVec,
+    pub(super) unproved: IntGaugeVec,
     pub(super) audits: IntCounterVec,
     pub(super) pauses: IntCounterVec,
     pub(super) batch_seconds: HistogramVec,
@@ -314,6 +315,11 @@ impl Families {
             unaccounted: gauge(
                 "driftgate_unaccounted_records",
                 "Records without exactly one outcome, by the last audit of `driftgate audit --watch`.",
+                &["pipeline"],
+            ),
+            unproved: gauge(
+                "driftgate_unproved_records",
+                "Records of which nothing is proved, by the last audit of `driftgate audit --watch`: their outcomes may have been deleted.",
                 &["pipeline"],
             ),
             audits: counter(

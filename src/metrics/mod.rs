@@ -177,13 +177,17 @@ impl Metrics {
     }
 
     /// An audit has ended.
-    pub fn audited(&self, pipeline: &str, unaccounted: u64, right: bool) {
+    pub fn audited(&self, pipeline: &str, unaccounted: u64, unproved: u64, right: bool) {
         let result = if right { "right" } else { "findings" };
         let families = &self.families;
         families
             .unaccounted
             .with_label_values(&[pipeline])
             .set(signed(unaccounted));
+        families
+            .unproved
+            .with_label_values(&[pipeline])
+            .set(signed(unproved));
         families.audits.with_label_values(&[pipeline, result]).inc();
     }
 

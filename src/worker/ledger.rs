@@ -112,6 +112,7 @@ impl Engine {
             partition.number,
             partition.topic.clone(),
         );
+        let taken = partition.tracker.expected();
         for page in partition.ledger.pages.clone() {
             let entry = ledger::Entry {
                 topic: source.clone(),
@@ -119,6 +120,7 @@ impl Engine {
                 page,
                 instance: self.run.clone(),
                 time: clock.wall,
+                taken: Some(taken),
             };
             let (key, value) = (entry.key(), entry.to_json());
             let produce = Produce {

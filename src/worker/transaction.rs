@@ -435,7 +435,8 @@ impl Engine {
                 transaction.state = State::Open;
             }
         }
-        self.enlist_ledger(&entries, clock);
+        // As late as this: the entries say that everything before them had been acknowledged by then.
+        self.enlist_ledger(&entries, self.time.read());
         if self.must_abort() {
             return self.abort(clock);
         }

@@ -1,4 +1,5 @@
 use super::super::chain;
+use super::super::expired::MARGIN;
 use super::super::found::{Redriven, Stranger};
 use super::*;
 use crate::ingest::ledger::{Book, Page};
@@ -9,6 +10,8 @@ struct Case {
     seen: Vec<Seen>,
     terms: Terms,
 }
+
+const HOUR: i64 = 3_600_000;
 
 fn pages(outcomes: &[Outcome], every: usize) -> (Vec<Page>, Counts) {
     let mut book = Book::new(Some(0), Counts::default(), None, true);
@@ -28,7 +31,14 @@ fn pages(outcomes: &[Outcome], every: usize) -> (Vec<Page>, Counts) {
 fn side(topic: &str, outcomes: &[Outcome]) -> Side {
     let (pages, counts) = pages(outcomes, 4);
     let end = i64::try_from(outcomes.len()).expect("few");
+    // Each entry an hour after the one before it, when nothing behind it had been taken.
+    let written = pages
+        .iter()
+        .zip(1..)
+        .map(|(page, hour)| (page, hour * HOUR, Some(page.to)));
+    let times = Times::of(written);
     Side {
+        times,
         topic: topic.to_owned(),
         end,
         to: end,
@@ -82,6 +92,7 @@ impl Case {
                 source: side("orders", &outcomes),
                 retries: vec![side("orders.gate.retry.1", &[Emitted])],
                 found,
+                ..Family::default()
             },
             seen: vec![line(Emitted, 7), line(Retried, 1), line(DeadLettered, 1)],
             terms: Terms {
@@ -142,16 +153,17 @@ fn a_lost_output_is_named() {
     };
     let expect: &[(Kind, &[i64])] = &[(Kind::Lost, &[2]), (Kind::Count, &[])];
     check(lose, expect, 1);
-    // The sink has lost its beginning: nobody can say.
+    // The sink is compacted: nobody can say.
     let report = check(
         |case| {
             lose(case);
             case.terms.gaps = true;
-            case.seen[0].why = Some("t begins at offset 3".to_owned());
+            case.seen[0].why = Some("t is compacted".to_owned());
         },
         &[],
         0,
     );
+    assert_eq!(report.unproved, 1);
     assert!(report.notes[0].contains("offsets 2"), "{:?}", report.notes);
     // Without headers there is the count alone.
     check(
@@ -162,6 +174,160 @@ fn a_lost_output_is_named() {
         &[(Kind::Count, &[])],
         1,
     );
+}
+
+/// Loses the outputs of records.
+fn lose(case: &mut Case, lost: &[i64]) {
+    case.family.found.plain = Default::default();
+    for offset in [0, 1, 2, 3, 4, 5, 9] {
+        if !lost.contains(&offset) {
+            case.family.found.output(offset, None);
+        }
+    }
+    case.seen[0].why = Some("t-0 begins at offset 3 by now".to_owned());
+}
+
+#[test]
+fn what_was_written_behind_all_that_expired_is_lost_and_what_may_have_expired_is_not() {
+    let short = |sinks: Front, lost: &'static [i64]| {
+        move |case: &mut Case| {
+            lose(case, lost);
+            case.family.sinks = sinks;
+        }
+    };
+    // 4 to 7 were not taken before the first hour.
+    let before = |time| Front::Before(time);
+    let report = check(
+        short(before(HOUR / 2), &[1, 2, 5]),
+        &[(Kind::Lost, &[5])],
+        1,
+    );
+    assert_eq!(report.unproved, 2);
+    assert!(
+        report.notes[0].contains("offsets 1 2"),
+        "{:?}",
+        report.notes
+    );
+    for (front, lost) in [
+        (before(HOUR - MARGIN - 1), &[5_i64][..]),
+        // Clocks may differ by as much.
+        (before(HOUR - MARGIN), &[]),
+        (before(HOUR * 2), &[]),
+        (Front::Unknown, &[]),
+    ] {
+        let expect: &[(Kind, &[i64])] = &[(Kind::Lost, lost)];
+        let expect = &expect[..lost.len()];
+        let report = check(short(front, &[5]), expect, lost.len() as u64);
+        assert_eq!(report.unproved, 1 - lost.len() as u64, "{front:?}");
+    }
+    // What is compacted or held back may be anything.
+    let report = check(
+        |case| {
+            short(before(HOUR / 2), &[5])(case);
+            case.terms.gaps = true;
+        },
+        &[],
+        0,
+    );
+    assert_eq!(report.unproved, 1);
+}
+
+#[test]
+fn retries_and_dead_letters_may_expire_where_a_stretch_has_any() {
+    // Of 4 to 7 none failed: only the sinks count. Of 8 and 9 both did.
+    let lose = |front: fn(&mut Case, Front), state: Front| {
+        move |case: &mut Case| {
+            lose(case, &[5, 9]);
+            case.family.found.dead = Default::default();
+            case.seen[2].why = Some("short".to_owned());
+            front(case, state);
+        }
+    };
+    let sides: [fn(&mut Case, Front); 2] = [
+        |case, state| case.family.retried = state,
+        |case, state| case.family.dead = state,
+    ];
+    for side in sides {
+        let early = Front::Before(HOUR);
+        let report = check(lose(side, early), &[(Kind::Lost, &[5, 8, 9])], 3);
+        assert_eq!(report.unproved, 0);
+        for state in [Front::Before(2 * HOUR), Front::Unknown] {
+            let report = check(lose(side, state), &[(Kind::Lost, &[5])], 1);
+            assert_eq!(report.unproved, 2);
+        }
+    }
+    // Sent back from a dead letter that expired, whatever its stretch was.
+    let report = check(
+        |case| {
+            case.family.found.redriven.insert(
+                5,
+                Redriven {
+                    times: 1,
+                    sent: 1,
+                    ..Redriven::default()
+                },
+            );
+            case.family.retried = Front::Unknown;
+        },
+        &[],
+        0,
+    );
+    assert_eq!(report.unproved, 1);
+}
+
+#[test]
+fn outputs_of_a_set_may_expire_one_by_one() {
+    let part = |case: &mut Case| {
+        case.family.found.plain = Default::default();
+        for offset in [0, 1, 2, 3, 4, 5, 9] {
+            for index in 0..2 {
+                if ![(1, 0), (5, 1)].contains(&(offset, index)) {
+                    case.family.found.output(offset, Some((index, 2)));
+                }
+            }
+        }
+        case.family.sinks = Front::Before(HOUR / 2);
+    };
+    let report = check(part, &[(Kind::Incomplete, &[5])], 1);
+    assert_eq!(report.unproved, 1);
+}
+
+#[test]
+fn counts_that_cannot_be_compared_prove_nothing_without_headers() {
+    let unproved = |change: fn(&mut Case)| {
+        let mut case = Case::new();
+        case.terms.header = false;
+        change(&mut case);
+        case.report().unproved
+    };
+    assert_eq!(unproved(|_| {}), 0);
+    assert_eq!(
+        unproved(|case| case.seen[0].why = Some("short".to_owned())),
+        7
+    );
+    // No more than are looked at.
+    let range = |case: &mut Case| {
+        case.seen[0].why = Some("a part".to_owned());
+        case.family.source.from = 6;
+    };
+    assert_eq!(unproved(range), 4);
+}
+
+#[test]
+fn stretches_without_names_of_what_was_filtered_are_told() {
+    let report = check(
+        |case| {
+            case.family.source.chain.pages[0].silent = None;
+            case.family.found.plain = Default::default();
+            for offset in [4, 5, 9] {
+                case.family.found.output(offset, None);
+            }
+            case.seen[0].why = Some("older outputs name nothing".to_owned());
+        },
+        &[],
+        0,
+    );
+    assert_eq!(report.unproved, 4);
 }
 
 #[test]
