@@ -276,7 +276,9 @@ pub fn untold(known: &Known) -> Vec<String> {
     let texts = topics.into_iter().map(|(why, topics)| {
         format!(
             "the settings of {} cannot be read: {why}. Not checked: whether they take the source's largest record with our headers \
-             (max.message.bytes), and whether they are compacted or delete what is still needed (cleanup.policy, retention.ms)",
+             (max.message.bytes), and whether they are compacted or delete what is still needed (cleanup.policy, retention.ms). If they \
+             take records above Kafka's default of {BROKER_MESSAGE_BYTES} bytes, say how large in kafka.properties (message.max.bytes): \
+             larger ones are not sent to them",
             topics.join(", ")
         )
     });
@@ -415,6 +417,10 @@ mod tests {
         };
         assert!(says(["of a, d cannot", "(DescribeConfigs)"]), "{told:?}");
         assert!(says(["of c cannot", "Timed out"]), "{told:?}");
+        assert!(
+            says(["of a, d cannot", "kafka.properties (message.max.bytes)"]),
+            "{told:?}"
+        );
     }
 
     #[test]

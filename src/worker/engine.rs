@@ -768,8 +768,17 @@ pub(super) enum Wait {
     For(Duration),
 }
 
-/// The error of a record that a topic does not take for its size.
+/// The error of a record that a topic does not take for its size, by the topic's limit as it is known here.
 pub(super) fn too_large(topic: &str) -> RecordError {
+    let mut error = refused_for_size(topic);
+    error.message.push_str(
+        "; where brokers do not tell how much that is, message.max.bytes in kafka.properties does",
+    );
+    error
+}
+
+/// The error of a record that a broker refused for its size.
+pub(super) fn refused_for_size(topic: &str) -> RecordError {
     RecordError::new(
         Reason::RecordTooLarge,
         format!("larger than {topic} accepts"),

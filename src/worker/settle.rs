@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::Clock;
-use super::engine::{Engine, not_retried, too_large};
+use super::engine::{Engine, not_retried, refused_for_size};
 use super::ports::Positions;
 use super::standing::is_trip;
 use crate::emit::in_flight::InFlight;
@@ -504,7 +504,7 @@ impl OwnFault {
     fn error(self, topic: &str) -> RecordError {
         let refused = |why| RecordError::new(Reason::RecordRefused, format!("{topic}: {why}"));
         match self {
-            OwnFault::Size => too_large(topic),
+            OwnFault::Size => refused_for_size(topic),
             OwnFault::Time => refused(
                 "its timestamp is too far from the broker's clock for the topic \
                  (message.timestamp.after.max.ms, message.timestamp.before.max.ms)",
