@@ -151,7 +151,8 @@ fn survives_without(which: fn(&Job) -> String, id: impl Fn(i64) -> i64, reason: 
     write(10..20);
     eventually(LIMIT, "/readyz names the topic", || {
         readiness().is_some_and(|(status, body)| {
-            status == 503 && body.contains(&topic) && body.contains(reason)
+            let says = [topic.as_str(), reason, "restart with create_topics: true"];
+            status == 503 && says.iter().all(|says| body.contains(says))
         })
     });
     assert_eq!(job.committed(&job.source), 10, "nothing is passed over");
@@ -193,7 +194,8 @@ fn a_dead_letter_topic_that_is_too_small_pauses_and_drops_nothing() {
         writes.push(Write::new("key", job.parcel(-1, &noise(4_000))));
         writes.extend(small(&job, 5..10));
         topics::produce(&job.client, &job.source, &writes);
-        live.not_ready(&["dead_letter_refused", &job.dlq]);
+        let hint = "raise its max.message.bytes";
+        live.not_ready(&["dead_letter_refused", &job.dlq, hint]);
         live.eventually("those before it are committed", || {
             job.committed(&job.source) == 5
         });

@@ -11,6 +11,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::ledger::Writing;
 use super::parked::Families;
 use super::ports::{Judge, Outlet, Survey, Time};
+use super::refusal;
 use super::transaction::{self, Transaction};
 use super::{Clock, Shared, standing};
 use crate::emit::in_flight::{InFlight, InFlights};
@@ -585,7 +586,7 @@ impl Engine {
             taken.slot,
             taken.offset,
             reason,
-            &format!("{topic}: {code}"),
+            &format!("{topic}: {}", refusal::not_queued(code)),
             None,
             clock,
         );
@@ -598,7 +599,8 @@ impl Engine {
             RDKafkaErrorCode::QueueFull => PauseReason::Backpressure,
             _ => PauseReason::BrokerRefused,
         };
-        self.doom(taken.slot, Some((reason, format!("{topic}: {code}"))));
+        let detail = format!("{topic}: {}", refusal::not_queued(code));
+        self.doom(taken.slot, Some((reason, detail)));
     }
 
     /// Stops a partition at `offset`, to be tried again after a growing wait or after `wait`.
