@@ -201,6 +201,11 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
         // Its entries are small, whatever the source's records are. Less than the default would make every batch smaller.
         if let Some(topic) = pipeline.ledger_topic(source) {
             let entry = (facts.partitions, BROKER_MESSAGE_BYTES, ledger_config());
+            if forgets(&topic).is_some_and(|forgets| forgets.old) {
+                let why = "an audit reaches no further back than the ledger, which is deleted by age: set retention.ms=-1";
+                let topic = topic.clone();
+                findings.push(Finding::Forgets { topic, why });
+            }
             companions.insert(topic, entry);
         }
     }
