@@ -583,6 +583,15 @@ fn topics_with_too_few_partitions_are_grown_and_ones_that_are_too_small_refused(
         2,
         &[("max.message.bytes", "1100000")],
     );
+    let grow = Finding::Grow {
+        topic: retries.clone(),
+        from: 2,
+        to: 4,
+    };
+    // With `create_topics: false` it is told as it is to be done.
+    let told = driftgate::instance::refusal(&grow, false).expect("not ours to do");
+    let does = format!("kafka-topics.sh --alter --topic {retries} --partitions 4");
+    assert!(told.contains(&does), "{told}");
     job.live(None, |live| live.ready());
     assert_eq!(topics::partitions(&job.client, &retries), 4);
 
