@@ -687,7 +687,8 @@ pub fn refusal(finding: &Finding, create_topics: bool) -> Option<String> {
             ))
         }
         Finding::Grow { topic, from, to } if !create_topics => Some(format!(
-            "topic {topic} has {} and its source {to} (create_topics is false): add what is missing",
+            "topic {topic} has {} and its source {to} (create_topics is false): give it {to}, as `kafka-topics.sh --alter --topic \
+             {topic} --partitions {to}` does",
             counted(*from, "partition")
         )),
         Finding::Create { .. } | Finding::Grow { .. } | Finding::Forgets { .. } => None,

@@ -740,6 +740,28 @@ fn a_warning_is_called_one_and_refuses_nothing() {
     }
 }
 
+/// `init` writes a limit. Who leaves it out is told so, and may.
+#[test]
+fn a_pipeline_without_a_limit_to_its_dead_letters_is_told() {
+    let note = "note: pipeline clean-orders: nothing stops a flood of dead letters";
+    let limit = "dead_letter: { pause_above: 20%/1m }";
+    for (written, expected) in [
+        ("dead_letter: {}", true),
+        (limit, false),
+        ("dead_letter: { pause_after: 100 }", false),
+    ] {
+        let folder = started();
+        let path = folder.path().join("driftgate.yaml");
+        let file = std::fs::read_to_string(&path).unwrap();
+        assert!(file.contains(limit));
+        std::fs::write(&path, file.replacen(limit, written, 1)).unwrap();
+        let output = driftgate(folder.path(), "check --offline");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert_eq!(said.contains(note), expected, "{written}: {said}");
+    }
+}
+
 /// What an offline check says that finds nothing.
 const OFFLINE_OK: &str =
     "note: --offline: rules that the registry keeps with a subject are not looked at\ncheck: ok\n";

@@ -596,6 +596,15 @@ fn faults_of_names_and_interpolation() {
             (1, 46, "sasl.mecanism", "did you mean `sasl.mechanism`?"),
         ],
     );
+    check_top(
+        "kafka: { properties: { message.max.bytes: 4MB } }",
+        &[(
+            1,
+            24,
+            "message.max.bytes",
+            "a number of bytes from 1000 to 1000000000",
+        )],
+    );
     check("", &[(0, 0, "", "holds nothing")]);
     check("# nothing\n", &[(0, 0, "", "holds nothing")]);
     check(

@@ -151,7 +151,8 @@ fn survives_without(which: fn(&Job) -> String, id: impl Fn(i64) -> i64, reason: 
     write(10..20);
     eventually(LIMIT, "/readyz names the topic", || {
         readiness().is_some_and(|(status, body)| {
-            status == 503 && body.contains(&topic) && body.contains(reason)
+            let says = [topic.as_str(), reason, "restart with create_topics: true"];
+            status == 503 && says.iter().all(|says| body.contains(says))
         })
     });
     assert_eq!(job.committed(&job.source), 10, "nothing is passed over");
@@ -193,7 +194,8 @@ fn a_dead_letter_topic_that_is_too_small_pauses_and_drops_nothing() {
         writes.push(Write::new("key", job.parcel(-1, &noise(4_000))));
         writes.extend(small(&job, 5..10));
         topics::produce(&job.client, &job.source, &writes);
-        live.not_ready(&["dead_letter_refused", &job.dlq]);
+        let hint = "raise its max.message.bytes";
+        live.not_ready(&["dead_letter_refused", &job.dlq, hint]);
         live.eventually("those before it are committed", || {
             job.committed(&job.source) == 5
         });
@@ -581,6 +583,15 @@ fn topics_with_too_few_partitions_are_grown_and_ones_that_are_too_small_refused(
         2,
         &[("max.message.bytes", "1100000")],
     );
+    let grow = Finding::Grow {
+        topic: retries.clone(),
+        from: 2,
+        to: 4,
+    };
+    // With `create_topics: false` it is told as it is to be done.
+    let told = driftgate::instance::refusal(&grow, false).expect("not ours to do");
+    let does = format!("kafka-topics.sh --alter --topic {retries} --partitions 4");
+    assert!(told.contains(&does), "{told}");
     job.live(None, |live| live.ready());
     assert_eq!(topics::partitions(&job.client, &retries), 4);
 

@@ -415,12 +415,14 @@ fn topics_that_delete_what_is_still_needed_are_told() {
         ("max.message.bytes", "2000000"),
         ("retention.ms", "604800000"),
     ];
-    for topic in [&job.retry_topic(1), &job.dlq, &control] {
+    let ledger = job.ledger();
+    for topic in [&job.retry_topic(1), &job.dlq, &ledger, &control] {
         topics::create(&job.client, topic, 1, &room);
     }
     let expected = [
         (job.retry_topic(1), "message.timestamp.type=LogAppendTime"),
         (job.dlq.clone(), "retention.ms=-1"),
+        (ledger, "retention.ms=-1"),
         (control, "cleanup.policy=compact"),
     ];
     let told = |log: &str| {

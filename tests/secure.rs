@@ -206,6 +206,9 @@ fn the_dead_letters_go_back(place: &Place, job: &Job) {
     assert_eq!(count(&place.admin, &job.retry(1)), before + 2);
 }
 
+/// What a pause says: the broker's words, and what to do.
+const MAY_NOT_WRITE: &str = "Topic authorization failed): grant this user Write on it";
+
 fn a_missing_right_on_the_sink_pauses(place: &Place) {
     let job = place.right_job("sink");
     let schema = place.register(&job);
@@ -224,10 +227,7 @@ fn a_missing_right_on_the_sink_pauses(place: &Place) {
         .map(|n| Write::new(format!("{n}"), payment(schema, n, "EUR")))
         .collect();
     topics::produce(&place.admin, &job.source, &writes);
-    runner.wait_ready(
-        503,
-        &["broker_refused", &job.sink, "Topic authorization failed"],
-    );
+    runner.wait_ready(503, &["broker_refused", &job.sink, MAY_NOT_WRITE]);
     wait::throughout(Duration::from_secs(3), Duration::from_millis(500), || {
         assert!(runner.runs(), "it waits and does not end");
         let topics = [job.sink.clone(), job.dlq(), job.retry(1)];
@@ -274,14 +274,7 @@ fn a_missing_right_on_the_dead_letter_topic_pauses(place: &Place) {
         good(2, 1),
     ];
     topics::produce(&place.admin, &job.source, &writes);
-    runner.wait_ready(
-        503,
-        &[
-            "dead_letter_refused",
-            &job.dlq(),
-            "Topic authorization failed",
-        ],
-    );
+    runner.wait_ready(503, &["dead_letter_refused", &job.dlq(), MAY_NOT_WRITE]);
     wait::throughout(Duration::from_secs(3), Duration::from_millis(500), || {
         assert!(runner.runs(), "it waits and does not end");
         assert_eq!(count(&place.admin, &job.dlq()), 0);
@@ -343,7 +336,8 @@ fn transactions_need_rights_to_their_ids(place: &Place) {
         .collect();
     topics::produce(&place.admin, &job.source, &writes);
     let mut runner = job.start("gate");
-    let reasons = ["broker_refused", "Topic authorization failed"];
+    let hint = "grant this user Write on every topic";
+    let reasons = ["broker_refused", "Topic authorization failed", hint];
     runner.wait_ready(503, &reasons);
     assert!(runner.runs(), "it waits and does not end");
     place.kafka.allow(&[Right::topic(&job.sink, &["Write"])]);

@@ -630,6 +630,9 @@ fn a_sink_that_is_slow_to_acknowledge_loses_nothing() {
 
 // ---- a process that is frozen
 
+/// How long the group waits for a poll of a frozen process.
+const POLL_INTERVAL: Duration = Duration::from_secs(8);
+
 /// SIGSTOP until the group has given its partitions away, then SIGCONT: what it had under way is somebody else's now.
 #[test]
 fn a_frozen_process_that_wakes_up_loses_nothing() {
@@ -641,9 +644,10 @@ fn frozen(delivery: &'static str) {
     let records = if soak() { 100_000 } else { 8_000 };
     let (client, lookups) = (bed.client(), lookups());
     let mut shape = shape(delivery, &lookups);
+    let interval = POLL_INTERVAL.as_millis().to_string();
     shape
         .properties
-        .push(("max.poll.interval.ms".into(), "8000".into()));
+        .push(("max.poll.interval.ms".into(), interval));
     let job = Job::new(&bed.bootstrap, &bed.registry_url, &shape);
     topics::create(&client, &job.source, PARTITIONS, &[]);
     let schema = support::job::register(&bed, &job.source);
@@ -660,11 +664,16 @@ fn frozen(delivery: &'static str) {
         let before = count(&client, &job.sink);
         wait_for_count(&client, &job.sink, before + 100);
         first.signal(Signal::STOP);
+        let stopped = Instant::now();
         eventually(LIMIT, "the other one owns all of it", || {
             owned(&mut second) == (0..PARTITIONS).collect::<BTreeSet<_>>()
         });
         let before = count(&client, &job.sink);
         wait_for_count(&client, &job.sink, before + 500);
+        // The group gives them away by its session, which is shorter: it is to wake up behind this time of its own as well.
+        eventually(LIMIT, "it missed its poll too", || {
+            stopped.elapsed() > POLL_INTERVAL + Duration::from_secs(1)
+        });
         first.signal(Signal::CONT);
     });
     let storm = format!("frozen past its time in {:.0?}", began.elapsed());

@@ -178,6 +178,9 @@ async fn examine(config: &Config, args: &CheckArgs, report: &mut Report) -> anyh
             Err(BuildError::Registry(error)) => registry_error(pipeline, &error, report),
         }
     }
+    report
+        .notes
+        .extend(config.pipelines.iter().filter_map(unlimited));
     if args.offline {
         let text = "--offline: rules that the registry keeps with a subject are not looked at";
         report.notes.push(text.to_owned());
@@ -373,6 +376,18 @@ async fn ask_broker(config: &Config, report: &mut Report) -> anyhow::Result<()> 
         }
     }
     Ok(())
+}
+
+/// A pipeline whose bad records nothing stops, however many there are.
+fn unlimited(pipeline: &Pipeline) -> Option<String> {
+    let limits = &pipeline.failure.dead_letter;
+    let is_limited = limits.pause_above.is_some() || limits.pause_after.is_some();
+    (!is_limited).then(|| {
+        format!(
+            "pipeline {}: nothing stops a flood of dead letters; failure.dead_letter.pause_above or pause_after does",
+            pipeline.name
+        )
+    })
 }
 
 fn intention(finding: &Finding) -> String {

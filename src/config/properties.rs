@@ -116,6 +116,9 @@ const REFUSED: &[(&str, &str, Option<&str>)] = &[
     ),
 ];
 
+/// What librdkafka takes as `message.max.bytes`.
+const MESSAGE_BYTES: std::ops::RangeInclusive<u64> = 1_000..=1_000_000_000;
+
 /// Those that a user is likely to look for, for "did you mean".
 const KNOWN: &[&str] = &[
     "auto.offset.reset",
@@ -207,6 +210,16 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), Problem> {
     {
         let message = format!("`{name}` is refused above 5: {ORDER}");
         return Err(Problem::new(message).hint("1 to 5"));
+    }
+    // librdkafka would take `4MB` for 4. We go by it as well, and so does the message about its range.
+    if name == "message.max.bytes"
+        && !value
+            .parse::<u64>()
+            .is_ok_and(|bytes| MESSAGE_BYTES.contains(&bytes))
+    {
+        let (least, most) = (MESSAGE_BYTES.start(), MESSAGE_BYTES.end());
+        let message = format!("`{name}` is a number of bytes from {least} to {most}");
+        return Err(Problem::new(message));
     }
     if name == "auto.offset.reset" && value == "error" {
         let message = format!(
@@ -309,6 +322,25 @@ mod tests {
         assert!(problem.message.contains("above 5"));
         let problem = check("auto.offset.reset", "error").expect_err("nowhere to begin");
         assert!(problem.message.contains("has to begin somewhere"));
+    }
+
+    #[test]
+    fn the_largest_record_is_a_number_that_librdkafka_takes() {
+        for value in ["1000", "4000000", "1000000000"] {
+            assert_eq!(check("message.max.bytes", value), Ok(()));
+            assert!(ask("message.max.bytes", value).is_ok(), "{value}");
+        }
+        for value in ["4MB", "0x400000", "999", "1000000001", "-1", "many", ""] {
+            let problem = check("message.max.bytes", value).expect_err(value);
+            assert!(
+                problem.message.contains("from 1000 to 1000000000"),
+                "{}",
+                problem.message
+            );
+        }
+        for value in ["999", "1000000001"] {
+            assert!(ask("message.max.bytes", value).is_err(), "{value}");
+        }
     }
 
     #[test]

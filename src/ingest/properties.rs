@@ -15,7 +15,7 @@ pub const HEADER_ROOM: u64 = 16 * 1024;
 /// Kafka's default for `max.message.bytes` of a topic.
 pub const BROKER_MESSAGE_BYTES: u64 = 1_048_588;
 
-/// Names that only a consumer or only a producer knows; the other would log a warning about each.
+/// Names that only a consumer or only a producer has a use for; the other would log a warning about most of them.
 const CONSUMER_ONLY: [&str; 9] = [
     "auto.offset.reset",
     "check.crcs",
@@ -27,10 +27,12 @@ const CONSUMER_ONLY: [&str; 9] = [
     "session.",
     "coordinator.",
 ];
-const PRODUCER_ONLY: [&str; 7] = [
+const PRODUCER_ONLY: [&str; 8] = [
     "batch.",
     "compression.",
     "linger.ms",
+    // A consumer knows it, and is not made where it is above `fetch.max.bytes`.
+    "message.max.bytes",
     "queue.buffering.",
     "request.timeout.ms",
     "retry.backoff.",
@@ -230,7 +232,8 @@ pub fn producer(
     properties
 }
 
-/// Properties of a producer that belongs to no pipeline, with the same guarantees.
+/// Properties of a producer that belongs to no pipeline, with the same guarantees. It sends records up to `largest`, in bytes, or
+/// up to the user's `message.max.bytes` where that is more: not every broker tells what its topics take.
 pub fn plain_producer(kafka: &Kafka, client_id: &str, memory: u64, largest: u64) -> Properties {
     let defaults = [
         ("linger.ms", LINGER.as_millis().to_string()),
@@ -242,6 +245,9 @@ pub fn plain_producer(kafka: &Kafka, client_id: &str, memory: u64, largest: u64)
         ),
     ];
     let mut properties = base(kafka, client_id, &CONSUMER_ONLY, &defaults);
+    let said = properties.get("message.max.bytes");
+    let said = said.and_then(|bytes| bytes.parse::<u64>().ok());
+    let largest = largest.max(said.unwrap_or(0));
     for (name, value) in [
         ("enable.idempotence", "true".to_owned()),
         ("acks", "all".to_owned()),
@@ -261,7 +267,7 @@ pub fn plain_producer(kafka: &Kafka, client_id: &str, memory: u64, largest: u64)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::Secret;
+    use crate::config::{self, model::Secret};
     use crate::native::producer::Producer;
 
     fn kafka(properties: &[(&str, &str)]) -> Kafka {
@@ -289,6 +295,52 @@ mod tests {
             assert_eq!(linger(&plain, interval), expected, "{interval} ms");
         }
         assert_eq!(linger(&kafka(&[("linger.ms", "20")]), 100), "20");
+    }
+
+    /// Where brokers do not tell what their topics take, the user's word is all that there is. What they do tell is not undercut:
+    /// a retry or a dead letter would not fit.
+    #[test]
+    fn the_largest_record_is_the_larger_of_what_topics_and_the_user_say() {
+        let largest = |kafka: &Kafka, topics| {
+            plain_producer(kafka, "c", 1 << 20, topics)["message.max.bytes"].clone()
+        };
+        for (set, topics, expected) in [
+            (None, BROKER_MESSAGE_BYTES + HEADER_ROOM, "1064972"),
+            (
+                Some("60000000"),
+                BROKER_MESSAGE_BYTES + HEADER_ROOM,
+                "60000000",
+            ),
+            (Some("2000000"), 5_000_000, "5000000"),
+            (Some("2000"), 3_000, "1000000"),
+        ] {
+            let set: Vec<_> = set
+                .map(|set| ("message.max.bytes", set))
+                .into_iter()
+                .collect();
+            assert_eq!(largest(&kafka(&set), topics), expected, "{set:?} {topics}");
+        }
+        let more = kafka(&[("message.max.bytes", "60000000")]);
+        assert!(Producer::new(&plain_producer(&more, "c", 1 << 20, 0)).is_ok());
+        // librdkafka makes no consumer with less than that for a fetch, of which it is ours to say how much it brings.
+        assert_eq!(admin(&more).get("message.max.bytes"), None);
+        let config = config::load_text(
+            "pipelines: { p: { owner: { team: t }, source: { topics: [a] }, contract: { subject: a }, sink: { topic: b, subject: b } } }",
+            "driftgate.yaml",
+            std::path::Path::new("."),
+            &|_| None,
+        );
+        let pipeline = &config.expect("no fault").config.pipelines[0];
+        for properties in [
+            consumer(&more, pipeline, 0, 1 << 20),
+            reader(&more, pipeline),
+        ] {
+            assert!(!properties.contains_key("message.max.bytes"));
+            let mut client = rdkafka::ClientConfig::new();
+            client.extend(properties);
+            let made: Result<rdkafka::consumer::BaseConsumer, _> = client.create();
+            assert!(made.is_ok());
+        }
     }
 
     #[test]

@@ -201,6 +201,11 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
         // Its entries are small, whatever the source's records are. Less than the default would make every batch smaller.
         if let Some(topic) = pipeline.ledger_topic(source) {
             let entry = (facts.partitions, BROKER_MESSAGE_BYTES, ledger_config());
+            if forgets(&topic).is_some_and(|forgets| forgets.old) {
+                let why = "an audit reaches no further back than the ledger, which is deleted by age: set retention.ms=-1";
+                let topic = topic.clone();
+                findings.push(Finding::Forgets { topic, why });
+            }
             companions.insert(topic, entry);
         }
     }
@@ -276,7 +281,9 @@ pub fn untold(known: &Known) -> Vec<String> {
     let texts = topics.into_iter().map(|(why, topics)| {
         format!(
             "the settings of {} cannot be read: {why}. Not checked: whether they take the source's largest record with our headers \
-             (max.message.bytes), and whether they are compacted or delete what is still needed (cleanup.policy, retention.ms)",
+             (max.message.bytes), and whether they are compacted or delete what is still needed (cleanup.policy, retention.ms). If they \
+             take records above Kafka's default of {BROKER_MESSAGE_BYTES} bytes, say how large in kafka.properties (message.max.bytes): \
+             larger ones are not sent to them",
             topics.join(", ")
         )
     });
@@ -415,6 +422,10 @@ mod tests {
         };
         assert!(says(["of a, d cannot", "(DescribeConfigs)"]), "{told:?}");
         assert!(says(["of c cannot", "Timed out"]), "{told:?}");
+        assert!(
+            says(["of a, d cannot", "kafka.properties (message.max.bytes)"]),
+            "{told:?}"
+        );
     }
 
     #[test]

@@ -76,7 +76,8 @@ impl Engine {
         let (companion, count) = known.into_iter().find(|(_, count)| number >= *count)?;
         Some(FatalError::Topics(format!(
             "topic {topic} has grown: partition {number} is new, and {companion} had {count} partitions at start. \
-             Restart: missing partitions are added at start (or add them yourself with create_topics: false)."
+             Restart: missing partitions are added at start. With create_topics: false add them first, the start names each topic and \
+             how many it needs."
         )))
     }
 

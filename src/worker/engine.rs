@@ -11,6 +11,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::ledger::Writing;
 use super::parked::Families;
 use super::ports::{Judge, Outlet, Survey, Time};
+use super::refusal;
 use super::transaction::{self, Transaction};
 use super::{Clock, Shared, standing};
 use crate::emit::in_flight::{InFlight, InFlights};
@@ -585,7 +586,7 @@ impl Engine {
             taken.slot,
             taken.offset,
             reason,
-            &format!("{topic}: {code}"),
+            &format!("{topic}: {}", refusal::not_queued(code)),
             None,
             clock,
         );
@@ -598,7 +599,8 @@ impl Engine {
             RDKafkaErrorCode::QueueFull => PauseReason::Backpressure,
             _ => PauseReason::BrokerRefused,
         };
-        self.doom(taken.slot, Some((reason, format!("{topic}: {code}"))));
+        let detail = format!("{topic}: {}", refusal::not_queued(code));
+        self.doom(taken.slot, Some((reason, detail)));
     }
 
     /// Stops a partition at `offset`, to be tried again after a growing wait or after `wait`.
@@ -768,8 +770,17 @@ pub(super) enum Wait {
     For(Duration),
 }
 
-/// The error of a record that a topic does not take for its size.
+/// The error of a record that a topic does not take for its size, by the topic's limit as it is known here.
 pub(super) fn too_large(topic: &str) -> RecordError {
+    let mut error = refused_for_size(topic);
+    error.message.push_str(
+        "; where brokers do not tell how much that is, message.max.bytes in kafka.properties does",
+    );
+    error
+}
+
+/// The error of a record that a broker refused for its size.
+pub(super) fn refused_for_size(topic: &str) -> RecordError {
     RecordError::new(
         Reason::RecordTooLarge,
         format!("larger than {topic} accepts"),

@@ -12,6 +12,7 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::Clock;
 use super::engine::Engine;
+use super::refusal;
 use crate::failure::backoff;
 use crate::health::PauseReason;
 use crate::ingest::assignment::Partition;
@@ -192,7 +193,7 @@ impl Engine {
         };
         let topic = self.judge.config().ledger_topic(partition.source());
         if self.transaction.is_some() {
-            let detail = format!("{}: {code}", topic.unwrap_or_default());
+            let detail = format!("{}: {}", topic.unwrap_or_default(), refusal::in_words(code));
             return self.doom(slot, Some((PauseReason::BrokerRefused, detail)));
         }
         let ledger = &mut partition.ledger;
@@ -208,7 +209,7 @@ impl Engine {
         // Nothing is rewound: what was taken ends, and is committed with the entry.
         let next = partition.tracker.expected();
         partition.stop(next, clock.now + wait, reason);
-        let detail = format!("{}: {code}", topic.unwrap_or_default());
+        let detail = format!("{}: {}", topic.unwrap_or_default(), refusal::in_words(code));
         self.told(slot, reason, &detail, wait, first, clock);
     }
 

@@ -10,6 +10,7 @@ mod gone;
 mod ledger;
 mod parked;
 mod ports;
+mod refusal;
 mod rights;
 mod settle;
 #[cfg(test)]

@@ -5,8 +5,9 @@ use std::time::Duration;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::Clock;
-use super::engine::{Engine, not_retried, too_large};
+use super::engine::{Engine, not_retried, refused_for_size};
 use super::ports::Positions;
+use super::refusal;
 use super::standing::is_trip;
 use crate::emit::in_flight::InFlight;
 use crate::error::{Reason, RecordError};
@@ -153,7 +154,10 @@ impl Engine {
                 // A gap that an earlier refusal left; see `commit_transaction`.
                 let gap = RDKafkaErrorCode::OutOfOrderSequenceNumber;
                 let is_gap = failure.as_ref().map_or(code, |failure| failure.code) == gap;
-                let why = failure.map_or_else(|| code.to_string(), |failure| failure.message);
+                let why = match failure {
+                    Some(failure) => refusal::of_transaction(failure.code, &failure.message),
+                    None => refusal::in_words(code),
+                };
                 let fault = (reason, format!("{topic}: not acknowledged: {why}"));
                 Some(fault).filter(|_| !is_gap || self.transaction.is_none())
             };
@@ -504,7 +508,7 @@ impl OwnFault {
     fn error(self, topic: &str) -> RecordError {
         let refused = |why| RecordError::new(Reason::RecordRefused, format!("{topic}: {why}"));
         match self {
-            OwnFault::Size => too_large(topic),
+            OwnFault::Size => refused_for_size(topic),
             OwnFault::Time => refused(
                 "its timestamp is too far from the broker's clock for the topic \
                  (message.timestamp.after.max.ms, message.timestamp.before.max.ms)",

@@ -47,8 +47,9 @@ const KAFKA: &[Key] = &[
         "properties",
         Kind::Properties,
         "Any librdkafka property, given to every client: `security.protocol`, `sasl.*`, `ssl.*`, `linger.ms`, \
-         `compression.type`. Those that the guarantees rest on are refused, each with its reason. Take secrets from \
-         `${file:…}` or the environment.",
+         `compression.type`. Those that the guarantees rest on are refused, each with its reason. Producers send records up to \
+         `message.max.bytes` or up to what the topics take, whichever is more: set it where brokers do not tell what topics take \
+         (no `DescribeConfigs`). Take secrets from `${file:…}` or the environment.",
     )
     .default_note("none"),
     key(
