@@ -140,6 +140,7 @@ impl Engine {
                 return;
             }
         }
+        self.decided(taken.slot, taken.offset, Decided::Passed, clock);
     }
 
     /// The order in which a record's outputs are produced, and whether each is to be answered before the next: those

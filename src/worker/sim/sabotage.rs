@@ -60,6 +60,8 @@ pub(super) enum Bug {
     EntryAtOnce,
     /// Breakers never trip.
     NoBreaker,
+    /// Breakers trip at the second dead letter in a row, whatever their limit is.
+    HastyBreaker,
     /// A new owner does not know of the pause of a breaker.
     ForgetPause,
     /// Operators' orders do not come through.
@@ -70,7 +72,7 @@ pub(super) enum Bug {
 
 impl Bug {
     /// Each with the invariant that notices it: the first word of the violation.
-    pub(super) const ALL: [(Bug, &'static [&'static str]); 31] = [
+    pub(super) const ALL: [(Bug, &'static [&'static str]); 32] = [
         (Bug::CommitAhead, &["acknowledgement", "commit"]),
         (Bug::WrongCounts, &["counts"]),
         (Bug::DropAppend, &["conservation"]),
@@ -119,8 +121,9 @@ impl Bug {
         (Bug::ForgetParked, &["key order"]),
         (Bug::DropEntry, &["ledger"]),
         (Bug::EntryAtOnce, &["ledger"]),
-        (Bug::NoBreaker, &["breaker"]),
-        (Bug::ForgetPause, &["breaker"]),
+        (Bug::NoBreaker, &["breaker: "]),
+        (Bug::HastyBreaker, &["breaker without a reason"]),
+        (Bug::ForgetPause, &["breaker: "]),
         (Bug::LoseOrders, &["progress"]),
         (Bug::DeafToPause, &["operator"]),
     ];

@@ -395,6 +395,7 @@ impl Judge for Words {
                 })
             }
             Some(b"two") => Verdict::EmitAll(vec![output(), output()]),
+            Some(b"none") => Verdict::EmitAll(Vec::new()),
             _ => Verdict::Emit(output()),
         }
     }
@@ -1308,6 +1309,52 @@ fn a_breaker_that_trips_again_after_a_resume_commits_what_was_let_go() {
     assert!(standing(&bed).is_some_and(|again| again > since));
     bed.due();
     assert_eq!(bed.producer.calls(), "offsets in@1, commit");
+}
+
+/// However a record ends well, it is counted once: also one with several outputs, and one that is read again behind an abort.
+#[test]
+fn a_breaker_counts_what_ends_well_however_it_does() {
+    let limits = "{ tiers: [] }, dead_letter: { pause_after: 2, pause_above: { ratio: 50%, window: 1m, at_least: 10 } }";
+    let yaml = YAML
+        .replace("{ tiers: [] }", limits)
+        .replace("PROVENANCE", "none");
+    let mut bed = Bed::of(&yaml, true, 100);
+    let seen = |bed: &mut Bed| {
+        let now = bed.engine.time.read().now;
+        let mut all = bed.engine.assignment.iter_mut();
+        let decisions = all.next().and_then(|one| one.decisions.as_mut());
+        let seen = decisions.expect("it has limits").seen(now);
+        (seen.dead_letters.passed, seen.dead_letters.dead)
+    };
+    for (begin, good) in (0..).step_by(3).zip(["a", "two", "filter", "none"]) {
+        let rows = [(begin, "bad"), (begin + 1, good), (begin + 2, good)];
+        let before = seen(&mut bed);
+        bed.producer.script().commits.push_back(answer(Then::Abort));
+        for aborted in [true, false] {
+            bed.turn(&rows);
+            assert_eq!(
+                seen(&mut bed),
+                (before.0 + 2, before.1 + 1),
+                "{good}, {aborted}"
+            );
+            bed.due();
+        }
+        assert_eq!(seen(&mut bed), (before.0 + 2, before.1 + 1), "{good}");
+    }
+    // Two dead letters are behind one another only where nothing that ended well was between them.
+    bed.turn(&[
+        (12, "bad"),
+        (13, "two"),
+        (14, "bad"),
+        (15, "two"),
+        (16, "bad"),
+    ]);
+    for partition in bed.engine.assignment.iter() {
+        assert_eq!(partition.barred, None, "{}", partition.why);
+    }
+    bed.turn(&[(17, "bad"), (18, "bad")]);
+    let mut barred = bed.engine.assignment.iter().map(|one| one.barred);
+    assert!(barred.any(|barred| barred == Some(PauseReason::Breaker)));
 }
 
 /// The commit whose answer is late does not tell of a pause that began meanwhile.
