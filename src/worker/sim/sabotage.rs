@@ -6,6 +6,8 @@
 pub(super) enum Bug {
     /// An offset is committed before its record's outcome is acknowledged.
     CommitAhead,
+    /// An offset is committed over a newer one.
+    CommitBack,
     /// The counts in a commit's metadata are not those of its records.
     WrongCounts,
     /// A record is acknowledged and not written.
@@ -38,6 +40,8 @@ pub(super) enum Bug {
     SeekNowhere,
     /// Offsets count as soon as they are sent, whatever becomes of their transaction.
     OffsetsAtOnce,
+    /// A record is written outside of the transaction that it belongs to.
+    OutsideTransaction,
     /// What an aborted transaction has written is read like any other.
     AbortedIsRead,
     /// Retries that are not committed are read.
@@ -72,8 +76,9 @@ pub(super) enum Bug {
 
 impl Bug {
     /// Each with the invariant that notices it: the first word of the violation.
-    pub(super) const ALL: [(Bug, &'static [&'static str]); 32] = [
+    pub(super) const ALL: [(Bug, &'static [&'static str]); 34] = [
         (Bug::CommitAhead, &["acknowledgement", "commit"]),
+        (Bug::CommitBack, &["commit"]),
         (Bug::WrongCounts, &["counts"]),
         (Bug::DropAppend, &["conservation"]),
         (Bug::AppendTwice, &["duplicate"]),
@@ -102,6 +107,7 @@ impl Bug {
                 "ledger",
             ],
         ),
+        (Bug::OutsideTransaction, &["atomic"]),
         (Bug::AbortedIsRead, &["exactly once", "order"]),
         (
             Bug::ReadUncommitted,
