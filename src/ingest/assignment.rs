@@ -51,6 +51,15 @@ pub struct Rewind {
     pub pause: Option<(PauseReason, String)>,
 }
 
+/// Why a broker refused a record for a reason of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refused {
+    /// What makes a dead letter of it.
+    pub error: RecordError,
+    /// Whether it was its retry topic that did not take it: then it is not retried, whatever is configured for the reason.
+    pub by_tier: bool,
+}
+
 /// How a partition stood when a transaction was committed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Mark {
@@ -138,7 +147,7 @@ pub struct Partition {
     /// Asked for by a delivery report.
     pub rewind: Option<Rewind>,
     /// Records that a broker refused for a reason of their own, by offset: dead letters when they are read again.
-    pub refused: BTreeMap<i64, RecordError>,
+    pub refused: BTreeMap<i64, Refused>,
     /// Records that were in a batch which a broker refused for its size, by offset. Which of the batch was too large
     /// nobody says, so each is produced in a batch of its own when it is read again.
     pub suspects: BTreeSet<i64>,

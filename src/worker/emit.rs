@@ -14,6 +14,7 @@ use super::Clock;
 use super::engine::{ALONE_WAIT, Engine, Fate, Taken, too_large};
 use crate::failure::breaker::Decided;
 use crate::health::PauseReason;
+use crate::ingest::assignment::Refused;
 use crate::ingest::properties::BROKER_MESSAGE_BYTES;
 use crate::native::producer::Produce;
 use crate::pipeline::{Added, Output, Part};
@@ -140,6 +141,7 @@ impl Engine {
                 return;
             }
         }
+        self.decided(taken.slot, taken.offset, Decided::Passed, clock);
     }
 
     /// The order in which a record's outputs are produced, and whether each is to be answered before the next: those
@@ -198,7 +200,9 @@ impl Engine {
             return;
         };
         if others_sent {
-            partition.refused.insert(taken.offset, error);
+            let by_tier = false;
+            let refused = Refused { error, by_tier };
+            partition.refused.insert(taken.offset, refused);
             self.doom(taken.slot, None);
             return;
         }

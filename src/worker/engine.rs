@@ -276,7 +276,10 @@ impl Engine {
             retry_after: error.retry_after,
         };
         let policy = policy(failure, error.reason);
-        let next = classify::next(policy, &failure.tiers, failure.budget, failed);
+        let next = match self.is_refused_by_tier(taken) {
+            true => Next::DeadLetter,
+            false => classify::next(policy, &failure.tiers, failure.budget, failed),
+        };
         if next == Next::DeadLetter && self.holds_back(taken, error.reason, clock) {
             return;
         }
@@ -299,6 +302,13 @@ impl Engine {
                 );
             }
         }
+    }
+
+    /// Whether its retry topic has refused it for a reason of its own: it would do so again.
+    fn is_refused_by_tier(&self, taken: &Taken) -> bool {
+        let partition = self.assignment.get(taken.slot);
+        let refused = partition.and_then(|partition| partition.refused.get(&taken.offset));
+        refused.is_some_and(|refused| refused.by_tier)
     }
 
     fn retry(
@@ -342,12 +352,34 @@ impl Engine {
             Ok(false) => {}
             // Too large with our headers around it: the dead-letter topic is asked next, and pauses if it says no.
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                if !self.holds_back(taken, error.reason, clock) {
-                    self.dead_letter(taken, record, own, error, clock);
-                }
+                self.too_large_to_wait(taken, record, own, tier, error.reason, clock);
             }
             Err(code) => self.not_sent_to_tier(taken, tier, code, clock),
         }
+    }
+
+    /// A record that was to wait in a tier for `reason` is larger than the client writes: as if the tier's topic had refused it.
+    pub(super) fn too_large_to_wait(
+        &mut self,
+        taken: &Taken,
+        record: &Record<'_>,
+        own: &[Header<'_>],
+        tier: usize,
+        reason: Reason,
+        clock: Clock,
+    ) {
+        self.does_not_go(taken);
+        let Some(partition) = self.assignment.get(taken.slot) else {
+            return;
+        };
+        let config = self.judge.config();
+        let topic = config.retry_topic(partition.source(), tier + 1);
+        let error = not_retried(too_large(&topic), Some(reason));
+        if self.holds_back(taken, error.reason, clock) {
+            return;
+        }
+        self.log_failure(taken, &error, Next::DeadLetter, clock);
+        self.dead_letter(taken, record, own, &error, clock);
     }
 
     /// When what is written to a tier now is due: not before anything that is in that partition, so that its head is always

@@ -14,7 +14,7 @@ use crate::error::{Reason, RecordError};
 use crate::failure::backoff;
 use crate::failure::envelope::SHORTEST;
 use crate::health::{Dependency, Health, PauseReason};
-use crate::ingest::assignment::{Flow, Partition, Rewind, Role};
+use crate::ingest::assignment::{Flow, Partition, Refused, Rewind, Role};
 use crate::ingest::standing::Standing;
 use crate::native::consumer::Entry;
 use crate::record::Outcome;
@@ -128,7 +128,9 @@ impl Engine {
                 None
             } else if let (Some(fault), true) = (own_fault, is_output) {
                 // The record's own fault: it becomes a dead letter when it is read again.
-                partition.refused.insert(sent.offset, fault.error(&topic));
+                let (error, by_tier) = (fault.error(&topic), false);
+                let refused = Refused { error, by_tier };
+                partition.refused.insert(sent.offset, refused);
                 None
             } else if own_fault == Some(OwnFault::Time) && partition.untimed.insert(sent.offset) {
                 // Once more with the time of writing. Its own one is in its headers.
@@ -136,7 +138,9 @@ impl Engine {
             } else if let (Some(fault), Outcome::Retried) = (own_fault, sent.outcome) {
                 // Nobody will change the retry topic for one record: it becomes a dead letter when it is read again.
                 let error = not_retried(fault.error(&topic), sent.reason);
-                partition.refused.insert(sent.offset, error);
+                let by_tier = true;
+                let refused = Refused { error, by_tier };
+                partition.refused.insert(sent.offset, refused);
                 None
             } else if own_fault == Some(OwnFault::Size) && shorten(partition, sent.offset) {
                 // Once more with shorter headers, before the partition waits for a larger topic.

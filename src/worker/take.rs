@@ -203,13 +203,15 @@ impl Engine {
             Role::Retry { source, .. } => Origin::of_retry(record, source),
         };
         origin.distrust(clock.wall, budget);
+        // What its retry topic has refused cannot wait there any longer.
+        let is_refused = partition.refused.contains_key(&record.offset);
         let mut taken = Taken {
             slot,
             sequence,
             offset: record.offset,
             step: match () {
                 () if origin.control.is_some() => Step::Control,
-                () if origin.not_before > clock.wall => Step::Rest,
+                () if origin.not_before > clock.wall && !is_refused => Step::Rest,
                 () => Step::Judge,
             },
             origin,
@@ -227,8 +229,9 @@ impl Engine {
             return Verdict::Filtered;
         }
         let partition = self.assignment.get(taken.slot);
-        if let Some(error) = partition.and_then(|partition| partition.refused.get(&taken.offset)) {
-            return Verdict::Failed(error.clone());
+        let refused = partition.and_then(|partition| partition.refused.get(&taken.offset));
+        if let Some(refused) = refused {
+            return Verdict::Failed(refused.error.clone());
         }
         let Some(partition) = partition else {
             unreachable!("a record that was begun has a partition");
@@ -284,7 +287,7 @@ impl Engine {
                 let error = doomed(&taken.origin, dead);
                 return self.fail(taken, record, own, &error, clock);
             }
-            Step::Rest => return self.rest(taken, record, clock),
+            Step::Rest => return self.rest(taken, record, own, clock),
             Step::Control => return self.control(taken, record, clock),
         }
         let held = self.goes(taken, &verdict);

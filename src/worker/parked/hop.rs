@@ -11,10 +11,10 @@ use crate::failure::backoff;
 use crate::failure::envelope::{self, Envelope, Origin};
 use crate::failure::parking::{Control, Dead, Key, Parking};
 use crate::health::PauseReason;
-use crate::ingest::assignment::Role;
+use crate::ingest::assignment::{Refused, Role};
 use crate::record::{Header, Outcome, Record};
 use crate::worker::Clock;
-use crate::worker::engine::{Engine, Fate, Taken, Wait, too_large};
+use crate::worker::engine::{Engine, Fate, Taken, Wait};
 
 /// The least wait between two hops of a record that is not tried: it shall not go round as fast as the broker answers.
 const HOP: Duration = Duration::from_millis(200);
@@ -65,15 +65,20 @@ impl Engine {
             Ok(true) => self.parked(taken, record, tier, due, false),
             Ok(false) => {}
             Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                let error = too_large("its retry topic");
-                self.fail(taken, record, own, &error, clock);
+                self.too_large_to_wait(taken, record, own, tier, Reason::Parked, clock);
             }
             Err(code) => self.not_sent_to_tier(taken, tier, code, clock),
         }
     }
 
     /// Sends a record round that was asked to wait longer than the longest tier. No attempt is spent.
-    pub(in crate::worker) fn rest(&mut self, taken: &Taken, record: &Record<'_>, clock: Clock) {
+    pub(in crate::worker) fn rest(
+        &mut self,
+        taken: &Taken,
+        record: &Record<'_>,
+        own: &[Header<'_>],
+        clock: Clock,
+    ) {
         let left = taken.origin.not_before.saturating_sub(clock.wall);
         let tiers = &self.judge.config().failure.tiers;
         let fits = |delay: &Duration| backoff::millis(*delay) >= left;
@@ -93,6 +98,9 @@ impl Engine {
         ) {
             Ok(true) => self.parked(taken, record, tier, due, true),
             Ok(false) => {}
+            Err(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                self.too_large_to_wait(taken, record, own, tier, reason, clock);
+            }
             Err(code) => self.not_sent_to_tier(taken, tier, code, clock),
         }
     }
@@ -214,6 +222,13 @@ impl Engine {
 
     /// What is no record of the source: goes round as long as it has something to say.
     pub(in crate::worker) fn control(&mut self, taken: &Taken, record: &Record<'_>, clock: Clock) {
+        let partition = self.assignment.get_mut(taken.slot);
+        let refused = partition.and_then(|partition| partition.refused.remove(&taken.offset));
+        if let Some(Refused { error, .. }) = refused {
+            // It can be no dead letter, and is as short as it can be: it waits for a topic that takes it.
+            let (reason, detail) = (PauseReason::BrokerRefused, error.to_string());
+            return self.pause(taken.slot, taken.offset, reason, &detail, None, clock);
+        }
         let hop_to = self.still_said(taken);
         let Some((key, tier, wait)) = hop_to else {
             if self.is_release(taken, record) {

@@ -1,7 +1,8 @@
-//! Breakers and pauses, from outside: no more dead letters in a row than the limit says, and nothing is made of a partition
-//! between the commit of its breaker's pause and the order that answers it, nor while an operator has paused it.
+//! Breakers and pauses, from outside: no more dead letters in a row than the limit says, no pause of a breaker before there
+//! were as many, and nothing is made of a partition between the commit of its breaker's pause and the order that answers it,
+//! nor while an operator has paused it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::core::Core;
 use super::log::Tp;
@@ -10,7 +11,14 @@ use crate::ingest::standing::{Cause, Standing};
 /// What was decided on the records of each partition that an instance reads, by assignment and offset: whether it was a
 /// dead letter.
 #[derive(Debug, Default)]
-pub(super) struct Rows(HashMap<(usize, Tp, u64), BTreeMap<i64, bool>>);
+pub(super) struct Rows {
+    decided: HashMap<(usize, Tp, u64), BTreeMap<i64, bool>>,
+    /// The most dead letters in a row that there were of each source partition and its retries since it was resumed last,
+    /// whoever had them, and whether they were taken back.
+    longest: HashMap<Tp, u64>,
+    /// Source partitions that were resumed: the breaker of one may be careful.
+    resumed: HashSet<Tp>,
+}
 
 impl Core {
     fn limit(&self) -> Option<u64> {
@@ -24,7 +32,8 @@ impl Core {
         };
         let of = &self.facts.hand_outs[hand_out];
         let (tp, offset, epoch) = (of.tp, of.offset, of.epoch);
-        let row = self.facts.rows.0.entry((id, tp, epoch)).or_default();
+        let row = self.facts.rows.decided.entry((id, tp, epoch));
+        let row = row.or_default();
         match dead {
             Some(dead) => row.insert(offset, dead),
             None => row.remove(&offset),
@@ -33,8 +42,12 @@ impl Core {
             return;
         }
         let in_a_row = row.range(..=offset).rev().take_while(|(_, dead)| **dead);
-        let count = in_a_row.count();
-        if count as u64 > limit {
+        let count = in_a_row.count() as u64;
+        if let Some(home) = self.log.home(tp) {
+            let longest = self.facts.rows.longest.entry(home).or_default();
+            *longest = count.max(*longest);
+        }
+        if count > limit {
             let name = self.log.name(tp);
             self.violated(format!(
                 "breaker: {count} dead letters in a row up to {name}@{offset}, and {limit} are the most"
@@ -44,11 +57,33 @@ impl Core {
 
     /// A source partition is resumed: from there on it is counted anew.
     pub(super) fn count_anew(&mut self, source: Tp) {
-        let log = &self.log;
-        self.facts
-            .rows
-            .0
+        let (log, rows) = (&self.log, &mut self.facts.rows);
+        rows.decided
             .retain(|(_, tp, _), _| log.home(*tp) != Some(source));
+        rows.longest.remove(&source);
+        rows.resumed.insert(source);
+    }
+
+    /// A breaker that knows no ratio trips at one more dead letter than there may be in a row; a careful one at half as many.
+    fn check_reason(&mut self, source: Tp) {
+        let Some(limit) = self.limit() else {
+            return;
+        };
+        if self.plan.breakers.is_some_and(|of| of.above.is_some()) {
+            return;
+        }
+        let rows = &self.facts.rows;
+        let least = match rows.resumed.contains(&source) {
+            true => limit.div_ceil(2),
+            false => limit,
+        };
+        let longest = rows.longest.get(&source).copied().unwrap_or(0);
+        if longest < least {
+            let name = self.log.name(source);
+            self.violated(format!(
+                "breaker without a reason: {name} is paused after {longest} dead letters in a row, and {least} are the least"
+            ));
+        }
     }
 
     /// What a commit says of pauses, once it is there.
@@ -67,6 +102,7 @@ impl Core {
         if known != Some(trip.since) {
             self.count("breakers tripped");
             self.facts.tripped.insert(tp, (trip.since, count));
+            self.check_reason(tp);
         }
     }
 

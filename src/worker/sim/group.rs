@@ -199,6 +199,11 @@ impl Core {
                 entry.offset += 1;
             }
         }
+        if self.strikes(Bug::CommitBack) {
+            for entry in &mut sent {
+                entry.offset = 0;
+            }
+        }
         if self.strikes(Bug::WrongCounts) {
             for entry in &mut sent {
                 let text = entry.metadata.take().unwrap_or_default();

@@ -6,6 +6,8 @@
 pub(super) enum Bug {
     /// An offset is committed before its record's outcome is acknowledged.
     CommitAhead,
+    /// An offset is committed over a newer one.
+    CommitBack,
     /// The counts in a commit's metadata are not those of its records.
     WrongCounts,
     /// A record is acknowledged and not written.
@@ -38,6 +40,8 @@ pub(super) enum Bug {
     SeekNowhere,
     /// Offsets count as soon as they are sent, whatever becomes of their transaction.
     OffsetsAtOnce,
+    /// A record is written outside of the transaction that it belongs to.
+    OutsideTransaction,
     /// What an aborted transaction has written is read like any other.
     AbortedIsRead,
     /// Retries that are not committed are read.
@@ -60,6 +64,8 @@ pub(super) enum Bug {
     EntryAtOnce,
     /// Breakers never trip.
     NoBreaker,
+    /// Breakers trip at the second dead letter in a row, whatever their limit is.
+    HastyBreaker,
     /// A new owner does not know of the pause of a breaker.
     ForgetPause,
     /// Operators' orders do not come through.
@@ -70,8 +76,9 @@ pub(super) enum Bug {
 
 impl Bug {
     /// Each with the invariant that notices it: the first word of the violation.
-    pub(super) const ALL: [(Bug, &'static [&'static str]); 31] = [
+    pub(super) const ALL: [(Bug, &'static [&'static str]); 34] = [
         (Bug::CommitAhead, &["acknowledgement", "commit"]),
+        (Bug::CommitBack, &["commit"]),
         (Bug::WrongCounts, &["counts"]),
         (Bug::DropAppend, &["conservation"]),
         (Bug::AppendTwice, &["duplicate"]),
@@ -100,6 +107,7 @@ impl Bug {
                 "ledger",
             ],
         ),
+        (Bug::OutsideTransaction, &["atomic"]),
         (Bug::AbortedIsRead, &["exactly once", "order"]),
         (
             Bug::ReadUncommitted,
@@ -119,8 +127,9 @@ impl Bug {
         (Bug::ForgetParked, &["key order"]),
         (Bug::DropEntry, &["ledger"]),
         (Bug::EntryAtOnce, &["ledger"]),
-        (Bug::NoBreaker, &["breaker"]),
-        (Bug::ForgetPause, &["breaker"]),
+        (Bug::NoBreaker, &["breaker: "]),
+        (Bug::HastyBreaker, &["breaker without a reason"]),
+        (Bug::ForgetPause, &["breaker: "]),
         (Bug::LoseOrders, &["progress"]),
         (Bug::DeafToPause, &["operator"]),
     ];

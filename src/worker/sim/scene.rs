@@ -52,6 +52,9 @@ impl Scene {
         if let Some(breakers) = plan.breakers.filter(|_| bug != Some(Bug::NoBreaker)) {
             config.failure.dead_letter.pause_after = breakers.after;
             config.failure.dead_letter.pause_above = breakers.above;
+            if bug == Some(Bug::HastyBreaker) {
+                config.failure.dead_letter.pause_after = breakers.after.map(|_| 1);
+            }
         }
         if let Some(of) = plan.transactions {
             config.delivery = model::Delivery::ExactlyOnce(model::Transaction {

@@ -297,6 +297,9 @@ impl Core {
         if self.strikes(Bug::CommitAhead) {
             entries[0].offset += 1;
         }
+        if self.strikes(Bug::CommitBack) {
+            entries[0].offset = 0;
+        }
         if self.strikes(Bug::WrongCounts) {
             let text = entries[0].metadata.take().unwrap_or_default();
             entries[0].metadata = Some(text.replace("emitted=", "emitted=1"));

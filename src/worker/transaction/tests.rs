@@ -46,6 +46,8 @@ struct Script {
     failed: Option<RDKafkaErrorCode>,
     /// The topic that refuses every record for its size.
     refuses: Option<String>,
+    /// The topic whose records are larger than the client writes.
+    oversized: Option<String>,
     /// The topic for which the producer has no room.
     full: Option<String>,
     /// What is in retry, as a survey finds it, and the surveys that were not answered yet.
@@ -164,6 +166,9 @@ impl Outlet for Scripted {
         let mut script = self.script();
         if script.full.as_deref() == Some(record.topic) {
             return Err(RDKafkaErrorCode::QueueFull);
+        }
+        if script.oversized.as_deref() == Some(record.topic) {
+            return Err(RDKafkaErrorCode::MessageSizeTooLarge);
         }
         script.calls.push(format!("send {}", record.topic));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -395,6 +400,7 @@ impl Judge for Words {
                 })
             }
             Some(b"two") => Verdict::EmitAll(vec![output(), output()]),
+            Some(b"none") => Verdict::EmitAll(Vec::new()),
             _ => Verdict::Emit(output()),
         }
     }
@@ -1082,6 +1088,97 @@ fn an_outcome_is_taken_back_if_there_is_no_room_for_what_goes_with_it() {
     }
 }
 
+/// A retry topic was made smaller, or the client's own limit was. What is to wait there, for the first time or for a long
+/// `Retry-After` once more, becomes a dead letter that says both, and is not sent round for ever: whatever is configured for
+/// records that are too large.
+#[test]
+fn what_a_retry_topic_does_not_take_is_not_sent_there_for_ever() {
+    for reasons in ["", "reasons: { record_too_large: retry }, "] {
+        for (rests, by_client) in [(false, false), (false, true), (true, false), (true, true)] {
+            let failure = format!("{{ {reasons}tiers: [1s], jitter: 0% }}");
+            let yaml = YAML
+                .replace("{ tiers: [] }", &failure)
+                .replace("PROVENANCE", "none");
+            let mut bed = Bed::of(&yaml, true, 100);
+            bed.producer.script().asks_for = Some(Duration::from_secs(60));
+            bed.producer.calls();
+            let (record, next) = match rests {
+                true => (bed.first_in_retry(), format!("{RETRY}@1")),
+                false => (source(0, Some("k"), "asks"), "in@1".to_owned()),
+            };
+            {
+                let mut script = bed.producer.script();
+                script.is_down = true;
+                let topic = Some(RETRY.to_owned());
+                match by_client {
+                    true => script.oversized = topic,
+                    false => script.refuses = topic,
+                }
+            }
+            for _ in 0..4 {
+                bed.turn_with(&Batch(vec![record.clone()]));
+                bed.due();
+            }
+            // Once with all that is in its batch, and once alone.
+            let refused = match by_client {
+                true => String::new(),
+                false => format!("begin, send {RETRY}, abort, ").repeat(2),
+            };
+            let put_aside = format!("{refused}begin, send in.g.dlq, offsets {next}, commit");
+            let case = format!("{reasons} {rests} {by_client}");
+            assert_eq!(bed.producer.calls(), put_aside, "{case}");
+            let script = bed.producer.script();
+            let letter = script.sent.last().expect("a dead letter");
+            let header = |name| {
+                let mut all = letter.headers.iter();
+                let found = all.find(|(other, _)| other == name);
+                found
+                    .and_then(|(_, value)| value.clone())
+                    .unwrap_or_default()
+            };
+            assert_eq!(header("driftgate.reason"), "record_too_large", "{case}");
+            let error = header("driftgate.error");
+            assert!(error.contains(RETRY), "{case}: {error}");
+            assert!(error.contains("lookup_unavailable"), "{case}: {error}");
+            assert_eq!(letter.value.as_deref(), Some("asks"));
+        }
+    }
+}
+
+/// What stands for a dead letter is as short as it can be, and nothing can be put in its place.
+#[test]
+fn what_stands_for_a_dead_letter_waits_for_a_topic_that_takes_it() {
+    let mut bed = Bed::per_key("park");
+    let dead = Row {
+        value: Some("bad".to_owned()),
+        ..bed.first_in_retry()
+    };
+    bed.turn_with(&Batch(vec![dead]));
+    bed.due();
+    bed.later(Duration::from_secs(2));
+    let stands = bed.last_retry(1);
+    bed.producer.calls();
+    bed.producer.script().refuses = Some(RETRY.to_owned());
+    for _ in 0..3 {
+        bed.turn_with(&Batch(vec![stands.clone()]));
+        bed.due();
+    }
+    let refused = format!("begin, send {RETRY}, abort, ").repeat(2);
+    assert_eq!(bed.producer.calls(), refused.trim_end_matches(", "));
+    let told = bed.engine.shared.health.readiness().reasons.join("\n");
+    assert!(
+        told.contains("broker_refused") && told.contains(&format!("larger than {RETRY}")),
+        "{told}"
+    );
+    bed.producer.script().refuses = None;
+    bed.later(Duration::from_secs(1));
+    bed.turn(&[]);
+    bed.turn_with(&Batch(vec![stands]));
+    bed.due();
+    let goes_on = format!("begin, send {RETRY}, offsets {RETRY}@2, commit");
+    assert_eq!(bed.producer.calls(), goes_on);
+}
+
 /// Nothing of a partition is taken while what is in retry cannot be read, and whoever asks is told why.
 #[test]
 fn a_reading_of_what_is_in_retry_that_fails_is_told_until_it_succeeds() {
@@ -1308,6 +1405,52 @@ fn a_breaker_that_trips_again_after_a_resume_commits_what_was_let_go() {
     assert!(standing(&bed).is_some_and(|again| again > since));
     bed.due();
     assert_eq!(bed.producer.calls(), "offsets in@1, commit");
+}
+
+/// However a record ends well, it is counted once: also one with several outputs, and one that is read again behind an abort.
+#[test]
+fn a_breaker_counts_what_ends_well_however_it_does() {
+    let limits = "{ tiers: [] }, dead_letter: { pause_after: 2, pause_above: { ratio: 50%, window: 1m, at_least: 10 } }";
+    let yaml = YAML
+        .replace("{ tiers: [] }", limits)
+        .replace("PROVENANCE", "none");
+    let mut bed = Bed::of(&yaml, true, 100);
+    let seen = |bed: &mut Bed| {
+        let now = bed.engine.time.read().now;
+        let mut all = bed.engine.assignment.iter_mut();
+        let decisions = all.next().and_then(|one| one.decisions.as_mut());
+        let seen = decisions.expect("it has limits").seen(now);
+        (seen.dead_letters.passed, seen.dead_letters.dead)
+    };
+    for (begin, good) in (0..).step_by(3).zip(["a", "two", "filter", "none"]) {
+        let rows = [(begin, "bad"), (begin + 1, good), (begin + 2, good)];
+        let before = seen(&mut bed);
+        bed.producer.script().commits.push_back(answer(Then::Abort));
+        for aborted in [true, false] {
+            bed.turn(&rows);
+            assert_eq!(
+                seen(&mut bed),
+                (before.0 + 2, before.1 + 1),
+                "{good}, {aborted}"
+            );
+            bed.due();
+        }
+        assert_eq!(seen(&mut bed), (before.0 + 2, before.1 + 1), "{good}");
+    }
+    // Two dead letters are behind one another only where nothing that ended well was between them.
+    bed.turn(&[
+        (12, "bad"),
+        (13, "two"),
+        (14, "bad"),
+        (15, "two"),
+        (16, "bad"),
+    ]);
+    for partition in bed.engine.assignment.iter() {
+        assert_eq!(partition.barred, None, "{}", partition.why);
+    }
+    bed.turn(&[(17, "bad"), (18, "bad")]);
+    let mut barred = bed.engine.assignment.iter().map(|one| one.barred);
+    assert!(barred.any(|barred| barred == Some(PauseReason::Breaker)));
 }
 
 /// The commit whose answer is late does not tell of a pause that began meanwhile.

@@ -196,7 +196,10 @@ impl Core {
                     self.facts.held_late.insert(record.origin);
                 }
             }
-            record.transaction = self.enlisted(id, tp);
+            record.transaction = match self.strikes(Bug::OutsideTransaction) {
+                true => None,
+                false => self.enlisted(id, tp),
+            };
             self.facts.children[child].transaction = record.transaction;
             let partition = self.log.partition_mut(tp);
             record.offset = partition.end;
