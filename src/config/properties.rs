@@ -231,7 +231,7 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), Problem> {
         return Err(Problem::new("librdkafka takes no NUL in a property"));
     }
     match ask(name, value) {
-        Ok(()) => Ok(()),
+        Ok(taken) => whole(name, value, &taken),
         Err((RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _)) => {
             let problem = Problem::new(format!("librdkafka has no property `{name}`"));
             let names = KNOWN
@@ -269,12 +269,24 @@ fn refusal(name: &str) -> Option<Problem> {
     })
 }
 
-fn ask(name: &str, value: &str) -> Result<(), (RDKafkaConfRes, String)> {
+/// librdkafka takes a number and leaves what stands behind it: `60s` is 60 milliseconds. What is taken must be what was meant.
+fn whole(name: &str, value: &str, taken: &str) -> Result<(), Problem> {
+    let is_number = taken.parse::<i64>().is_ok();
+    let begins_as_one = value.starts_with(|first: char| first.is_ascii_digit() || first == '-');
+    if !is_number || !begins_as_one || value.parse::<i64>().is_ok() {
+        return Ok(());
+    }
+    let message = format!("`{name}` is a number without a unit, and `{value}` would be {taken}");
+    Err(Problem::new(message))
+}
+
+/// The value as librdkafka takes it; empty where it does not tell.
+fn ask(name: &str, value: &str) -> Result<String, (RDKafkaConfRes, String)> {
     if name.contains('\0') || value.contains('\0') {
         return Err((RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, String::new()));
     }
     match ClientConfig::new().set(name, value).create_native_config() {
-        Ok(_) => Ok(()),
+        Ok(config) => Ok(config.get(name).unwrap_or_default()),
         Err(KafkaError::ClientConfig(code, reason, _, _)) => Err((code, reason)),
         Err(error) => Err((RDKafkaConfRes::RD_KAFKA_CONF_INVALID, error.to_string())),
     }
@@ -298,6 +310,9 @@ mod tests {
             ("max.in.flight", "5"),
             ("ssl.ca.location", "/no/such/file"),
             ("auto.offset.reset", "earliest"),
+            ("max.poll.interval.ms", "60000"),
+            ("client.id", "7-of-9"),
+            ("statistics.interval.ms", "0"),
         ] {
             assert_eq!(check(name, value), Ok(()), "{name}");
         }
@@ -322,6 +337,20 @@ mod tests {
         assert!(problem.message.contains("above 5"));
         let problem = check("auto.offset.reset", "error").expect_err("nowhere to begin");
         assert!(problem.message.contains("has to begin somewhere"));
+    }
+
+    #[test]
+    fn a_number_with_a_unit_is_refused() {
+        for (name, value, taken) in [
+            ("max.poll.interval.ms", "300000ms", "300000"),
+            ("session.timeout.ms", "60s", "60"),
+            ("batch.size", "0x400000", "4194304"),
+            ("batch.size", "1MB", "1"),
+        ] {
+            let problem = check(name, value).expect_err(value);
+            let told = format!("`{value}` would be {taken}");
+            assert!(problem.message.ends_with(&told), "{}", problem.message);
+        }
     }
 
     #[test]
