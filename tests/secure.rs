@@ -34,7 +34,14 @@ fn over_sasl_ssl_with_acls_and_a_registry_that_asks_who_it_is() {
     std::thread::scope(|scope| {
         scope.spawn(|| the_least_rights_are_enough(&place));
         scope.spawn(|| a_missing_right_on_the_sink_pauses(&place));
-        scope.spawn(|| a_missing_right_on_the_dead_letter_topic_pauses(&place));
+        scope.spawn(|| {
+            a_missing_right_on_the_dead_letter_topic_pauses(&place, "dlq", AT_LEAST_ONCE)
+        });
+        scope.spawn(|| {
+            // Small ones, so that those of the other partition are in the same.
+            let delivery = "delivery: exactly_once\n    transaction: { records: 20 }";
+            a_missing_right_on_the_dead_letter_topic_pauses(&place, "dlq-once", delivery)
+        });
         scope.spawn(|| a_wrong_password_is_told(&place));
         scope.spawn(|| transactions_need_rights_to_their_ids(&place));
         scope.spawn(|| a_topic_that_may_not_be_seen_is_not_called_missing(&place));
@@ -251,9 +258,20 @@ fn a_missing_right_on_the_sink_pauses(place: &Place) {
     place.no_secret_in(&runner, &[]);
 }
 
+/// What a broker says to who may not write to a topic.
+const REFUSED: &str = "Topic authorization failed";
+
 /// Poison that cannot be put aside: its partition waits in front of it, the others go on, and nothing is passed over.
-fn a_missing_right_on_the_dead_letter_topic_pauses(place: &Place) {
-    let job = place.right_job("dlq");
+fn a_missing_right_on_the_dead_letter_topic_pauses(place: &Place, name: &str, delivery: &str) {
+    let security = place.registry.security().expect("a secure registry");
+    // One worker: what is refused of one partition is in the same producer as all the others.
+    let shape = Shape {
+        delivery: delivery.to_owned(),
+        workers: 1,
+        ..Shape::quick()
+    };
+    let passwords = (&place.kafka.app.password, &security.login.password);
+    let job = place.job_of(shape, name, passwords.0, passwords.1);
     let schema = place.register(&job);
     topics::create(&place.admin, &job.dlq(), PARTITIONS, &[]);
     place.allow(
@@ -261,34 +279,62 @@ fn a_missing_right_on_the_dead_letter_topic_pauses(place: &Place) {
         &[
             Right::topic(&job.sink, &["Write", "Create"]),
             Right::topic(&job.dlq(), &["Describe"]),
+            Right::transactions(&format!("{}-", job.group)).prefixed(),
         ],
     );
-    let mut runner = job.start("gate");
-    runner.wait_ready(200, &[]);
-    let good = |n: i64, partition| Write::new("k", payment(schema, n, "EUR")).to(partition);
+    let good = |n: i64| Write::new(format!("{n}"), payment(schema, n, "EUR"));
     let poison = b"not Avro".to_vec();
-    let writes = [
-        good(0, 0),
+    // Much of the other partition is on its way, to all partitions of the sink, whenever the dead letter is refused.
+    let mut writes = vec![
+        good(0).to(0),
         Write::new("poison", poison.clone()).to(0),
-        good(1, 0),
-        good(2, 1),
+        good(1).to(0),
     ];
+    let mut others = 200;
+    writes.extend((2..2 + others).map(|n| good(n).to(1)));
     topics::produce(&place.admin, &job.source, &writes);
-    runner.wait_ready(503, &["dead_letter_refused", &job.dlq(), MAY_NOT_WRITE]);
-    wait::throughout(Duration::from_secs(3), Duration::from_millis(500), || {
+    let mut runner = job.start("gate");
+    runner.wait_ready(
+        503,
+        &[
+            "dead_letter_refused",
+            &job.dlq(),
+            REFUSED,
+            ": grant this user Write on it",
+        ],
+    );
+    let committed = || {
+        let committed = topics::committed(&place.admin, &job.group, &job.source);
+        let of = |number: usize| committed[number].as_ref().map_or(0, |(offset, _)| *offset);
+        (of(0), of(1))
+    };
+    wait::throughout(Duration::from_secs(8), Duration::from_millis(20), || {
         assert!(runner.runs(), "it waits and does not end");
         assert_eq!(count(&place.admin, &job.dlq()), 0);
-        let committed = topics::committed(&place.admin, &job.group, &job.source);
-        let first = committed[0].as_ref().map_or(0, |(offset, _)| *offset);
-        assert!(first <= 1, "nothing is passed over: {committed:?}");
+        assert!(committed().0 <= 1, "nothing is passed over");
+        // It is told until it has got through, and nobody else is blamed.
+        let told = runner.wait_ready(503, &["dead_letter_refused", &job.dlq()]);
+        assert_eq!(told.matches(REFUSED).count(), 1, "{told}");
+        let more: Vec<_> = (2 + others..42 + others).map(|n| good(n).to(1)).collect();
+        topics::produce(&place.admin, &job.source, &more);
+        others += 40;
     });
-    let warned = |line: &&str| line.contains("partition paused") && line.contains(&job.dlq());
-    assert!(runner.log().lines().find(warned).is_some());
+    wait::eventually(Duration::from_secs(60), "the others are through", || {
+        committed().1 == others
+    });
+    runner.wait_ready(503, &["dead_letter_refused", &job.dlq()]);
+    let paused = |line: &&str| line.contains("partition paused") && line.contains(REFUSED);
+    let log = runner.log();
+    for line in log.lines().filter(paused) {
+        assert!(line.contains(&job.dlq()), "{line}");
+        assert!(line.contains("dead_letter_refused"), "{line}");
+    }
 
     place.kafka.allow(&[Right::topic(&job.dlq(), &["Write"])]);
-    job.wait_for_all(&place.admin, 3);
+    let all = 2 + others;
+    job.wait_for_all(&place.admin, usize::try_from(all).expect("few"));
     let totals = job.settled(&place.admin, &job.source);
-    assert_eq!((totals["emitted"], totals["dead_lettered"]), (3, 1));
+    assert_eq!((totals["emitted"], totals["dead_lettered"]), (all, 1));
     runner.wait_ready(200, &[]);
     runner.stop();
     let dead = topics::consume_all(&place.admin, &job.dlq());

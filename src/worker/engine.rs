@@ -23,7 +23,7 @@ use crate::failure::envelope::{Envelope, Origin, SHORTEST};
 use crate::failure::parking::Key;
 use crate::failure_log::FailedRecord;
 use crate::health::{PauseEntry, PauseReason};
-use crate::ingest::assignment::{Assignment, Flow, Rewind, Role};
+use crate::ingest::assignment::{Assignment, Flow, Role};
 use crate::ingest::offsets::Sequence;
 use crate::metrics::PipelineMetrics;
 use crate::native::producer::{Delivery, Produce};
@@ -604,15 +604,10 @@ impl Engine {
             RDKafkaErrorCode::QueueFull => PauseReason::Backpressure,
             _ => reason,
         };
-        if let Some(transaction) = &mut self.transaction
-            && code == RDKafkaErrorCode::State
-            && let Some(partition) = self.assignment.get_mut(taken.slot)
-        {
+        if self.transaction.is_some() && code == RDKafkaErrorCode::State {
             // The transaction has failed already, and librdkafka takes nothing more into it.
-            transaction.doomed = true;
             let pause = Some((reason, format!("{topic}: the transaction failed")));
-            partition.rewind.get_or_insert(Rewind { pause });
-            return;
+            return self.too_late(taken, pause);
         }
         self.pause(
             taken.slot,
@@ -632,7 +627,23 @@ impl Engine {
             _ => PauseReason::BrokerRefused,
         };
         let detail = format!("{topic}: {}", refusal::not_queued(code));
-        self.doom(taken.slot, Some((reason, detail)));
+        let pause = Some((reason, detail));
+        match code {
+            RDKafkaErrorCode::State => self.too_late(taken, pause),
+            _ => self.doom(taken.slot, pause),
+        }
+    }
+
+    /// The open transaction had failed before this record. Where that was for a topic that may not be written to, those wait that
+    /// write to it, and not this one with `pause`.
+    fn too_late(&mut self, taken: &Taken, pause: Option<(PauseReason, String)>) {
+        let why = self.barred_from_a_topic();
+        if !why.is_some_and(|why| self.blame_topic(&[], &why)) {
+            return self.doom(taken.slot, pause);
+        }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.doomed = true;
+        }
     }
 
     /// Stops a partition at `offset`, to be tried again after a growing wait or after `wait`.

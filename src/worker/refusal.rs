@@ -22,15 +22,9 @@ pub(super) fn not_queued(code: Code) -> String {
     }
 }
 
-/// The same of what was thrown away with the rest of a transaction that had failed for another reason, as `message` tells it.
-/// Which topic that was about, it does not say.
-pub(super) fn of_transaction(code: Code, message: &str) -> String {
-    match code {
-        Code::TopicAuthorizationFailed => {
-            format!("{message}: grant this user Write on every topic that the pipeline writes to")
-        }
-        _ => message.to_owned(),
-    }
+/// The same of a topic that a transaction may not be written to, by what librdkafka says of the transaction.
+pub(super) fn barred(message: &str) -> String {
+    format!("{message}: grant this user Write on it")
 }
 
 fn hint(code: Code) -> Option<&'static str> {
@@ -79,16 +73,6 @@ mod tests {
         // An outage: nothing that a person could do to the topic.
         let outage = Code::NotEnoughReplicas;
         assert_eq!(in_words(outage), outage.to_string());
-    }
-
-    #[test]
-    fn a_transaction_does_not_blame_a_topic_by_itself() {
-        let told = of_transaction(Code::TopicAuthorizationFailed, "Failed to add partition(s)");
-        assert!(
-            told.starts_with("Failed to add partition(s): grant"),
-            "{told}"
-        );
-        assert_eq!(of_transaction(Code::MessageSizeTooLarge, "why"), "why");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::engine::{Engine, not_retried, refused_for_size};
 use super::ports::Positions;
 use super::refusal;
 use super::standing::is_trip;
+use super::transaction::destination;
 use crate::emit::in_flight::InFlight;
 use crate::error::{Reason, RecordError};
 use crate::failure::backoff;
@@ -47,6 +48,8 @@ impl Engine {
     /// Applies delivery reports: acknowledged outcomes complete their record, refused ones ask for a rewind.
     pub(super) fn acknowledge(&mut self, clock: Clock) {
         let mut deliveries = std::mem::take(&mut self.deliveries);
+        // For a topic that may not be written to, which is not named.
+        let mut given_up = (Vec::new(), String::new());
         self.let_go = (0, 0);
         for delivery in deliveries.drain(..) {
             if self.entry_answered(&delivery, clock) {
@@ -94,26 +97,26 @@ impl Engine {
                 done.count(partition, clock);
                 continue;
             };
-            let own_fault = OwnFault::of(code, sent.written, clock.wall);
-            let config = self.judge.config();
-            let (reason, topic) = match sent.outcome {
-                _ if sent.extra => (
-                    PauseReason::BrokerRefused,
-                    config.retry_topic(partition.source(), sent.tier + 1),
-                ),
-                Outcome::DeadLettered => (
-                    PauseReason::DeadLetterRefused,
-                    config.dead_letter_topic(partition.source()),
-                ),
-                Outcome::Retried => (
-                    PauseReason::BrokerRefused,
-                    config.retry_topic(partition.source(), sent.tier + 1),
-                ),
-                _ => {
-                    let topic = self.judge.sinks()[sent.sink].topic.clone();
-                    (PauseReason::BrokerRefused, topic)
-                }
+            let purged = matches!(
+                code,
+                RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight
+            );
+            // It was thrown away with the rest of a transaction that had failed for another reason.
+            let failure = match purged && self.transaction.is_some() {
+                true => self.outlet.failure(),
+                false => None,
             };
+            let barred = RDKafkaErrorCode::TopicAuthorizationFailed;
+            if let Some(failure) = failure.as_ref().filter(|failure| failure.code == barred) {
+                given_up.1.clone_from(&failure.message);
+                given_up.0.push(sent);
+                continue;
+            }
+            if let Some(transaction) = self.transaction.as_mut().filter(|_| code == barred) {
+                transaction.barred_from(partition.source(), &sent);
+            }
+            let own_fault = OwnFault::of(code, sent.written, clock.wall);
+            let (reason, topic) = destination(&*self.judge, partition.source(), &sent);
             let is_output = sent.outcome == Outcome::Emitted && !sent.extra;
             if is_output && code != RDKafkaErrorCode::InvalidDifferentRecord {
                 let doubted = partition.doubted.entry(sent.offset).or_default();
@@ -146,20 +149,11 @@ impl Engine {
                 // Once more with shorter headers, before the partition waits for a larger topic.
                 None
             } else {
-                let purged = matches!(
-                    code,
-                    RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight
-                );
-                // It was thrown away with the rest of a transaction that had failed for another reason.
-                let failure = match purged && self.transaction.is_some() {
-                    true => self.outlet.failure(),
-                    false => None,
-                };
                 // A gap that an earlier refusal left; see `commit_transaction`.
                 let gap = RDKafkaErrorCode::OutOfOrderSequenceNumber;
                 let is_gap = failure.as_ref().map_or(code, |failure| failure.code) == gap;
                 let why = match failure {
-                    Some(failure) => refusal::of_transaction(failure.code, &failure.message),
+                    Some(failure) => failure.message,
                     None => refusal::in_words(code),
                 };
                 let fault = (reason, format!("{topic}: not acknowledged: {why}"));
@@ -173,6 +167,13 @@ impl Engine {
             }
         }
         self.deliveries = deliveries;
+        let (given_up, why) = given_up;
+        if !given_up.is_empty() {
+            self.blame_topic(&given_up, &why);
+            if let Some(transaction) = &mut self.transaction {
+                transaction.doomed = true;
+            }
+        }
     }
 
     /// A partition is to be read again from its first incomplete record, under exactly_once from where the last commit

@@ -5,10 +5,14 @@
 //! to its mark, which is where the last commit left it. A call whose answer does not come in time leaves the transaction
 //! *unresolved*: nothing is taken until it is known how it ended.
 
+mod barred;
+
 use std::time::{Duration, Instant};
 
 use rdkafka::types::RDKafkaErrorCode;
 
+use self::barred::Topics;
+pub(super) use self::barred::destination;
 use super::Clock;
 use super::engine::Engine;
 use super::ports::Positions;
@@ -89,6 +93,8 @@ pub(super) struct Transaction {
     /// Whether a commit had no answer and the transaction was aborted: only the group's offsets tell how it ended.
     unsure: bool,
     renewals: u32,
+    /// What is known of the topics that are written to.
+    topics: Topics,
     /// Whether it was told that it is unresolved.
     told: bool,
 }
@@ -144,6 +150,7 @@ impl Transaction {
             doomed: false,
             unsure: false,
             renewals: 0,
+            topics: Topics::new(),
             told: false,
         }
     }
@@ -164,6 +171,7 @@ impl Transaction {
     /// Notes an acknowledged output. Whether its record is complete with it.
     pub(super) fn acknowledged(&mut self, partition: &mut Partition, sent: InFlight) -> bool {
         let is_output = sent.outcome == Outcome::Emitted && !sent.extra;
+        self.topics.took(partition.source(), &sent);
         let is_complete = partition.tracker.complete(sent.sequence, sent.outcome);
         if is_complete && sent.alone {
             // It is not the one that is too large. Should all be aborted for another's sake, it needs no batch of its own
@@ -174,6 +182,11 @@ impl Transaction {
         let done = is_complete.then(|| Done::of(&sent));
         self.tally(sent.slot, sent.epoch, output, done);
         is_complete
+    }
+
+    /// A broker has said of this record that its topic may not be written to: that is why the transaction fails.
+    pub(super) fn barred_from(&mut self, source: &str, sent: &InFlight) {
+        self.topics.refused(source, sent);
     }
 
     /// Notes a filtered record.
@@ -227,6 +240,7 @@ impl Transaction {
         self.outcomes = 0;
         self.tallies.clear();
         self.doomed = false;
+        self.topics.next();
     }
 }
 
@@ -400,7 +414,12 @@ impl Engine {
                         error.message
                     );
                 }
-                Some(error) => self.blame_in_flight(&error.message),
+                Some(error) => {
+                    let is_barred = error.code == RDKafkaErrorCode::TopicAuthorizationFailed;
+                    if !is_barred || !self.blame_topic(&[], &error.message) {
+                        self.blame_in_flight(&format!("not acknowledged: {}", error.message));
+                    }
+                }
                 None => self.blame_in_flight("not acknowledged in time"),
             }
             return self.abort(clock);
@@ -530,18 +549,19 @@ impl Engine {
         entries.iter().filter_map(name).collect()
     }
 
-    /// Says of each partition with something in flight that it waits for a broker.
+    /// Says of each partition with something in flight that it waits for a broker, and for which topic first.
     fn blame_in_flight(&mut self, why: &str) {
         for sent in self.in_flights.iter() {
             let Some(partition) = self
                 .assignment
                 .get_mut(sent.slot)
-                .filter(|partition| partition.epoch == sent.epoch)
+                .filter(|partition| partition.epoch == sent.epoch && partition.rewind.is_none())
             else {
                 continue;
             };
-            let pause = Some((PauseReason::BrokerRefused, why.to_owned()));
-            partition.rewind.get_or_insert(Rewind { pause });
+            let (reason, topic) = destination(&*self.judge, partition.source(), &sent);
+            let pause = Some((reason, format!("{topic}: {why}")));
+            partition.rewind = Some(Rewind { pause });
         }
     }
 

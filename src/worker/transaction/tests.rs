@@ -44,6 +44,10 @@ struct Script {
     slow: Option<Duration>,
     /// Why the open transaction can only be aborted.
     failed: Option<RDKafkaErrorCode>,
+    /// The topics that may not be written to. Who writes to one loses all that is queued, and is not told for which.
+    barred: Vec<String>,
+    /// Whether what is thrown away is reported before the transaction is aborted, and how many reports come at a time.
+    reported: Option<usize>,
     /// The topic that refuses every record for its size.
     refuses: Option<String>,
     /// The topic whose records are larger than the client writes.
@@ -65,6 +69,21 @@ struct Script {
     waited: Duration,
     /// How far the wall clock was set back since, in milliseconds.
     set_back: i64,
+}
+
+impl Script {
+    /// Where one of the records that wait is for a topic that may not be written to, all are thrown away.
+    fn bar(&mut self) {
+        let from = self.sent.len() - self.reports.len().min(self.sent.len());
+        let mut waiting = self.sent[from..].iter();
+        if self.failed.is_some() || !waiting.any(|row| self.barred.contains(&row.topic)) {
+            return;
+        }
+        self.failed = Some(RDKafkaErrorCode::TopicAuthorizationFailed);
+        for report in &mut self.reports {
+            report.error = Some(RDKafkaErrorCode::PurgeQueue);
+        }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -117,6 +136,9 @@ impl Transactions for Scripted {
         let mut script = self.script();
         script.calls.push("abort".into());
         out.append(&mut script.reports);
+        if !script.silent {
+            script.failed = None;
+        }
         let answer = script.aborts.pop_front().unwrap_or(Ok(()));
         if answer.is_err() {
             script.waited += timeout;
@@ -170,11 +192,15 @@ impl Outlet for Scripted {
         if script.oversized.as_deref() == Some(record.topic) {
             return Err(RDKafkaErrorCode::MessageSizeTooLarge);
         }
+        if script.failed.is_some() && !script.silent {
+            return Err(RDKafkaErrorCode::State);
+        }
         script.calls.push(format!("send {}", record.topic));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let headers = record.headers.iter();
         script.sent.push(Row {
             topic: record.topic.to_owned(),
+            partition: 0,
             offset: 0,
             key: record.key.map(text),
             value: record.value.map(text),
@@ -194,6 +220,13 @@ impl Outlet for Scripted {
 
     fn flush(&mut self, timeout: Duration, out: &mut Vec<Delivery>) {
         let mut script = self.script();
+        script.bar();
+        if script.failed.is_some() && !script.silent {
+            let count = script.reported.unwrap_or(0).min(script.reports.len());
+            out.extend(script.reports.drain(..count));
+            script.waited += timeout;
+            return;
+        }
         match (script.silent, script.slow) {
             (true, _) => script.waited += timeout,
             (false, None) => out.append(&mut script.reports),
@@ -317,6 +350,7 @@ impl Positions for Group {
 #[derive(Debug, Clone, Default)]
 struct Row {
     topic: String,
+    partition: i32,
     offset: i64,
     key: Option<String>,
     value: Option<String>,
@@ -341,6 +375,7 @@ impl Records for Batch {
         let headers = row.headers.iter();
         Item::Record(Record {
             topic: &row.topic,
+            partition: row.partition,
             offset: row.offset,
             key: row.key.as_deref().map(str::as_bytes),
             value: row.value.as_deref().map(str::as_bytes),
@@ -360,6 +395,7 @@ fn batch(values: &[(i64, &'static str)]) -> Batch {
 fn source(offset: i64, key: Option<&str>, value: &str) -> Row {
     Row {
         topic: "in".to_owned(),
+        partition: 0,
         offset,
         key: key.map(str::to_owned),
         value: Some(value.to_owned()),
@@ -889,6 +925,147 @@ fn a_transaction_that_can_only_be_aborted_is_not_waited_for() {
         let again = "begin, send out, offsets in@1, commit";
         assert_eq!(bed.producer.calls(), again, "{code}");
     }
+}
+
+impl Bed {
+    /// A worker that has several partitions.
+    fn with_partitions(count: i32) -> Bed {
+        let mut bed = Bed::new(true, 100);
+        let mine = |partition| Entry {
+            topic: "in".into(),
+            partition,
+            offset: -1,
+            metadata: None,
+        };
+        let more: Vec<Entry> = (1..count).map(mine).collect();
+        bed.engine.assigned(&bed.group, &more);
+        bed.engine.after_poll();
+        bed
+    }
+
+    /// So many turns, in each of which each partition is offered the one of `records` that has its number, at the offset where it
+    /// stands. What is committed of each after that.
+    fn offer(&mut self, turns: usize, records: &[&str]) -> Vec<i64> {
+        for _ in 0..turns {
+            let rows = self.engine.assignment.iter().map(|partition| Row {
+                partition: partition.number,
+                ..source(
+                    partition.tracker.expected(),
+                    None,
+                    records[usize::try_from(partition.number).expect("few")],
+                )
+            });
+            let batch = Batch(rows.collect());
+            self.turn_with(&batch);
+            self.due();
+        }
+        let all = self.engine.assignment.iter();
+        all.map(|partition| partition.mark.offset.unwrap_or(0))
+            .collect()
+    }
+
+    /// The pauses that are told.
+    fn told(&self) -> Vec<String> {
+        let mut all = self.engine.shared.health.readiness().reasons;
+        all.retain(|reason| reason.contains("paused"));
+        all
+    }
+}
+
+/// A topic that may not be written to fails the transaction of all, and nobody says which one it was. However it shows: by what
+/// was thrown away, one report after another, or by what is not taken any more.
+#[test]
+fn who_writes_to_a_topic_that_it_may_not_waits_and_the_others_go_on() {
+    for reported in [None, Some(1), Some(2), Some(10)] {
+        for commits_before in [false, true] {
+            let mut bed = Bed::with_partitions(3);
+            let mut before = 0;
+            if commits_before {
+                before = 1;
+                let all = bed.offer(1, &["bad", "a", "a"]);
+                assert_eq!(all, [1, 1, 1]);
+            }
+            {
+                let mut script = bed.producer.script();
+                (script.barred, script.reported) = (vec!["in.g.dlq".into()], reported);
+            }
+            let all = bed.offer(40, &["bad", "a", "a"]);
+            let case = format!("{reported:?} {commits_before}: {all:?}, {:?}", bed.told());
+            assert_eq!(all[0], before, "{case}");
+            assert!(all[1].min(all[2]) > before + 20, "{case}");
+            let told = bed.told();
+            let named = |text: &String| {
+                text.contains("in[0]")
+                    && text.contains("dead_letter_refused")
+                    && text.contains("in.g.dlq")
+            };
+            assert!(told.len() == 1 && told.iter().all(named), "{case}");
+            // It gets its right.
+            bed.producer.script().barred.clear();
+            bed.later(Duration::from_secs(20));
+            let all = bed.offer(3, &["bad", "a", "a"]);
+            assert!(all[0] > before, "{all:?}");
+            assert_eq!(bed.told(), Vec::<String>::new());
+        }
+    }
+}
+
+/// It may be the record of another partition that finds the transaction failed.
+#[test]
+fn who_comes_too_late_for_a_transaction_that_failed_is_not_to_blame() {
+    for late in ["a", "two"] {
+        let mut bed = Bed::with_partitions(2);
+        bed.turn(&[(0, "bad")]);
+        bed.producer.script().failed = Some(RDKafkaErrorCode::TopicAuthorizationFailed);
+        let other = Row {
+            partition: 1,
+            ..source(0, None, late)
+        };
+        bed.turn_with(&Batch(vec![other]));
+        assert_eq!(bed.producer.calls(), "begin, send in.g.dlq, abort");
+        let told = bed.told();
+        let is_named =
+            told.len() == 1 && told[0].contains("in[0] paused, dead_letter_refused: in.g.dlq");
+        assert!(is_named, "{told:?}");
+    }
+}
+
+/// The right to a topic that has been written to is taken away, and then that to another one: whichever it is, it is named in the
+/// end, and who does not write to it goes on.
+#[test]
+fn a_right_that_is_taken_away_is_named_in_the_end() {
+    let mut bed = Bed::with_partitions(3);
+    let records = ["bad", "a", "filter"];
+    assert_eq!(bed.offer(2, &records), [2, 2, 2]);
+    bed.producer.script().reported = Some(1);
+    bed.producer.script().barred = vec!["out".into()];
+    let all = bed.offer(60, &records);
+    assert_eq!(all[1], 2);
+    assert!(all[0].min(all[2]) > 20, "{all:?}");
+    let told = bed.told();
+    assert!(
+        told.len() == 1 && told[0].contains("out: not ack"),
+        "{told:?}"
+    );
+    bed.producer.script().barred.push("in.g.dlq".into());
+    let before = bed.offer(0, &records);
+    let all = bed.offer(60, &records);
+    let stay = all[0] == before[0] && all[1] == 2;
+    assert!(stay && all[2] > before[2] + 10, "{before:?}, {all:?}");
+    let told = bed.told().join(", ");
+    assert!(
+        told.contains("out: not ack") && told.contains("in.g.dlq: not ack"),
+        "{told}"
+    );
+    bed.producer.script().barred.remove(0);
+    bed.later(Duration::from_secs(20));
+    let all = bed.offer(60, &records);
+    assert!(all[0] <= before[0] && all[1] > 20, "{all:?}");
+    let told = bed.told();
+    assert!(
+        told.len() == 1 && told[0].contains("dead_letter_refused"),
+        "{told:?}"
+    );
 }
 
 /// The group has gone on without us: its broker would take offsets from one who names no generation.
