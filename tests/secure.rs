@@ -382,7 +382,7 @@ fn transactions_need_rights_to_their_ids(place: &Place) {
         .collect();
     topics::produce(&place.admin, &job.source, &writes);
     let mut runner = job.start("gate");
-    let hint = "grant this user Write on every topic";
+    let hint = "grant this user Write on it";
     let reasons = ["broker_refused", "Topic authorization failed", hint];
     runner.wait_ready(503, &reasons);
     assert!(runner.runs(), "it waits and does not end");
