@@ -67,12 +67,13 @@ test: ## every test, with a real Apache Kafka and two real schema registries; fa
 	@scripts/fetch
 	@scripts/with-real $(CARGO) test --locked --no-fail-fast $(TEST_ARGS)
 
-soak: simulate ## the same tests again and again, to find what fails one time in many (SOAK_ROUNDS, SOAK_FOR, TEST_ARGS)
+soak: simulate build ## the same tests in full with the optimised program, to find what fails one time in many (SOAK_ROUNDS, SOAK_FOR, TEST_ARGS)
 	@scripts/need test
 	@scripts/fetch
 	@for round in $$(seq $(SOAK_ROUNDS)); do \
 		echo "==> round $$round of $(SOAK_ROUNDS)"; \
-		DRIFTGATE_TEST_SOAK=1 DRIFTGATE_TEST_SOAK_FOR=$(SOAK_FOR) scripts/with-real $(CARGO) test --locked $(TEST_ARGS) || exit 1; \
+		DRIFTGATE_TEST_SOAK=1 DRIFTGATE_TEST_SOAK_FOR=$(SOAK_FOR) DRIFTGATE_TEST_PROGRAM=$(abspath $(TARGET))/release/driftgate \
+			scripts/with-real $(CARGO) test --locked $(TEST_ARGS) || exit 1; \
 	done
 
 simulate: ## seeds of the workers' simulation, optimised (SOAK_SEEDS, SOAK_FROM); a part of soak

@@ -801,10 +801,14 @@ fn sources_with_different_partition_counts_keep_an_order_each() {
 
 // --- what it costs the others --------------------------------------------------------------------------------------
 
-/// What the others keep of the speed that they have where nothing fails, without and with an order per key. The optimised program
-/// keeps nine tenths with both; what is not optimised is short of processor on two cores, where each record that is in retry with
-/// an order per key costs more of it.
-const KEPT: [f64; 2] = [0.9, 0.75];
+/// What the others keep at least of the speed that they have where nothing fails. Two instances and a broker share two cores here:
+/// a record that fails costs as much of them as five good ones, and in a program that is not optimised as more than a dozen.
+fn kept() -> f64 {
+    match support::process::is_optimised() {
+        true => 0.9,
+        false => 0.75,
+    }
+}
 
 /// One record in a hundred fails all the while, and the others flow on. Two instances run beside each other on the same broker
 /// and the same topic, one with failures and one without, and what is compared is how far each comes in the same time: how fast
@@ -815,11 +819,12 @@ fn one_failing_record_in_a_hundred_leaves_the_others_their_speed() {
     let is_soak = std::env::var_os("DRIFTGATE_TEST_SOAK").is_some();
     let source = Source::full(&bed, if is_soak { 3_000_000 } else { 1_000_000 });
     let retries = [
-        "{ tiers: [1s, 5s], reasons: { transform_failed: { attempts: 1000 } } }",
-        "{ tiers: [1s, 5s], ordering: per_key, \
-         reasons: { transform_failed: { attempts: 1000 } } }",
+        "{ tiers: [5s, 1m, 10m], reasons: { transform_failed: retry } }",
+        "{ tiers: [5s, 1m, 10m], ordering: per_key, \
+         reasons: { transform_failed: retry } }",
     ];
-    for (retry, kept) in retries.into_iter().zip(KEPT) {
+    let kept = kept();
+    for retry in retries {
         let mut best: f64 = 0.0;
         for _ in 0..5 {
             let side_by_side = side_by_side(&bed, retry, "delivery: at_least_once", &source);

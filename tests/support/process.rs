@@ -20,6 +20,11 @@ pub fn program() -> PathBuf {
         .into()
 }
 
+/// Whether the program under test is an optimised one. One that was named is taken for that.
+pub fn is_optimised() -> bool {
+    std::env::var_os("DRIFTGATE_TEST_PROGRAM").is_some() || !cfg!(debug_assertions)
+}
+
 /// A running server and its log. Dropping it kills it by its process id.
 pub struct Server {
     child: Child,
