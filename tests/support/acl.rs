@@ -1,6 +1,6 @@
 //! Rights on a broker that asks for them, through librdkafka's own admin calls: Kafka's command would start a Java for each.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -78,25 +78,56 @@ pub fn allow(admin: &ClientConfig, user: &str, rights: &[Right]) {
     change(admin, user, rights, true);
 }
 
-/// Takes these rights away.
+/// Takes these rights away, and waits until the broker goes by it.
 pub fn withdraw(admin: &ClientConfig, user: &str, rights: &[Right]) {
     change(admin, user, rights, false);
 }
 
+type Make = unsafe extern "C" fn(
+    Type,
+    *const c_char,
+    Pattern,
+    *const c_char,
+    *const c_char,
+    Op,
+    sys::rd_kafka_AclPermissionType_t,
+    *mut c_char,
+    usize,
+) -> *mut sys::rd_kafka_AclBinding_t;
+
+fn change(admin: &ClientConfig, user: &str, rights: &[Right], is_given: bool) {
+    let client: BaseProducer = admin.create().expect("a valid configuration");
+    let (make, call): (Make, Call) = match is_given {
+        true => (sys::rd_kafka_AclBinding_new, Call::Create),
+        false => (sys::rd_kafka_AclBindingFilter_new, Call::Delete),
+    };
+    let count: usize = rights.iter().map(|right| right.operations.len()).sum();
+    let answers = answer(&client, call, bindings(make, user, rights));
+    assert_eq!(answers, count, "an answer for each");
+    // The controller has answered. What a broker goes by follows a moment later.
+    super::eventually(LIMIT, "the broker goes by the rights", || {
+        rights.iter().all(|right| {
+            right.operations.iter().all(|operation| {
+                let operations = vec![*operation];
+                let one = [Right {
+                    operations,
+                    ..right.clone()
+                }];
+                let filter = bindings(sys::rd_kafka_AclBindingFilter_new, user, &one);
+                (answer(&client, Call::Describe, filter) > 0) == is_given
+            })
+        })
+    });
+}
+
+/// One for each operation of each right. [`answer`] frees them.
 #[expect(
     unsafe_code,
     reason = "rdkafka does not wrap these calls of librdkafka"
 )]
-fn change(admin: &ClientConfig, user: &str, rights: &[Right], is_given: bool) {
+fn bindings(make: Make, user: &str, rights: &[Right]) -> Vec<*mut sys::rd_kafka_AclBinding_t> {
     let text = |text: &str| CString::new(text).expect("no NUL in it");
-    let client: BaseProducer = admin.create().expect("a valid configuration");
     let (principal, host) = (text(&format!("User:{user}")), text("*"));
-    let rk = client.client().native_ptr();
-    let millis = i32::try_from(LIMIT.as_millis()).expect("a minute");
-    let make = match is_given {
-        true => sys::rd_kafka_AclBinding_new,
-        false => sys::rd_kafka_AclBindingFilter_new,
-    };
     let mut bindings = Vec::new();
     for right in rights {
         let name = text(&right.name);
@@ -138,19 +169,45 @@ fn change(admin: &ClientConfig, user: &str, rights: &[Right], is_given: bool) {
             bindings.push(binding);
         }
     }
+    bindings
+}
+
+/// What is asked of the broker.
+#[derive(Debug, Clone, Copy)]
+enum Call {
+    Create,
+    Delete,
+    /// Of the first binding alone.
+    Describe,
+}
+
+/// Asks, and returns how many answers there are: one for each binding that is made or deleted, or the rights that are described.
+#[expect(
+    unsafe_code,
+    reason = "rdkafka does not wrap these calls of librdkafka"
+)]
+fn answer(
+    client: &BaseProducer,
+    call: Call,
+    mut bindings: Vec<*mut sys::rd_kafka_AclBinding_t>,
+) -> usize {
+    let rk = client.client().native_ptr();
+    let millis = i32::try_from(LIMIT.as_millis()).expect("a minute");
     // SAFETY: the client is live until this function ends. Options, queue, event and bindings are ours and each is destroyed
     // once, behind its last use; what an event leads to is read before that.
     unsafe {
-        let api = match is_given {
-            true => sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATEACLS,
-            false => sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETEACLS,
+        let api = match call {
+            Call::Create => sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATEACLS,
+            Call::Delete => sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DELETEACLS,
+            Call::Describe => sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBEACLS,
         };
         let options = sys::rd_kafka_AdminOptions_new(rk, api);
         let queue = sys::rd_kafka_queue_new(rk);
         let (all, count) = (bindings.as_mut_ptr(), bindings.len());
-        match is_given {
-            true => sys::rd_kafka_CreateAcls(rk, all, count, options, queue),
-            false => sys::rd_kafka_DeleteAcls(rk, all, count, options, queue),
+        match call {
+            Call::Create => sys::rd_kafka_CreateAcls(rk, all, count, options, queue),
+            Call::Delete => sys::rd_kafka_DeleteAcls(rk, all, count, options, queue),
+            Call::Describe => sys::rd_kafka_DescribeAcls(rk, bindings[0], options, queue),
         }
         let event = sys::rd_kafka_queue_poll(queue, millis);
         assert!(!event.is_null(), "the broker did not answer in {LIMIT:?}");
@@ -169,15 +226,15 @@ fn change(admin: &ClientConfig, user: &str, rights: &[Right], is_given: bool) {
                 refused.push(words(sys::rd_kafka_error_string(error)));
             }
         };
-        match is_given {
-            true => {
+        match call {
+            Call::Create => {
                 let result = sys::rd_kafka_event_CreateAcls_result(event);
                 let all = sys::rd_kafka_CreateAcls_result_acls(result, &raw mut answers);
                 for index in 0..answers {
                     note(sys::rd_kafka_acl_result_error(*all.add(index)));
                 }
             }
-            false => {
+            Call::Delete => {
                 let result = sys::rd_kafka_event_DeleteAcls_result(event);
                 let all = sys::rd_kafka_DeleteAcls_result_responses(result, &raw mut answers);
                 for index in 0..answers {
@@ -186,12 +243,16 @@ fn change(admin: &ClientConfig, user: &str, rights: &[Right], is_given: bool) {
                     ));
                 }
             }
+            Call::Describe => {
+                let result = sys::rd_kafka_event_DescribeAcls_result(event);
+                sys::rd_kafka_DescribeAcls_result_acls(result, &raw mut answers);
+            }
         }
-        assert_eq!(answers, count, "an answer for each");
         assert!(refused.is_empty(), "{refused:?}");
         sys::rd_kafka_event_destroy(event);
         sys::rd_kafka_queue_destroy(queue);
         sys::rd_kafka_AdminOptions_destroy(options);
-        sys::rd_kafka_AclBinding_destroy_array(all, count);
+        sys::rd_kafka_AclBinding_destroy_array(bindings.as_mut_ptr(), count);
+        answers
     }
 }
