@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use driftgate::embedded::broker::EmbeddedBroker;
 use driftgate::ingest::ledger::Entry;
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 use support::live::{self, Job, LIMIT, Live, Shape, both, real};
+use support::process::Server;
 use support::topics::{self, Read, Write};
 use support::{Bed, LookupServer, wait};
 
@@ -400,19 +399,23 @@ fn doctor(all: &mut Topics, which: usize, change: impl FnOnce(&mut Value)) {
     all.ledger[index].value = Some(json.to_string().into_bytes());
 }
 
-/// Deletes what lies before these offsets, as retention does.
-fn cut(client: &ClientConfig, topic: &str, offsets: &[i64]) {
-    let admin: AdminClient<DefaultClientContext> = client.create().expect("a valid configuration");
-    let mut list = TopicPartitionList::new();
-    for (partition, offset) in (0..).zip(offsets) {
-        list.add_partition_offset(topic, partition, Offset::Offset(*offset))
-            .expect("an offset");
-    }
-    let done = futures::executor::block_on(admin.delete_records(&list, &AdminOptions::new()))
-        .expect("the broker answers");
-    for element in done.elements() {
-        element.error().expect("the records are deleted");
-    }
+/// Starts `audit --watch`. Returns it, and how its metrics are asked for: nothing while it does not answer.
+fn watched(job: &Job) -> (Server, impl Fn() -> Option<String>) {
+    let watch = [
+        "audit",
+        "--watch",
+        "--interval",
+        "200ms",
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let server = job.start_with(&watch, "watch");
+    let url = format!("http://{}/metrics", job.admin("watch"));
+    let page = move || {
+        let (status, body) = support::http::get(url.clone()).send().ok()?;
+        (status == 200).then_some(body)
+    };
+    (server, page)
 }
 
 const HOUR: i64 = 3_600_000;
@@ -496,7 +499,7 @@ fn what_is_lost_behind_what_expired_is_named() {
             .into_iter()
             .zip(&fronts)
         {
-            cut(&copy.job.client, topic, at);
+            topics::delete_before(&copy.job.client, topic, at);
         }
         assert_eq!(fronts[2].iter().sum::<i64>(), 3);
         let expired = fronts[0].iter().sum::<i64>() + fronts[1].iter().sum::<i64>();
@@ -526,22 +529,7 @@ fn what_is_lost_behind_what_expired_is_named() {
     assert_eq!(report["unproved"], 0, "{report:#}");
 
     // A watch says both.
-    let watch = [
-        "audit",
-        "--watch",
-        "--interval",
-        "200ms",
-        "--listen",
-        "127.0.0.1:0",
-    ];
-    let server = copy.job.start_with(&watch, "watch");
-    let address = copy.job.admin("watch");
-    let page = || {
-        let (status, body) = support::http::get(format!("http://{address}/metrics"))
-            .send()
-            .ok()?;
-        (status == 200).then_some(body)
-    };
+    let (server, page) = watched(&copy.job);
     for (family, count) in [
         ("driftgate_unaccounted_records", 2.0),
         ("driftgate_unproved_records", 41.0),
@@ -1093,22 +1081,7 @@ fn a_watch_exports_what_is_unaccounted_for() {
         all.sink.remove(index);
     });
     let job = &copy.job;
-    let watch = [
-        "audit",
-        "--watch",
-        "--interval",
-        "200ms",
-        "--listen",
-        "127.0.0.1:0",
-    ];
-    let server = job.start_with(&watch, "watch");
-    let address = job.admin("watch");
-    let page = || {
-        let (status, body) = support::http::get(format!("http://{address}/metrics"))
-            .send()
-            .ok()?;
-        (status == 200).then_some(body)
-    };
+    let (server, page) = watched(job);
     support::eventually(LIMIT, "two audits", || {
         page().is_some_and(|page| live::sum(&page, "driftgate_audits_total", &["findings"]) >= 2.0)
     });

@@ -402,25 +402,12 @@ fn an_offset_without_a_record_says_why() {
             "{}",
             told.log
         );
-        delete_before(bed, source, 3);
+        topics::delete_before(&bed.client(), source, &[3]);
         let told = job.at(source, 0, &[]);
         assert_eq!(told.code, 1);
         assert!(told.log.contains("begins at offset 3"), "{}", told.log);
         assert_eq!(job.json(source, 3, &[])["outcome"]["outcome"], "emitted");
     });
-}
-
-fn delete_before(bed: &Bed, topic: &str, offset: i64) {
-    use rdkafka::admin::{AdminClient, AdminOptions};
-    use rdkafka::client::DefaultClientContext;
-    let admin: AdminClient<DefaultClientContext> = bed.client().create().expect("an admin client");
-    let mut before = rdkafka::TopicPartitionList::new();
-    before
-        .add_partition_offset(topic, 0, rdkafka::Offset::Offset(offset))
-        .expect("an offset");
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let deleted = runtime.block_on(admin.delete_records(&before, &AdminOptions::new()));
-    deleted.expect("the broker deletes");
 }
 
 #[test]

@@ -3,8 +3,6 @@
 
 mod support;
 
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use support::job::{PARTITIONS, count, payment, register, wait_for_count};
@@ -81,7 +79,7 @@ fn records_that_expired_before_they_were_read_are_told() {
     first.stop();
     // Ten more in each partition, of which the first seven are gone before anybody has read them.
     topics::produce(&client, &job.source, &payments(schema, 40..80));
-    cut(&client, &job.source, 17);
+    topics::delete_before(&client, &job.source, &[17; PARTITIONS as usize]);
     let mut second = job.start("second");
     wait_for_count(&client, &job.sink, 40 + 4 * 3);
     let expired: f64 = second
@@ -123,21 +121,6 @@ fn a_log_shorter_than_what_was_committed_waits_for_a_person() {
     wait_for_count(&client, &job.sink, 4 * 5);
     second.wait_ready(200, &[]);
     second.stop();
-}
-
-/// Deletes what lies before `offset` in every partition.
-fn cut(client: &ClientConfig, topic: &str, offset: i64) {
-    let admin: AdminClient<DefaultClientContext> = client.create().expect("a valid configuration");
-    let mut list = TopicPartitionList::new();
-    for partition in 0..PARTITIONS {
-        list.add_partition_offset(topic, partition, Offset::Offset(offset))
-            .expect("an offset");
-    }
-    let done = futures::executor::block_on(admin.delete_records(&list, &AdminOptions::new()))
-        .expect("the broker answers");
-    for element in done.elements() {
-        element.error().expect("the records are deleted");
-    }
 }
 
 /// Sets the group's offset in every partition, while it has no members.

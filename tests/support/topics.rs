@@ -43,6 +43,21 @@ pub fn create(config: &ClientConfig, topic: &str, partitions: i32, settings: &[(
     });
 }
 
+/// Deletes what lies before these offsets, one for each partition, as retention does.
+pub fn delete_before(config: &ClientConfig, topic: &str, offsets: &[i64]) {
+    let admin: AdminClient<DefaultClientContext> = config.create().expect("a valid configuration");
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in (0..).zip(offsets) {
+        list.add_partition_offset(topic, partition, Offset::Offset(*offset))
+            .expect("an offset");
+    }
+    let done = futures::executor::block_on(admin.delete_records(&list, &AdminOptions::new()))
+        .expect("the broker answers");
+    for element in done.elements() {
+        element.error().expect("the records are deleted");
+    }
+}
+
 /// How many partitions a topic has; 0 if there is no such topic.
 pub fn partitions(config: &ClientConfig, topic: &str) -> i32 {
     let probe: BaseConsumer = config.create().expect("a valid configuration");
