@@ -47,6 +47,12 @@ impl Chain {
     pub(super) fn begins(&self) -> Option<i64> {
         self.pages.first().map(|page| page.from)
     }
+
+    /// The page that speaks of this offset, unless the ledger says nothing of it.
+    pub(super) fn page_of(&self, offset: i64) -> Option<&Page> {
+        let page = self.pages.partition_point(|page| page.to <= offset);
+        self.pages.get(page).filter(|page| page.from <= offset)
+    }
 }
 
 /// Goes back from a commit. Without counts it was made by something that is not Driftgate.

@@ -485,13 +485,11 @@ impl Collector<'_> {
 
     /// Looks for witnesses in those of these partitions that are shortened.
     fn watch_fronts(&mut self, ranges: &[Range]) {
-        let short = ranges
-            .iter()
-            .filter(|range| range.from > 0 && self.header());
-        let places: Vec<Place> = short
-            .map(|range| (range.topic.clone(), range.partition))
-            .collect();
-        for place in places {
+        if !self.header() {
+            return;
+        }
+        for range in ranges.iter().filter(|range| range.from > 0) {
+            let place = (range.topic.clone(), range.partition);
             self.witnesses.entry(place).or_default();
         }
     }
@@ -697,9 +695,7 @@ impl Collector<'_> {
                 found.pending.insert(offset);
                 return;
             }
-            let pages = &side.chain.pages;
-            let after = pages.partition_point(|page| page.to <= record.offset);
-            let page = pages.get(after).filter(|page| page.from <= record.offset);
+            let page = side.chain.page_of(record.offset);
             match page.and_then(|page| page.silent.as_ref()) {
                 None => drop(found.blind.insert(offset)),
                 Some(silent) => {
@@ -928,8 +924,7 @@ impl Family {
             return true;
         }
         // Or there was none: but what was done twice over a crash may have gone one way each time.
-        let pages = &self.source.chain.pages;
-        let page = pages.get(pages.partition_point(|page| page.to <= offset));
+        let page = self.source.chain.page_of(offset);
         exactly_once
             && page.is_some_and(|page| {
                 let of = |outcome| page.delta.of(outcome);

@@ -443,8 +443,7 @@ fn pair(family: &Family, terms: Terms, report: &mut Report) {
 
 /// Whether all outcomes of a record must still be there, whatever retention has taken.
 fn is_kept(family: &Family, offset: i64) -> bool {
-    let pages = &family.source.chain.pages;
-    let page = pages.get(pages.partition_point(|page| page.to <= offset));
+    let page = family.source.chain.page_of(offset);
     let has_failed = page.is_none_or(|page| {
         page.delta.of(Outcome::Retried) + page.delta.of(Outcome::DeadLettered) > 0
     });
