@@ -600,10 +600,7 @@ impl Engine {
         reason: PauseReason,
         clock: Clock,
     ) {
-        let reason = match code {
-            RDKafkaErrorCode::QueueFull => PauseReason::Backpressure,
-            _ => reason,
-        };
+        let reason = refusal::reason(code, reason);
         if self.transaction.is_some() && code == RDKafkaErrorCode::State {
             // The transaction has failed already, and librdkafka takes nothing more into it.
             let pause = Some((reason, format!("{topic}: the transaction failed")));
@@ -622,10 +619,7 @@ impl Engine {
     /// A part of what a record comes to is in the open transaction, and the rest could not even be queued. The record is read
     /// again, so the transaction must not commit with that part of it.
     pub(super) fn half_sent(&mut self, taken: &Taken, topic: &str, code: RDKafkaErrorCode) {
-        let reason = match code {
-            RDKafkaErrorCode::QueueFull => PauseReason::Backpressure,
-            _ => PauseReason::BrokerRefused,
-        };
+        let reason = refusal::reason(code, PauseReason::BrokerRefused);
         let detail = format!("{topic}: {}", refusal::not_queued(code));
         let pause = Some((reason, detail));
         match code {
@@ -639,10 +633,7 @@ impl Engine {
     fn too_late(&mut self, taken: &Taken, pause: Option<(PauseReason, String)>) {
         let why = self.barred_from_a_topic();
         if !why.is_some_and(|why| self.blame_topic(&[], &why)) {
-            return self.doom(taken.slot, pause);
-        }
-        if let Some(transaction) = &mut self.transaction {
-            transaction.doomed = true;
+            self.doom(taken.slot, pause);
         }
     }
 

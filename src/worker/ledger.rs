@@ -201,11 +201,7 @@ impl Engine {
         ledger.tries = ledger.tries.saturating_add(1);
         ledger.again_at = Some(clock.now + wait);
         let first = ledger.tries == 1;
-        let reason = match code {
-            // The outputs in front of it are on their way: no fault.
-            RDKafkaErrorCode::QueueFull => PauseReason::Backpressure,
-            _ => PauseReason::BrokerRefused,
-        };
+        let reason = refusal::reason(code, PauseReason::BrokerRefused);
         // Nothing is rewound: what was taken ends, and is committed with the entry.
         let next = partition.tracker.expected();
         partition.stop(next, clock.now + wait, reason);

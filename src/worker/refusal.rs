@@ -3,6 +3,8 @@
 
 use rdkafka::types::RDKafkaErrorCode as Code;
 
+use crate::health::PauseReason;
+
 /// Why a topic did not take a record, with what to do about it. "It" is the topic, which is named in front.
 pub(super) fn in_words(code: Code) -> String {
     match hint(code) {
@@ -24,7 +26,19 @@ pub(super) fn not_queued(code: Code) -> String {
 
 /// The same of a topic that a transaction may not be written to, by what librdkafka says of the transaction.
 pub(super) fn barred(message: &str) -> String {
-    format!("{message}: grant this user Write on it")
+    match hint(Code::TopicAuthorizationFailed) {
+        Some(hint) => format!("{message}: {hint}"),
+        None => message.to_owned(),
+    }
+}
+
+/// Why a partition stops for a write that was refused, which would be `reason` else: the outputs in front of it that fill the
+/// producer's queue are on their way, which is no fault.
+pub(super) fn reason(code: Code, reason: PauseReason) -> PauseReason {
+    match code {
+        Code::QueueFull => PauseReason::Backpressure,
+        _ => reason,
+    }
 }
 
 fn hint(code: Code) -> Option<&'static str> {

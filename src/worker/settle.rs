@@ -9,7 +9,7 @@ use super::engine::{Engine, not_retried, refused_for_size};
 use super::ports::Positions;
 use super::refusal;
 use super::standing::is_trip;
-use super::transaction::destination;
+use super::transaction::{destination, is_barred};
 use crate::emit::in_flight::InFlight;
 use crate::error::{Reason, RecordError};
 use crate::failure::backoff;
@@ -49,7 +49,7 @@ impl Engine {
     pub(super) fn acknowledge(&mut self, clock: Clock) {
         let mut deliveries = std::mem::take(&mut self.deliveries);
         // For a topic that may not be written to, which is not named.
-        let mut given_up = (Vec::new(), String::new());
+        let mut given_up = Vec::new();
         self.let_go = (0, 0);
         for delivery in deliveries.drain(..) {
             if self.entry_answered(&delivery, clock) {
@@ -106,12 +106,11 @@ impl Engine {
                 true => self.outlet.failure(),
                 false => None,
             };
-            let barred = RDKafkaErrorCode::TopicAuthorizationFailed;
-            if let Some(failure) = failure.as_ref().filter(|failure| failure.code == barred) {
-                given_up.1.clone_from(&failure.message);
-                given_up.0.push(sent);
+            if failure.as_ref().is_some_and(is_barred) {
+                given_up.push(sent);
                 continue;
             }
+            let barred = RDKafkaErrorCode::TopicAuthorizationFailed;
             if let Some(transaction) = self.transaction.as_mut().filter(|_| code == barred) {
                 transaction.barred_from(partition.source(), &sent);
             }
@@ -167,12 +166,11 @@ impl Engine {
             }
         }
         self.deliveries = deliveries;
-        let (given_up, why) = given_up;
-        if !given_up.is_empty() {
+        if given_up.is_empty() {
+            return;
+        }
+        if let Some(why) = self.barred_from_a_topic() {
             self.blame_topic(&given_up, &why);
-            if let Some(transaction) = &mut self.transaction {
-                transaction.doomed = true;
-            }
         }
     }
 

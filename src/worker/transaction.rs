@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rdkafka::types::RDKafkaErrorCode;
 
 use self::barred::Topics;
-pub(super) use self::barred::destination;
+pub(super) use self::barred::{destination, is_barred};
 use super::Clock;
 use super::engine::Engine;
 use super::ports::Positions;
@@ -415,8 +415,7 @@ impl Engine {
                     );
                 }
                 Some(error) => {
-                    let is_barred = error.code == RDKafkaErrorCode::TopicAuthorizationFailed;
-                    if !is_barred || !self.blame_topic(&[], &error.message) {
+                    if !is_barred(&error) || !self.blame_topic(&[], &error.message) {
                         self.blame_in_flight(&format!("not acknowledged: {}", error.message));
                     }
                 }

@@ -14,6 +14,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use crate::emit::in_flight::InFlight;
 use crate::health::PauseReason;
 use crate::ingest::assignment::Rewind;
+use crate::native::transaction::TransactionError;
 use crate::record::Outcome;
 use crate::worker::engine::Engine;
 use crate::worker::ports::Judge;
@@ -142,19 +143,25 @@ fn index(place: Place) -> usize {
     }
 }
 
+/// Whether a transaction has failed since a topic may not be written to.
+pub(in crate::worker) fn is_barred(failure: &TransactionError) -> bool {
+    failure.code == RDKafkaErrorCode::TopicAuthorizationFailed
+}
+
 impl Engine {
     /// Why the open transaction has failed, if that is since a topic may not be written to.
     pub(in crate::worker) fn barred_from_a_topic(&mut self) -> Option<String> {
-        let failure = self.outlet.failure()?;
-        (failure.code == RDKafkaErrorCode::TopicAuthorizationFailed).then_some(failure.message)
+        let failure = self.outlet.failure().filter(is_barred)?;
+        Some(failure.message)
     }
 
-    /// Finds the topic for which the transaction has failed, and has the partitions wait that write to it. `given_up`: what was
+    /// Finds the topic for which the transaction has failed, which dooms it, and has the partitions wait that write to it. `given_up`: what was
     /// reported as that, beside what is in flight. Whether it is known by now which topic it was.
     pub(in crate::worker) fn blame_topic(&mut self, given_up: &[InFlight], why: &str) -> bool {
         let Some(transaction) = &mut self.transaction else {
             return false;
         };
+        transaction.doomed = true;
         if transaction.topics.is_explained {
             return true;
         }
