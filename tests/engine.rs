@@ -463,6 +463,43 @@ fn the_program_tells_how_it_stands_and_its_counts_add_up() {
     );
 }
 
+/// What failed together does not come back together: `jitter` adds up to its part of the tier's delay, at random.
+#[test]
+fn what_fails_together_is_due_apart() {
+    const DELAY: i64 = 1_000_000;
+    let Some(bed) = real() else { return };
+    let shape = Shape {
+        partitions: 12,
+        retry: "{ tiers: [1000s], jitter: 50% }",
+        lookup: Some(format!("http://127.0.0.1:{}", ports::free())),
+        ..Shape::default()
+    };
+    let job = Job::new(&bed, None, shape);
+    let writes: Vec<Write> = (0..12)
+        .map(|to| Write::new("key", job.parcel(1, "small")).to(to))
+        .collect();
+    topics::produce(&job.client, &job.source, &writes);
+    job.live(None, |live| {
+        live.eventually("all are retried", || job.count(&job.retry_topic(1)) == 12);
+    });
+    let waits: Vec<i64> = topics::consume_all(&job.client, &job.retry_topic(1))
+        .iter()
+        .map(|read| {
+            let time = |name| read.header(name).and_then(|text| text.parse::<i64>().ok());
+            let (due, failed) = (time("driftgate.due_at"), time("driftgate.failed_at"));
+            due.expect("a due time") - failed.expect("a time")
+        })
+        .collect();
+    let (least, most) = (waits.iter().min(), waits.iter().max());
+    let (least, most) = (*least.expect("some"), *most.expect("some"));
+    // It failed a moment before it was written.
+    let slack = 10_000;
+    assert!(least >= DELAY, "{waits:?}");
+    assert!(most <= DELAY + DELAY / 2 + slack, "{waits:?}");
+    // That twelve numbers of a range lie within a fifth of it happens once in some million times.
+    assert!(most - least > DELAY / 10, "{waits:?}");
+}
+
 /// The figure is a ratio of two instances that idle at the same time on the same machine.
 #[test]
 fn a_retry_that_is_due_in_an_hour_costs_no_cpu() {

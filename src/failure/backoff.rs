@@ -8,14 +8,16 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
 /// When a record that goes to a retry tier is due: milliseconds since the epoch.
 ///
-/// Due times of one tier partition never decrease, so that its head is always the next due: `previous` is the last one
-/// written to it. `unit` is a random number in 0..1, of which `jitter` (0..1) of the delay is added.
+/// Due times that one owner writes to a tier partition never decrease, so that its head is the next due: `previous` is the last
+/// one that it has written there. `unit` is a random number in 0..1, of which `jitter` (0..1) of the delay is added.
+///
+/// What an earlier owner has written last may be due later, by the jitter at most: what is written behind that waits for it. To
+/// begin where that can have ended would have everything that fails in the first delay after a restart come back at one moment.
 pub fn due_at(previous: i64, now: i64, delay: Duration, jitter: f64, unit: f64) -> i64 {
     previous.max(now.saturating_add(jittered(delay, jitter, unit)))
 }
 
-/// The latest due time that another owner of the tier partition can have written before `now`, clocks agreeing: what
-/// `previous` starts from after an assignment.
+/// The latest due time that anybody can have written to the tier partition before `now`, clocks agreeing.
 pub fn latest_due(now: i64, delay: Duration, jitter: f64) -> i64 {
     now.saturating_add(jittered(delay, jitter, 1.0))
 }
@@ -75,31 +77,6 @@ mod tests {
                 prop_assert!(due >= now + delay_ms as i64);
                 prop_assert!(due <= previous.max(latest_due(now, delay, jitter)));
                 previous = due;
-            }
-        }
-    }
-
-    proptest! {
-        /// What another owner has written before is not known, only that it cannot be due later than this.
-        #[test]
-        fn due_times_never_decrease_from_one_owner_to_the_next(
-            owners in proptest::collection::vec(
-                proptest::collection::vec((0i64..60_000, 0.0f64..1.0), 1..20),
-                1..6,
-            ),
-            delay_ms in 1_000u64..600_000,
-            jitter in 0.0f64..1.0,
-        ) {
-            let delay = Duration::from_millis(delay_ms);
-            let (mut now, mut last) = (0, 0);
-            for writes in owners {
-                let mut previous = latest_due(now, delay, jitter);
-                for (step, unit) in writes {
-                    now += step;
-                    previous = due_at(previous, now, delay, jitter, unit);
-                    prop_assert!(previous >= last, "{previous} behind {last}");
-                    last = previous;
-                }
             }
         }
     }

@@ -8,7 +8,6 @@ use super::engine::Engine;
 use super::ports::Positions;
 use super::transaction::uncounted;
 use crate::error::{FatalError, Reason};
-use crate::failure::backoff;
 use crate::failure::breaker::Decisions;
 use crate::failure::classify::Disposition;
 use crate::ingest::assignment::{Partition, Role, began_with, was_there};
@@ -217,7 +216,6 @@ impl Engine {
             }
         };
         let clock = self.time.read();
-        let jitter = self.judge.config().failure.jitter;
         let mut answer = Vec::with_capacity(families.len());
         // Thousands of partitions come at once.
         let committed: HashMap<_, _> = committed
@@ -305,14 +303,7 @@ impl Engine {
                 }
                 Role::Source => found.map_or(self.settings.start, |(offset, ..)| offset),
                 // A retry partition without one starts at its beginning, whatever that property says.
-                Role::Retry { tier, .. } => {
-                    // Nothing is written to one that is no tier any more.
-                    if let Some(delay) = self.judge.config().failure.tiers.get(tier) {
-                        partition.latest_due = backoff::latest_due(clock.wall, *delay, jitter);
-                        partition.mark.latest_due = partition.latest_due;
-                    }
-                    found.map_or(OFFSET_BEGINNING, |(offset, ..)| offset)
-                }
+                Role::Retry { .. } => found.map_or(OFFSET_BEGINNING, |(offset, ..)| offset),
             };
             answer.push(partition.entry(start));
             self.assignment.insert(partition);
