@@ -4,8 +4,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use driftgate::config::model::{AlertFormat, Place, Placed};
+use driftgate::config::model::{AlertFormat, Place, Placed, RatioLimit};
 use driftgate::config::units::parse_rate;
+use driftgate::control::desk::{Desk, Target};
 use serde_json::{Value as Json, json};
 use support::job::{PARTITIONS, payment};
 use support::live::{Embedded, Job, LIMIT, Live, Shape};
@@ -192,6 +193,44 @@ fn more_dead_letters_than_the_rate_are_told_with_their_reason() {
             "{open:#}"
         );
         assert!(open["count"].as_u64() > Some(10), "{open:#}");
+    });
+}
+
+/// The alert of a breaker stays open until somebody has resumed its partition.
+#[test]
+fn a_breaker_that_trips_is_told_and_resolved_when_somebody_resumes() {
+    let (embedded, hook) = (Embedded::start(), Hook::start());
+    let mut job = job(&embedded, shape(2), &[&hook]);
+    job.config.pipelines[0].failure.dead_letter.pause_above = Some(RatioLimit {
+        ratio: 0.2,
+        window: Duration::from_secs(600),
+        at_least: 10,
+    });
+    job.live(Some(&embedded.broker), |live| {
+        live.ready();
+        // Few enough that what is left does not trip it again.
+        let bad: Vec<Write> = (-12..0)
+            .map(|id| Write::new("key", job.parcel(id, "small")).to(1))
+            .collect();
+        topics::produce(&job.client, &job.source, &bad);
+        let open = told(live, &hook, "open", "breaker");
+        assert_eq!(open["reason"], "breaker");
+        assert_eq!(open["pipeline"], "parcels");
+        assert_eq!(open["partitions"][0]["topic"], job.source);
+        assert_eq!(open["partitions"][0]["partition"], 1);
+        assert_eq!(open["partitions"].as_array().map(Vec::len), Some(1));
+        assert!(open["link"].as_str().is_some(), "{open:#}");
+        assert_eq!(hook.find("resolved", "breaker"), None);
+        let target = Target {
+            pipeline: "parcels".to_owned(),
+            topic: None,
+            partition: None,
+            by: "somebody".to_owned(),
+            reason: "looked".to_owned(),
+        };
+        let found = Desk::new(&job.config).resume(&target).expect("it answers");
+        assert_eq!(found.paused.len(), 1, "{found:?}");
+        told(live, &hook, "resolved", "breaker");
     });
 }
 

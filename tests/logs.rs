@@ -9,12 +9,21 @@ use support::job::{PARTITIONS, count, payment, register, wait_for_count};
 use support::topics::{self, Write};
 use support::{Bed, Job, Shape, live};
 
+const EXACTLY_ONCE: &str = "delivery: exactly_once";
+
 /// A job on the shared broker with the schema of its records.
 fn job() -> Option<(ClientConfig, Job, u32)> {
+    job_of("delivery: at_least_once")
+}
+
+fn job_of(delivery: &str) -> Option<(ClientConfig, Job, u32)> {
     let bed = Bed::real().into_iter().next()?;
     let client = bed.client();
     // A client does not miss a topic for half a minute by default, since brokers may tell of a new one late.
-    let mut shape = Shape::quick();
+    let mut shape = Shape {
+        delivery: delivery.to_owned(),
+        ..Shape::quick()
+    };
     let soon = ("topic.metadata.propagation.max.ms", "2000");
     shape.properties.push((soon.0.into(), soon.1.into()));
     let job = Job::new(&bed.bootstrap, &bed.registry_url, &shape);
@@ -32,7 +41,17 @@ fn payments(schema: u32, ids: std::ops::Range<i64>) -> Vec<Write> {
 /// The sink and the source are deleted while the job runs, and made again: it says so and goes on.
 #[test]
 fn a_topic_deleted_under_us_is_told_and_the_rest_goes_on() {
-    let Some((client, job, schema)) = job() else {
+    a_topic_is_deleted("delivery: at_least_once");
+}
+
+/// The same where a transaction is under way.
+#[test]
+fn a_topic_deleted_under_a_transaction_is_told_and_the_rest_goes_on() {
+    a_topic_is_deleted(EXACTLY_ONCE);
+}
+
+fn a_topic_is_deleted(delivery: &str) {
+    let Some((client, job, schema)) = job_of(delivery) else {
         return;
     };
     let mut runner = job.start("gate");
@@ -55,14 +74,17 @@ fn a_topic_deleted_under_us_is_told_and_the_rest_goes_on() {
     live::delete(&client, &job.source);
     runner.wait_ready(503, &["topic", &job.source, "does not exist"]);
     topics::create(&client, &job.source, PARTITIONS, &[]);
-    let before = count(&client, &job.sink);
+    let before = job.arrived(&client).1;
     topics::produce(&client, &job.source, &payments(schema, 600..700));
-    wait_for_count(&client, &job.sink, before + 100);
+    job.wait_for_all(&client, 300);
     runner.wait_ready(200, &[]);
     // What is committed is of the new log.
     assert_eq!(job.settled(&client, &job.source)["emitted"], 100);
     runner.stop();
-    assert_eq!(count(&client, &job.sink), before + 100, "and each once");
+    assert_eq!(job.arrived(&client).1, before + 100, "and each once");
+    if delivery == EXACTLY_ONCE {
+        assert_eq!(before, 200, "each once");
+    }
 }
 
 /// Records that retention deleted before they were read are counted and told, and the rest is read.

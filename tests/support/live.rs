@@ -303,7 +303,12 @@ pipelines:
             });
             match body.join() {
                 Ok(value) => (value, result),
-                Err(panic) => std::panic::resume_unwind(panic),
+                Err(panic) => {
+                    if let Err(error) = result {
+                        eprintln!("the instance ended with: {error}");
+                    }
+                    std::panic::resume_unwind(panic)
+                }
             }
         })
     }
