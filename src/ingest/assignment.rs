@@ -159,8 +159,8 @@ pub struct Partition {
     /// Sinks that an output of a record with several could not be written to, by its offset: when it is read again,
     /// those go first, so that the others are not written once more for nothing.
     pub doubted: BTreeMap<i64, BTreeSet<usize>>,
-    /// Whether a pause for a fault has been told and nothing has got through since.
-    pub faulted: bool,
+    /// The fault that a pause was told for last, unless something has got through since.
+    pub fault: Option<PauseReason>,
     /// The offset of the last commit that was sent; `None` forces the next one.
     pub committed: Option<i64>,
     /// Commits that were sent and not answered.
@@ -262,7 +262,7 @@ impl Partition {
             shortened: BTreeMap::new(),
             untimed: BTreeSet::new(),
             doubted: BTreeMap::new(),
-            faulted: false,
+            fault: None,
             committed: committed.map(|(offset, _)| offset),
             unanswered: 0,
             committed_at: now,

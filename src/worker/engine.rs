@@ -658,7 +658,7 @@ impl Engine {
         self.told(slot, reason, detail, wait, first, clock);
     }
 
-    /// Tells health and metrics of a pause, and the log when it is the first in a row.
+    /// Tells health and metrics of a pause, and the log when it is the first in a row or for another reason than the last one.
     pub(super) fn told(
         &mut self,
         slot: usize,
@@ -676,9 +676,12 @@ impl Engine {
             return;
         }
         partition.metrics.set_paused(Some(&reason));
-        partition.faulted |= reason.is_fault();
+        let is_another = partition.fault.is_some_and(|told| told != reason);
+        if reason.is_fault() {
+            partition.fault = Some(reason);
+        }
         let config = self.judge.config();
-        if first && reason.is_fault() {
+        if (first || is_another) && reason.is_fault() {
             tracing::warn!(
                 pipeline = config.name,
                 owner = %config.owner,

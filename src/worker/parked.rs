@@ -383,7 +383,7 @@ impl Engine {
         let Some(partition) = self.assignment.get_mut(taken.slot) else {
             return;
         };
-        let first = !partition.faulted;
+        let first = partition.fault.is_none();
         partition.stop(taken.offset, clock.now + CATCH_UP, reason);
         self.told(taken.slot, reason, detail, CATCH_UP, first, clock);
     }

@@ -243,7 +243,7 @@ impl Engine {
                 partition.flow = Flow::Open;
                 // A fault stays told while its record is tried again, until something gets through: else whoever asks
                 // in between would see a pause that comes and goes.
-                if !partition.faulted && partition.barred.is_none() {
+                if partition.fault.is_none() && partition.barred.is_none() {
                     told_open(&self.shared.health, &self.judge.config().name, partition);
                 }
             }
@@ -421,7 +421,7 @@ impl Engine {
             // A pause says itself why. But for a full queue: should that never end, somebody has to be told.
             let waits = partition.barred.is_some()
                 || match partition.flow {
-                    Flow::Open => partition.faulted,
+                    Flow::Open => partition.fault.is_some(),
                     Flow::Paused { reason, .. } => reason != PauseReason::Backpressure,
                 };
             if moved || waits {
@@ -537,7 +537,7 @@ fn shorten(partition: &mut Partition, offset: i64) -> bool {
 /// Something of the partition got through: pauses begin short again, and a fault that was told is over.
 pub(super) fn got_through(health: &Health, pipeline: &str, partition: &mut Partition) {
     partition.tries = 0;
-    if partition.faulted && partition.flow == Flow::Open && partition.barred.is_none() {
+    if partition.fault.is_some() && partition.flow == Flow::Open && partition.barred.is_none() {
         told_open(health, pipeline, partition);
     }
 }
@@ -588,7 +588,7 @@ impl Done {
 }
 
 pub(super) fn told_open(health: &Health, pipeline: &str, partition: &mut Partition) {
-    partition.faulted = false;
+    partition.fault = None;
     partition.lift_drift();
     partition.metrics.set_paused(None);
     health.resume(pipeline, &partition.topic, partition.number);

@@ -326,7 +326,7 @@ impl Engine {
             return;
         }
         partition.tries = 0;
-        partition.faulted = false;
+        partition.fault = None;
         // What it waited for beneath is looked at anew, and told anew if it still holds.
         let is_rebuilding = partition.is_paused_for(PauseReason::Rebuilding);
         if let Flow::Paused { until, .. } = &mut partition.flow

@@ -16,7 +16,7 @@ use crate::error::FatalError;
 use crate::error::RecordError;
 use crate::failure::envelope::Stamp;
 use crate::failure_log::FailureLog;
-use crate::health::Health;
+use crate::health::{Health, PauseReason};
 use crate::metrics::{Metrics, PartitionMetrics};
 use crate::native::ClientError;
 use crate::native::consumer::{Entry, Item, OFFSET_BEGINNING, OFFSET_INVALID};
@@ -24,6 +24,7 @@ use crate::native::producer::{Delivery, Produce};
 use crate::native::transaction::{Member, TransactionError};
 use crate::pipeline::{Again, Sink, Verdict};
 use crate::record::Record;
+use crate::telemetry::captured;
 use crate::worker::engine::{Outside, Settings};
 use crate::worker::ports::{
     Act, Event, Intake, Judge, Outlet, Positions, Records, Survey, Time, Transactions, Waiting,
@@ -717,5 +718,37 @@ fn a_careful_breaker_says_that_it_is_and_until_when() {
         until,
         "4 of 10 records would be dead letters: more than 20% within 1m (careful after a resume, up to 2023-11-14T22:13:21Z: half \
          of at_least, which is 20, is enough)",
+    );
+}
+
+/// The log has the first of the pauses of one fault, and of each fault that comes behind another.
+#[test]
+fn another_fault_behind_the_first_is_logged_too() {
+    let world = World {
+        logs: [log(0, ["good"])].into(),
+        ..World::default()
+    };
+    let mut scene = Scene::new("{ retry: { tiers: [] } }", world);
+    let slot = scene.engine.assignment.find("t", 0).expect("it is ours");
+    let lines = captured(|| {
+        for (reason, times) in [
+            (PauseReason::RegistryUnavailable, 3),
+            (PauseReason::BrokerRefused, 2),
+            (PauseReason::Backpressure, 2),
+            (PauseReason::BrokerRefused, 2),
+        ] {
+            for _ in 0..times {
+                let clock = scene.shore.read();
+                let engine = &mut scene.engine;
+                engine.pause(slot, 0, reason, "why", None, clock);
+            }
+        }
+    });
+    let told = lines.iter().filter(|line| line["level"] == "WARN");
+    let told: Vec<_> = told.map(|line| line["reason"].as_str()).collect();
+    assert_eq!(
+        told,
+        [Some("registry_unavailable"), Some("broker_refused")],
+        "{lines:#?}"
     );
 }
