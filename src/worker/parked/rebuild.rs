@@ -107,7 +107,7 @@ impl Engine {
         };
         let tiers = family.tiers.clone();
         family.parking.clear();
-        // One that is under way knows it already: until it is done, what the partitions have is a guess.
+        // One that is under way noted it when it began.
         let known = family.rebuild.take().map(|rebuild| rebuild.written);
         let mut from = Vec::with_capacity(tiers.len());
         let mut latest = Vec::with_capacity(tiers.len());
@@ -242,7 +242,7 @@ impl Engine {
                     );
                     for (slot, due) in slots.iter().zip(latest) {
                         if let Some(partition) = self.assignment.get_mut(*slot) {
-                            // What is there is known, so it need not be guessed.
+                            // What an earlier owner wrote last is known here, and waited for by what comes behind it.
                             partition.latest_due = due;
                             partition.mark.latest_due = due;
                         }
