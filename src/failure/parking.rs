@@ -133,6 +133,8 @@ struct Line {
     followed: u32,
     /// How often the source partition was stopped for it since then.
     stops: u32,
+    /// Whether one of its records has had its outcome since then.
+    goes: bool,
     /// How many of its records are dead letters whose followers have to be thought of.
     dead: usize,
 }
@@ -432,7 +434,7 @@ impl Parking {
         parked.is_record = true;
         if let Some(line) = self.lines.get_mut(&key) {
             if failed {
-                (line.followed, line.stops) = (0, 0);
+                (line.followed, line.stops, line.goes) = (0, 0, false);
             } else {
                 line.followed = line.followed.saturating_add(1);
             }
@@ -441,14 +443,15 @@ impl Parking {
 
     /// Whether the source partition should wait for the key rather than send one more record behind it. A key that is
     /// written to faster than its followers get through would never be free again, though nothing of it fails any more.
-    /// Says so a bounded number of times.
+    /// Nobody waits for one that has not been seen to get through: other keys would be held up by what still fails. Says
+    /// so a bounded number of times.
     pub fn should_wait_for(&mut self, key: Key, now: i64) -> bool {
         let Some(line) = self.lines.get_mut(&key) else {
             return false;
         };
         // A follower is never due before the one that it follows.
         let is_due = line.records.back().is_some_and(|last| last.due <= now);
-        if line.followed < HOT || line.dead > 0 || !is_due {
+        if line.followed < HOT || !line.goes || line.dead > 0 || !is_due {
             return false;
         }
         line.stops += 1;
@@ -469,7 +472,12 @@ impl Parking {
         match parked.dead {
             Some(Dead::Held) if is_dead => {}
             Some(Dead::Doomed(_)) if parked.is_told => parked.is_record = false,
-            _ => self.remove(key, offset),
+            _ => {
+                self.remove(key, offset);
+                if let Some(line) = self.lines.get_mut(&key) {
+                    line.goes = true;
+                }
+            }
         }
     }
 

@@ -38,7 +38,16 @@ pub fn eventually<A: Answer>(
 }
 
 /// Asks `probe` until it answers, or until `deadline` is over.
-pub fn within<A: Answer>(deadline: Duration, mut probe: impl FnMut() -> A) -> Option<A::Value> {
+pub fn within<A: Answer>(deadline: Duration, probe: impl FnMut() -> A) -> Option<A::Value> {
+    every(Duration::from_millis(20), deadline, probe)
+}
+
+/// The same, every `step`: for what is measured meanwhile and shall not be disturbed.
+pub fn every<A: Answer>(
+    step: Duration,
+    deadline: Duration,
+    mut probe: impl FnMut() -> A,
+) -> Option<A::Value> {
     let until = Instant::now() + deadline;
     loop {
         if let Some(value) = probe().answer() {
@@ -47,7 +56,7 @@ pub fn within<A: Answer>(deadline: Duration, mut probe: impl FnMut() -> A) -> Op
         if Instant::now() >= until {
             return None;
         }
-        pause(Duration::from_millis(20));
+        pause(step);
     }
 }
 

@@ -255,19 +255,30 @@ fn what_is_found_in_retry_topics_is_what_was_there() {
 }
 
 #[test]
-fn a_hot_key_is_waited_for_once_nothing_of_it_is_late_and_not_for_ever() {
+fn a_hot_key_is_waited_for_once_it_gets_through_and_not_for_ever() {
     let (k, mut parking) = (key("k"), Parking::new(WIDE));
     parking.parked(k, 0, 0, 100, true);
     for offset in 1..=i64::from(HOT) {
         assert!(!parking.should_wait_for(k, 1000));
         parking.parked(k, offset, 0, 100, false);
     }
+    assert!(!parking.should_wait_for(k, 100), "its first one may fail");
+    parking.resolved(k, 0, false);
     assert!(!parking.should_wait_for(k, 99), "its records are not due");
     for _ in 0..MAX_STOPS {
         assert!(parking.should_wait_for(k, 100));
     }
     assert!(!parking.should_wait_for(k, 100), "others wait with it");
     assert!(!parking.should_wait_for(k, 100));
+    for offset in 1..=i64::from(HOT) {
+        parking.parked(k, offset, 0, 100, false);
+    }
+    assert!(parking.should_wait_for(k, 100));
+    parking.parked(k, 1, 1, 100, true);
+    for offset in 2..=i64::from(HOT) + 1 {
+        parking.parked(k, offset, 1, 100, false);
+    }
+    assert!(!parking.should_wait_for(k, 100), "one of it fails again");
 }
 
 // --- against a model: an engine of a few lines, and a log ----------------------------------------------------------
