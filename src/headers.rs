@@ -61,9 +61,6 @@ pub const PRIOR_COUNT: &str = "driftgate.prior.count";
 pub const ERROR_LIMIT: usize = 2048;
 
 /// Cuts a text at a character boundary, so that a header stays UTF-8.
-pub fn bounded(mut text: String, limit: usize) -> String {
-    if text.len() > limit {
-        text.truncate(text.floor_char_boundary(limit));
-    }
-    text
+pub fn cut(text: &str, limit: usize) -> &str {
+    &text[..text.floor_char_boundary(limit)]
 }

@@ -3,7 +3,7 @@
 
 use super::envelope::{Origin, Stamp};
 use crate::error::{Reason, RecordError};
-use crate::headers::{self, bounded};
+use crate::headers::{self, cut};
 
 /// Prefix of Kafka Connect's headers.
 pub const CONNECT: &str = "__connect.errors.";
@@ -39,7 +39,8 @@ impl Dialect {
         error: &RecordError,
     ) -> Vec<(String, Vec<u8>)> {
         let reason = error.reason.as_str();
-        let message = bounded(error.to_string(), headers::ERROR_LIMIT);
+        let message = error.to_string();
+        let message = cut(&message, headers::ERROR_LIMIT);
         let (partition, offset) = (origin.partition, origin.offset);
         let texts = |prefix: &str, pairs: &[(&str, &str)]| {
             let pairs = pairs.iter();
@@ -59,14 +60,14 @@ impl Dialect {
                     ("stage", stage(error.reason)),
                     ("class.name", "driftgate"),
                     ("exception.class.name", reason),
-                    ("exception.message", &message),
+                    ("exception.message", message),
                 ],
             ),
             Dialect::Streams => texts(
                 STREAMS,
                 &[
                     ("exception", reason),
-                    ("message", &message),
+                    ("message", message),
                     ("topic", &origin.topic),
                     ("partition", &partition.to_string()),
                     ("offset", &offset.to_string()),
@@ -79,7 +80,7 @@ impl Dialect {
                         ("original-topic", &origin.topic),
                         ("original-consumer-group", &stamp.group),
                         ("exception-fqcn", reason),
-                        ("exception-message", &message),
+                        ("exception-message", message),
                     ],
                 );
                 let mut binary = |name: &str, bytes: &[u8]| {

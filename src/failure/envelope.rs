@@ -1,6 +1,8 @@
 //! The headers around a failed record: what a retry or a dead letter carries, and what is read back from a retry.
 //! The record's own headers go through byte for byte; ours are replaced at each hop and never pile up.
 
+use std::fmt::Display;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use super::backoff::{is_meant, millis};
 use super::dialect::{self, Dialect};
 use super::parking::Control;
 use crate::error::{Reason, RecordError};
-use crate::headers::{self, bounded};
+use crate::headers::{self, cut};
 use crate::record::{Header, Record};
 
 /// Where a record came from first, and how often it has failed.
@@ -236,12 +238,81 @@ pub fn has_hopped(record: &Record<'_>) -> bool {
     last.is_some_and(|(name, _)| *name == headers::DUE_AT)
 }
 
-/// Headers of a retry or dead letter, ready to be produced.
+/// Headers of a retry or dead letter, ready to be produced. All of them lie in two buffers: a failed record should not cost
+/// the others an allocation for each.
+#[derive(Debug, Clone, Default)]
 pub struct Envelope {
-    own: Vec<(String, Option<Vec<u8>>)>,
+    own: Vec<(Name, Option<Span>)>,
+    /// Names that are not ours, one behind another.
+    names: String,
+    /// Values, one behind another.
+    values: Vec<u8>,
 }
 
+#[derive(Debug, Clone)]
+enum Name {
+    Ours(&'static str),
+    Carried(Span),
+}
+
+/// What a header usually takes, in bytes, and how many are ours.
+const USUAL: (usize, usize) = (32, 20);
+
+type Span = std::ops::Range<usize>;
+
 impl Envelope {
+    fn with_room(headers: usize) -> Envelope {
+        let headers = headers + USUAL.1;
+        Envelope {
+            own: Vec::with_capacity(headers),
+            names: String::new(),
+            values: Vec::with_capacity(headers * USUAL.0),
+        }
+    }
+
+    fn value(&mut self, value: &[u8]) -> Span {
+        let from = self.values.len();
+        self.values.extend_from_slice(value);
+        from..self.values.len()
+    }
+
+    fn add(&mut self, name: &'static str, value: &str) {
+        let value = self.value(value.as_bytes());
+        self.own.push((Name::Ours(name), Some(value)));
+    }
+
+    fn add_number(&mut self, name: &'static str, number: impl itoa::Integer) {
+        self.add(name, itoa::Buffer::new().format(number));
+    }
+
+    /// What is written out here, up to `limit` bytes of it.
+    fn add_text(&mut self, name: &'static str, text: &impl Display, limit: usize) {
+        let from = self.values.len();
+        if write!(self.values, "{text}").is_err() {
+            self.values.truncate(from);
+        }
+        let written = std::str::from_utf8(&self.values[from..]).unwrap_or_default();
+        let to = from + cut(written, limit).len();
+        self.values.truncate(to);
+        self.own.push((Name::Ours(name), Some(from..to)));
+    }
+
+    /// One that is not ours; its name is that of `parts` together.
+    fn carry(&mut self, parts: [&str; 2], value: Option<&[u8]>) {
+        let from = self.names.len();
+        self.names.extend(parts);
+        let value = value.map(|value| self.value(value));
+        self.own
+            .push((Name::Carried(from..self.names.len()), value));
+    }
+
+    fn name(&self, name: &Name) -> &str {
+        match name {
+            Name::Ours(name) => name,
+            Name::Carried(span) => self.names.get(span.clone()).unwrap_or_default(),
+        }
+    }
+
     /// `headers` are the source record's own; `due_at` is set for a retry only. Times in milliseconds since the epoch.
     pub fn new(
         stamp: &Stamp,
@@ -278,29 +349,27 @@ impl Envelope {
     /// Of a record that goes from one retry topic to another, or round on the same one, without having been tried: all
     /// that it carries, and another due time.
     pub fn again(record: &Record<'_>, due_at: i64) -> Self {
-        let kept = record.headers.iter();
-        let kept = kept.filter(|(name, _)| *name != headers::DUE_AT);
-        let mut own: Vec<_> = kept
-            .map(|(name, value)| ((*name).to_owned(), value.map(<[u8]>::to_vec)))
-            .collect();
-        let due_at = due_at.to_string().into_bytes();
-        own.push((headers::DUE_AT.to_owned(), Some(due_at)));
-        Envelope { own }
+        let mut again = Envelope::with_room(record.headers.len());
+        for (name, value) in &record.headers {
+            if *name != headers::DUE_AT {
+                again.carry([name, ""], *value);
+            }
+        }
+        again.add_number(headers::DUE_AT, due_at);
+        again
     }
 
     /// The same, not to be tried again before `at`.
     #[must_use]
     pub fn not_before(mut self, at: i64) -> Self {
-        let at = at.to_string().into_bytes();
-        self.own.push((headers::NOT_BEFORE.to_owned(), Some(at)));
+        self.add_number(headers::NOT_BEFORE, at);
         self
     }
 
     /// The same, on what is no record of the source.
     #[must_use]
     pub fn saying(mut self, control: Control) -> Self {
-        let text = control.to_text().into_bytes();
-        self.own.push((headers::CONTROL.to_owned(), Some(text)));
+        self.add(headers::CONTROL, &control.to_text());
         self
     }
 
@@ -312,60 +381,50 @@ impl Envelope {
         failures: Failures,
         due_at: Option<i64>,
     ) -> Self {
-        let mut own: Vec<(String, Option<Vec<u8>>)> = headers
-            .iter()
-            .map(|(name, value)| {
-                let name = match name.strip_prefix(headers::PREFIX) {
-                    Some(rest) => format!("{}{rest}", headers::PRIOR),
-                    None => (*name).to_owned(),
-                };
-                (name, value.map(<[u8]>::to_vec))
-            })
-            .collect();
-        let mut add =
-            |name: &str, value: String| own.push((name.to_owned(), Some(value.into_bytes())));
-        add(headers::REASON, error.reason.as_str().to_owned());
-        add(
-            headers::ERROR,
-            bounded(error.to_string(), headers::ERROR_LIMIT),
-        );
-        add(
-            headers::PATH,
-            bounded(error.path.clone(), headers::ERROR_LIMIT),
-        );
-        add(headers::SOURCE_TOPIC, origin.topic.to_string());
-        add(headers::SOURCE_PARTITION, origin.partition.to_string());
-        add(headers::SOURCE_OFFSET, origin.offset.to_string());
+        let mut all = Envelope::with_room(headers.len());
+        for (name, value) in headers {
+            match name.strip_prefix(headers::PREFIX) {
+                Some(rest) => all.carry([headers::PRIOR, rest], *value),
+                None => all.carry([name, ""], *value),
+            }
+        }
+        all.add(headers::REASON, error.reason.as_str());
+        all.add_text(headers::ERROR, error, headers::ERROR_LIMIT);
+        all.add(headers::PATH, cut(&error.path, headers::ERROR_LIMIT));
+        all.add(headers::SOURCE_TOPIC, &origin.topic);
+        all.add_number(headers::SOURCE_PARTITION, origin.partition);
+        all.add_number(headers::SOURCE_OFFSET, origin.offset);
         if let Some(timestamp) = origin.timestamp {
-            add(headers::SOURCE_TIMESTAMP, timestamp.to_string());
+            all.add_number(headers::SOURCE_TIMESTAMP, timestamp);
         }
-        add(headers::PIPELINE, stamp.pipeline.clone());
-        add(headers::GROUP, stamp.group.clone());
-        add(headers::OWNER, stamp.owner.clone());
+        all.add(headers::PIPELINE, &stamp.pipeline);
+        all.add(headers::GROUP, &stamp.group);
+        all.add(headers::OWNER, &stamp.owner);
         if let Some(id) = error.schema_id {
-            add(headers::SCHEMA_ID, id.to_string());
+            all.add_number(headers::SCHEMA_ID, id);
         }
-        add(headers::CONTRACT, stamp.contract.clone());
-        add(headers::ATTEMPT, failures.count.to_string());
+        all.add(headers::CONTRACT, &stamp.contract);
+        all.add_number(headers::ATTEMPT, failures.count);
         if let Some(at) = failures.first_at {
-            add(headers::FIRST_FAILED_AT, at.to_string());
+            all.add_number(headers::FIRST_FAILED_AT, at);
         }
         if let Some(at) = failures.last_at {
-            add(headers::FAILED_AT, at.to_string());
+            all.add_number(headers::FAILED_AT, at);
         }
         if let Some(due_at) = due_at {
-            add(headers::DUE_AT, due_at.to_string());
+            all.add_number(headers::DUE_AT, due_at);
         }
         if origin.redriven > 0 {
-            add(headers::REDRIVEN, origin.redriven.to_string());
+            all.add_number(headers::REDRIVEN, origin.redriven);
         }
         if due_at.is_none() {
             for dialect in &stamp.dialects {
-                let added = dialect.headers(stamp, origin, error).into_iter();
-                own.extend(added.map(|(name, value)| (name, Some(value))));
+                for (name, value) in dialect.headers(stamp, origin, error) {
+                    all.carry([&name, ""], Some(&value));
+                }
             }
         }
-        Envelope { own }
+        all
     }
 
     /// The same in less room, for a dead letter that its topic does not take otherwise: shorter with each step, up to
@@ -373,26 +432,27 @@ impl Envelope {
     /// no group. The record's own headers stay as they are, as do key and value.
     #[must_use]
     pub fn shortened(mut self, steps: u8) -> Self {
-        let ours =
-            |name: &str| name.starts_with(headers::PREFIX) && !name.starts_with(headers::PRIOR);
-        let first = self.own.iter().position(|(name, _)| ours(name));
+        let first = self
+            .own
+            .iter()
+            .position(|(name, _)| matches!(name, Name::Ours(_)));
         let Some(first) = first.filter(|_| steps > 0) else {
             return self;
         };
-        let mut added = self.own.split_off(first);
-        added.retain(|(name, _)| {
-            let kept = steps < SHORTEST || KEPT.contains(&name.as_str());
-            ours(name) && kept
-        });
-        for (name, value) in &mut added {
-            if (name == headers::ERROR || name == headers::PATH)
-                && let Some(text) = value.take()
-            {
-                let text = String::from_utf8_lossy(&text).into_owned();
-                *value = Some(bounded(text, SHORT_TEXT).into_bytes());
+        for (name, value) in self.own.split_off(first) {
+            let Name::Ours(name) = name else { continue };
+            if steps >= SHORTEST && !KEPT.contains(&name) {
+                continue;
             }
+            let is_text = name == headers::ERROR || name == headers::PATH;
+            let value = value.map(
+                |span| match std::str::from_utf8(&self.values[span.clone()]) {
+                    Ok(text) if is_text => span.start..span.start + cut(text, SHORT_TEXT).len(),
+                    _ => span,
+                },
+            );
+            self.own.push((Name::Ours(name), value));
         }
-        self.own.extend(added);
         self
     }
 
@@ -400,7 +460,12 @@ impl Envelope {
     pub fn headers(&self) -> Vec<Header<'_>> {
         self.own
             .iter()
-            .map(|(name, value)| (name.as_str(), value.as_deref()))
+            .map(|(name, value)| {
+                let value = value
+                    .as_ref()
+                    .and_then(|span| self.values.get(span.clone()));
+                (self.name(name), value)
+            })
             .collect()
     }
 }
@@ -425,13 +490,6 @@ mod tests {
                 ("traceparent", Some(b"second of that name")),
             ],
         }
-    }
-
-    fn borrow(headers: &[(String, Option<Vec<u8>>)]) -> Vec<Header<'_>> {
-        headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_deref()))
-            .collect()
     }
 
     #[test]
@@ -486,13 +544,13 @@ mod tests {
             1000,
             Some(6000),
         );
-        let mut carried = first.own.clone();
-        let count = carried.len();
+        let count = first.headers().len();
+        let mut carried = first;
         for hop in 2..=30u32 {
             let retry = Record {
                 topic: "orders.g.retry.1",
                 offset: i64::from(hop),
-                headers: borrow(&carried),
+                headers: carried.headers(),
                 ..source()
             };
             let origin = Origin::of_retry(&retry, "orders");
@@ -518,8 +576,8 @@ mod tests {
                 i64::from(hop) * 1000,
                 Some(0),
             );
-            assert_eq!(next.own.len(), count, "headers grow");
-            carried = next.own;
+            assert_eq!(next.headers().len(), count, "headers grow");
+            carried = next;
         }
     }
 
@@ -539,27 +597,27 @@ mod tests {
             ..source()
         };
         assert!(is_sent_back(&sent));
-        fn as_record(own: &[(String, Option<Vec<u8>>)]) -> Record<'_> {
+        fn as_record(envelope: &Envelope) -> Record<'_> {
             Record {
-                headers: borrow(own),
+                headers: envelope.headers(),
                 ..source()
             }
         }
-        let hopped = Envelope::again(&sent, 9).own;
+        let hopped = Envelope::again(&sent, 9);
         assert!(has_hopped(&as_record(&hopped)) && !is_sent_back(&as_record(&hopped)));
         let origin = Origin::of_retry(&sent, "orders");
         let (stamp, error) = (
             Stamp::default(),
             RecordError::new(Reason::LookupUnavailable, ""),
         );
-        let failed = Envelope::new(&stamp, &origin, &error, &[], 10, Some(20)).own;
+        let failed = Envelope::new(&stamp, &origin, &error, &[], 10, Some(20));
         assert!(!is_sent_back(&as_record(&failed)));
         let parked = RecordError::new(Reason::Parked, "follows orders-3@41");
         let parked = Envelope::following(&stamp, &origin, &parked, &[], 30);
-        assert!(!is_sent_back(&as_record(&parked.own)) && !has_hopped(&as_record(&parked.own)));
+        assert!(!is_sent_back(&as_record(&parked)) && !has_hopped(&as_record(&parked)));
         let said = parked.saying(Control::Released);
-        let hopped = Envelope::again(&as_record(&said.own), 40).own;
-        assert!(!has_hopped(&as_record(&said.own)) && has_hopped(&as_record(&hopped)));
+        let hopped = Envelope::again(&as_record(&said), 40);
+        assert!(!has_hopped(&as_record(&said)) && has_hopped(&as_record(&hopped)));
         assert!(!is_sent_back(&source()));
     }
 
@@ -569,9 +627,9 @@ mod tests {
         let parked = RecordError::new(Reason::Parked, "follows orders-3@41");
         let origin = Origin::of_source(&source());
         let (stamp, own) = (Stamp::default(), source().headers);
-        let followed = Envelope::following(&stamp, &origin, &parked, &own, 100).own;
+        let followed = Envelope::following(&stamp, &origin, &parked, &own, 100);
         let follower = Record {
-            headers: borrow(&followed),
+            headers: followed.headers(),
             ..source()
         };
         assert_eq!(number(&follower, headers::ATTEMPT), Some(0));
@@ -582,13 +640,13 @@ mod tests {
         let error = RecordError::new(Reason::LookupUnavailable, "503");
         let failed = Envelope::new(&stamp, &origin, &error, &own, 200, Some(300)).not_before(9000);
         let failed = Record {
-            headers: borrow(&failed.own),
+            headers: failed.headers(),
             ..source()
         };
-        let again = Envelope::again(&failed, 400).own;
-        assert_eq!(again.len(), failed.headers.len());
+        let again = Envelope::again(&failed, 400);
+        assert_eq!(again.headers().len(), failed.headers.len());
         let again = Record {
-            headers: borrow(&again),
+            headers: again.headers(),
             ..source()
         };
         for (name, value) in [
@@ -612,7 +670,8 @@ mod tests {
             .map(|(name, value)| (name.as_ref(), *value))
             .collect();
         let next = Envelope::new(&stamp, &origin, &error, &own, 500, Some(600));
-        assert!(next.own.iter().all(|(name, _)| name != headers::NOT_BEFORE));
+        let names = next.headers();
+        assert!(names.iter().all(|(name, _)| *name != headers::NOT_BEFORE));
     }
 
     #[test]
@@ -668,34 +727,28 @@ mod tests {
             let own = &source().headers;
             Envelope::new(&stamp, &origin, &error, own, 5, None).shortened(steps)
         };
-        let own = envelope(0).own[..source().headers.len()].to_vec();
+        let full = envelope(0);
+        let own = &full.headers()[..source().headers.len()];
         let mut size = usize::MAX;
         for steps in 0..=SHORTEST {
             let found = envelope(steps);
+            let found = found.headers();
             let value = |name: &str| {
-                let headers = found.own.iter();
-                let mut values = headers
-                    .filter(|(n, _)| n == name)
-                    .map(|(_, value)| value.clone());
-                values
-                    .next()
-                    .flatten()
-                    .map(|value| String::from_utf8(value).expect("UTF-8"))
+                let value = found.iter().find(|(n, _)| *n == name)?.1?;
+                Some(std::str::from_utf8(value).expect("UTF-8"))
             };
-            let bytes = |(name, value): &(String, Option<Vec<u8>>)| {
-                name.len() + value.as_ref().map_or(0, Vec::len)
-            };
-            let bytes: usize = found.own.iter().map(bytes).sum();
+            let bytes = |(name, value): &Header<'_>| name.len() + value.map_or(0, <[u8]>::len);
+            let bytes: usize = found.iter().map(bytes).sum();
             assert!(bytes < size, "{steps}");
             size = bytes;
-            assert_eq!(found.own[..own.len()], own, "{steps}");
-            assert_eq!(value(headers::REASON).as_deref(), Some("rule_violation"));
-            assert_eq!(value(headers::SOURCE_OFFSET).as_deref(), Some("42"));
-            assert_eq!(value(headers::GROUP).as_deref(), Some("gate"));
-            assert_eq!(value(headers::REDRIVEN).as_deref(), Some("3"));
+            assert_eq!(&found[..own.len()], own, "{steps}");
+            assert_eq!(value(headers::REASON), Some("rule_violation"));
+            assert_eq!(value(headers::SOURCE_OFFSET), Some("42"));
+            assert_eq!(value(headers::GROUP), Some("gate"));
+            assert_eq!(value(headers::REDRIVEN), Some("3"));
             assert_eq!(value("__connect.errors.topic").is_some(), steps == 0);
-            let error = value(headers::ERROR).map(|error| error.len());
-            let path = value(headers::PATH).map(|path| path.len());
+            let error = value(headers::ERROR).map(str::len);
+            let path = value(headers::PATH).map(str::len);
             match steps {
                 0 => assert_eq!((error, path), (Some(headers::ERROR_LIMIT), Some(300))),
                 1 => assert_eq!((error, path), (Some(128), Some(128))),

@@ -616,6 +616,7 @@ unsafe fn headers<'a>(message: *const sys::rd_kafka_message_t) -> Vec<Header<'a>
         if code(sys::rd_kafka_message_headers(message, &mut list)).is_some() {
             return headers;
         }
+        headers.reserve(sys::rd_kafka_header_cnt(list));
         let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) =
             (std::ptr::null(), std::ptr::null(), 0);
         while code(sys::rd_kafka_header_get_all(

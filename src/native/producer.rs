@@ -5,6 +5,7 @@ mod held;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CString, c_char, c_int, c_void};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::types::RDKafkaErrorCode;
@@ -81,8 +82,8 @@ unsafe impl Send for Producer {}
 /// Handles by name. Records come in runs of one topic: the one asked for last is kept at hand.
 #[derive(Default)]
 struct Topics {
-    known: HashMap<String, *mut sys::rd_kafka_topic_t>,
-    last: Option<(String, *mut sys::rd_kafka_topic_t)>,
+    known: HashMap<Arc<str>, *mut sys::rd_kafka_topic_t>,
+    last: Option<(Arc<str>, *mut sys::rd_kafka_topic_t)>,
 }
 
 impl Drop for Topics {
@@ -190,12 +191,13 @@ impl Producer {
         name: &str,
     ) -> Result<*mut sys::rd_kafka_topic_t, RDKafkaErrorCode> {
         if let Some((last, topic)) = &self.topics.last
-            && last == name
+            && **last == *name
         {
             return Ok(*topic);
         }
-        if let Some(topic) = self.topics.known.get(name).copied() {
-            self.topics.last = Some((name.to_owned(), topic));
+        if let Some((name, topic)) = self.topics.known.get_key_value(name) {
+            let topic = *topic;
+            self.topics.last = Some((Arc::clone(name), topic));
             return Ok(topic);
         }
         let text = CString::new(name).map_err(|_| RDKafkaErrorCode::InvalidArgument)?;
@@ -205,7 +207,7 @@ impl Producer {
         if topic.is_null() {
             return Err(RDKafkaErrorCode::InvalidArgument);
         }
-        self.topics.known.insert(name.to_owned(), topic);
+        self.topics.known.insert(name.into(), topic);
         Ok(topic)
     }
 
