@@ -9,6 +9,7 @@
 //! takes room that nothing else can free, so whoever is read again in front of it is not to wait for room. One that is
 //! read from a retry topic and not known, such as one that a person sent back, is entered when it is read.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
@@ -141,8 +142,14 @@ struct Line {
 
 impl Line {
     fn find(&self, offset: i64) -> Result<usize, usize> {
-        self.records
-            .binary_search_by_key(&offset, |parked| parked.offset)
+        // Mostly it is the last one, or comes behind it.
+        match self.records.back().map(|last| last.offset.cmp(&offset)) {
+            None | Some(Ordering::Less) => Err(self.records.len()),
+            Some(Ordering::Equal) => Ok(self.records.len() - 1),
+            Some(Ordering::Greater) => self
+                .records
+                .binary_search_by_key(&offset, |parked| parked.offset),
+        }
     }
 }
 

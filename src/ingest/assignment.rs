@@ -339,6 +339,21 @@ impl Partition {
             && self.rewind.is_none()
     }
 
+    /// Whether there is nothing to be done for it, whatever the time is, until somebody changes it.
+    fn is_at_rest(&self) -> bool {
+        self.is_open()
+            && !self.held
+            && !self.fresh
+            && self.ledger.commit.is_none()
+            && self.ledger.acknowledged.is_none()
+            && self.ledger.again_at.is_none()
+            && self.refused.is_empty()
+            && self.suspects.is_empty()
+            && self.shortened.is_empty()
+            && self.untimed.is_empty()
+            && self.doubted.is_empty()
+    }
+
     /// Whether it is paused for that.
     pub fn is_paused_for(&self, reason: PauseReason) -> bool {
         matches!(self.flow, Flow::Paused { reason: why, .. } if why == reason)
@@ -360,6 +375,19 @@ impl Partition {
         if let Some(decisions) = &mut self.decisions {
             decisions.rewind_to(offset);
         }
+    }
+
+    /// Forgets what was known of records that are not read again. In transactions, those since the last commit may be.
+    pub fn forget_settled(&mut self, in_transactions: bool) {
+        let below = match in_transactions {
+            true => self.mark.offset.unwrap_or(0),
+            false => self.tracker.committable(),
+        };
+        self.refused.retain(|offset, _| *offset >= below);
+        self.suspects.retain(|offset| *offset >= below);
+        self.shortened.retain(|offset, _| *offset >= below);
+        self.untimed.retain(|offset| *offset >= below);
+        self.doubted.retain(|offset, _| *offset >= below);
     }
 
     /// No writer schema halts it any more.
@@ -508,6 +536,10 @@ pub struct Assignment {
     /// The slot that was found last: records come in runs of one partition.
     last: Cell<usize>,
     epochs: u64,
+    /// Slots that somebody has had in hand, and that have not been found at rest since. A worker may have thousands of
+    /// partitions, and looks at all of them only once a second.
+    stirred: Vec<usize>,
+    is_stirred: Vec<bool>,
 }
 
 impl Assignment {
@@ -525,12 +557,22 @@ impl Assignment {
             .position(Option::is_none)
             .unwrap_or_else(|| {
                 self.slots.push(None);
+                self.is_stirred.push(false);
                 self.slots.len() - 1
             });
         let numbers = self.index.entry(partition.topic.clone()).or_default();
         numbers.insert(partition.number, slot);
         self.slots[slot] = Some(partition);
+        self.stir(slot);
         slot
+    }
+
+    fn stir(&mut self, slot: usize) {
+        if let Some(is_stirred) = self.is_stirred.get_mut(slot)
+            && !std::mem::replace(is_stirred, true)
+        {
+            self.stirred.push(slot);
+        }
     }
 
     /// Removes a partition.
@@ -560,6 +602,7 @@ impl Assignment {
 
     /// The partition in a slot, to change.
     pub fn get_mut(&mut self, slot: usize) -> Option<&mut Partition> {
+        self.stir(slot);
         self.slots.get_mut(slot)?.as_mut()
     }
 
@@ -570,7 +613,24 @@ impl Assignment {
 
     /// All of them, to change.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Partition> {
+        for slot in 0..self.slots.len() {
+            self.stir(slot);
+        }
         self.slots.iter_mut().flatten()
+    }
+
+    /// Shows each partition that has been had in hand since it was found at rest, and forgets those that are at rest.
+    pub fn settle(&mut self, mut show: impl FnMut(&mut Partition)) {
+        let (slots, is_stirred) = (&mut self.slots, &mut self.is_stirred);
+        self.stirred.retain(|slot| {
+            let partition = slots.get_mut(*slot).and_then(Option::as_mut);
+            let rests = partition.is_none_or(|partition| {
+                show(partition);
+                partition.is_at_rest()
+            });
+            is_stirred[*slot] = !rests;
+            !rests
+        });
     }
 
     /// The slots that have a partition.
@@ -587,9 +647,18 @@ impl Assignment {
             .collect()
     }
 
+    /// The same of those that are not at rest, in their order: `wanted` is not to want one that is.
+    pub fn stirred_where(&self, wanted: impl Fn(&Partition) -> bool) -> Vec<usize> {
+        let wanted = |slot: &&usize| self.get(**slot).is_some_and(&wanted);
+        let mut slots: Vec<usize> = self.stirred.iter().filter(wanted).copied().collect();
+        slots.sort_unstable();
+        slots
+    }
+
     /// When the first paused partition is to be tried again.
     pub fn next_wake(&self) -> Option<Instant> {
-        self.iter()
+        let stirred = self.stirred.iter().filter_map(|slot| self.get(*slot));
+        stirred
             .filter_map(|partition| match partition.flow {
                 Flow::Paused { until, .. } => Some(until),
                 Flow::Open => None,
@@ -619,6 +688,49 @@ mod tests {
         let committed = committed.map(|offset| (offset, Counts::default()));
         let metrics = Metrics::new().partition("p", "orders.g.retry.1", 3);
         Partition::new("orders.g.retry.1", 3, role, 1, committed, metrics, now)
+    }
+
+    #[test]
+    fn what_is_at_rest_is_looked_at_again_when_somebody_has_had_it_in_hand() {
+        let now = Instant::now();
+        let mut assignment = Assignment::default();
+        let slots = [0, 1, 2].map(|number| {
+            let mut one = partition(Some(7), now);
+            one.number = number;
+            assignment.insert(one)
+        });
+        let seen = |assignment: &mut Assignment| {
+            let mut seen = Vec::new();
+            assignment.settle(|partition| {
+                partition.fresh = false;
+                seen.push(partition.number);
+            });
+            seen
+        };
+        assert_eq!(seen(&mut assignment), [0, 1, 2]);
+        assert_eq!(seen(&mut assignment), [0; 0]);
+        let until = now + Duration::from_secs(3);
+        let reason = PauseReason::RetryNotDue;
+        for slot in [slots[2], slots[1]] {
+            let partition = assignment.get_mut(slot).expect("it is there");
+            partition.flow = Flow::Paused { until, reason };
+        }
+        assert_eq!(assignment.next_wake(), Some(until));
+        let paused = |partition: &Partition| partition.flow != Flow::Open;
+        assert_eq!(assignment.stirred_where(paused), [slots[1], slots[2]]);
+        assert_eq!(seen(&mut assignment), [2, 1]);
+        assert_eq!(seen(&mut assignment), [2, 1], "as long as they wait");
+        assignment.remove("orders.g.retry.1", 2);
+        for partition in assignment.iter_mut() {
+            partition.flow = Flow::Open;
+        }
+        assert_eq!(assignment.next_wake(), None);
+        seen(&mut assignment);
+        assert_eq!(seen(&mut assignment), [0; 0]);
+        let mut another = partition(Some(7), now);
+        another.number = 5;
+        assert_eq!(assignment.insert(another), slots[2], "a slot is used again");
+        assert_eq!(seen(&mut assignment), [5]);
     }
 
     /// Brokers forget the offsets of topics that no member subscribes to, which is what retry topics are.

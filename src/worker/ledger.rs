@@ -215,7 +215,7 @@ impl Engine {
             let at = partition.ledger.again_at;
             at.is_some_and(|at| at <= clock.now)
         };
-        for slot in self.assignment.slots_where(due) {
+        for slot in self.assignment.stirred_where(due) {
             self.write_ledger(slot, clock);
         }
     }

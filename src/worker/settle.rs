@@ -261,7 +261,7 @@ impl Engine {
     }
 
     fn slots(&self) -> Vec<usize> {
-        self.assignment.slots_where(|partition| {
+        self.assignment.stirred_where(|partition| {
             partition.rewind.is_some()
                 || partition.seek.is_some()
                 || partition.held
@@ -280,7 +280,7 @@ impl Engine {
             self.send_commits(client, due, None);
         } else {
             let written = |partition: &Partition| partition.ledger.acknowledged.is_some();
-            let written = self.acknowledged_commits(&self.assignment.slots_where(written));
+            let written = self.acknowledged_commits(&self.assignment.stirred_where(written));
             self.send_commits(client, written, None);
         }
         if clock.now >= self.next_look {

@@ -13,7 +13,7 @@ use crate::failure::breaker::Decided;
 use crate::failure::envelope::{self, Origin};
 use crate::failure::parking::Key;
 use crate::health::{Dependency, PauseReason};
-use crate::ingest::assignment::{Flow, Role};
+use crate::ingest::assignment::Role;
 use crate::native::consumer::{Item, OFFSET_BEGINNING, OFFSET_END};
 use crate::pipeline::{Verdict, Work};
 use crate::record::{Header, Outcome, Record};
@@ -407,31 +407,11 @@ impl Engine {
 
     /// After a poll call, what it assigned is no longer fresh.
     pub(super) fn after_poll(&mut self) {
-        for partition in self.assignment.iter_mut() {
+        let in_transactions = self.transaction.is_some();
+        self.assignment.settle(|partition| {
             partition.fresh = false;
             partition.metrics.flush();
-            if matches!(partition.flow, Flow::Open)
-                && partition.tracker.in_flight() == 0
-                && partition.refused.is_empty()
-                && partition.suspects.is_empty()
-                && partition.shortened.is_empty()
-                && partition.untimed.is_empty()
-                && partition.doubted.is_empty()
-            {
-                continue;
-            }
-            // What may still be undone is not forgotten.
-            let committable = match self.transaction {
-                Some(_) => partition.mark.offset.unwrap_or(0),
-                None => partition.tracker.committable(),
-            };
-            partition.refused.retain(|offset, _| *offset >= committable);
-            partition.suspects.retain(|offset| *offset >= committable);
-            partition
-                .shortened
-                .retain(|offset, _| *offset >= committable);
-            partition.untimed.retain(|offset| *offset >= committable);
-            partition.doubted.retain(|offset, _| *offset >= committable);
-        }
+            partition.forget_settled(in_transactions);
+        });
     }
 }
