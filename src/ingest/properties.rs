@@ -94,6 +94,10 @@ fn is_linger(name: &str) -> bool {
     matches!(name, "linger.ms" | "queue.buffering.max.ms")
 }
 
+/// How many times its bytes a fetch takes in memory, at most: lz4 makes a third of records of 200 bytes, and librdkafka keeps
+/// 300 bytes around each of them.
+const UNPACKED: u64 = 8;
+
 /// Properties of a worker's consumer. `memory` is what it may have fetched before it stops to fetch, in bytes; the last
 /// fetch may bring as much again.
 pub fn consumer(kafka: &Kafka, pipeline: &Pipeline, slot: usize, memory: u64) -> Properties {
@@ -113,10 +117,12 @@ pub fn consumer(kafka: &Kafka, pipeline: &Pipeline, slot: usize, memory: u64) ->
             "queued.max.messages.kbytes",
             (memory / 1024).clamp(64, 2_097_151).to_string(),
         ),
-        // At most librdkafka's default; a record that is larger comes all the same, alone.
+        // Of bytes as they are sent: compressed ones, and small records, take several times as much in memory. With many
+        // partitions one fetch brings as much as this. At most librdkafka's default; a record that is larger comes all the
+        // same, alone.
         (
             "fetch.max.bytes",
-            memory.clamp(1_000_000, 52_428_800).to_string(),
+            (memory / UNPACKED).clamp(1_000_000, 52_428_800).to_string(),
         ),
     ];
     let mut properties = base(kafka, &client_id, &PRODUCER_ONLY, &defaults);
