@@ -410,6 +410,10 @@ impl Instance {
                 .iter()
                 .filter_map(|(topic, facts)| Some((topic.clone(), facts.max_message_bytes?)))
                 .collect();
+            // Each source partition comes with one of each tier.
+            let sources = pipeline.source_topics.iter();
+            let sources = sources.filter_map(|topic| usize::try_from(*partitions.get(topic)?).ok());
+            let assigned = sources.sum::<usize>() * (1 + pipeline.failure.tiers.len());
             let gate = Arc::new(self.gate(pipeline, alerts));
             // Of this pipeline in this process, and nobody else's: two may share a group.
             let random = format!("{:016x}", SmallRng::from_os_rng().random::<u64>());
@@ -448,7 +452,8 @@ impl Instance {
                 };
                 // A third for what was fetched, one for what a fetch may bring on top of it, and one for what waits to be
                 // acknowledged.
-                let consumer = properties::consumer(&config.kafka, pipeline, slot, share / 3);
+                let consumer =
+                    properties::consumer(&config.kafka, pipeline, slot, share / 3, assigned);
                 let mut producer = properties::producer(
                     &config.kafka,
                     pipeline,

@@ -638,6 +638,16 @@ impl Assignment {
         self.slots_where(|_| true)
     }
 
+    /// Up to `most` slots that have a partition, from the slot `from` on and round, and the one to go on from next time.
+    pub fn in_turns(&self, from: usize, most: usize) -> (Vec<usize>, usize) {
+        let mut slots = self.slots();
+        let begin = slots.partition_point(|slot| *slot < from);
+        slots.rotate_left(begin);
+        let next = slots.get(most).copied().unwrap_or(0);
+        slots.truncate(most);
+        (slots, next)
+    }
+
     /// The slots whose partition is such.
     pub fn slots_where(&self, wanted: impl Fn(&Partition) -> bool) -> Vec<usize> {
         let slots = self.slots.iter().enumerate();
@@ -731,6 +741,21 @@ mod tests {
         another.number = 5;
         assert_eq!(assignment.insert(another), slots[2], "a slot is used again");
         assert_eq!(seen(&mut assignment), [5]);
+    }
+
+    #[test]
+    fn many_partitions_have_their_turns_one_after_another() {
+        let mut assignment = Assignment::default();
+        for number in 0..5 {
+            let mut one = partition(None, Instant::now());
+            one.number = number;
+            assignment.insert(one);
+        }
+        assert_eq!(assignment.in_turns(0, 5), (vec![0, 1, 2, 3, 4], 0));
+        assert_eq!(assignment.in_turns(0, 3), (vec![0, 1, 2], 3));
+        assignment.remove("orders.g.retry.1", 3);
+        assert_eq!(assignment.in_turns(3, 3), (vec![4, 0, 1], 2));
+        assert_eq!(assignment.in_turns(9, 3), (vec![0, 1, 2], 4));
     }
 
     /// Brokers forget the offsets of topics that no member subscribes to, which is what retry topics are.

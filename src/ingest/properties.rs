@@ -98,15 +98,31 @@ fn is_linger(name: &str) -> bool {
 /// 300 bytes around each of them.
 const UNPACKED: u64 = 8;
 
+/// How long a fetch waits at the broker for records, in milliseconds: at least, at most, and for so many partitions one more.
+const FETCH_WAIT: (usize, usize) = (100, 500);
+const FETCH_WAIT_SHARE: usize = 8;
+
 /// Properties of a worker's consumer. `memory` is what it may have fetched before it stops to fetch, in bytes; the last
-/// fetch may bring as much again.
-pub fn consumer(kafka: &Kafka, pipeline: &Pipeline, slot: usize, memory: u64) -> Properties {
+/// fetch may bring as much again. `partitions` is the most that it may be assigned.
+pub fn consumer(
+    kafka: &Kafka,
+    pipeline: &Pipeline,
+    slot: usize,
+    memory: u64,
+    partitions: usize,
+) -> Properties {
     let client_id = format!("driftgate-{}-{slot}", pipeline.name);
     let defaults = [
         // librdkafka has one fetch under way to a broker. One that names only partitions which have nothing new, such as a tier's that
         // was just resumed while the sources' queue is full, stays there for so long, and the queue runs dry behind it. Half a
-        // second, the default, cost up to 40 % of the speed; less than this costs an idle instance too much processor time.
-        ("fetch.wait.max.ms", "100".to_owned()),
+        // second, the default, cost up to 40 % of the speed; less than a tenth costs an idle instance too much processor time.
+        // Each fetch names every partition, so with thousands it takes too much as well.
+        (
+            "fetch.wait.max.ms",
+            (partitions / FETCH_WAIT_SHARE)
+                .clamp(FETCH_WAIT.0, FETCH_WAIT.1)
+                .to_string(),
+        ),
         // The default of 1 s leaves a fast consumer waiting once its queue has been full; and the longer the sources stand back,
         // the more often a fetch goes without them.
         ("fetch.queue.backoff.ms", "1".to_owned()),
@@ -287,6 +303,14 @@ mod tests {
         }
     }
 
+    fn pipeline() -> Pipeline {
+        let text = "pipelines: { p: { owner: { team: t }, source: { topics: [a] }, contract: { subject: a }, \
+                    sink: { topic: b, subject: b } } }";
+        let root = std::path::Path::new(".");
+        let loaded = config::load_text(text, "driftgate.yaml", root, &|_| None);
+        loaded.expect("no fault").config.pipelines.remove(0)
+    }
+
     #[test]
     fn a_transaction_s_records_wait_for_others_unless_the_user_says_otherwise() {
         let linger = |kafka: &Kafka, interval| {
@@ -330,15 +354,9 @@ mod tests {
         assert!(Producer::new(&plain_producer(&more, "c", 1 << 20, 0)).is_ok());
         // librdkafka makes no consumer with less than that for a fetch, of which it is ours to say how much it brings.
         assert_eq!(admin(&more).get("message.max.bytes"), None);
-        let config = config::load_text(
-            "pipelines: { p: { owner: { team: t }, source: { topics: [a] }, contract: { subject: a }, sink: { topic: b, subject: b } } }",
-            "driftgate.yaml",
-            std::path::Path::new("."),
-            &|_| None,
-        );
-        let pipeline = &config.expect("no fault").config.pipelines[0];
+        let pipeline = &pipeline();
         for properties in [
-            consumer(&more, pipeline, 0, 1 << 20),
+            consumer(&more, pipeline, 0, 1 << 20, 16),
             reader(&more, pipeline),
         ] {
             assert!(!properties.contains_key("message.max.bytes"));
@@ -347,6 +365,18 @@ mod tests {
             let made: Result<rdkafka::consumer::BaseConsumer, _> = client.create();
             assert!(made.is_ok());
         }
+    }
+
+    #[test]
+    fn who_has_thousands_of_partitions_fetches_less_often() {
+        let pipeline = &pipeline();
+        for (partitions, expected) in [(0, "100"), (16, "100"), (1_600, "200"), (9_000, "500")] {
+            let made = consumer(&kafka(&[]), pipeline, 0, 1 << 20, partitions);
+            assert_eq!(made["fetch.wait.max.ms"], expected, "{partitions}");
+        }
+        let said = kafka(&[("fetch.wait.max.ms", "50")]);
+        let made = consumer(&said, pipeline, 0, 1 << 20, 9_000);
+        assert_eq!(made["fetch.wait.max.ms"], "50");
     }
 
     #[test]

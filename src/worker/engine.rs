@@ -111,6 +111,8 @@ pub(super) struct Engine {
     pub(super) random: SmallRng,
     pub(super) next_commit: Instant,
     pub(super) next_look: Instant,
+    /// The slot that the next look begins at.
+    pub(super) look_from: usize,
     /// Set at shutdown: until when acknowledgements are waited for.
     pub(super) leave_by: Option<Instant>,
     /// Whether the cluster was found unreachable and has not answered since.
@@ -224,6 +226,7 @@ impl Engine {
             random,
             next_commit: clock.now,
             next_look: clock.now,
+            look_from: 0,
             leave_by: None,
             unreachable: false,
             refused_at: None,

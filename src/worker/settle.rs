@@ -25,6 +25,8 @@ use crate::record::Outcome;
 pub(super) const RECOMMIT: Duration = Duration::from_secs(3600);
 /// How often lag is looked at and the watchdog runs.
 const LOOK: Duration = Duration::from_secs(1);
+/// So many partitions at a time, in turns: to ask librdkafka about one takes it as long as there are topics.
+const AT_A_LOOK: usize = 512;
 /// How long a look asks a cluster that was away.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often it is looked whether a partition that has too much in retry may go on.
@@ -387,7 +389,12 @@ impl Engine {
         self.look_for_barred(client, clock);
         self.look_for_gone(client, clock);
         let stuck_after = self.settings.stuck_after;
-        for partition in self.assignment.iter_mut() {
+        let (slots, next) = self.assignment.in_turns(self.look_from, AT_A_LOOK);
+        self.look_from = next;
+        for slot in slots {
+            let Some(partition) = self.assignment.get_mut(slot) else {
+                continue;
+            };
             let committable = partition.tracker.committable();
             let high = client
                 .watermarks(&partition.topic, partition.number)
