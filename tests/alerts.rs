@@ -554,6 +554,10 @@ fn outages_of_a_real_registry_and_a_real_broker_are_told_and_resolved() {
     let late = registry.register(&subject, &late);
     let mut runner = job.start("gate");
     runner.wait_ready(200, &[]);
+    eventually(LIMIT, "both workers have their share", || {
+        let log = runner.log();
+        (0..2).all(|worker| log.contains(&format!("worker={worker} partitions=")))
+    });
 
     proxy.refuse();
     registry.stop();
