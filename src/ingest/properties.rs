@@ -223,13 +223,19 @@ pub fn transactional(
     properties.insert("transaction.timeout.ms".into(), millis.to_string());
     // A record that has not been written by then is in no transaction any more. librdkafka takes no longer time here.
     properties.insert("message.timeout.ms".into(), millis.to_string());
+    // Nor here: at least one request has to fit. And not much of the time between two polls, since that is how long offsets may take
+    // to be added to a transaction, whatever time that is given.
     let longest = millis.saturating_sub(100);
+    let longest = longest.min(poll_interval(kafka).as_millis() / 2).max(10);
     let socket = properties.get("socket.timeout.ms");
-    if socket.is_some_and(|set| set.parse::<u128>().is_ok_and(|set| set > longest)) {
-        // Nor here: at least one request has to fit.
+    let socket = socket.and_then(|set| set.parse::<u128>().ok());
+    if socket.unwrap_or(SOCKET_TIMEOUT) > longest {
         properties.insert("socket.timeout.ms".into(), longest.to_string());
     }
 }
+
+/// librdkafka's default of `socket.timeout.ms`.
+const SOCKET_TIMEOUT: u128 = 60_000;
 
 /// Properties of a worker's producer. `memory` is its share of `memory_limit`, `largest` the largest record that any
 /// of its topics takes, `batch` the most that all of them take, all in bytes.
@@ -392,11 +398,22 @@ mod tests {
             }
             properties.insert("bootstrap.servers".into(), "127.0.0.1:1".into());
             properties.insert("message.timeout.ms".into(), "0".into());
-            for seconds in [5, 15, 120] {
+            for (seconds, poll, most) in [
+                (5, "300000", 4_900),
+                (15, "20000", 10_000),
+                (120, "300000", 119_900),
+                (120, "20000", 10_000),
+                (120, "6000", 3_000),
+            ] {
                 let (interval, timeout) =
                     (Duration::from_millis(100), Duration::from_secs(seconds));
-                transactional(&mut properties, &kafka(&[]), "t", interval, timeout);
+                let mut properties = properties.clone();
+                let kafka = kafka(&[("max.poll.interval.ms", poll)]);
+                transactional(&mut properties, &kafka, "t", interval, timeout);
                 assert!(Producer::new(&properties).is_ok(), "{set:?} {seconds}");
+                let socket = properties.get("socket.timeout.ms").map(|set| set.parse());
+                let socket: u32 = socket.unwrap_or(Ok(60_000)).expect("a number");
+                assert!(socket <= most, "{set:?} {seconds} {poll}: {socket}");
             }
         }
     }
