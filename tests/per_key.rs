@@ -942,8 +942,11 @@ impl Source {
 
 const NAME: &str = "gate";
 
-/// How often an instance is asked how far it is: each time takes some of the processor that it is measured on.
-const MEASURED: Duration = Duration::from_millis(200);
+/// As [`eventually`], and five times a second: each time takes some of the processor that an instance is measured on.
+fn measured<A: wait::Answer>(what: &str, probe: impl FnMut() -> A) -> A::Value {
+    let answer = wait::every(Duration::from_millis(200), 20 * LIMIT, probe);
+    answer.unwrap_or_else(|| panic!("not within {:?}: {what}", 20 * LIMIT))
+}
 
 /// How many records a running instance has emitted.
 fn emitted_by(job: &Job) -> i64 {
@@ -970,11 +973,9 @@ fn side_by_side(
     let jobs = [false, true].map(|fails| source.job(bed, retry, delivery, fails));
     let mut servers = jobs.each_ref().map(|job| job.start("run", NAME));
     let now = || jobs.each_ref().map(emitted_by);
-    let limit = 20 * LIMIT;
-    let flow = wait::every(MEASURED, limit, || {
+    measured("both flow", || {
         now().iter().all(|emitted| *emitted > source.twentieths(1))
     });
-    assert!(flow.is_some(), "both flow");
     let (from, before) = (
         now(),
         servers.each_mut().map(|server| server.processor_time()),
@@ -982,13 +983,12 @@ fn side_by_side(
     if from.iter().any(|emitted| *emitted > source.twentieths(10)) {
         return None;
     }
-    let to = wait::every(MEASURED, limit, || {
+    let to = measured("one is nearly through", || {
         assert!(servers.iter_mut().all(Server::runs), "both run");
         let now = now();
         let any = now.iter().any(|emitted| *emitted > source.twentieths(18));
         any.then_some(now)
     });
-    let to = to.expect("one is nearly through");
     let after = servers.each_mut().map(|server| server.processor_time());
     let [clean, failing] = [0, 1].map(|index: usize| {
         let others = others_of(to[index] - from[index], index == 1);
@@ -1012,7 +1012,7 @@ fn alone(
     let job = source.job(bed, retry, delivery, fails);
     let mut server = job.start("run", NAME);
     let mut reached = |part: i64| {
-        let reached = wait::every(MEASURED, 20 * LIMIT, || {
+        measured("it flows", || {
             assert!(server.runs(), "{}", job.log(NAME));
             let emitted = emitted_by(&job);
             (emitted > source.twentieths(part)).then(|| {
@@ -1022,8 +1022,7 @@ fn alone(
                     server.processor_time(),
                 )
             })
-        });
-        reached.expect("it flows")
+        })
     };
     let from = reached(1);
     let to = reached(18);

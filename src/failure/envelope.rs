@@ -240,7 +240,6 @@ pub fn has_hopped(record: &Record<'_>) -> bool {
 
 /// Headers of a retry or dead letter, ready to be produced. All of them lie in two buffers: a failed record should not cost
 /// the others an allocation for each.
-#[derive(Debug, Clone, Default)]
 pub struct Envelope {
     own: Vec<(Name, Option<Span>)>,
     /// Names that are not ours, one behind another.
@@ -249,7 +248,6 @@ pub struct Envelope {
     values: Vec<u8>,
 }
 
-#[derive(Debug, Clone)]
 enum Name {
     Ours(&'static str),
     Carried(Span),

@@ -635,7 +635,11 @@ impl Assignment {
 
     /// The slots that have a partition.
     pub fn slots(&self) -> Vec<usize> {
-        self.slots_where(|_| true)
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter(|(_, partition)| partition.is_some())
+            .map(|(slot, _)| slot)
+            .collect()
     }
 
     /// Up to `most` slots that have a partition, from the slot `from` on and round, and the one to go on from next time.
@@ -648,16 +652,7 @@ impl Assignment {
         (slots, next)
     }
 
-    /// The slots whose partition is such.
-    pub fn slots_where(&self, wanted: impl Fn(&Partition) -> bool) -> Vec<usize> {
-        let slots = self.slots.iter().enumerate();
-        slots
-            .filter(|(_, partition)| partition.as_ref().is_some_and(&wanted))
-            .map(|(slot, _)| slot)
-            .collect()
-    }
-
-    /// The same of those that are not at rest, in their order: `wanted` is not to want one that is.
+    /// The slots whose partition is such, in their order. `wanted` is not to want one that is at rest.
     pub fn stirred_where(&self, wanted: impl Fn(&Partition) -> bool) -> Vec<usize> {
         let wanted = |slot: &&usize| self.get(**slot).is_some_and(&wanted);
         let mut slots: Vec<usize> = self.stirred.iter().filter(wanted).copied().collect();

@@ -98,8 +98,9 @@ fn is_linger(name: &str) -> bool {
 /// 300 bytes around each of them.
 const UNPACKED: u64 = 8;
 
-/// How long a fetch waits at the broker for records, in milliseconds: at least, at most, and for so many partitions one more.
+/// How long a fetch waits at the broker for records, in milliseconds: at least, and at most.
 const FETCH_WAIT: (usize, usize) = (100, 500);
+/// For so many partitions it waits a millisecond.
 const FETCH_WAIT_SHARE: usize = 8;
 
 /// Properties of a worker's consumer. `memory` is what it may have fetched before it stops to fetch, in bytes; the last
@@ -228,8 +229,9 @@ pub fn transactional(
     let longest = millis.saturating_sub(100);
     let longest = longest.min(poll_interval(kafka).as_millis() / 2).max(10);
     let socket = properties.get("socket.timeout.ms");
-    let socket = socket.and_then(|set| set.parse::<u128>().ok());
-    if socket.unwrap_or(SOCKET_TIMEOUT) > longest {
+    // What is no number is librdkafka's to refuse.
+    let socket = socket.map_or(Ok(SOCKET_TIMEOUT), |set| set.parse::<u128>());
+    if socket.is_ok_and(|socket| socket > longest) {
         properties.insert("socket.timeout.ms".into(), longest.to_string());
     }
 }
