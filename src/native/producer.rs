@@ -30,7 +30,7 @@ pub struct Produce<'a> {
     pub value: Option<&'a [u8]>,
     /// Headers in order.
     pub headers: &'a [(&'a str, Option<&'a [u8]>)],
-    /// Whether it may wait some 50 ms for others like it, so that they go to the broker together.
+    /// Whether it may wait some 50 ms for others like it, so that they go to the broker together. In a transaction none does.
     pub patient: bool,
 }
 

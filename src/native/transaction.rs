@@ -208,23 +208,6 @@ impl Producer {
 
     /// Commits the transaction; delivery reports that come meanwhile go to `out`.
     pub fn commit_transaction(&mut self, timeout: Duration, out: &mut Vec<Delivery>) -> Outcome {
-        let refused = |code, then| {
-            let message = "a record of it was not queued".into();
-            Err(TransactionError {
-                code,
-                message,
-                then,
-            })
-        };
-        if !self.release() {
-            self.flush(timeout, out);
-        }
-        if !self.release() {
-            return refused(RDKafkaErrorCode::QueueFull, Then::Again);
-        }
-        if let Some(code) = self.refused_held() {
-            return refused(code, Then::Abort);
-        }
         // SAFETY: the handle is live; callbacks run inside and borrow the deliveries, which nobody has borrowed now.
         let result = unsafe { sys::rd_kafka_commit_transaction(self.handle.rk, millis(timeout)) };
         out.append(&mut self.shared.deliveries.borrow_mut());
@@ -233,7 +216,6 @@ impl Producer {
 
     /// Aborts the transaction. What is still queued is given up, and reported to `out` as that.
     pub fn abort_transaction(&mut self, timeout: Duration, out: &mut Vec<Delivery>) -> Outcome {
-        self.give_up_held();
         // SAFETY: as in `commit_transaction`.
         let result = unsafe { sys::rd_kafka_abort_transaction(self.handle.rk, millis(timeout)) };
         out.append(&mut self.shared.deliveries.borrow_mut());

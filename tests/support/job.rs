@@ -406,10 +406,11 @@ impl Drop for Runner {
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
+            // Short enough that what the test has said can be seen before it where only the end of an output is kept.
             eprintln!(
-                "--- {}:\n{}",
+                "--- the end of {}:\n{}",
                 self.log.display(),
-                lines[lines.len().saturating_sub(200)..].join("\n")
+                lines[lines.len().saturating_sub(60)..].join("\n")
             );
         }
     }

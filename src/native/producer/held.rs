@@ -5,6 +5,9 @@
 //! of the processor for all the others. librdkafka waits for `linger.ms` alike on every partition, and the outputs should not
 //! wait longer than that.
 //!
+//! A transactional producer holds nothing: its `linger.ms` is as long, and what waited here as well would all be left for the
+//! commit, which the worker waits for.
+//!
 //! In: what [`Producer::send`] was given with [`Produce::patient`]. Out: the same to librdkafka, in its order. To the caller
 //! it looks as if the broker had taken longer to answer.
 
@@ -30,8 +33,8 @@ pub(super) struct Held {
     bytes: usize,
     /// When the first one came.
     since: Option<Instant>,
-    /// Why one of them was not taken, since [`Producer::give_up_held`]: their transaction must not commit.
-    refused: Option<RDKafkaErrorCode>,
+    /// Whether anything waits here at all.
+    is_used: bool,
     /// The largest record that may wait: librdkafka has to say at once of one that is too large for the producer.
     largest: usize,
 }
@@ -58,20 +61,23 @@ impl Held {
             records: VecDeque::new(),
             bytes: 0,
             since: None,
-            refused: None,
+            is_used: !properties.contains_key("transactional.id"),
             largest: most.unwrap_or(1000).min(LARGE),
         }
     }
 }
 
 impl Producer {
-    /// Takes a record that may wait. `false`: it may not, and what waits in front of it has been sent.
+    /// Takes a record that may wait. `false`: it does not, and what waits in front of it has been sent.
     pub(super) fn hold(
         &mut self,
         topic: *mut sys::rd_kafka_topic_t,
         record: &Produce<'_>,
         token: usize,
     ) -> Result<bool, RDKafkaErrorCode> {
+        if !self.held.is_used {
+            return Ok(false);
+        }
         let kept = record.kept();
         if kept > self.held.largest {
             return match self.release() {
@@ -105,7 +111,7 @@ impl Producer {
 
     /// Sends what waits. One that librdkafka does not take is reported with its error. `false`: its queue is full, and some still
     /// wait.
-    pub(in crate::native) fn release(&mut self) -> bool {
+    pub(super) fn release(&mut self) -> bool {
         while let Some(mut record) = self.held.records.pop_front() {
             let (key, value) = record.bytes.split_at(record.key.unwrap_or(0));
             let message = Message {
@@ -121,37 +127,15 @@ impl Producer {
                     return false;
                 }
                 Ok(()) => {}
-                Err(code) => {
-                    self.held.refused = Some(code);
-                    self.shared.deliveries.borrow_mut().push(Delivery {
-                        token: record.token,
-                        error: Some(code),
-                    });
-                }
+                Err(code) => self.shared.deliveries.borrow_mut().push(Delivery {
+                    token: record.token,
+                    error: Some(code),
+                }),
             }
             self.held.bytes -= record.kept;
         }
         self.held.since = None;
         true
-    }
-
-    /// Why something that had waited was not taken, if so, since [`Self::give_up_held`].
-    pub(in crate::native) fn refused_held(&self) -> Option<RDKafkaErrorCode> {
-        self.held.refused
-    }
-
-    /// Gives up what waits, and reports it as that.
-    pub(in crate::native) fn give_up_held(&mut self) {
-        let mut deliveries = self.shared.deliveries.borrow_mut();
-        for record in self.held.records.drain(..) {
-            deliveries.push(Delivery {
-                token: record.token,
-                error: Some(RDKafkaErrorCode::PurgeQueue),
-            });
-        }
-        self.held.bytes = 0;
-        self.held.since = None;
-        self.held.refused = None;
     }
 }
 
@@ -234,12 +218,11 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_keeps_them_waiting_and_what_is_given_up_is_reported() {
+    fn a_full_queue_keeps_them_waiting() {
         let mut producer = producer(&[
             ("message.max.bytes", "100000"),
             ("queue.buffering.max.messages", "2"),
         ]);
-        let mut out = Vec::new();
         for token in 0..4 {
             send(&mut producer, 100, token).expect("it waits here");
         }
@@ -249,35 +232,16 @@ mod tests {
             send(&mut producer, 50_000, 4),
             Err(RDKafkaErrorCode::QueueFull)
         );
-        producer.give_up_held();
-        producer.poll(Duration::ZERO, &mut out);
-        let given_up = |token| Delivery {
-            token,
-            error: Some(RDKafkaErrorCode::PurgeQueue),
-        };
-        assert_eq!(out, [given_up(2), given_up(3)]);
-        assert_eq!((producer.held.bytes, producer.may_hold()), (0, None));
     }
 
-    /// Nothing can be sent without a transaction: what is refused is known until it is given up, however full the queue is.
     #[test]
-    fn a_refusal_is_known_until_the_rest_is_given_up() {
+    fn nothing_waits_that_goes_into_a_transaction() {
         let mut producer = producer(&[("transactional.id", "t"), ("message.max.bytes", "100000")]);
-        let mut out = Vec::new();
-        send(&mut producer, 100, 0).expect("it waits here");
-        producer.flush(Duration::ZERO, &mut out);
-        let refused = producer.refused_held();
-        assert!(refused.is_some_and(|code| code != RDKafkaErrorCode::QueueFull));
+        let refused = send(&mut producer, 100, 0);
+        assert!(refused.is_err(), "it is asked of librdkafka: none is open");
         assert_eq!(
-            out,
-            [Delivery {
-                token: 0,
-                error: refused
-            }]
+            (producer.held.records.len(), producer.may_hold()),
+            (0, None)
         );
-        assert!(producer.release());
-        assert_eq!(producer.refused_held(), refused);
-        producer.give_up_held();
-        assert_eq!(producer.refused_held(), None);
     }
 }
