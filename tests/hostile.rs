@@ -5,9 +5,6 @@ mod support;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, RngCore, SeedableRng};
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use support::live::{self, Embedded, Job, LIMIT, Shape, both, real};
@@ -35,17 +32,6 @@ fn small(job: &Job, ids: std::ops::Range<i64>) -> Vec<Write> {
 fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     i64::try_from(since.expect("after 1970").as_millis()).expect("not that late")
-}
-
-/// Sets a topic's configuration, as somebody does who does not know what it is for.
-fn set(client: &ClientConfig, topic: &str, name: &str, value: &str) {
-    let admin: AdminClient<DefaultClientContext> = client.create().expect("a valid configuration");
-    let options = AdminOptions::new().request_timeout(Some(LIMIT));
-    let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
-    let done = futures::executor::block_on(admin.alter_configs([&change], &options));
-    done.expect("the broker answers")[0]
-        .as_ref()
-        .unwrap_or_else(|(_, code)| panic!("{topic} was not changed: {code}"));
 }
 
 fn reason(letter: &Read) -> &str {
@@ -133,7 +119,7 @@ fn a_record_of_another_century_is_a_dead_letter_and_the_others_go_on() {
         };
         let job = Job::new(&bed, None, shape);
         let forever = i64::MAX.to_string();
-        set(
+        live::set(
             &job.client,
             &job.source,
             "message.timestamp.after.max.ms",
@@ -379,14 +365,14 @@ fn topics_that_would_forget_retries_or_dead_letters_are_refused() {
     };
     let job = Job::new(&bed, None, shape);
     job.live(None, |live| live.ready());
-    set(&job.client, &job.dlq, "cleanup.policy", "compact,delete");
-    set(
+    live::set(&job.client, &job.dlq, "cleanup.policy", "compact,delete");
+    live::set(
         &job.client,
         &job.retry_topic(1),
         "cleanup.policy",
         "compact",
     );
-    set(&job.client, &job.ledger(), "cleanup.policy", "compact");
+    live::set(&job.client, &job.ledger(), "cleanup.policy", "compact");
     for (command, code) in [("check", 1), ("run", 2)] {
         let status = job.start(command, command).ended(LIMIT).expect("it ends");
         let log = job.log(command);

@@ -496,11 +496,22 @@ pub fn grow(client: &ClientConfig, topic: &str, partitions: i32) {
 
 /// Sets a topic's `max.message.bytes`.
 pub fn limit(client: &ClientConfig, topic: &str, bytes: u32) {
+    set(client, topic, "max.message.bytes", &bytes.to_string());
+}
+
+/// Changes a topic's configuration, and waits until the broker tells of it: it answers before it has taken it up.
+pub fn set(client: &ClientConfig, topic: &str, name: &str, value: &str) {
     let (admin, options) = admin(client);
-    let bytes = bytes.to_string();
-    let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes);
+    let resource = ResourceSpecifier::Topic(topic);
+    let change = AlterConfig::new(resource).set(name, value);
     let done = futures::executor::block_on(admin.alter_configs([&change], &options));
     done.expect("the broker answers")[0]
         .as_ref()
         .unwrap_or_else(|(_, code)| panic!("{topic} was not changed: {code}"));
+    wait::eventually(LIMIT, "the change is in force", || {
+        let described = admin.describe_configs([&resource], &options);
+        let described = futures::executor::block_on(described).expect("the broker answers");
+        let described = described[0].as_ref().expect("the topic is there");
+        described.get(name).and_then(|entry| entry.value.as_deref()) == Some(value)
+    });
 }
