@@ -14,6 +14,7 @@
 //! - [`pipeline`]: the one file that names the stages in order.
 //! - [`in_process`]: a pipeline inside a program, without Kafka.
 //! - [`control`]: what operators ask of a running group: pause, resume.
+//! - [`profile`]: what the fields of records look like, and what differs from a baseline.
 //! - [`worker`]: the poll loop.
 //! - [`build`], [`instance`]: from the configuration to compiled pipelines, and to a running instance.
 //! - [`native`]: librdkafka's C interface, the only unsafe code.
@@ -105,6 +106,7 @@ pub mod metrics;
 pub mod native;
 pub mod pipeline;
 pub mod produce;
+pub mod profile;
 mod quiet;
 pub mod record;
 pub mod review;

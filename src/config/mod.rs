@@ -6,6 +6,7 @@
 
 mod alerts;
 mod amend;
+pub mod baseline;
 pub mod cases;
 mod check;
 pub mod diagnose;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::keys::{Key, Kind, Word, main, rules};
+use super::keys::{Key, Kind, Word, baseline, main, rules};
 use super::properties;
 use super::units::{format_duration, format_size};
 
@@ -39,6 +39,9 @@ pub fn reference() -> String {
     out.push_str("\n## Rules files (`<subject>.rules.yaml`)\n\n");
     out.push_str("Beside the schema that they belong to, and reviewed with it.\n");
     keys(&mut out, rules::ROOT, "", 3);
+    out.push_str("\n## Baseline files (`<subject>.baseline.yaml`)\n\n");
+    out.push_str("Beside the schema too; `driftgate drift baseline` writes them, and nothing is filled in. See [drift.md](drift.md).\n");
+    keys(&mut out, baseline::ROOT, "", 3);
     out
 }
 

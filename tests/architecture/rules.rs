@@ -99,6 +99,11 @@ pub(crate) const WALLS: &[Wall] = &[
         why: "a limit is held in one place, for all workers",
     },
     Wall {
+        what: "datasketches",
+        only: &["profile::pool"],
+        why: "sketches are for many windows together; the record path counts in windows of fixed size",
+    },
+    Wall {
         what: "axum",
         only: &["admin", "embedded::registry", "demo::crm"],
         why: "HTTP is served to operators, and by what the demo brings along",
@@ -277,6 +282,18 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "metrics",
             "record",
             "transform",
+        ],
+    ),
+    // Looks at values of a contract, and holds them against a baseline as it is reviewed.
+    (
+        "profile",
+        &[
+            "config::baseline",
+            "config::model",
+            "contract::default",
+            "contract::encode",
+            "contract::schema",
+            "contract::view",
         ],
     ),
     (
@@ -542,6 +559,7 @@ pub(crate) const PURE: &[&str] = &[
     "expr",
     "control::order",
     "failure",
+    "profile",
     "ingest::assignment",
     "ingest::standing",
     "ingest::ledger",

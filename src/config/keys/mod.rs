@@ -1,6 +1,7 @@
 //! The one table of keys: name, kind, default, documentation, availability. It drives the checks, the defaults, the JSON
 //! Schema and the reference page, so that the four cannot disagree. [`main`] is `driftgate.yaml`, [`rules`] a rules file.
 
+pub(crate) mod baseline;
 pub(crate) mod cases;
 pub(crate) mod main;
 pub(crate) mod pipeline;
@@ -286,7 +287,7 @@ mod tests {
 
     #[test]
     fn every_default_is_a_legal_value_and_every_key_is_documented() {
-        for table in [main::ROOT, rules::ROOT] {
+        for table in [main::ROOT, rules::ROOT, baseline::ROOT] {
             walk(table, &mut |key| {
                 assert!(key.doc.len() > 15, "{}: no documentation", key.name);
                 assert!(
@@ -331,5 +332,6 @@ mod tests {
         }
         unique(main::ROOT);
         unique(rules::ROOT);
+        unique(baseline::ROOT);
     }
 }
