@@ -25,8 +25,8 @@
 //! - [`explain`]: a record's bytes, value by value.
 //! - [`dlq`]: dead letters, read, counted and sent back.
 //! - [`trial`]: one record through a pipeline without a broker, held against what a case expects.
-//! - [`scan`], [`audit`], [`compare`]: ranges of topics read from beside; whether every record has its outcome; two topics by
-//!   key.
+//! - [`scan`], [`audit`], [`compare`], [`drift`]: ranges of topics read from beside; whether every record has its outcome; two
+//!   topics by key; values against a baseline.
 //! - [`bench`]: the end-to-end benchmark, beside a plain passthrough.
 //! - [`review`]: registration and review of schemas.
 //! - [`cli`]: one file per command.
@@ -89,6 +89,7 @@ pub mod contract;
 pub mod control;
 pub mod demo;
 pub mod dlq;
+pub mod drift;
 pub mod embedded;
 pub mod emit;
 pub mod error;

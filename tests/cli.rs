@@ -76,6 +76,8 @@ const COMMANDS: &[&str] = &[
     "dlq redrive",
     "audit",
     "compare",
+    "drift baseline",
+    "drift diff",
     "bench",
     "schema register",
     "schema check",
@@ -107,7 +109,7 @@ fn every_command_has_help_with_an_example_and_exit_codes() {
         };
         insta::assert_snapshot!(format!("help_{name}"), help);
     }
-    for group in ["alert", "dlq", "schema"] {
+    for group in ["alert", "dlq", "drift", "schema"] {
         let help = text(&driftgate(folder.path(), &format!("{group} --help")).stdout);
         assert!(help.contains("Example"), "{group} shows no example\n{help}");
     }
@@ -145,6 +147,7 @@ fn every_command_is_in_the_list() {
             "dlq",
             "audit",
             "compare",
+            "drift",
             "bench",
             "schema",
             "produce",

@@ -10,6 +10,7 @@ pub mod completions;
 pub mod control;
 pub mod demo;
 pub mod dlq;
+pub mod drift;
 pub mod evaluate;
 pub mod explain;
 pub mod flow;
@@ -107,6 +108,16 @@ Each has its own --help, with its exit codes."
     Audit(Box<audit::AuditArgs>),
     /// Compare two topics by key: a parallel run of an old and a new flow.
     Compare(Box<compare::CompareArgs>),
+    /// What the values of a source look like: write a baseline of them for review, and compare with it.
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  driftgate drift baseline
+  driftgate drift diff --from 2h
+
+Each has its own --help, with its exit codes."
+    )]
+    Drift(drift::DriftCommand),
     /// Measure the benchmark's job beside a plain passthrough, on a broker, with outputs that are verified.
     Bench(Box<bench::BenchArgs>),
     /// Register and review schemas.
@@ -170,6 +181,7 @@ pub fn main_with(natives: Natives) -> ExitCode {
         Command::Dlq(command) => dlq::run(command, load_config),
         Command::Audit(args) => audit::run(*args),
         Command::Compare(args) => compare::run(*args),
+        Command::Drift(command) => drift::run(command),
         Command::Bench(args) => bench::run(*args),
         Command::Schema(command) => schema::run(command, load_config),
         Command::Produce(args) => produce::run(*args, load_config),

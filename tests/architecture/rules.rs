@@ -380,6 +380,13 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         "compare",
         &["config", "contract", "error", "record", "scan"],
     ),
+    // Takes records through a contract, and looks at what is in them.
+    (
+        "drift",
+        &[
+            "config", "contract", "error", "profile", "quiet", "record", "scan", "words",
+        ],
+    ),
     // The same for a program that uses the library.
     (
         "in_process",
@@ -516,6 +523,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("cli::bench", &["bench"]),
     ("cli::compare", &["compare"]),
+    // Of `explain`, the tag of fields that are personal.
+    ("cli::drift", &["drift", "explain"]),
     ("cli::test", &["trial"]),
     ("cli::evaluate", &["record", "trial"]),
     ("main", &["cli"]),
