@@ -32,10 +32,11 @@ pub enum DriftCommand {
   driftgate drift baseline clean-orders --from 2026-11-01 --until 2026-11-08
   driftgate drift baseline clean-orders --last 100000 --force
 
-Take a range with a whole cycle in it, a week or a month, and no incident: what the baseline has seen is no drift later.
+Take a range with a whole cycle in it, a week or a month, and no incident: what the baseline has
+seen is no drift later.
 
-Exit codes: 0 written, 2 arguments or configuration are wrong, the file is there already, or there are too few records,
-3 broker, registry or the file could not be reached.")]
+Exit codes: 0 written, 2 arguments or configuration are wrong, the file is there already, or there
+are too few records, 3 broker, registry or the file could not be reached.")]
     Baseline(Box<BaselineArgs>),
     /// Compare records with the baseline: values that changed although their schema did not
     ///
@@ -46,8 +47,9 @@ Exit codes: 0 written, 2 arguments or configuration are wrong, the file is there
   driftgate drift diff clean-orders --from 2h
   driftgate drift diff clean-orders --last 20000 --output json
 
-Exit codes: 0 nothing drifted, 1 something did, or no record could be compared, 2 arguments, configuration or baseline are
-wrong, or a topic does not exist, 3 broker or registry could not be asked.")]
+Exit codes: 0 nothing drifted, 1 something did, or no record could be compared, 2 arguments,
+configuration or baseline are wrong, or a topic does not exist, 3 broker or registry could not be
+asked.")]
     Diff(Box<DiffArgs>),
 }
 

@@ -6,7 +6,8 @@ use super::window::{FieldWindow, Window};
 use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::contract::view::{self, Broken};
 
-/// Counts a record, and looks at its values where `closely`. `time` is the record's, in milliseconds since the epoch.
+/// Counts a record, and looks at its values where `closely`. `time` is the record's, in milliseconds since the epoch. Returns
+/// where it ends.
 pub(super) fn record(
     layout: &Layout,
     schema: &Schema,
@@ -14,7 +15,7 @@ pub(super) fn record(
     time: Option<i64>,
     closely: bool,
     window: &mut Window,
-) -> Result<(), Broken> {
+) -> Result<usize, Broken> {
     window.records += 1;
     window.looked += u64::from(closely);
     window.at(time);
@@ -38,7 +39,7 @@ pub(super) fn record(
             }
         }
     }
-    Ok(())
+    Ok(at)
 }
 
 /// Where a value begins that may be null: behind the index of a union of null and one type. Nothing for null.

@@ -1,9 +1,12 @@
+use proptest::prelude::*;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::compare::{psi, shift};
+use super::measure;
 use super::*;
 use crate::config::baseline::{Baseline, Measure, Numbers, Shares};
+use crate::contract::arbitrary::{ANY, Generator};
 use crate::contract::encode::encode;
 use crate::contract::schema::Schema;
 use crate::contract::value::Value;
@@ -320,4 +323,30 @@ fn few_records_make_no_baseline_and_no_verdict() {
         ..baseline
     };
     assert_eq!(compare(&unknown, &layout, &other).unknown, ["gone"]);
+}
+
+proptest! {
+    /// Whatever a contract says, its values are walked to their end, also where a type contains itself.
+    #[test]
+    fn every_value_of_every_schema_is_taken(seed: u64, closely: bool) {
+        let (_, schema, value) = Generator::pair(seed, ANY);
+        let layout = Layout::new(&schema, &[]);
+        let mut bytes = Vec::new();
+        encode(&schema, &value, &mut bytes).expect("a value of its schema");
+        let mut window = Window::part(&layout);
+        let end = measure::record(&layout, &schema, &bytes, Some(0), closely, &mut window);
+        prop_assert_eq!(end, Ok(bytes.len()));
+        let before = window.size();
+        prop_assert_eq!(before, Window::part(&layout).size());
+    }
+
+    #[test]
+    fn no_bytes_panic(seed: u64, bytes: Vec<u8>) {
+        let (_, schema, _) = Generator::pair(seed, ANY);
+        let layout = Layout::new(&schema, &[]);
+        let mut window = Window::part(&layout);
+        if let Ok(end) = measure::record(&layout, &schema, &bytes, None, true, &mut window) {
+            prop_assert!(end <= bytes.len());
+        }
+    }
 }
