@@ -28,7 +28,7 @@ pub use self::build::{Builder, TooFew};
 pub use self::compare::{Compared, Drifted, LEAST_VALUES, Test, compare};
 pub use self::layout::{Content, Layout, Leaf};
 pub use self::pool::{Pool, PooledField};
-pub use self::sampling::{EXACT_PER_SECOND, Sampler, Take};
+pub use self::sampling::{EXACT_PER_SECOND, Sampler};
 pub use self::slide::{Profiler, Sliding};
 pub use self::volume::Volume;
 pub use self::window::{FieldWindow, Window};

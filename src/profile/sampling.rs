@@ -6,17 +6,6 @@ use super::{PART, SAMPLE};
 /// Records a second and worker that are counted, each one.
 pub const EXACT_PER_SECOND: u32 = 10_000;
 
-/// How closely a record is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Take {
-    /// Not at all.
-    Pass,
-    /// Its nulls, defaults, choices and numbers are counted.
-    Count,
-    /// Its values are looked at as well.
-    Look,
-}
-
 /// Decides for one worker. Time comes with each batch.
 #[derive(Debug, Clone)]
 pub struct Sampler {

@@ -109,11 +109,4 @@ impl Sliding {
     pub fn is_full(&self) -> bool {
         self.filled == PARTS
     }
-
-    /// Begins anew.
-    pub fn clear(&mut self) {
-        self.parts.iter_mut().for_each(Window::clear);
-        self.window.clear();
-        (self.oldest, self.filled) = (0, 0);
-    }
 }

@@ -300,6 +300,32 @@ fn a_shift_is_the_part_that_moved() {
 }
 
 #[test]
+fn a_part_ends_by_its_time_and_a_window_forgets_the_oldest() {
+    let schema = schema();
+    let layout = Layout::new(&schema, &[]);
+    let mut profiler = Profiler::new(&layout, 60_000, 1_000);
+    let mut sampler = Sampler::new(1_000, 1);
+    let mut sliding = Sliding::new(&layout);
+    for part in 0..5 {
+        let from = 1_000 + part * 60_000;
+        for number in 0..=part {
+            let bytes = record(number);
+            let taken = profiler.record(&layout, &schema, &mut sampler, &bytes, Some(from));
+            assert_eq!(taken, Ok(false));
+        }
+        assert!(!profiler.is_over(from + 59_999) && profiler.is_over(from + 60_000));
+        sliding.push(profiler.part());
+        profiler.next(from + 60_000);
+        assert_eq!(sliding.is_full(), part >= 3);
+    }
+    // Two, three, four and five records; the part with one is forgotten.
+    assert_eq!(
+        (sliding.window().records, sliding.window().first),
+        (14, Some(61_000))
+    );
+}
+
+#[test]
 fn few_records_make_no_baseline_and_no_verdict() {
     let layout = Layout::new(&schema(), &[]);
     let mut builder = Builder::new(&layout);
