@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use crate::alerts;
 use crate::config::fault::Fault;
-use crate::config::model::{self, Pipeline, Place, RulesFile, SchemaSource, Step};
+use crate::config::model::{self, DedupBy, Pipeline, Place, RulesFile, SchemaSource, Step};
 use crate::contract::registry::{RegistryClient, RegistryError, Version};
 use crate::contract::rules::{Listed, Rules, Side, Subject, Tags};
 use crate::contract::schema::Schema;
 use crate::expr::scope::{Event, Plain, Secrets};
 use crate::failure::dialect::Dialect;
 use crate::failure::envelope::Stamp;
-use crate::pipeline::{Checked, Compiled, Key, Sink};
+use crate::pipeline::{Checked, Compiled, Key, Sink, dedup};
 use crate::review::files;
 use crate::transform::native::Natives;
 use crate::transform::{Arm, Builder, Transform, check_sink};
@@ -119,6 +119,7 @@ pub struct Parts {
     pub key: Option<Loaded>,
     key_rules: Checked,
     rules: Rules,
+    dedup: Option<dedup::By>,
     transform: Transform,
     types: Vec<(String, Schema)>,
 }
@@ -208,6 +209,7 @@ impl Parts {
                     required: config.required,
                 }),
             rules: self.rules,
+            dedup: self.dedup,
             transform: self.transform,
             sinks,
         }
@@ -298,9 +300,12 @@ pub async fn compile_with(
     builder.rules_here();
     let rules = builder.for_rules(|event| Rules::compile(&rules_file, event));
     let rules = rules.map_err(|more| faults.extend(more));
+    let dedup = config.dedup.as_ref();
+    let dedup = dedup.map(|dedup| copies(&dedup.by, &mut builder));
+    let dedup = dedup.transpose().map_err(|more| faults.extend(more));
     let steps = builder.steps(&config.transform, &load);
     let steps = steps.map_err(|more| faults.extend(more));
-    let (Ok(rules), Ok(())) = (rules, steps) else {
+    let (Ok(rules), Ok(dedup), Ok(())) = (rules, dedup, steps) else {
         return Err(BuildError::Faults(faults));
     };
     let types = builder.types();
@@ -350,9 +355,25 @@ pub async fn compile_with(
         key,
         key_rules,
         rules: rules.and(more),
+        dedup,
         transform: builder.finish(&arms).map_err(BuildError::Faults)?,
         types,
     }))
+}
+
+/// What copies of an event are known by.
+fn copies(by: &DedupBy, builder: &mut Builder) -> Result<dedup::By, Vec<Fault>> {
+    Ok(match by {
+        DedupBy::RecordKey => dedup::By::RecordKey,
+        DedupBy::Content => dedup::By::Content,
+        DedupBy::Expression {
+            text,
+            with_record_key,
+        } => dedup::By::Expression {
+            expr: builder.dedup_key(text)?,
+            with_record_key: *with_record_key,
+        },
+    })
 }
 
 /// What expressions of the pipeline can name.

@@ -42,6 +42,8 @@ pub const NOT_BEFORE: &str = "driftgate.not_before";
 /// On what is no record of the source but says something about a key with `ordering: per_key`; see
 /// [`crate::failure::parking::Control`].
 pub const CONTROL: &str = "driftgate.control";
+/// On retries with `dedup`: the key by which copies are known, hashed, as hexadecimal digits.
+pub const DEDUP_KEY: &str = "driftgate.dedup_key";
 /// How often it was sent back from the dead-letter topic.
 pub const REDRIVEN: &str = "driftgate.redriven";
 /// On emitted records with `provenance: header`: `topic-partition@offset`.

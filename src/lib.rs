@@ -112,6 +112,7 @@ mod quiet;
 pub mod record;
 pub mod review;
 pub mod scan;
+pub mod state;
 pub mod status;
 pub mod telemetry;
 pub mod transform;

@@ -508,7 +508,22 @@ fn faults_of_kinds_at_their_places() {
             (7, 49, "spring", "stands there twice"),
         ),
         ("alerts: [ { webhook: x } ]", (7, 26, "", "not a URL")),
-        ("dedup: { key: a }", (7, 5, "dedup", "not available yet")),
+        (
+            "dedup: { key: a }",
+            (7, 5, "dedup", "how long a key is remembered"),
+        ),
+        (
+            "dedup: { key: a, by: content, window: 1h }",
+            (7, 22, "by", "both say"),
+        ),
+        (
+            "dedup: { partitioned_by: dedup_key, window: 1h }",
+            (7, 14, "partitioned_by", "there is no `key`"),
+        ),
+        (
+            "dedup: { window: 1h, max_keys: 7 }",
+            (7, 36, "7", "from 8 to 1000000000"),
+        ),
         ("stale: { key: a }", (7, 5, "stale", "not available yet")),
         (
             "transform: [ { explode: x } ]",
@@ -554,10 +569,49 @@ fn faults_of_kinds_at_their_places() {
     );
 }
 
+/// Copies wait for each other by the record's key then. And who names a key is asked why copies come to one partition.
+#[test]
+fn what_dedup_needs_of_the_order_and_of_producers() {
+    let ordered = "    failure: { retry: { tiers: [1s], ordering: per_key } }\n";
+    let with = |dedup: &str, more: &str| {
+        let text = format!("{MINIMAL}    dedup: {{ {dedup} }}\n{more}");
+        config::load_text(&text, "driftgate.yaml", Path::new(""), &|_| None)
+    };
+    let asserted = "key: a, partitioned_by: dedup_key, window: 1h";
+    let faults = with(asserted, ordered).expect_err("no such order");
+    assert!(
+        faults[0]
+            .message
+            .contains("wait for each other by the record's key"),
+        "{faults:?}"
+    );
+    with(asserted, "").expect("without an order");
+    for (dedup, asks) in [
+        ("key: a, window: 1h", true),
+        ("key: a, partitioned_by: record_key, window: 1h", false),
+        ("window: 1h", false),
+        ("by: content, max_keys: 1000", false),
+    ] {
+        let loaded = with(dedup, ordered).expect("it fits");
+        let mut advice = loaded.advice.iter();
+        let found = advice.any(|one| one.message.contains("the same record key as well"));
+        assert_eq!(found, asks, "{dedup}");
+        let bounds = "failure: { retry: { tiers: [1s], max_parked_keys: 9 } }";
+        let loaded = with(dedup, &format!("    {bounds}\n")).expect("it fits");
+        let told: Vec<_> = loaded.warnings.iter().map(|one| &one.message).collect();
+        assert!(
+            !told.iter().any(|one| one.contains("no effect")),
+            "{told:?}"
+        );
+        let order = loaded.config.pipelines[0].order().expect("copies wait");
+        assert_eq!(order.per_key.max_keys, 9);
+    }
+}
+
 #[test]
 fn empty_keys_that_are_not_available_yet_are_fine() {
     loaded(&format!(
-        "registry: {{ cache_dir: null, auth: {{}} }}\n{MINIMAL}    alerts: []\n    dedup:\n    stale: {{}}\n    transform: []\n    failure: {{ dead_letter: {{ headers: [] }} }}\n"
+        "registry: {{ cache_dir: null, auth: {{}} }}\n{MINIMAL}    alerts: []\n    stale: {{}}\n    transform: []\n    failure: {{ dead_letter: {{ headers: [] }} }}\n"
     ));
 }
 
@@ -1218,7 +1272,7 @@ fn every_key_of_the_full_example_is_known() {
             .all(|fault| fault.message.contains("not available yet")),
         "{rendered}"
     );
-    assert_eq!(named, ["dedup", "stale"], "{rendered}");
+    assert_eq!(named, ["stale"], "{rendered}");
 }
 
 const FULL: &str = r##"
@@ -1352,7 +1406,7 @@ fn the_json_schema_refuses_what_the_program_refuses() {
     );
     assert_eq!(pipeline["properties"]["workers"]["default"], 1);
     assert!(
-        pipeline["properties"]["dedup"]["description"]
+        pipeline["properties"]["stale"]["description"]
             .as_str()
             .unwrap()
             .starts_with("Not available yet.")

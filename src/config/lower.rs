@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::alerts;
+use super::dedup;
 use super::fault::Fault;
 use super::keys::{Key, RATIO_LIMIT, main, pipeline};
 use super::model::*;
@@ -304,6 +305,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
     };
     let sink = sink(view.map("sink"), cx);
     let (prepare, transform) = steps::lower(view.items("transform"), &sink, cx);
+    let failure = retry::failure(view.map("failure"), view.has("dedup"), cx);
     Pipeline {
         name: name.to_owned(),
         owner,
@@ -319,7 +321,8 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         prepare,
         transform,
         sink,
-        failure: retry::failure(view.map("failure"), cx),
+        dedup: dedup::lower(&view, &failure, cx),
+        failure,
         secrets: secrets(view.node("secrets")),
         alerts: alerts::lower(view.items("alerts"), cx),
         create_topics: view.bool("create_topics"),

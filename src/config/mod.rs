@@ -9,6 +9,7 @@ mod amend;
 pub mod baseline;
 pub mod cases;
 mod check;
+mod dedup;
 pub mod diagnose;
 pub mod fault;
 mod interpolate;

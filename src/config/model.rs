@@ -158,6 +158,8 @@ pub struct Pipeline {
     pub source_topics: Vec<String>,
     /// `contract`
     pub contract: Contract,
+    /// `dedup`
+    pub dedup: Option<Dedup>,
     /// The steps of `transform` with `before: rules`, in order. They are the first ones of the list.
     pub prepare: Vec<Step>,
     /// The other steps of `transform`, in order.
@@ -209,6 +211,27 @@ impl Pipeline {
     pub fn ledger_topic(&self, source: &str) -> Option<String> {
         let kept = self.provenance != Provenance::None;
         kept.then(|| format!("{source}.{}.ledger", self.group))
+    }
+
+    /// What is remembered of the records of a source topic, if anything is.
+    pub fn state_topic(&self, source: &str) -> Option<String> {
+        let kept = self.dedup.is_some();
+        kept.then(|| format!("{source}.{}.state", self.group))
+    }
+
+    /// What the records of a retry partition wait for each other by, and how much of it there may be.
+    pub fn order(&self) -> Option<Order> {
+        match (self.failure.per_key, &self.dedup) {
+            (Some(per_key), _) => Some(Order {
+                by: OrderBy::Key,
+                per_key,
+            }),
+            (None, Some(dedup)) if !self.failure.tiers.is_empty() => Some(Order {
+                by: OrderBy::Digest,
+                per_key: dedup.parked,
+            }),
+            _ => None,
+        }
     }
 
     /// Every sink: the pipeline's own, and then each other one that a `route` names, once.
@@ -560,6 +583,55 @@ pub struct PerKey {
     pub max_keys: usize,
     /// `max_parked_records` of a source partition.
     pub max_records: usize,
+}
+
+/// See [`Pipeline::order`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// What is one key.
+    pub by: OrderBy,
+    /// Its bounds, and what a dead letter does.
+    pub per_key: PerKey,
+}
+
+/// What is one key in retry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderBy {
+    /// The record's key: `retry.ordering: per_key`.
+    Key,
+    /// The key of `dedup`: its copies wait for the first one.
+    Digest,
+}
+
+/// `dedup`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dedup {
+    /// What copies have in common.
+    pub by: DedupBy,
+    /// `window`: how long a key is remembered, in the time of its partition; `None`: `max_keys` alone says it.
+    pub window: Option<Duration>,
+    /// `max_keys` of a source partition.
+    pub max_keys: usize,
+    /// `on_missing_state: begin_empty`
+    pub begin_empty: bool,
+    /// The bounds of what waits for a first one in retry.
+    pub parked: PerKey,
+}
+
+/// `dedup.key` or `dedup.by`
+#[derive(Debug, Clone, PartialEq)]
+pub enum DedupBy {
+    /// The record's key.
+    RecordKey,
+    /// Key and value, byte for byte.
+    Content,
+    /// An expression over the event as the rules see it.
+    Expression {
+        /// As written.
+        text: Placed<String>,
+        /// `partitioned_by: record_key`: copies have the same record key too.
+        with_record_key: bool,
+    },
 }
 
 /// `retry.on_dead`: what becomes of the followers of a record in retry that is dead-lettered.

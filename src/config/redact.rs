@@ -111,6 +111,9 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
         line("contract.key", &schema(&key.schema));
         line("contract.key.required", &key.required.to_string());
     }
+    if let Some(dedup) = &pipeline.dedup {
+        dedup_lines(dedup, &mut line);
+    }
     let before = pipeline.prepare.iter().map(|step| (step, " before rules"));
     let after = pipeline.transform.iter().map(|step| (step, ""));
     for (index, (step, when)) in before.chain(after).enumerate() {
@@ -227,6 +230,35 @@ fn ratio_limit(limit: &RatioLimit) -> String {
         format_duration(limit.window),
         limit.at_least
     )
+}
+
+fn dedup_lines(dedup: &Dedup, line: &mut dyn FnMut(&str, &str)) {
+    match &dedup.by {
+        DedupBy::RecordKey => line("dedup.by", "record_key"),
+        DedupBy::Content => line("dedup.by", "content"),
+        DedupBy::Expression {
+            text,
+            with_record_key,
+        } => {
+            line("dedup.key", &text.value);
+            let by = if *with_record_key {
+                "record_key"
+            } else {
+                "dedup_key"
+            };
+            line("dedup.partitioned_by", by);
+        }
+    }
+    if let Some(window) = dedup.window {
+        line("dedup.window", &format_duration(window));
+    }
+    line("dedup.max_keys", &dedup.max_keys.to_string());
+    let missing = if dedup.begin_empty {
+        "begin_empty"
+    } else {
+        "refuse"
+    };
+    line("dedup.on_missing_state", missing);
 }
 
 /// The word of the file.
@@ -386,6 +418,27 @@ mod tests {
 
     use super::redacted;
     use crate::config::load::load_text;
+
+    /// And what was dropped as a copy of what.
+    #[test]
+    fn what_decides_about_copies_is_shown() {
+        let text = "pipelines:\n  p:\n    owner: { team: t }\n    source: { topics: [orders] }\n    contract: { subject: a }\n    \
+                    sink: { topic: out, subject: a }\n    dedup: { key: id, partitioned_by: dedup_key, window: 24h, max_keys: 9 }\n";
+        let loaded = load_text(text, "driftgate.yaml", Path::new(""), &|_| None);
+        let shown = redacted(&loaded.expect("it fits").config);
+        for line in [
+            "dedup.key = id",
+            "dedup.partitioned_by = dedup_key",
+            "dedup.window = 24h",
+            "dedup.max_keys = 9",
+            "dedup.on_missing_state = refuse",
+        ] {
+            assert!(
+                shown.contains(&format!("pipelines.p.{line}\n")),
+                "{line}: {shown}"
+            );
+        }
+    }
 
     /// Whoever reads a log has to see by which rules records were retried.
     #[test]

@@ -13,7 +13,8 @@ use super::view::{View, placed};
 use crate::error::Reason;
 use crate::failure::classify::{Disposition, classify};
 
-pub(crate) fn failure(view: View<'_>, cx: &mut Lowering<'_>) -> Failure {
+/// With `has_dedup`, copies wait in retry for the first of their key.
+pub(crate) fn failure(view: View<'_>, has_dedup: bool, cx: &mut Lowering<'_>) -> Failure {
     let retry = view.map("retry");
     let tiers = retry.durations("tiers");
     rising(&tiers, cx);
@@ -26,7 +27,7 @@ pub(crate) fn failure(view: View<'_>, cx: &mut Lowering<'_>) -> Failure {
         budget: retry.duration("budget"),
         attempts: attempts(&retry),
         reasons: reasons(&retry, &tiers, cx),
-        per_key: per_key(&retry, &tiers, cx),
+        per_key: per_key(&retry, &tiers, has_dedup, cx),
         tiers,
         dead_letter: DeadLetter {
             topic: dead_letter.text("topic"),
@@ -73,10 +74,16 @@ fn attempts(view: &View<'_>) -> Option<u32> {
         .and_then(|count| u32::try_from(count).ok())
 }
 
-fn per_key(retry: &View<'_>, tiers: &[Duration], cx: &mut Lowering<'_>) -> Option<PerKey> {
+fn per_key(
+    retry: &View<'_>,
+    tiers: &[Duration],
+    has_dedup: bool,
+    cx: &mut Lowering<'_>,
+) -> Option<PerKey> {
     if retry.scalar("ordering") != Some("per_key") {
         for key in ["on_dead", "max_parked_keys", "max_parked_records"] {
-            if retry.has(key) && cx.complete {
+            let is_bound = key != "on_dead" && has_dedup;
+            if retry.has(key) && cx.complete && !is_bound {
                 let message = format!("`{key}` has no effect without `ordering: per_key`");
                 cx.warnings.push(
                     Fault::new(retry.place(key), key, message).hint("add it, or take this out"),

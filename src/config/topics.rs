@@ -166,13 +166,19 @@ fn check_derived(
     }
     for (pipeline, node) in pipelines {
         let control = pipeline.control_topic();
-        let ledgers = pipeline.source_topics.iter();
-        let mut ledgers = ledgers.filter_map(|source| pipeline.ledger_topic(source));
-        if let (Some(ledger), Some(at)) = (
-            ledgers.find(|ledger| pipeline.failure.dead_letter.topic.as_ref() == Some(ledger)),
+        let mut own = pipeline.source_topics.iter().flat_map(|source| {
+            let ledger = pipeline.ledger_topic(source).map(|topic| (topic, "ledger"));
+            let state = pipeline.state_topic(source);
+            ledger
+                .into_iter()
+                .chain(state.map(|topic| (topic, "state topic")))
+        });
+        let dead_letter = pipeline.failure.dead_letter.topic.as_ref();
+        if let (Some((topic, what)), Some(at)) = (
+            own.find(|(topic, _)| dead_letter == Some(topic)),
             dead_letter_at(node),
         ) {
-            let message = format!("the dead-letter topic `{ledger}` is the pipeline's own ledger");
+            let message = format!("the dead-letter topic `{topic}` is the pipeline's own {what}");
             faults.push(
                 Fault::new(&at.place, &at.raw, message)
                     .hint("dead letters need a topic of their own"),

@@ -613,6 +613,7 @@ mod tests {
             redriven: 3,
             is_placed: true,
             control: None,
+            digest: None,
         };
         let error = RecordError::new(Reason::RuleViolation, "rule positive").at("total");
         let stamp = |dialects| Stamp {

@@ -12,6 +12,7 @@ use super::parking::Control;
 use crate::error::{Reason, RecordError};
 use crate::headers::{self, cut};
 use crate::record::{Header, Record};
+use crate::state::digest::Digest;
 
 /// Where a record came from first, and how often it has failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct Origin {
     pub is_placed: bool,
     /// It is no record of the source, but says something about a key.
     pub control: Option<Control>,
+    /// With `dedup`: the key by which copies of it are known, once it was read that far.
+    pub digest: Option<Digest>,
 }
 
 impl Origin {
@@ -60,6 +63,7 @@ impl Origin {
             redriven: 0,
             is_placed: true,
             control: None,
+            digest: None,
         }
     }
 
@@ -81,6 +85,7 @@ impl Origin {
             redriven: number(record, headers::REDRIVEN).unwrap_or(0),
             is_placed: number::<i64>(record, headers::SOURCE_OFFSET).is_some(),
             control: record.header(headers::CONTROL).and_then(Control::parse),
+            digest: record.header(headers::DEDUP_KEY).and_then(Digest::from_hex),
         }
     }
 
@@ -410,6 +415,9 @@ impl Envelope {
             all.add_number(headers::FAILED_AT, at);
         }
         if let Some(due_at) = due_at {
+            if let Some(digest) = origin.digest {
+                all.add(headers::DEDUP_KEY, &digest.to_hex());
+            }
             all.add_number(headers::DUE_AT, due_at);
         }
         if origin.redriven > 0 {

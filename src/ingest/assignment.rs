@@ -15,6 +15,8 @@ use crate::failure::breaker::Decisions;
 use crate::health::PauseReason;
 use crate::metrics::PartitionMetrics;
 use crate::native::consumer::{Entry, OFFSET_BEGINNING};
+use crate::state::block::{Block, Name};
+use crate::state::noted::Noted;
 
 /// What a partition is to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,21 +71,29 @@ pub struct Mark {
     pub counts: Counts,
     /// [`Partition::latest_due`]
     pub latest_due: i64,
+    /// [`Partition::has_state`]
+    pub has_state: bool,
 }
 
-/// What of a partition is on its way into the ledger.
+/// What of a partition is on its way into the ledger and the state topic.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Tells this assignment from others of the same slot.
     pub id: u64,
     /// The pages of the commit under way; kept until all of them are acknowledged.
     pub pages: Vec<Page>,
+    /// The blocks of the commit under way, for the state topic; kept in the same way.
+    pub blocks: Vec<Block>,
+    /// Blocks that are to be taken out of the state topic.
+    pub expired: Vec<Name>,
+    /// Under exactly_once: the blocks of the transaction under way, which count once it has committed.
+    pub enlisted: Vec<Block>,
     /// The commit that may go out then.
     pub commit: Option<Entry>,
     /// Entries that were handed to the producer and are not answered.
     pub unanswered: usize,
-    /// Why one of them was refused.
-    pub refusal: Option<RDKafkaErrorCode>,
+    /// Which topic refused one of them, and why.
+    pub refusal: Option<(String, RDKafkaErrorCode)>,
     /// Refusals in a row.
     pub tries: u32,
     /// When what was refused is written again.
@@ -103,6 +113,11 @@ impl Ledger {
         self.tries > 0
     }
 
+    /// Whether there is nothing to be written.
+    pub fn is_empty(&self) -> bool {
+        self.pages.is_empty() && self.blocks.is_empty() && self.expired.is_empty()
+    }
+
     /// The pages are handed over.
     pub fn begin_write(&mut self) {
         self.again_at = None;
@@ -112,6 +127,8 @@ impl Ledger {
     /// All of them are acknowledged.
     pub fn written(&mut self) {
         self.pages.clear();
+        self.blocks.clear();
+        self.expired.clear();
         self.tries = 0;
         self.acknowledged = self.commit.take();
     }
@@ -204,14 +221,30 @@ pub struct Partition {
     pub progressed_at: Instant,
     /// Whether the watchdog has spoken.
     pub stuck: bool,
-    /// What is on its way into the ledger.
+    /// What is on its way into the ledger and the state topic.
     pub ledger: Ledger,
+    /// With `dedup`: the keys of its records that are on their way or not committed.
+    pub noted: Option<Noted>,
+    /// With `dedup`: whether there is something of it in the state topic.
+    pub has_state: bool,
     /// Handles resolved at assignment.
     pub metrics: PartitionMetrics,
 }
 
 /// The word of a commit's metadata that says how many partitions there were when the group began at the end.
 const BEGAN: &str = "began";
+
+/// The word of a commit's metadata that says that there is something of the partition in the state topic.
+const STATE: &str = "state";
+
+/// Whether something of the partition is in the state topic, by the metadata of a commit.
+pub fn has_state(metadata: &str) -> bool {
+    let mut words = metadata.split(' ');
+    words.any(|word| {
+        word.strip_prefix(STATE)
+            .is_some_and(|rest| rest.starts_with('='))
+    })
+}
 
 /// How many partitions the topic had when the group began at its end, by the metadata of a commit.
 pub fn began_with(metadata: &str) -> Option<i32> {
@@ -283,6 +316,7 @@ impl Partition {
                 offset: committed.map(|(offset, _)| offset),
                 counts,
                 latest_due: 0,
+                has_state: false,
             },
             seen: start,
             progressed_at: now,
@@ -291,6 +325,8 @@ impl Partition {
                 id: epoch,
                 ..Ledger::default()
             },
+            noted: None,
+            has_state: false,
             metrics,
         }
     }
@@ -372,8 +408,16 @@ impl Partition {
         self.tracker.rewind_to(offset);
         self.metrics.discarded((open - self.tracker.open()) as u64);
         self.seek = Some(offset);
+        self.take_back(offset);
+    }
+
+    /// The records from `offset` on are read again: what was noted of them does not count.
+    fn take_back(&mut self, offset: i64) {
         if let Some(decisions) = &mut self.decisions {
             decisions.rewind_to(offset);
+        }
+        if let Some(noted) = &mut self.noted {
+            noted.rewind_to(offset);
         }
     }
 
@@ -417,15 +461,14 @@ impl Partition {
         self.shortened.clear();
         self.untimed.clear();
         self.doubted.clear();
-        if let Some(decisions) = &mut self.decisions {
-            decisions.rewind_to(i64::MIN);
-        }
+        self.take_back(i64::MIN);
         self.committed = None;
         self.is_found = false;
         self.mark = Mark {
             offset: None,
             counts: Counts::default(),
             latest_due: self.latest_due,
+            has_state: self.has_state,
         };
         self.seek = Some(OFFSET_BEGINNING);
     }
@@ -436,6 +479,7 @@ impl Partition {
             offset: Some(offset),
             counts: self.tracker.counts(),
             latest_due: self.latest_due,
+            has_state: self.has_state,
         };
     }
 
@@ -451,6 +495,7 @@ impl Partition {
         self.rewind = None;
         self.epoch = epoch;
         self.latest_due = self.mark.latest_due;
+        self.has_state = self.mark.has_state;
         let Some(offset) = self.mark.offset else {
             return; // nothing has been read
         };
@@ -466,9 +511,14 @@ impl Partition {
             ..Ledger::default()
         };
         self.seek = Some(offset);
-        if let Some(decisions) = &mut self.decisions {
-            decisions.rewind_to(offset);
-        }
+        self.take_back(offset);
+    }
+
+    /// What is committed next says that there is something of it in the state topic, if there is going to be.
+    pub fn will_keep_state(&mut self) {
+        let end = self.tracker.committable();
+        let noted = self.noted.as_ref();
+        self.has_state |= noted.is_some_and(|noted| noted.below(end).next().is_some());
     }
 
     /// An entry of it for librdkafka's calls.
@@ -506,6 +556,9 @@ impl Partition {
             let mut metadata = self.tracker.metadata();
             if let Some(count) = self.began {
                 metadata.push_str(&format!(" {BEGAN}={count}"));
+            }
+            if self.has_state {
+                metadata.push_str(&format!(" {STATE}=1"));
             }
             for standing in &self.standing {
                 metadata.push(' ');

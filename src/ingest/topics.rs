@@ -108,6 +108,7 @@ pub fn names(pipeline: &Pipeline) -> Vec<String> {
         names.insert(source.clone());
         names.insert(pipeline.dead_letter_topic(source));
         names.extend(pipeline.ledger_topic(source));
+        names.extend(pipeline.state_topic(source));
         names.extend(
             (1..=pipeline.failure.tiers.len()).map(|tier| pipeline.retry_topic(source, tier)),
         );
@@ -208,7 +209,20 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
             }
             companions.insert(topic, entry);
         }
+        if let Some(topic) = pipeline.state_topic(source) {
+            let entry = (facts.partitions, BROKER_MESSAGE_BYTES, state_config());
+            if forgets(&topic).is_some_and(|forgets| forgets.old) {
+                let why = "what was seen is forgotten when it is deleted by age, and copies of it pass: set cleanup.policy=compact";
+                let topic = topic.clone();
+                findings.push(Finding::Forgets { topic, why });
+            }
+            companions.insert(topic, entry);
+        }
     }
+    let sources = pipeline.source_topics.iter();
+    let states: Vec<String> = sources
+        .filter_map(|source| pipeline.state_topic(source))
+        .collect();
     for (topic, (partitions, needs, mut config)) in companions {
         match known.get(&topic) {
             None => {
@@ -227,7 +241,11 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
                         to: partitions,
                     });
                 }
-                if facts.forgets.is_some_and(|forgets| forgets.older_of_key) {
+                let is_state = states.contains(&topic);
+                if facts
+                    .forgets
+                    .is_some_and(|forgets| forgets.older_of_key && !is_state)
+                {
                     let topic = topic.clone();
                     findings.push(Finding::Compacted { topic });
                 }
@@ -366,6 +384,11 @@ fn ledger_config() -> TopicConfig {
         ("message.timestamp.type", "LogAppendTime".to_owned()),
         ("retention.ms", "-1".to_owned()),
     ]
+}
+
+/// What is remembered is in blocks, each under a key of its own, and a block goes with its tombstone.
+fn state_config() -> TopicConfig {
+    vec![("cleanup.policy", "compact".to_owned())]
 }
 
 /// The largest record that any topic of the pipeline takes, in bytes: what the producer must be able to send.

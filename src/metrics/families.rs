@@ -47,6 +47,8 @@ pub(super) struct Families {
     pub(super) retries_pending: IntGaugeVec,
     pub(super) parked_keys: IntGaugeVec,
     pub(super) parked_records: IntGaugeVec,
+    pub(super) seen_keys: IntGaugeVec,
+    pub(super) forgotten_early: IntCounterVec,
     pub(super) paused: IntGaugeVec,
     pub(super) stuck: IntGaugeVec,
     pub(super) unaccounted: IntGaugeVec,
@@ -301,6 +303,16 @@ impl Families {
                 "driftgate_parked_records",
                 "With ordering: per_key, records of a source partition that are in retry, those that wait for another one included.",
                 &PARTITION,
+            ),
+            seen_keys: gauge(
+                "driftgate_dedup_keys",
+                "With dedup, keys of a source partition that are remembered.",
+                &PARTITION,
+            ),
+            forgotten_early: counter(
+                "driftgate_dedup_forgotten_early_total",
+                "With dedup.window, keys that were forgotten before their time, since there were more than dedup.max_keys. Copies of them pass.",
+                &["pipeline", "topic"],
             ),
             paused: gauge(
                 "driftgate_partition_paused",

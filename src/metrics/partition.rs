@@ -73,6 +73,7 @@ pub(super) struct Gauges {
     committed: OnceLock<IntGauge>,
     parked_keys: OnceLock<IntGauge>,
     parked_records: OnceLock<IntGauge>,
+    seen_keys: OnceLock<IntGauge>,
     paused: [OnceLock<IntGauge>; PAUSES],
     /// Set at the revoke: what its last owner still writes must not bring a series back.
     removed: AtomicBool,
@@ -90,6 +91,7 @@ impl Gauges {
             committed: OnceLock::new(),
             parked_keys: OnceLock::new(),
             parked_records: OnceLock::new(),
+            seen_keys: OnceLock::new(),
             paused: Default::default(),
             removed: AtomicBool::new(false),
         }
@@ -107,6 +109,7 @@ impl Gauges {
             &families.committed,
             &families.parked_keys,
             &families.parked_records,
+            &families.seen_keys,
         ];
         for family in plain {
             // An error says that there is no such series, as for a partition that never committed.
@@ -423,6 +426,21 @@ impl PartitionMetrics {
         ] {
             gauges.set(gauge, family, &self.labels(), signed(count as u64));
         }
+    }
+
+    /// With `dedup`: keys of a source partition that are remembered.
+    pub fn set_seen(&self, keys: usize) {
+        let family = &self.metrics.families.seen_keys;
+        let keys = signed(keys as u64);
+        self.gauges
+            .set(&self.gauges.seen_keys, family, &self.labels(), keys);
+    }
+
+    /// So many of them were forgotten for want of room, before their time.
+    pub fn forgotten_early(&self, keys: u64) {
+        let (pipeline, topic, _) = &self.key;
+        let family = &self.metrics.families.forgotten_early;
+        family.with_label_values(&[pipeline, topic]).inc_by(keys);
     }
 
     /// Why the partition is not read, or `None` when it is. The same reason again is the same pause.

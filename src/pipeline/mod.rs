@@ -1,7 +1,8 @@
 //! The one file that names the stages in order: the key; framing, writer schema, contract, the steps before the rules,
-//! rules, the steps up to the sinks' bytes, the sinks' rules. Input: a record. Output: a [`Verdict`]. Knows nothing of offsets,
+//! rules, what copies have in common, the steps up to the sinks' bytes, the sinks' rules. Input: a record. Output: a [`Verdict`]. Knows nothing of offsets,
 //! acknowledgements or retries.
 
+pub mod dedup;
 mod gate;
 mod output;
 mod plans;
@@ -34,6 +35,7 @@ use crate::failure::envelope::Stamp;
 use crate::lookup::{Lookups, Question};
 use crate::metrics::PartitionMetrics;
 use crate::record::Record;
+use crate::state::digest::Digest;
 use crate::transform::{self, Answers, Attributes, Buffers, Emitted, Progress, Transform};
 
 /// How long a batch waits for a writer schema that is being fetched, before its partition does.
@@ -84,6 +86,8 @@ pub struct Compiled {
     pub key: Option<Key>,
     /// The contract's rules, on the event that the steps before them leave.
     pub rules: Rules,
+    /// What copies of a record have in common, if they are dropped.
+    pub dedup: Option<dedup::By>,
     /// The steps, up to the sinks' bytes.
     pub transform: Transform,
     /// The sinks; the first is the pipeline's own.
@@ -174,6 +178,8 @@ pub struct Stages {
     buffers: Buffers,
     /// The frame of each sink.
     frames: Vec<Vec<u8>>,
+    /// See [`Stages::digest`].
+    digest: Option<Digest>,
 }
 
 impl Stages {
@@ -203,12 +209,19 @@ impl Stages {
             arena: Bump::new(),
             buffers: Buffers::default(),
             frames,
+            digest: None,
         }
     }
 
     /// Takes the memory of an output back, for one to come.
     pub fn reuse(&mut self, value: Vec<u8>) {
         self.buffers.reuse(value);
+    }
+
+    /// With `dedup`: what copies of the last record that was run have in common with it; `None` where it did not come so far
+    /// as to tell.
+    pub fn digest(&self) -> Option<Digest> {
+        self.digest
     }
 
     /// Where outputs go.
@@ -262,6 +275,7 @@ impl Stages {
         answers: Option<&Answers>,
     ) -> Verdict {
         let first = metrics.filter(|_| answers.is_none());
+        self.digest = None;
         // What one large record took is not kept for all that follow.
         match self.arena.allocated_bytes() > ARENA {
             true => self.arena = Bump::new(),
@@ -434,6 +448,9 @@ impl Stages {
         }
         let mut warned = warn(metrics);
         rules.check(&mut cx, &mut warned).map_err(of_record)?;
+        if let Some(by) = &self.compiled.dedup {
+            self.digest = by.digest(&mut cx, record).map_err(of_record)?;
+        }
         transform
             .run(&mut cx, answers, &self.frames, &mut self.buffers)
             .map_err(of_record)

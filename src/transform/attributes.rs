@@ -100,6 +100,21 @@ pub(super) fn key(text: &Placed<String>, flow: &Flow, faults: &mut Vec<Fault>) -
     })
 }
 
+/// The key that copies of an event are known by.
+pub(super) fn dedup_key(
+    text: &Placed<String>,
+    flow: &Flow,
+    faults: &mut Vec<Fault>,
+) -> Option<Expr> {
+    compiled(
+        text,
+        flow,
+        faults,
+        "a dedup key is a text or bytes",
+        &[Class::Text],
+    )
+}
+
 pub(super) fn timestamp(
     text: &Placed<String>,
     flow: &Flow,

@@ -238,6 +238,17 @@ impl Builder {
 
     /// Runs `with` on the event as the rules see it. What they need is put in place before they are checked.
     pub fn for_rules<R>(&mut self, with: impl FnOnce(&dyn Event) -> R) -> R {
+        self.as_the_rules_see(|flow| with(flow))
+    }
+
+    /// Compiles the key that copies of an event are known by, on the event as the rules see it.
+    pub fn dedup_key(&mut self, text: &Placed<String>) -> Result<Expr, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let expr = self.as_the_rules_see(|flow| attributes::dedup_key(text, flow, &mut faults));
+        expr.ok_or(faults)
+    }
+
+    fn as_the_rules_see<R>(&mut self, with: impl FnOnce(&Flow) -> R) -> R {
         let Some((node, layout)) = self.at_rules.clone() else {
             return with(&self.flow);
         };

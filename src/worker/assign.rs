@@ -10,13 +10,14 @@ use super::transaction::uncounted;
 use crate::error::{FatalError, Reason};
 use crate::failure::breaker::Decisions;
 use crate::failure::classify::Disposition;
-use crate::ingest::assignment::{Partition, Role, began_with, was_there};
+use crate::ingest::assignment::{Partition, Role, began_with, has_state, was_there};
 use crate::ingest::offsets::{Counts, ledger_begins};
 use crate::ingest::standing::{Cause, Standing};
 use crate::native::consumer::{
     Client, Entry, OFFSET_BEGINNING, OFFSET_END, OFFSET_INVALID, Rebalance,
 };
 use crate::pipeline::policy;
+use crate::state::noted::Noted;
 
 /// How long one question for committed offsets may take, how long it is asked again, and after which wait. A broker that
 /// has just come back answers at once that it is still loading them: tries without a wait would be over in a moment.
@@ -65,7 +66,8 @@ impl Engine {
             .into_iter()
             .map(|(_, topic)| topic)
             .chain([dead_letter])
-            .chain(self.judge.config().ledger_topic(topic));
+            .chain(self.judge.config().ledger_topic(topic))
+            .chain(self.judge.config().state_topic(topic));
         let known = companions.filter_map(|topic| {
             self.settings
                 .partitions
@@ -252,6 +254,9 @@ impl Engine {
                     .and_then(|entry| entry.metadata.as_deref())
                     .and_then(began_with),
             };
+            let has_state = found
+                .and_then(|entry| entry.metadata.as_deref())
+                .is_some_and(has_state);
             let found = found.filter(|entry| entry.offset >= 0).map(|entry| {
                 let metadata = entry.metadata.as_deref();
                 let counts = metadata.and_then(Counts::from_metadata);
@@ -291,6 +296,11 @@ impl Engine {
                 partition.keep_book(found.and_then(|(_, _, begins)| begins), named);
             }
             partition.began = began;
+            if self.judge.config().dedup.is_some() {
+                partition.noted = Some(Noted::default());
+                partition.has_state = has_state;
+                partition.mark.has_state = has_state;
+            }
             if end.is_some() {
                 (partition.committed, partition.is_found) = (None, true);
                 // Before anything of it is taken.

@@ -12,7 +12,9 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::{Engine, Outside, Settings};
-use super::ports::{Act, Event, Intake, Outlet, Positions, Records, Survey, System, Transactions};
+use super::ports::{
+    Act, Event, Intake, Outlet, Positions, Reading, Records, Survey, System, Transactions,
+};
 use super::{Clock, Shared};
 use crate::error::FatalError;
 use crate::failure_log::FailureLog;
@@ -337,7 +339,7 @@ impl Transactions for Nowhere {
 struct NoSurvey;
 
 impl Survey for NoSurvey {
-    fn begin(&mut self, _ticket: u64, _source: &str, _partitions: Vec<Entry>) {}
+    fn begin(&mut self, _reading: Reading) {}
 
     fn poll(&mut self) -> Vec<Event> {
         Vec::new()

@@ -8,6 +8,7 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 use rdkafka::types::RDKafkaErrorCode;
 
+use super::dedup::Names;
 use super::ledger::Writing;
 use super::parked::Families;
 use super::ports::{Judge, Outlet, Survey, Time};
@@ -98,6 +99,8 @@ pub(super) struct Engine {
     pub(super) assignment: Assignment,
     /// With an order per key: what is in retry of each source partition.
     pub(super) families: Families,
+    /// With `dedup`: names for the blocks of what was seen.
+    pub(super) names: Names,
     pub(super) survey: Box<dyn Survey>,
     pub(super) in_flights: InFlights,
     pub(super) deliveries: Vec<Delivery>,
@@ -168,6 +171,8 @@ pub(super) enum Step {
     Rest,
     /// It is no record of the source.
     Control,
+    /// It is a copy of one that is through.
+    Copy,
 }
 
 /// What a produced record makes of the one that it comes from.
@@ -195,6 +200,7 @@ impl Engine {
             mut random,
         } = outside;
         let run = format!("{}-{:016x}", settings.slot, random.random::<u64>());
+        let judge_order = judge.config().order().map(|order| order.by);
         let metrics = shared.metrics.pipeline(&judge.config().name);
         let clock = time.read();
         let limits = standing::limits(judge.config());
@@ -215,7 +221,8 @@ impl Engine {
             shared,
             metrics,
             assignment: Assignment::default(),
-            families: Families::default(),
+            families: Families::new(judge_order),
+            names: Names::new(random.random()),
             survey,
             in_flights: InFlights::default(),
             deliveries: Vec::new(),

@@ -1,5 +1,6 @@
-//! The ledger's entries: produced before the commit of the offsets that they lead to. Input: what a partition may commit.
-//! Output: records for the ledger topic, and the commits whose entries are acknowledged.
+//! The ledger's entries, and the blocks of what was seen: produced before the commit of the offsets that they lead to. Input:
+//! what a partition may commit. Output: records for the ledger and state topics, and the commits whose records are
+//! acknowledged.
 //!
 //! Nothing waits for a ledger: outputs flow on while an entry is on its way, and its commit goes out with the
 //! acknowledgement. If the topic refuses an entry, the partition pauses, since records that cannot be committed would only be
@@ -29,8 +30,8 @@ const UNANSWERED: Duration = Duration::from_millis(500);
 /// The entries that were handed to the producer and are not acknowledged.
 #[derive(Debug, Default)]
 pub(super) struct Writing {
-    /// Slot and ledger of each token.
-    tokens: HashMap<usize, (usize, u64)>,
+    /// Slot, ledger and topic of each token.
+    tokens: HashMap<usize, (usize, u64, String)>,
     next: usize,
 }
 
@@ -53,12 +54,17 @@ impl Engine {
             if !partition.ledger.is_idle() {
                 continue;
             }
+            partition.will_keep_state();
             let Some(entry) = partition.commit(clock.now, age) else {
                 continue;
             };
             let pages = partition.tracker.take_pages();
             partition.ledger.pages.extend(pages.into_iter().flatten());
-            if partition.ledger.pages.is_empty() {
+            self.take_blocks(*slot, entry.offset);
+            let Some(partition) = self.assignment.get_mut(*slot) else {
+                continue;
+            };
+            if partition.ledger.is_empty() {
                 replace(&mut entries, entry);
             } else {
                 partition.ledger.commit = Some(entry);
@@ -78,9 +84,10 @@ impl Engine {
             let Some(partition) = self.assignment.get_mut(slot) else {
                 continue;
             };
-            let pages = partition.tracker.take_pages().unwrap_or_default();
-            if !pages.is_empty() {
-                partition.ledger.pages = pages;
+            partition.ledger.pages = partition.tracker.take_pages().unwrap_or_default();
+            self.enlist_blocks(slot, commit.offset);
+            let partition = self.assignment.get(slot);
+            if partition.is_some_and(|partition| !partition.ledger.is_empty()) {
                 self.write_ledger(slot, clock);
             }
         }
@@ -104,32 +111,44 @@ impl Engine {
         let Some(partition) = self.assignment.get_mut(slot) else {
             return;
         };
-        let Some(topic) = self.judge.config().ledger_topic(partition.source()) else {
-            return;
-        };
         partition.ledger.begin_write();
-        let (id, number, source) = (
-            partition.ledger.id,
-            partition.number,
-            partition.topic.clone(),
-        );
+        let config = self.judge.config();
+        let ledger = config.ledger_topic(partition.source());
+        let state = config.state_topic(partition.source());
         let taken = partition.tracker.expected();
-        for page in partition.ledger.pages.clone() {
-            let entry = ledger::Entry {
-                topic: source.clone(),
-                partition: number,
-                page,
-                instance: self.run.clone(),
-                time: clock.wall,
-                taken: Some(taken),
-            };
-            let (key, value) = (entry.key(), entry.to_json());
+        let run = self.run.clone();
+        let mut records: Vec<(String, Vec<u8>, Option<Vec<u8>>)> = Vec::new();
+        if let Some(topic) = ledger {
+            for page in &partition.ledger.pages {
+                let entry = ledger::Entry {
+                    topic: partition.topic.clone(),
+                    partition: partition.number,
+                    page: page.clone(),
+                    instance: run.clone(),
+                    time: clock.wall,
+                    taken: Some(taken),
+                };
+                let value = entry.to_json().into_bytes();
+                records.push((topic.clone(), entry.key().into_bytes(), Some(value)));
+            }
+        }
+        if let Some(topic) = state {
+            for block in &partition.ledger.blocks {
+                let key = block.name.to_key().to_vec();
+                records.push((topic.clone(), key, Some(block.to_value())));
+            }
+            for name in &partition.ledger.expired {
+                records.push((topic.clone(), name.to_key().to_vec(), None));
+            }
+        }
+        let (id, number) = (partition.ledger.id, partition.number);
+        for (topic, key, value) in records {
             let produce = Produce {
                 topic: &topic,
                 partition: Some(number),
                 timestamp: Some(clock.wall),
-                key: Some(key.as_bytes()),
-                value: Some(value.as_bytes()),
+                key: Some(&key),
+                value: value.as_deref(),
                 headers: &[],
                 patient: false,
             };
@@ -137,14 +156,14 @@ impl Engine {
             self.writing.next = (self.writing.next + 1) & !LEDGER;
             match self.outlet.send(&produce, token) {
                 Ok(()) => {
-                    self.writing.tokens.insert(token, (slot, id));
+                    self.writing.tokens.insert(token, (slot, id, topic));
                     if let Some(partition) = self.assignment.get_mut(slot) {
                         partition.ledger.unanswered += 1;
                     }
                 }
                 Err(code) => {
                     if let Some(partition) = self.assignment.get_mut(slot) {
-                        partition.ledger.refusal.get_or_insert(code);
+                        partition.ledger.refusal.get_or_insert((topic, code));
                     }
                     break;
                 }
@@ -158,7 +177,7 @@ impl Engine {
         if delivery.token & LEDGER == 0 {
             return false;
         }
-        let Some((slot, id)) = self.writing.tokens.remove(&delivery.token) else {
+        let Some((slot, id, topic)) = self.writing.tokens.remove(&delivery.token) else {
             return true;
         };
         let partition = self.assignment.get_mut(slot);
@@ -167,7 +186,7 @@ impl Engine {
         };
         partition.ledger.unanswered = partition.ledger.unanswered.saturating_sub(1);
         if let Some(code) = delivery.error {
-            partition.ledger.refusal.get_or_insert(code);
+            partition.ledger.refusal.get_or_insert((topic, code));
         }
         self.after_write(slot, clock);
         true
@@ -178,22 +197,23 @@ impl Engine {
         let Some(partition) = self.assignment.get_mut(slot) else {
             return;
         };
-        if partition.ledger.unanswered > 0 {
+        // A transaction does not wait for the others: it would commit without what was refused.
+        let is_doomed = partition.ledger.refusal.is_some() && self.transaction.is_some();
+        if partition.ledger.unanswered > 0 && !is_doomed {
             return;
         }
-        match partition.ledger.refusal {
+        match partition.ledger.refusal.clone() {
             None => partition.ledger.written(),
-            Some(code) => self.refused(slot, code, clock),
+            Some((topic, code)) => self.refused(slot, &topic, code, clock),
         }
     }
 
-    fn refused(&mut self, slot: usize, code: RDKafkaErrorCode, clock: Clock) {
+    fn refused(&mut self, slot: usize, topic: &str, code: RDKafkaErrorCode, clock: Clock) {
         let Some(partition) = self.assignment.get_mut(slot) else {
             return;
         };
-        let topic = self.judge.config().ledger_topic(partition.source());
+        let detail = format!("{topic}: {}", refusal::in_words(code));
         if self.transaction.is_some() {
-            let detail = format!("{}: {}", topic.unwrap_or_default(), refusal::in_words(code));
             return self.doom(slot, Some((PauseReason::BrokerRefused, detail)));
         }
         let ledger = &mut partition.ledger;
@@ -205,7 +225,6 @@ impl Engine {
         // Nothing is rewound: what was taken ends, and is committed with the entry.
         let next = partition.tracker.expected();
         partition.stop(next, clock.now + wait, reason);
-        let detail = format!("{}: {}", topic.unwrap_or_default(), refusal::in_words(code));
         self.told(slot, reason, &detail, wait, first, clock);
     }
 

@@ -2,6 +2,7 @@
 //! commits what is acknowledged. Shutdown is a revoke of everything: stop taking, drain, commit, leave.
 
 mod assign;
+mod dedup;
 #[doc(hidden)]
 pub mod dry;
 mod emit;

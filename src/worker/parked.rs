@@ -1,6 +1,6 @@
 //! The order per key: records whose key has one in retry follow it there, and those of a key in retry go when it is their
-//! turn. Who waits for whom is said by `failure::parking`; here it is asked. Without `ordering: per_key` there is no family,
-//! and a record is asked about nothing.
+//! turn. Who waits for whom is said by `failure::parking`; here it is asked. Without `ordering: per_key` and `dedup` there is
+//! no family, and a record is asked about nothing.
 
 mod catch_up;
 mod hop;
@@ -13,12 +13,16 @@ use self::catch_up::CatchUp;
 pub(in crate::worker) use self::hop::doomed;
 use self::rebuild::Rebuild;
 use super::Clock;
+use super::dedup::order_key;
 use super::engine::{Engine, Step, Taken};
+use crate::config::model::OrderBy;
 use crate::failure::parking::{Dead, Key, Parking};
 use crate::health::PauseReason;
 use crate::ingest::assignment::Role;
 use crate::pipeline::Verdict;
 use crate::record::{Outcome, Record};
+use crate::state::block::Block;
+use crate::state::seen::Seen;
 
 /// How long a source partition waits for a key that is written to fast, or for room.
 const CATCH_UP: Duration = Duration::from_millis(200);
@@ -26,10 +30,14 @@ const CATCH_UP: Duration = Duration::from_millis(200);
 /// For so long, besides its tiers, it is remembered that something of a partition was refused.
 const WARY: Duration = Duration::from_secs(10);
 
-/// A source partition, its retry partitions, and what is in retry.
+/// A source partition, its retry partitions, what is in retry, and what is remembered.
 #[derive(Debug)]
 struct Family {
     parking: Parking,
+    /// With `dedup`.
+    seen: Option<Seen>,
+    /// Whether it was told that keys were forgotten before their time.
+    told_early: bool,
     /// Slots of the retry partitions, by tier.
     tiers: Vec<usize>,
     /// What is read before anything is taken; `None` once that has been done.
@@ -50,9 +58,61 @@ pub(super) struct Families {
     /// From the slot of each of its partitions.
     homes: Vec<Option<usize>>,
     names: HashMap<(String, i32), usize>,
+    /// What is one key in retry; `None`: nothing waits for anything.
+    pub(super) order: Option<OrderBy>,
 }
 
 impl Families {
+    /// None yet.
+    pub(super) fn new(order: Option<OrderBy>) -> Families {
+        Families {
+            order,
+            ..Families::default()
+        }
+    }
+
+    /// Whether keys of the partition's records are remembered.
+    pub(super) fn remembers(&self, slot: usize) -> bool {
+        self.state(slot).is_some()
+    }
+
+    /// The keys that are remembered of the partition's source.
+    pub(super) fn state(&self, slot: usize) -> Option<&Seen> {
+        self.of(slot)?.seen.as_ref()
+    }
+
+    pub(super) fn state_mut(&mut self, slot: usize) -> Option<&mut Seen> {
+        self.of_mut(slot)?.seen.as_mut()
+    }
+
+    /// Blocks have been committed.
+    pub(super) fn seen(&mut self, slot: usize, blocks: &[Block]) {
+        if let Some(seen) = self.state_mut(slot) {
+            blocks.iter().for_each(|block| seen.add(block));
+        }
+    }
+
+    /// How many keys were forgotten before their time since the last call, if any, and whether that is new.
+    pub(super) fn forgotten_early(&mut self, slot: usize) -> Option<(u64, bool)> {
+        let family = self.of_mut(slot)?;
+        let early = family.seen.as_mut()?.take_early();
+        (early > 0).then(|| (early, !std::mem::replace(&mut family.told_early, true)))
+    }
+
+    /// The partitions of a family, by slot.
+    pub(super) fn relatives(&self, slot: usize) -> impl Iterator<Item = usize> {
+        let home = self.homes.get(slot).copied().flatten();
+        let tiers = self.of(slot).map_or(&[][..], |family| &family.tiers);
+        home.into_iter().chain(tiers.iter().copied())
+    }
+
+    /// How many keys of a source partition are remembered.
+    pub(super) fn remembered(&self, topic: &str, number: i32) -> Option<usize> {
+        let home = self.names.get(&(topic.to_owned(), number))?;
+        let family = self.families.get(*home)?.as_ref()?;
+        family.seen.as_ref().map(Seen::len)
+    }
+
     fn of(&self, slot: usize) -> Option<&Family> {
         let home = (*self.homes.get(slot)?)?;
         self.families.get(home)?.as_ref()
@@ -208,7 +268,11 @@ impl Engine {
             || origin.is_placed
                 && *origin.topic == *partition.source()
                 && origin.partition == partition.number;
-        is_ours.then(|| Key::of(record.key)).flatten()
+        let key = match self.families.order? {
+            OrderBy::Key => Key::of(record.key),
+            OrderBy::Digest => order_key(origin.digest),
+        };
+        key.filter(|_| is_ours)
     }
 
     /// Enters a record that was just begun, and sees whether it has a chance to go: if not, it need not be run.
@@ -313,6 +377,7 @@ impl Engine {
 
     /// It does not go there after all.
     pub(super) fn does_not_go(&mut self, taken: &Taken) {
+        self.take_note_back(taken);
         if let (Some(key), Some(parking)) = (taken.key, self.families.parking_mut(taken.slot)) {
             parking.stays(key, taken.origin.offset);
         }
@@ -379,7 +444,7 @@ impl Engine {
     }
 
     /// Stops the partition at the record for a moment.
-    fn stand(&mut self, taken: &Taken, reason: PauseReason, detail: &str, clock: Clock) {
+    pub(super) fn stand(&mut self, taken: &Taken, reason: PauseReason, detail: &str, clock: Clock) {
         let Some(partition) = self.assignment.get_mut(taken.slot) else {
             return;
         };

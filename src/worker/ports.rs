@@ -9,6 +9,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::Clock;
 use super::engine::{Engine, Taken};
 use crate::config::model;
+use crate::config::model::OrderBy;
 use crate::error::FatalError;
 use crate::failure::envelope::{Origin, Stamp};
 use crate::failure::parking::{Control, Key};
@@ -20,6 +21,8 @@ use crate::native::producer::{Delivery, Produce, Producer};
 use crate::native::transaction::{Member, TransactionError};
 use crate::pipeline::{Again, Sink, Stages, Verdict, Work};
 use crate::record::Record;
+use crate::state::block;
+use crate::state::digest::Digest;
 
 /// A record that waits for the answers to its questions: its index in the batch and its place in the books.
 pub(super) type Waiting = Work<(usize, Taken)>;
@@ -138,14 +141,18 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Of a record of a retry topic of `source`.
-    pub(super) fn of(tier: usize, record: &Record<'_>, source: &str) -> Found {
+    /// Of a record of a retry topic of `source`, in an order by `by`.
+    pub(super) fn of(tier: usize, record: &Record<'_>, source: &str, by: OrderBy) -> Found {
         let origin = Origin::of_retry(record, source);
         let is_ours =
             origin.is_placed && *origin.topic == *source && origin.partition == record.partition;
+        let key = || match by {
+            OrderBy::Key => Key::of(record.key),
+            OrderBy::Digest => origin.digest.map(|digest| Key(digest.short())),
+        };
         Found {
             tier,
-            key: is_ours.then(|| Key::of(record.key)).flatten(),
+            key: is_ours.then(key).flatten(),
             offset: origin.offset,
             due: origin.due_at,
             control: origin.control,
@@ -162,6 +169,13 @@ pub(super) enum Event {
         ticket: u64,
         /// In the order of each partition.
         found: Vec<Found>,
+    },
+    /// Records of the state topic.
+    State {
+        /// Of which reading.
+        ticket: u64,
+        /// In their order.
+        found: Vec<block::Found>,
     },
     /// Everything has been found.
     Done {
@@ -180,19 +194,43 @@ pub(super) enum Event {
 impl Event {
     pub(super) fn ticket(&self) -> u64 {
         match self {
-            Event::Found { ticket, .. } | Event::Done { ticket } | Event::Failed { ticket, .. } => {
-                *ticket
-            }
+            Event::Found { ticket, .. }
+            | Event::State { ticket, .. }
+            | Event::Done { ticket }
+            | Event::Failed { ticket, .. } => *ticket,
         }
     }
 }
 
-/// Reads what is in retry partitions, beside the consumer and without blocking it.
+/// What is to be read of a source partition before anything of it is taken.
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    /// Tells it from others.
+    pub(super) ticket: u64,
+    /// The source topic.
+    pub(super) source: String,
+    /// Its retry partitions, in the order of their tiers, with where to begin; a negative offset is the beginning.
+    pub(super) retries: Vec<Entry>,
+    /// What is one key in retry.
+    pub(super) by: OrderBy,
+    /// What is remembered, if anything is.
+    pub(super) state: Option<StateReading>,
+}
+
+/// A partition of a state topic, to be read as a whole.
+#[derive(Debug, Clone)]
+pub(super) struct StateReading {
+    /// Topic and partition.
+    pub(super) entry: Entry,
+    /// Whether there must be something: an empty one has been deleted.
+    pub(super) must_be: bool,
+}
+
+/// Reads what is in retry and state partitions, beside the consumer and without blocking it.
 pub(super) trait Survey: Send {
-    /// Begins to read the retry partitions of a partition of `source`, which stand in the order of their tiers, from the
-    /// entries' offsets to where they end now; a negative offset is the beginning. What an open transaction has written
-    /// counts too, once that is committed. The answers carry the ticket.
-    fn begin(&mut self, ticket: u64, source: &str, partitions: Vec<Entry>);
+    /// Begins to read partitions to where they end now. What an open transaction has written counts too, once that is
+    /// committed. The answers carry the ticket.
+    fn begin(&mut self, reading: Reading);
     /// What was found since the last call.
     fn poll(&mut self) -> Vec<Event>;
 }
@@ -212,6 +250,10 @@ pub(super) trait Judge: Send {
         record: &Record<'_>,
         metrics: Option<&PartitionMetrics>,
     ) -> Verdict;
+    /// With `dedup`: what copies of the record that was run last are known by, if it came so far as to tell.
+    fn digest(&self) -> Option<Digest> {
+        None
+    }
     /// Asks the questions, and runs their records on to a verdict.
     fn look_up(
         &mut self,
@@ -475,6 +517,10 @@ impl Judge for Stages {
         record: &mut dyn FnMut(&(usize, Taken), &mut Again<'_>),
     ) {
         Stages::look_up(self, work, record);
+    }
+
+    fn digest(&self) -> Option<Digest> {
+        Stages::digest(self)
     }
 
     fn rebalanced(&self, slot: usize) {

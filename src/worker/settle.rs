@@ -276,7 +276,7 @@ impl Engine {
     pub(super) fn timers(&mut self, client: &dyn Positions, clock: Clock) {
         self.transact(client, clock);
         self.hold(client, clock);
-        if self.transaction.is_none() && clock.now >= self.next_commit {
+        if self.transaction.is_none() && (clock.now >= self.next_commit || self.has_many_notes()) {
             self.next_commit = clock.now + self.settings.commit_interval;
             let due = self.commits(&self.assignment.slots(), RECOMMIT, clock);
             self.send_commits(client, due, None);
@@ -419,6 +419,9 @@ impl Engine {
             if let Some((keys, records)) = self.families.parked(&partition.topic, partition.number)
             {
                 partition.metrics.set_parked(keys, records);
+            }
+            if let Some(keys) = self.families.remembered(&partition.topic, partition.number) {
+                partition.metrics.set_seen(keys);
             }
             let moved = partition.seen != committable || lag == 0;
             partition.seen = committable;
@@ -566,9 +569,10 @@ impl Done {
         }
     }
 
-    pub(super) fn filtered() -> Done {
+    /// Of a record that nothing was produced for.
+    pub(super) fn silent(outcome: Outcome) -> Done {
         Done {
-            outcome: Outcome::Filtered,
+            outcome,
             reason: None,
             timestamp: None,
         }
@@ -578,6 +582,7 @@ impl Done {
         let metrics = &partition.metrics;
         match (self.outcome, self.reason) {
             (Outcome::Filtered, _) => metrics.filtered(1),
+            (Outcome::Duplicate, _) => metrics.duplicate(1),
             (Outcome::Retried, Some(reason)) => metrics.retried(reason),
             (Outcome::DeadLettered, Some(reason)) => {
                 metrics.dead_lettered(reason);

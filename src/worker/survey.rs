@@ -1,8 +1,7 @@
-//! Reads what is in retry partitions, from where the group stands to their ends, when they are assigned. Output: key,
-//! place and due time of each record. A consumer without a group on a thread of its own, for as long as that takes;
+//! Reads what is in retry partitions, from where the group stands to their ends, and what is remembered, when they are
+//! assigned. Output: key, place and due time of each record, and blocks of what was seen. A consumer without a group on a thread of its own, for as long as that takes;
 //! commits nothing, and does not know what is made of it.
 
-use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,11 +11,12 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
-use super::ports::{Event, Found, Survey};
+use super::ports::{Event, Found, Reading, Survey};
 use crate::ingest::properties::Properties;
 use crate::native::consumer::Entry;
 use crate::quiet::Quiet;
 use crate::record::Record;
+use crate::state::block::{self, MOST};
 
 /// How long the broker is asked for one thing.
 const ASK: Duration = Duration::from_secs(10);
@@ -81,14 +81,10 @@ impl Reader {
 }
 
 impl Survey for Reader {
-    fn begin(&mut self, ticket: u64, source: &str, partitions: Vec<Entry>) {
+    fn begin(&mut self, reading: Reading) {
         let (properties, send) = (self.properties.clone(), self.send.clone());
-        let task = Task {
-            ticket,
-            source: source.to_owned(),
-            partitions,
-            send,
-        };
+        let ticket = reading.ticket;
+        let task = Task { reading, send };
         let turns = Arc::clone(&self.turns);
         let spawned = std::thread::Builder::new()
             .name("survey".into())
@@ -112,16 +108,31 @@ impl Survey for Reader {
 struct Gone;
 
 struct Task {
-    ticket: u64,
-    source: String,
-    /// By tier.
-    partitions: Vec<Entry>,
+    reading: Reading,
     send: SyncSender<Event>,
+}
+
+/// What is read of which partition.
+#[derive(Debug, Clone, Copy)]
+enum What {
+    /// The retries of a tier.
+    Tier(usize),
+    /// What is remembered.
+    State,
+}
+
+/// What was read and not handed on yet.
+#[derive(Default)]
+struct Heard {
+    found: Vec<Found>,
+    state: Vec<block::Found>,
+    /// Keys in the blocks.
+    keys: usize,
 }
 
 impl Task {
     fn run(self, properties: &Properties) {
-        let ticket = self.ticket;
+        let ticket = self.reading.ticket;
         let last = match self.read(properties) {
             Ok(Ok(())) => Event::Done { ticket },
             Ok(Err(why)) => Event::Failed { ticket, why },
@@ -146,24 +157,32 @@ impl Task {
             Ok(consumer) => consumer,
             Err(error) => return Ok(Err(error.to_string())),
         };
-        for (tier, goal) in goals {
-            if let Err(why) = self.read_one(&consumer, tier, goal)? {
+        for (what, goal) in goals {
+            if let Err(why) = self.read_one(&consumer, what, goal)? {
                 let Entry {
                     topic, partition, ..
-                } = &self.partitions[tier];
+                } = self.entry(what);
                 return Ok(Err(format!("{topic}-{partition}: {why}")));
             }
         }
         Ok(Ok(()))
     }
 
+    fn entry(&self, what: What) -> &Entry {
+        match (what, &self.reading.state) {
+            (What::Tier(tier), _) => &self.reading.retries[tier],
+            (What::State, Some(state)) => &state.entry,
+            (What::State, None) => unreachable!("nobody has a goal for it"),
+        }
+    }
+
     fn read_one(
         &self,
         consumer: &BaseConsumer<Quiet>,
-        tier: usize,
+        what: What,
         goal: i64,
     ) -> Result<Result<(), String>, Gone> {
-        let entry = &self.partitions[tier];
+        let entry = self.entry(what);
         let mut heard = Instant::now();
         // Until every transaction before the goal is committed or aborted. Then the end that the client meets is behind it.
         loop {
@@ -178,13 +197,15 @@ impl Task {
             return Ok(Err(error.to_string()));
         }
         heard = Instant::now();
-        let mut found = Vec::with_capacity(CHUNK);
+        let mut heard_of = Heard::default();
         let mut last_error = None;
         loop {
             match consumer.poll(Duration::from_millis(200)) {
                 Some(Ok(record)) => {
                     heard = Instant::now();
-                    found.push(self.found(tier, &record));
+                    if let Err(why) = self.hear(what, &record, &mut heard_of) {
+                        return Ok(Err(format!("offset {}: {why}", record.offset())));
+                    }
                     if record.offset() + 1 >= goal {
                         break;
                     }
@@ -194,39 +215,80 @@ impl Task {
                 Some(Err(error)) => last_error = Some(error.to_string()),
                 None => {}
             }
-            if found.len() >= CHUNK {
-                self.hand_on(&mut found)?;
+            if heard_of.found.len() >= CHUNK || heard_of.keys >= MOST {
+                self.hand_on(&mut heard_of)?;
             }
             if heard.elapsed() >= SILENCE {
                 let why = last_error.unwrap_or_else(|| "the broker sends nothing".to_owned());
                 return Ok(Err(why));
             }
         }
-        self.hand_on(&mut found)?;
+        self.hand_on(&mut heard_of)?;
         Ok(Ok(()))
     }
 
-    fn hand_on(&self, found: &mut Vec<Found>) -> Result<(), Gone> {
-        let ticket = self.ticket;
-        let found = std::mem::replace(found, Vec::with_capacity(CHUNK));
-        let event = Event::Found { ticket, found };
-        self.send.send(event).map_err(|_| Gone)
+    fn hear(
+        &self,
+        what: What,
+        record: &BorrowedMessage<'_>,
+        heard: &mut Heard,
+    ) -> Result<(), String> {
+        match what {
+            What::Tier(tier) => heard.found.push(self.found(tier, record)),
+            What::State => {
+                let found = block::Found::of(record.key(), record.payload())?;
+                if let block::Found::Block(block) = &found {
+                    heard.keys += block.notes.len();
+                }
+                // A tombstone is not nothing, either.
+                heard.keys += 1;
+                heard.state.push(found);
+            }
+        }
+        Ok(())
+    }
+
+    fn hand_on(&self, heard: &mut Heard) -> Result<(), Gone> {
+        let ticket = self.reading.ticket;
+        let Heard { found, state, .. } = std::mem::take(heard);
+        let events = [
+            (!found.is_empty()).then_some(Event::Found { ticket, found }),
+            (!state.is_empty()).then_some(Event::State {
+                ticket,
+                found: state,
+            }),
+        ];
+        for event in events.into_iter().flatten() {
+            self.send.send(event).map_err(|_| Gone)?;
+        }
+        Ok(())
     }
 
     /// The ends to read to, by tier, of the partitions that have something to read. The ends of everything written, open
     /// transactions included: whether those are committed is known when the reading gets past them.
-    fn goals(&self, properties: &Properties) -> Result<BTreeMap<usize, i64>, String> {
+    fn goals(&self, properties: &Properties) -> Result<Vec<(What, i64)>, String> {
         let asking = config(properties)
             .set("isolation.level", "read_uncommitted")
             .create_with_context::<_, BaseConsumer<Quiet>>(Quiet::default())
             .map_err(|error| error.to_string())?;
-        let mut goals = BTreeMap::new();
-        for (tier, entry) in self.partitions.iter().enumerate() {
+        let mut goals = Vec::new();
+        let tiers = (0..self.reading.retries.len()).map(What::Tier);
+        let state = self.reading.state.as_ref();
+        for what in tiers.chain(state.map(|_| What::State)) {
+            let entry = self.entry(what);
             let (low, high) = asking
                 .fetch_watermarks(&entry.topic, entry.partition, ASK)
                 .map_err(|error| format!("{}-{}: {error}", entry.topic, entry.partition))?;
+            let must_be = state.is_some_and(|state| state.must_be);
+            if matches!(what, What::State) && must_be && high == 0 {
+                return Err(format!(
+                    "{}-{} is empty, although the group's commits say that there was something: the topic was deleted or made \
+                     again, and copies of what was seen would pass. Restore it, or say dedup.on_missing_state: begin_empty",
+                    entry.topic, entry.partition
+                ));
+            }
             if high > entry.offset.max(low) {
-                goals.insert(tier, high);
+                goals.push((what, high));
             }
         }
         Ok(goals)
@@ -247,7 +309,7 @@ impl Task {
             value: None,
             headers,
         };
-        Found::of(tier, &record, &self.source)
+        Found::of(tier, &record, &self.reading.source, self.reading.by)
     }
 }
 

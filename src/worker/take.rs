@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Clock;
+use super::dedup::Repeat;
 use super::engine::{Engine, Step, Taken};
 use super::parked::doomed;
 use super::ports::{Positions, Records, Waiting};
-use super::settle::got_through;
+use super::settle::{Done, got_through};
 use crate::failure::backoff;
 use crate::failure::breaker::Decided;
 use crate::failure::envelope::{self, Origin};
@@ -34,10 +35,10 @@ impl Engine {
                     message,
                 } => self.consumer_error(topic, partition, code, &message),
                 Item::Record(record) => {
-                    let Some(taken) = self.begin(&record, clock) else {
+                    let Some(mut taken) = self.begin(&record, clock) else {
                         continue;
                     };
-                    let verdict = self.judge(&taken, &record);
+                    let verdict = self.judge(&mut taken, &record);
                     let waits = taken.step == Step::Behind || matches!(verdict, Verdict::LookUp(_));
                     if waits || !work.is_empty() {
                         work.push(Work {
@@ -223,7 +224,7 @@ impl Engine {
         Some(taken)
     }
 
-    fn judge(&mut self, taken: &Taken, record: &Record<'_>) -> Verdict {
+    fn judge(&mut self, taken: &mut Taken, record: &Record<'_>) -> Verdict {
         if taken.step != Step::Judge {
             // Nobody looks at it: `finish` goes by the step.
             return Verdict::Filtered;
@@ -238,10 +239,15 @@ impl Engine {
         };
         // Not the origin that a retry's headers tell: whoever may write there could choose how schemas are judged.
         let is_retry = matches!(partition.role, Role::Retry { .. });
-        envelope::at_source(record, &taken.origin, is_retry, |record| {
+        let verdict = envelope::at_source(record, &taken.origin, is_retry, |record| {
             self.judge
                 .process(partition.source(), record, Some(&partition.metrics))
-        })
+        });
+        match self.is_known(taken, record) {
+            // It waits for another one, or is that one's copy: nobody looks at its verdict, or asks a lookup for it.
+            true => Verdict::Filtered,
+            false => verdict,
+        }
     }
 
     fn finish_in_time(
@@ -289,15 +295,32 @@ impl Engine {
             }
             Step::Rest => return self.rest(taken, record, own, clock),
             Step::Control => return self.control(taken, record, clock),
+            Step::Copy => {}
         }
+        let repeat = match taken.step {
+            Step::Copy => Repeat::Copy,
+            _ => self.repeat(taken, clock),
+        };
+        let verdict = match repeat {
+            Repeat::First => verdict,
+            Repeat::Copy => Verdict::Filtered,
+            Repeat::Unsure => return,
+        };
         let held = self.goes(taken, &verdict);
         let taken = held.as_ref().unwrap_or(taken);
         let outcome = match verdict {
+            _ if repeat == Repeat::Copy => Outcome::Duplicate,
             Verdict::Filtered => Outcome::Filtered,
             Verdict::EmitAll(ref outputs) if outputs.is_empty() => Outcome::Filtered,
             _ => Outcome::Emitted,
         };
-        self.act(taken, record, own, verdict, clock);
+        if repeat == Repeat::First && !matches!(verdict, Verdict::Failed(_)) {
+            self.note(taken);
+        }
+        match outcome {
+            Outcome::Duplicate => self.pass(taken, outcome, clock),
+            _ => self.act(taken, record, own, verdict, clock),
+        }
         if taken.extras > 0 {
             self.let_go(taken, record, outcome, clock);
         }
@@ -336,17 +359,20 @@ impl Engine {
                 self.emit_all(taken, record, own, &outputs, clock);
             }
             // An array without elements leaves nothing to emit, and that is no failure.
-            Verdict::Filtered | Verdict::EmitAll(_) => {
-                self.filtered(taken);
-                self.decided(taken.slot, taken.offset, Decided::Passed, clock);
-            }
+            Verdict::Filtered | Verdict::EmitAll(_) => self.pass(taken, Outcome::Filtered, clock),
             Verdict::Failed(error) => self.fail(taken, record, own, &error, clock),
             Verdict::LookUp(_) => unreachable!("look_up resolves every lookup"),
         }
     }
 
+    /// A record has its outcome without a word.
+    fn pass(&mut self, taken: &Taken, outcome: Outcome, clock: Clock) {
+        self.silent(taken, outcome);
+        self.decided(taken.slot, taken.offset, Decided::Passed, clock);
+    }
+
     /// A record is complete that nothing is produced for.
-    pub(super) fn filtered(&mut self, taken: &Taken) {
+    pub(super) fn silent(&mut self, taken: &Taken, outcome: Outcome) {
         let Some(partition) = self.assignment.get_mut(taken.slot) else {
             return;
         };
@@ -355,19 +381,17 @@ impl Engine {
             partition.tracker.expect(taken.sequence, taken.extras);
             return;
         }
-        partition
-            .tracker
-            .complete(taken.sequence, Outcome::Filtered);
+        partition.tracker.complete(taken.sequence, outcome);
+        let done = Done::silent(outcome);
         if let Some(transaction) = &mut self.transaction {
-            transaction.filtered(taken.slot, partition.epoch);
+            transaction.silent(taken.slot, partition.epoch, done);
         } else {
-            partition.metrics.filtered(1);
+            done.count(partition, self.time.read());
             got_through(&self.shared.health, &self.judge.config().name, partition);
         }
         if let Some(key) = taken.key {
             let parked = (key.0, taken.origin.offset);
-            self.families
-                .finished(taken.slot, parked, Outcome::Filtered);
+            self.families.finished(taken.slot, parked, outcome);
         }
     }
 

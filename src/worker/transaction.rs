@@ -189,10 +189,10 @@ impl Transaction {
         self.topics.refused(source, sent);
     }
 
-    /// Notes a filtered record.
-    pub(super) fn filtered(&mut self, slot: usize, epoch: u64) {
+    /// Notes a record that nothing is produced for.
+    pub(super) fn silent(&mut self, slot: usize, epoch: u64, done: Done) {
         self.outcomes += 1;
-        self.tally(slot, epoch, None, Some(Done::filtered()));
+        self.tally(slot, epoch, None, Some(done));
     }
 
     fn tally(&mut self, slot: usize, epoch: u64, output: Option<usize>, done: Option<Done>) {
@@ -423,6 +423,9 @@ impl Engine {
             }
             return self.abort(clock);
         }
+        self.assignment
+            .iter_mut()
+            .for_each(Partition::will_keep_state);
         let entries = self.offsets(clock.now);
         let open = self
             .transaction
@@ -588,6 +591,11 @@ impl Engine {
             partition.said.clone_from(&sent.said);
             partition.metrics.set_committed(sent.offset);
             partition.mark(sent.offset);
+            if let Some(noted) = &mut partition.noted {
+                noted.take_below(sent.offset);
+                let blocks = std::mem::take(&mut partition.ledger.enlisted);
+                self.families.seen(sent.slot, &blocks);
+            }
         }
         for partition in self.assignment.iter_mut() {
             partition.mark.latest_due = partition.latest_due;

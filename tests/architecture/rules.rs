@@ -210,8 +210,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         "ingest",
         &["config", "error", "health", "metrics", "native", "record"],
     ),
-    // What is decided goes back with its partition when that is rewound.
-    ("ingest::assignment", &["failure::breaker"]),
+    // What is decided, and which keys count, goes back with its partition when that is rewound.
+    ("ingest::assignment", &["failure::breaker", "state"]),
     // Operators' orders. Orders and their state are plain data, which the record path asks; desk and reader stand beside it.
     ("control", &["error"]),
     (
@@ -263,7 +263,10 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     // What is in flight carries the tracker's tokens, and gives them back.
     ("emit", &["error", "ingest::offsets", "record"]),
-    ("failure", &["error", "headers", "record"]),
+    // A retry carries the key that its copies are known by.
+    ("failure", &["error", "headers", "record", "state::digest"]),
+    // What is remembered of records that are through: numbers and digests, and nothing of where they come from.
+    ("state", &[]),
     // Who names the stages in order.
     (
         "pipeline",
@@ -281,6 +284,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "lookup",
             "metrics",
             "record",
+            "state::digest",
             "transform",
         ],
     ),
@@ -311,6 +315,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "native",
             "pipeline",
             "record",
+            "state",
         ],
     ),
     // Readers beside the record path, whose clients say nothing of their own.
@@ -341,6 +346,9 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("worker::dry", &["in_process"]),
     // Judges tell their pipeline's configuration.
     ("worker::ports", &["config::model"]),
+    // What is one key in retry is chosen there.
+    ("worker::dedup", &["config::model"]),
+    ("worker::parked", &["config::model"]),
     // What becomes of those that waited for a dead letter is chosen there.
     ("worker::parked::hop", &["config::model"]),
     // Limits as they are written, and told in the same form.
@@ -573,6 +581,7 @@ pub(crate) const PURE: &[&str] = &[
     "ingest::standing",
     "ingest::ledger",
     "record",
+    "state",
     "transform",
 ];
 

@@ -55,6 +55,8 @@ pub struct Shape {
     pub delivery: &'static str,
     /// `provenance`.
     pub provenance: &'static str,
+    /// `dedup`, in YAML.
+    pub dedup: Option<String>,
 }
 
 impl Default for Shape {
@@ -72,6 +74,7 @@ impl Default for Shape {
             workers: 1,
             delivery: "delivery: at_least_once",
             provenance: "header",
+            dedup: None,
         }
     }
 }
@@ -140,6 +143,8 @@ impl Job {
             ),
             (None, None) => " []".to_owned(),
         };
+        let dedup = shape.dedup.as_ref();
+        let dedup = dedup.map_or(String::new(), |dedup| format!("    dedup: {dedup}\n"));
         let text = format!(
             r##"
 kafka: {{ bootstrap_servers: "{bootstrap}", properties: {{ {properties} }} }}
@@ -156,7 +161,7 @@ pipelines:
     provenance: {provenance}
     source: {{ topics: [{source}] }}
     contract: {{ schema: parcel.avsc, rules: parcel.rules.yaml }}
-    transform:{steps}
+{dedup}    transform:{steps}
     sink: {{ topic: {sink}, schema: parcel.avsc, auto_register: true }}
     failure: {{ retry: {retry} }}
 "##

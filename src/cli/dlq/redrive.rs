@@ -161,12 +161,14 @@ fn own(pipeline: &Pipeline, topic: &str) -> Option<&'static str> {
     };
     let mut sources = pipeline.source_topics.iter();
     let is_ledger = |source: &String| pipeline.ledger_topic(source).as_deref() == Some(topic);
+    let is_state = |source: &String| pipeline.state_topic(source).as_deref() == Some(topic);
     match () {
         () if pipeline.source_topics.iter().any(|source| source == topic) => Some("a source"),
         () if is_sink => Some("a sink"),
         () if topic == pipeline.control_topic() => Some("the control topic"),
         () if sources.clone().any(is_retry) => Some("a retry topic"),
-        () if sources.any(is_ledger) => Some("the ledger"),
+        () if sources.clone().any(is_ledger) => Some("the ledger"),
+        () if sources.any(is_state) => Some("the state topic"),
         () => None,
     }
 }

@@ -52,7 +52,12 @@ pub(crate) const PIPELINE: &[Key] = &[
     .default("true"),
     key("source", Kind::Map(SOURCE), "Where the records come from.").required(),
     key("contract", Kind::Map(CONTRACT), "What a record must be to go on.").required(),
-    later("dedup", "Drops repeats by a key inside a window: `{ key, window, partitioned_by }`."),
+    key(
+        "dedup",
+        Kind::Map(DEDUP),
+        "Drops copies: of the records of one key inside a window the first one that gets through wins. See [dedup](dedup.md).",
+    )
+    .default_note("none"),
     later("stale", "Drops what is older than the newest seen of its key: `{ key, by, then }`."),
     key(
         "transform",
@@ -75,6 +80,75 @@ pub(crate) const PIPELINE: &[Key] = &[
          Without one the log and the metrics alone tell, and `check` warns of it.",
     )
     .default_note("none"),
+];
+
+pub(crate) const DEDUP: &[Key] = &[
+    key(
+        "key",
+        Kind::Expression,
+        "What copies have in common, as a text or bytes: `event_id`, `order_id + '/' + string(version)`. An event for which it is \
+         null is nobody's copy.",
+    )
+    .default_note("`by` says it"),
+    key("by", Kind::Choice(DEDUP_BY), "Without `key`: what copies have in common.").default("record_key"),
+    key(
+        "partitioned_by",
+        Kind::Choice(PARTITIONED_BY),
+        "With `key`: why copies come to one partition. Each partition remembers its own keys, and copies that come to two of them are \
+         both passed on. `check` asks for it where it is not said.",
+    )
+    .default("record_key"),
+    key(
+        "window",
+        Kind::Duration { min: secs(1), max: secs(YEAR) },
+        "How long a key is remembered, by the times of the partition's records: a backlog of a week is still within a window of an \
+         hour where its copies are. Up to an eighth longer. Without it `max_keys` alone says how long.",
+    )
+    .default_note("none, and then `max_keys` has to be given"),
+    key(
+        "max_keys",
+        Kind::Int { min: 8, max: 1_000_000_000 },
+        "How many keys of a source partition are remembered, in memory: 28 to 56 bytes each. With `window`, keys that were forgotten \
+         for want of room and before their time are told in the log and counted.",
+    )
+    .default("1000000"),
+    key(
+        "on_missing_state",
+        Kind::Choice(MISSING_STATE),
+        "What to do when the state topic of a partition that has kept state is empty: it was deleted, or made again.",
+    )
+    .default("refuse"),
+];
+
+const DEDUP_BY: &[Word] = &[
+    word(
+        "record_key",
+        "their record key; records without one are nobody's copies",
+    ),
+    word(
+        "content",
+        "their key and value, byte for byte; headers do not count",
+    ),
+];
+
+const PARTITIONED_BY: &[Word] = &[
+    word(
+        "record_key",
+        "producers partition by the record's key, as they do by default, and copies have the same one: what has another record \
+         key is no copy",
+    ),
+    word(
+        "dedup_key",
+        "you assert that producers put records with one dedup key into one partition, whatever their record keys are",
+    ),
+];
+
+const MISSING_STATE: &[Word] = &[
+    word(
+        "refuse",
+        "the partition waits, and says so: a copy of what was forgotten would pass",
+    ),
+    word("begin_empty", "it begins with nothing remembered"),
 ];
 
 pub(crate) const ALERT: &[Key] = &[

@@ -107,7 +107,7 @@ impl Engine {
 
     /// What is to be written for a record in retry that becomes a dead letter, besides that.
     pub(in crate::worker) fn dead(&self, taken: &Taken, reason: Reason) -> Option<Dead> {
-        let per_key = self.judge.config().failure.per_key?;
+        let per_key = self.judge.config().order()?.per_key;
         let is_retry = |role: &Role| matches!(role, Role::Retry { .. });
         let partition = self.assignment.get(taken.slot);
         partition.filter(|partition| is_retry(&partition.role))?;
@@ -212,7 +212,8 @@ impl Engine {
         let Some(partition) = self.assignment.get(taken.slot) else {
             return;
         };
-        if self.transaction.is_none() || fate.outcome == Outcome::Filtered {
+        let is_silent = matches!(fate.outcome, Outcome::Filtered | Outcome::Duplicate);
+        if self.transaction.is_none() || is_silent {
             return self.not_sent_to_tier(taken, fate.tier, code, clock);
         }
         let config = self.judge.config();
@@ -237,10 +238,11 @@ impl Engine {
             if let (Some(key), Some(parking)) = (taken.key, self.families.parking_mut(taken.slot)) {
                 parking.released(key, taken.origin.offset);
             }
-            return self.filtered(&Taken {
+            let taken = Taken {
                 key: None,
                 ..taken.clone()
-            });
+            };
+            return self.silent(&taken, Outcome::Filtered);
         };
         let due = self.due(taken.slot, tier, wait, clock);
         let envelope = Envelope::again(record, due);
@@ -300,11 +302,12 @@ impl Engine {
     /// Whether what stands for a dead letter still does, and where it waits on.
     fn still_said(&self, taken: &Taken) -> Option<(Key, usize, Wait)> {
         let failure = &self.judge.config().failure;
+        let order = self.judge.config().order()?;
         let (key, offset) = (taken.key?, taken.origin.offset);
         let parking = self.families.parking(taken.slot)?;
         let dead = parking.dead(key, offset)?;
         match (taken.origin.control?, dead) {
-            (Control::Dead(Dead::Held), Dead::Held) if failure.per_key?.on_dead == OnDead::Park => {
+            (Control::Dead(Dead::Held), Dead::Held) if order.per_key.on_dead == OnDead::Park => {
                 Some((key, failure.tiers.len().checked_sub(1)?, Wait::Tier))
             }
             (Control::Dead(Dead::Doomed(last)), Dead::Doomed(_)) => {

@@ -1,16 +1,19 @@
-//! What is in retry when a partition comes to us: read before anything of it is taken.
+//! What is in retry when a partition comes to us, and what is remembered of it: read before anything of it is taken.
 
 use std::time::{Duration, Instant};
 
 use super::Family;
+use crate::config::model::OrderBy;
 use crate::failure::backoff;
 use crate::failure::parking::{Limits, Parking};
 use crate::health::PauseReason;
 use crate::ingest::assignment::{Flow, Role};
 use crate::native::consumer::{Entry, OFFSET_BEGINNING};
+use crate::state::block;
+use crate::state::seen::{Seen, Window};
 use crate::worker::Clock;
 use crate::worker::engine::Engine;
-use crate::worker::ports::{Event, Positions};
+use crate::worker::ports::{Event, Positions, Reading, StateReading};
 
 /// A pause that something else ends.
 const UNTIL_TOLD: Duration = Duration::from_secs(86_400);
@@ -38,12 +41,13 @@ impl Engine {
     /// source may have to wait for one in retry, and so may one in retry for another in the next tier.
     pub(in crate::worker) fn rebuild(&mut self, sources: &[Entry], starts: &[Entry], clock: Clock) {
         let config = self.judge.config();
-        let Some(per_key) = config.failure.per_key else {
+        if config.order().is_none() && config.dedup.is_none() {
             return;
-        };
+        }
+        let bounds = config.order().map(|order| order.per_key);
         let limits = Limits {
-            keys: per_key.max_keys,
-            records: per_key.max_records,
+            keys: bounds.map_or(0, |bounds| bounds.max_keys),
+            records: bounds.map_or(0, |bounds| bounds.max_records),
         };
         for source in sources {
             let (topic, number) = (source.topic.as_str(), source.partition);
@@ -65,13 +69,15 @@ impl Engine {
             let Some(ticket) = self.assignment.get(home).map(|partition| partition.epoch) else {
                 continue;
             };
-            self.survey.begin(ticket, topic, from.clone());
+            self.survey(ticket, home, topic, from.clone());
             for slot in std::iter::once(home).chain(tiers.iter().copied()) {
                 self.wait_for_rebuild(slot, clock);
             }
             self.families.names.insert((topic.to_owned(), number), home);
             let family = Family {
                 parking: Parking::new(limits),
+                seen: self.window().map(Seen::new),
+                told_early: false,
                 rebuild: Some(Rebuild {
                     ticket,
                     source: topic.to_owned(),
@@ -131,10 +137,12 @@ impl Engine {
         }
         let source = self.assignment.get(home).map(|home| home.topic.clone());
         let source = source.unwrap_or_default();
-        self.survey.begin(ticket, &source, from.clone());
+        self.survey(ticket, home, &source, from.clone());
+        let window = self.window();
         if let Some(family) = self.families.of_mut(home) {
             family.catch_up = None;
             family.read_to = i64::MIN;
+            family.seen = window.map(Seen::new);
             family.rebuild = Some(Rebuild {
                 ticket,
                 source,
@@ -145,6 +153,45 @@ impl Engine {
                 again: None,
             });
         }
+    }
+
+    /// How long keys are remembered, if they are.
+    fn window(&self) -> Option<Window> {
+        let dedup = self.judge.config().dedup.as_ref()?;
+        Some(Window {
+            time: dedup.window.map(backoff::millis),
+            keys: dedup.max_keys,
+        })
+    }
+
+    /// Has what is in retry of a source partition read, and what is remembered of it.
+    fn survey(&mut self, ticket: u64, home: usize, source: &str, retries: Vec<Entry>) {
+        let config = self.judge.config();
+        let Some(partition) = self.assignment.get(home) else {
+            return;
+        };
+        let family = self.family(source, partition.number);
+        let mut family = family.iter().filter_map(|(topic, number, _)| {
+            let slot = self.assignment.find(topic, *number)?;
+            self.assignment.get(slot)
+        });
+        let has_state = family.any(|partition| partition.has_state);
+        let begin_empty = config.dedup.as_ref().is_some_and(|dedup| dedup.begin_empty);
+        let state = config.state_topic(source).map(|topic| StateReading {
+            entry: Entry {
+                topic,
+                ..partition.entry(OFFSET_BEGINNING)
+            },
+            must_be: has_state && !begin_empty,
+        });
+        let reading = Reading {
+            ticket,
+            source: source.to_owned(),
+            retries,
+            by: self.families.order.unwrap_or(OrderBy::Key),
+            state,
+        };
+        self.survey.begin(reading);
     }
 
     /// [`Self::rebuild_family`] for all of them.
@@ -169,7 +216,10 @@ impl Engine {
 
     pub(in crate::worker) fn tell_rebuild(&mut self, slot: usize, clock: Clock) {
         let (reason, wait) = (PauseReason::Rebuilding, UNTIL_TOLD);
-        let detail = "what is in retry is read first, to know which keys wait";
+        let detail = match self.judge.config().dedup {
+            None => "what is in retry is read first, to know which keys wait",
+            Some(_) => "what was seen and what is in retry is read first",
+        };
         self.told(slot, reason, detail, wait, false, clock);
     }
 
@@ -209,13 +259,26 @@ impl Engine {
                         }
                     }
                 }
+                Event::State { found, .. } => {
+                    for found in found {
+                        match (found, &mut family.seen) {
+                            (block::Found::Block(block), Some(seen)) => seen.add(&block),
+                            (block::Found::Gone(name), Some(seen)) => seen.is_gone(name),
+                            _ => {}
+                        }
+                    }
+                }
                 Event::Failed { why, .. } => {
                     let wait = backoff::pause(rebuild.tries);
                     rebuild.tries = rebuild.tries.saturating_add(1);
                     rebuild.again = Some(clock.now + wait);
                     // Nothing of the family is taken until it succeeds, so it is no normal pause any more.
                     let first = rebuild.tries == 1;
-                    let detail = format!("what is in retry could not be read: {why}");
+                    let what = match self.judge.config().dedup {
+                        None => "what is in retry could not be read",
+                        Some(_) => "what was seen, or is in retry, could not be read",
+                    };
+                    let detail = format!("{what}: {why}");
                     self.told(
                         home,
                         PauseReason::BrokerRefused,
@@ -233,12 +296,17 @@ impl Engine {
                     if self.transaction.is_some() {
                         family.parking.mark();
                     }
+                    let seen = family.seen.as_mut().map(|seen| {
+                        seen.is_restored();
+                        seen.len()
+                    });
                     tracing::info!(
                         pipeline = self.judge.config().name,
                         worker = self.settings.slot,
                         keys = family.parking.keys(),
                         records = family.parking.records(),
-                        "read what is in retry"
+                        seen,
+                        "read what is in retry, and what was seen"
                     );
                     for (slot, due) in slots.iter().zip(latest) {
                         if let Some(partition) = self.assignment.get_mut(*slot) {
@@ -274,7 +342,9 @@ impl Engine {
     }
 
     fn survey_again(&mut self, clock: Clock) {
-        for family in self.families.families.iter_mut().flatten() {
+        let mut again = Vec::new();
+        for (home, family) in self.families.families.iter_mut().enumerate() {
+            let Some(family) = family else { continue };
             let Some(rebuild) = &mut family.rebuild else {
                 continue;
             };
@@ -286,9 +356,15 @@ impl Engine {
             rebuild.ticket = self.assignment.next_epoch();
             rebuild.latest.fill(0);
             family.parking.clear();
+            if let Some(seen) = &mut family.seen {
+                seen.clear();
+            }
             tracing::debug!(rebuild.source, "what is in retry is read again");
             let (source, from) = (rebuild.source.clone(), rebuild.from.clone());
-            self.survey.begin(rebuild.ticket, &source, from);
+            again.push((rebuild.ticket, home, source, from));
+        }
+        for (ticket, home, source, from) in again {
+            self.survey(ticket, home, &source, from);
         }
     }
 }

@@ -302,6 +302,10 @@ impl Core {
             let origin = self.origins.len();
             let wall = EPOCH + i64::try_from(self.now / 1000).expect("some minutes");
             let mut record = source_record(&mut self.random, origin, wall);
+            let group = self.copied(tp).unwrap_or(origin);
+            if group != origin {
+                record.key = self.origins[group].key.clone();
+            }
             let gap = match self.random.random_range(0..10) {
                 0 => self.random.random_range(1..4),
                 _ => 0,
@@ -315,6 +319,7 @@ impl Core {
                 tp,
                 offset: record.offset,
                 key: record.key.clone(),
+                group,
                 corrected: false,
                 failures_left: match script {
                     super::plan::Script::Flaky(times) => times,
@@ -325,6 +330,18 @@ impl Core {
             partition.records.push(record.into());
             self.appended += 1;
         }
+    }
+
+    /// A record before the next one of a partition that this one is a copy of, if it is one.
+    fn copied(&mut self, tp: Tp) -> Option<usize> {
+        let copies = self.plan.copies?;
+        if !self.random.random_ratio(copies, 100) {
+            return None;
+        }
+        let records = &self.log.partition(tp).records;
+        let last = records.len().checked_sub(1)?;
+        let behind = self.random.random_range(0..=last.min(20));
+        Some(self.origins[records[last - behind].origin].group)
     }
 
     /// Everything that waits for a broker goes on.

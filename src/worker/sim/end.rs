@@ -1,7 +1,7 @@
 //! What must be true when everything is done: each record has an outcome in a topic, once where that is promised, and what
 //! commits and ledgers tell adds up to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::core::Core;
 use super::facts::{HandOut, Part, sums};
@@ -39,7 +39,7 @@ impl Core {
         all.sort_unstable();
         for (uid, tp, origin) in all.into_iter().rev() {
             let ends = self.ends(uid, &settled);
-            settled[uid] = Some(ends.last > 0);
+            settled[uid] = Some(ends.last > 0 || self.is_copy(origin));
             let Ends {
                 whole,
                 written,
@@ -47,7 +47,7 @@ impl Core {
                 ..
             } = ends;
             let name = self.log.name(tp);
-            if ends.last == 0 {
+            if ends.last == 0 && !self.is_copy(origin) {
                 wrong.push(format!(
                     "conservation: record {origin} in {name} has no outcome in any topic"
                 ));
@@ -82,8 +82,47 @@ impl Core {
         if self.plan.transactions.is_some() {
             self.check_order_in_the_end(&mut wrong);
         }
+        self.check_copies(&mut wrong);
         if let Some(first) = wrong.into_iter().next_back() {
             self.violated(first);
+        }
+    }
+
+    /// With `dedup`: of the records of one key, one is in the sinks.
+    fn check_copies(&self, wrong: &mut Vec<String>) {
+        if self.plan.copies.is_none() {
+            return;
+        }
+        let mut through: HashMap<usize, BTreeSet<usize>> = HashMap::new();
+        for hand_out in &self.facts.hand_outs {
+            let mut children = hand_out.children.iter();
+            let is_there = children.any(|child| {
+                let child = &self.facts.children[*child];
+                let of = child.transaction;
+                let counts = of.is_none_or(|of| self.transactions[of].state == State::Committed);
+                matches!(child.part, Part::Output { .. }) && child.appended > 0 && counts
+            });
+            let origin = &self.origins[hand_out.origin];
+            let place = self.log.partition(origin.tp);
+            let has_value = place.records[place.at(origin.offset)].value.is_some();
+            if is_there && has_value {
+                let group = through.entry(origin.group).or_default();
+                group.insert(hand_out.origin);
+            }
+        }
+        for (group, copies) in through {
+            let home = self.origins[group].tp;
+            let excused = self.plan.transactions.is_none()
+                && self
+                    .facts
+                    .excused
+                    .iter()
+                    .any(|tp| self.log.home(*tp) == Some(home));
+            if copies.len() > 1 && !excused {
+                wrong.push(format!(
+                    "copies: of the records of one key, {copies:?} are in the sinks"
+                ));
+            }
         }
     }
 

@@ -127,7 +127,42 @@ impl Core {
         if expected > 0 && parts.len() == expected {
             found = found.or(Some(Outcome::Emitted));
         }
-        found.or_else(|| self.is_silent(hand_out).then_some(Outcome::Filtered))
+        let is_filtered = self.is_silent(hand_out);
+        found
+            .or_else(|| is_filtered.then_some(Outcome::Filtered))
+            .or_else(|| self.is_copy(hand_out.origin).then_some(Outcome::Duplicate))
+    }
+
+    /// Whether another record with the key of this one has got through, so that it may be called a duplicate.
+    pub(super) fn is_copy(&self, number: usize) -> bool {
+        if self.plan.copies.is_none() {
+            return false;
+        }
+        let of = &self.origins[number];
+        let (group, home) = (of.group, of.tp);
+        self.facts.hand_outs.iter().any(|hand_out| {
+            let other = &self.origins[hand_out.origin];
+            hand_out.origin != number
+                && (other.group, other.tp) == (group, home)
+                && (self.is_silent(hand_out) || self.is_through(hand_out))
+        })
+    }
+
+    /// Whether all outputs of a hand-out are acknowledged, and not taken back.
+    fn is_through(&self, hand_out: &HandOut) -> bool {
+        let (mut parts, mut expected) = (BTreeSet::new(), 0);
+        for child in &hand_out.children {
+            let child = &self.facts.children[*child];
+            let of = child.transaction;
+            let is_aborted = of.is_some_and(|of| self.transactions[of].state == State::Aborted);
+            if let (Part::Output { index, count }, true, false) =
+                (child.part, child.acknowledged, is_aborted)
+            {
+                expected = count;
+                parts.insert(index);
+            }
+        }
+        expected > 0 && parts.len() == expected
     }
 
     /// Whether a hand-out was filtered, and nothing was made of it.
@@ -188,6 +223,8 @@ impl Core {
         let (from, to) = (partition.at(verified), partition.at(offset));
         // What is no record of the source goes round or ends, as the engine knows best.
         let mut controls = 0;
+        // What was filtered may be a copy of what was.
+        let mut either = 0;
         for record in &partition.records[from..to] {
             if !self.visible(record) {
                 continue;
@@ -198,6 +235,7 @@ impl Core {
             }
             let latest = owned.latest.get(&record.offset);
             match latest.and_then(|hand_out| self.outcome(*hand_out)) {
+                Some(Outcome::Filtered) if self.is_copy(record.origin) => either += 1,
                 Some(outcome) => counts[outcome as usize] += 1,
                 None => {
                     let record = record.offset;
@@ -209,6 +247,12 @@ impl Core {
         }
         let told = entry.metadata.as_deref().and_then(Counts::from_metadata);
         let told = told.as_ref().map(sums);
+        let copies = told.and_then(|told| {
+            told[Outcome::Duplicate as usize].checked_sub(counts[Outcome::Duplicate as usize])
+        });
+        let copies = copies.unwrap_or(0).min(either);
+        counts[Outcome::Duplicate as usize] += copies;
+        counts[Outcome::Filtered as usize] += either - copies;
         let ended = told.and_then(|told| {
             told[Outcome::Filtered as usize].checked_sub(counts[Outcome::Filtered as usize])
         });

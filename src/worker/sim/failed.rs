@@ -124,7 +124,8 @@ impl Core {
         ours: &Ours<'_>,
     ) -> Result<(), String> {
         let of = &self.facts.hand_outs[hand_out];
-        let in_order = self.plan.per_key.is_some() && source.key.is_some();
+        let in_order =
+            self.plan.per_key.is_some() && source.key.is_some() || self.plan.copies.is_some();
         if self.log.kind(of.tp) == Kind::Source {
             same_as(record, source)?;
             let reason = ours.text(headers::REASON).and_then(Reason::parse);

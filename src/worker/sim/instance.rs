@@ -134,6 +134,7 @@ impl World {
                 world: world.clone(),
                 id,
                 scene: self.scene.clone(),
+                digest: None,
             }),
             outlet: Box::new(SimOutlet {
                 world: world.clone(),

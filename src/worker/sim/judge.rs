@@ -14,6 +14,7 @@ use crate::failure::envelope::Stamp;
 use crate::metrics::PartitionMetrics;
 use crate::pipeline::{Again, Output, OutputKey, Sink, Verdict};
 use crate::record::Record;
+use crate::state::digest::Digest;
 use crate::worker::Clock;
 use crate::worker::engine::Taken;
 use crate::worker::ports::{Judge, Time, Waiting};
@@ -22,6 +23,7 @@ pub(super) struct SimJudge {
     pub(super) world: Arc<World>,
     pub(super) id: usize,
     pub(super) scene: Arc<Scene>,
+    pub(super) digest: Option<Digest>,
 }
 
 impl Judge for SimJudge {
@@ -44,6 +46,7 @@ impl Judge for SimJudge {
         _: Option<&PartitionMetrics>,
     ) -> Verdict {
         self.world.step(self.id);
+        self.digest = None;
         let mut core = self.world.core();
         let from = record
             .header(FROM)
@@ -96,11 +99,22 @@ impl Judge for SimJudge {
                 has_value.then(|| output_value(number, 0, large)),
             ))
         };
+        let is_on = core.plan.copies.is_some() && has_value && !core.is(Bug::NoDedup);
         let origin = &mut core.origins[number];
+        let group = origin.group;
         let script = match origin.corrected {
             true => Script::Emit,
             false => origin.script.clone(),
         };
+        // What is wrong with a record itself is found before its key.
+        let is_read = match script {
+            Script::Poison(_) => false,
+            Script::Flaky(_) => origin.failures_left == 0,
+            _ => true,
+        };
+        if is_on && is_read {
+            self.digest = Some(Digest::of(&[Some(&group.to_le_bytes())]));
+        }
         match script {
             Script::Emit => emit(None),
             Script::TooLarge { client } if has_value => emit(Some(client)),
@@ -145,6 +159,10 @@ impl Judge for SimJudge {
                 ..Output::of(Some(Vec::new()))
             }),
         }
+    }
+
+    fn digest(&self) -> Option<Digest> {
+        self.digest
     }
 
     /// A place where a batch may take long, between the verdicts and what is made of them.

@@ -16,6 +16,9 @@ pub(super) const GROUP: &str = "g";
 /// Milliseconds since the epoch at which a run begins.
 pub(super) const EPOCH: i64 = 1_700_000_000_000;
 
+/// What a state topic takes: a block has many keys.
+const STATE_LIMIT: usize = 1_000_000;
+
 /// A partition, by the number of its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Tp {
@@ -30,6 +33,7 @@ pub(super) enum Kind {
     Retry { source: usize, tier: usize },
     Dead { source: usize },
     Ledger { source: usize },
+    State { source: usize },
     Sink(usize),
 }
 
@@ -66,6 +70,8 @@ pub(super) struct Origin {
     pub(super) offset: i64,
     pub(super) key: Option<Vec<u8>>,
     pub(super) script: Script,
+    /// With `dedup`: the record that it is a copy of, or its own number.
+    pub(super) group: usize,
     /// Whether a person has made it pass.
     pub(super) corrected: bool,
     /// How often it still fails.
@@ -137,6 +143,10 @@ impl Log {
             if plan.has_ledger() {
                 let ledger = format!("{name}.{GROUP}.ledger");
                 add(ledger, Kind::Ledger { source }, LIMIT, plan.partitions);
+            }
+            if plan.copies.is_some() {
+                let state = format!("{name}.{GROUP}.state");
+                add(state, Kind::State { source }, STATE_LIMIT, plan.partitions);
             }
         }
         for (sink, name) in ["out", "other"].into_iter().enumerate() {

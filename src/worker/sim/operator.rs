@@ -218,7 +218,9 @@ impl Core {
 
     /// Topics that belong to each source.
     fn per_source(&self) -> usize {
-        self.plan.tiers.len() + 1 + usize::from(self.plan.has_ledger())
+        let beside = [self.plan.has_ledger(), self.plan.copies.is_some()];
+        let beside = beside.iter().filter(|there| **there).count();
+        self.plan.tiers.len() + 1 + beside
     }
 
     fn send_back(&mut self, letter: &Stored, to: Tp) {

@@ -20,6 +20,7 @@ use super::world::{World, micros};
 use crate::failure::parking::Control;
 use crate::native::ClientError;
 use crate::native::producer::{Delivery, Produce};
+use crate::state::block;
 use crate::worker::ports::Outlet;
 
 /// Batches of a partition that are under way at a time.
@@ -33,11 +34,12 @@ struct Sent {
     record: Stored,
 }
 
-/// What is known of it: the number of a [`Child`], or of an entry of the ledger.
+/// What is known of it: the number of a [`Child`], or of an entry of the ledger, or nothing: it is a block of what was seen.
 #[derive(Debug, Clone, Copy)]
 enum Of {
     Child(usize),
     Entry(usize),
+    Block,
 }
 
 #[derive(Debug)]
@@ -90,6 +92,9 @@ impl Core {
         };
         if let Kind::Ledger { source } = self.log.topics[topic].kind {
             return self.enqueue_entry(id, source, topic, produce, token);
+        }
+        if let Kind::State { source } = self.log.topics[topic].kind {
+            return self.enqueue_block(id, source, topic, produce, token);
         }
         let Some(hand_out) = self.from(id, produce) else {
             let what = format!("headers: a record for {} lost its own", produce.topic);
@@ -205,7 +210,9 @@ impl Core {
         let latest = owned.flat_map(|owned| owned.latest.values().copied());
         latest
             .filter(|hand_out| of(hand_out).origin == origin)
-            .filter(|hand_out| of(hand_out).filtered && of(hand_out).children.is_empty())
+            // Or of what is a copy, perhaps of one that is on its way.
+            .filter(|hand_out| of(hand_out).filtered || self.plan.copies.is_some())
+            .filter(|hand_out| of(hand_out).children.is_empty())
             .min()
     }
 
@@ -251,6 +258,46 @@ impl Core {
         let record = stored(produce);
         self.queue(id, to, Sent { token, of, record });
         Ok(())
+    }
+
+    /// A block of what was seen is queued, or what takes it out.
+    fn enqueue_block(
+        &mut self,
+        id: usize,
+        source: usize,
+        topic: usize,
+        produce: &Produce<'_>,
+        token: usize,
+    ) -> Result<(), RDKafkaErrorCode> {
+        self.may_produce(id)?;
+        let found = block::Found::of(produce.key, produce.value);
+        if !matches!(found, Ok(block::Found::Block(_) | block::Found::Gone(_))) {
+            self.violated("state: a block that cannot be read".to_owned());
+        }
+        let partition = produce.partition.unwrap_or_default();
+        let partition = usize::try_from(partition).expect("not negative");
+        if self.outboxes[id].outstanding >= self.plan.capacity && !self.is(Bug::NoQueueLimit) {
+            let home = Tp {
+                topic: source,
+                partition,
+            };
+            self.excuse_family(home);
+            self.count("queue full");
+            return Err(RDKafkaErrorCode::QueueFull);
+        }
+        let (of, record) = (Of::Block, stored(produce));
+        self.queue(id, Tp { topic, partition }, Sent { token, of, record });
+        Ok(())
+    }
+
+    /// The records of a source partition and its retries may be written twice.
+    fn excuse_family(&mut self, home: Tp) {
+        let family: Vec<Tp> = self
+            .log
+            .all()
+            .filter(|tp| self.log.home(*tp) == Some(home))
+            .collect();
+        self.facts.excused.extend(family);
     }
 
     fn queue(&mut self, id: usize, to: Tp, sent: Sent) {

@@ -156,6 +156,8 @@ pub(super) struct Plan {
     pub(super) breakers: Option<Breakers>,
     /// Whether a person sends dead letters back.
     pub(super) redrives: bool,
+    /// `dedup`: out of a hundred records, how many are copies of one before them in their partition.
+    pub(super) copies: Option<u32>,
     mix: [u32; 9],
 }
 
@@ -224,6 +226,7 @@ impl Plan {
             per_key: None,
             breakers: None,
             redrives: false,
+            copies: None,
             mix,
         };
         if random.random_bool(0.5) {
@@ -243,6 +246,13 @@ impl Plan {
         if !calm {
             plan.faults(random);
             plan.pauses(more);
+        }
+        let last = &mut SmallRng::seed_from_u64(seed ^ 0x0c0b_1e55);
+        if last.random_bool(0.3) {
+            plan.copies = Some(*[10, 50, 90].choose(last).expect("not empty"));
+            // A duplicate ends a row of dead letters, and nobody out here sees when.
+            plan.breakers = None;
+            plan.ops.retain(|(_, op)| !matches!(op, Op::Pause(_)));
         }
         plan
     }
@@ -368,10 +378,11 @@ impl Plan {
         self.provenance != Provenance::None
     }
 
-    /// Topics in all: the sources, their tiers, dead letters and ledgers, and two sinks.
+    /// Topics in all: the sources, their tiers, dead letters, ledgers and states, and two sinks.
     pub(super) fn topics(&self) -> usize {
         let ledgers = usize::from(self.has_ledger());
-        self.sources * (2 + self.tiers.len() + ledgers) + 2
+        let states = usize::from(self.copies.is_some());
+        self.sources * (2 + self.tiers.len() + ledgers + states) + 2
     }
 
     /// The script of a record.
@@ -429,6 +440,7 @@ impl Plan {
         let in_turn = match self.per_key {
             Some(per_key) if self.is_tight(per_key) => 5 * records,
             Some(_) => records,
+            None if self.copies.is_some() => records,
             None => 0,
         };
         let resumed = self.breakers.map_or(0, |_| 2 * records);

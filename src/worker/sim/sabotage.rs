@@ -62,6 +62,12 @@ pub(super) enum Bug {
     DropEntry,
     /// An entry of the ledger is taken for acknowledged as soon as it is handed over.
     EntryAtOnce,
+    /// Nobody knows a copy.
+    NoDedup,
+    /// A new owner does not know what was seen.
+    ForgetSeen,
+    /// A block of what was seen is acknowledged and not written.
+    DropBlock,
     /// Breakers never trip.
     NoBreaker,
     /// Breakers trip at the second dead letter in a row, whatever their limit is.
@@ -76,7 +82,7 @@ pub(super) enum Bug {
 
 impl Bug {
     /// Each with the invariant that notices it: the first word of the violation.
-    pub(super) const ALL: [(Bug, &'static [&'static str]); 34] = [
+    pub(super) const ALL: [(Bug, &'static [&'static str]); 37] = [
         (Bug::CommitAhead, &["acknowledgement", "commit"]),
         (Bug::CommitBack, &["commit"]),
         (Bug::WrongCounts, &["counts"]),
@@ -127,6 +133,9 @@ impl Bug {
         (Bug::ForgetParked, &["key order"]),
         (Bug::DropEntry, &["ledger"]),
         (Bug::EntryAtOnce, &["ledger"]),
+        (Bug::NoDedup, &["copies"]),
+        (Bug::ForgetSeen, &["copies"]),
+        (Bug::DropBlock, &["copies"]),
         (Bug::NoBreaker, &["breaker: "]),
         (Bug::HastyBreaker, &["breaker without a reason"]),
         (Bug::ForgetPause, &["breaker: "]),

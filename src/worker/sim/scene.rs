@@ -49,6 +49,17 @@ impl Scene {
                 (per_key.max_keys, per_key.max_records) = (usize::MAX / 4, usize::MAX / 4);
             }
         }
+        config.dedup = plan.copies.map(|_| model::Dedup {
+            by: model::DedupBy::RecordKey,
+            window: None,
+            max_keys: 1_000_000,
+            begin_empty: false,
+            parked: model::PerKey {
+                on_dead: model::OnDead::Release,
+                max_keys: usize::MAX / 4,
+                max_records: usize::MAX / 4,
+            },
+        });
         if let Some(breakers) = plan.breakers.filter(|_| bug != Some(Bug::NoBreaker)) {
             config.failure.dead_letter.pause_after = breakers.after;
             config.failure.dead_letter.pause_above = breakers.above;

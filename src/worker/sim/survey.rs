@@ -13,20 +13,22 @@ use super::sabotage::Bug;
 use super::world::World;
 use crate::native::consumer::Entry;
 use crate::record::Record;
-use crate::worker::ports::{Event, Found, Survey};
+use crate::state::block;
+use crate::worker::ports::{Event, Found, Reading, Survey};
 
-struct Reading {
-    ticket: u64,
-    source: String,
+struct Under {
+    reading: Reading,
     /// By tier: where to begin, and up to where.
     partitions: Vec<(Tp, i64, i64)>,
+    /// The same of the state topic.
+    state: Option<(Tp, i64, i64)>,
     ready_at: Micros,
 }
 
 pub(super) struct SimSurvey {
     world: Arc<World>,
     id: usize,
-    readings: Vec<Reading>,
+    readings: Vec<Under>,
 }
 
 impl SimSurvey {
@@ -39,7 +41,26 @@ impl SimSurvey {
     }
 }
 
-impl Reading {
+impl Under {
+    fn all(&self) -> impl Iterator<Item = &(Tp, i64, i64)> {
+        self.partitions.iter().chain(&self.state)
+    }
+
+    /// The blocks of the state topic; compaction may have taken none of them.
+    fn blocks(&self, core: &Core) -> Vec<block::Found> {
+        let Some((tp, from, goal)) = &self.state else {
+            return Vec::new();
+        };
+        let partition = core.log.partition(*tp);
+        let records = partition.records[partition.at(*from)..].iter();
+        let records = records.take_while(|record| record.offset < *goal);
+        let visible = records.filter(|record| core.visible(record));
+        let found = visible.map(|record| {
+            block::Found::of(record.key.as_deref(), record.value.as_deref()).expect("our own")
+        });
+        found.collect()
+    }
+
     fn find(&self, core: &Core) -> Vec<Found> {
         let mut found = Vec::new();
         for (tier, (tp, from, goal)) in self.partitions.iter().enumerate() {
@@ -59,7 +80,12 @@ impl Reading {
                         .map(|(name, value)| (name.as_str(), value.as_deref()))
                         .collect(),
                 };
-                found.push(Found::of(tier, &record, &self.source));
+                found.push(Found::of(
+                    tier,
+                    &record,
+                    &self.reading.source,
+                    self.reading.by,
+                ));
             }
         }
         found
@@ -67,19 +93,21 @@ impl Reading {
 }
 
 impl Survey for SimSurvey {
-    fn begin(&mut self, ticket: u64, source: &str, partitions: Vec<Entry>) {
+    fn begin(&mut self, reading: Reading) {
         self.world.step(self.id);
         let mut core = self.world.core();
         let wait = core.some(300 * MILLI);
-        let partitions = partitions.into_iter().filter_map(|entry| {
+        let place = |entry: &Entry| {
             let tp = core.log.tp(&entry.topic, entry.partition)?;
             Some((tp, entry.offset.max(0), core.log.partition(tp).end))
-        });
-        let partitions = partitions.collect();
-        self.readings.push(Reading {
-            ticket,
-            source: source.to_owned(),
+        };
+        let partitions = reading.retries.iter().filter_map(place).collect();
+        let state = reading.state.as_ref();
+        let state = state.and_then(|state| place(&state.entry));
+        self.readings.push(Under {
+            reading,
             partitions,
+            state,
             ready_at: core.now + wait,
         });
         core.count("surveys");
@@ -93,15 +121,11 @@ impl Survey for SimSurvey {
             if reading.ready_at > core.now {
                 return true;
             }
-            let ticket = reading.ticket;
-            let away = core.dark()
-                || reading
-                    .partitions
-                    .iter()
-                    .any(|(tp, ..)| core.away(*tp).is_some());
+            let ticket = reading.reading.ticket;
+            let away = core.dark() || reading.all().any(|(tp, ..)| core.away(*tp).is_some());
             let open =
                 |(tp, _, goal): &(Tp, i64, i64)| core.log.partition(*tp).stable_end() < *goal;
-            let open = reading.partitions.iter().any(open);
+            let open = reading.all().any(open);
             if open || away && core.random.random_bool(0.8) {
                 reading.ready_at = core.now + 100 * MILLI;
                 return true;
@@ -113,7 +137,7 @@ impl Survey for SimSurvey {
                 .iter()
                 .filter_map(|found| Some((found.key?, found.offset)))
                 .collect();
-            let source = core.log.number(&reading.source);
+            let source = core.log.number(&reading.reading.source);
             if let (Some(topic), Some((tp, ..))) = (source, reading.partitions.first()) {
                 let home = Tp {
                     topic,
@@ -135,7 +159,18 @@ impl Survey for SimSurvey {
             if core.is(Bug::ForgetParked) {
                 found.clear();
             }
-            events.extend([Event::Found { ticket, found }, Event::Done { ticket }]);
+            let state = match core.is(Bug::ForgetSeen) {
+                true => Vec::new(),
+                false => reading.blocks(&core),
+            };
+            events.extend([
+                Event::Found { ticket, found },
+                Event::State {
+                    ticket,
+                    found: state,
+                },
+                Event::Done { ticket },
+            ]);
             false
         });
         events

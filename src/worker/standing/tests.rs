@@ -27,7 +27,8 @@ use crate::record::Record;
 use crate::telemetry::captured;
 use crate::worker::engine::{Outside, Settings};
 use crate::worker::ports::{
-    Act, Event, Intake, Judge, Outlet, Positions, Records, Survey, Time, Transactions, Waiting,
+    Act, Event, Intake, Judge, Outlet, Positions, Reading, Records, Survey, Time, Transactions,
+    Waiting,
 };
 use crate::worker::{Clock, Shared};
 
@@ -295,8 +296,8 @@ impl Outlet for Shore {
 struct Nothing(Vec<u64>);
 
 impl Survey for Nothing {
-    fn begin(&mut self, ticket: u64, _: &str, _: Vec<Entry>) {
-        self.0.push(ticket);
+    fn begin(&mut self, reading: Reading) {
+        self.0.push(reading.ticket);
     }
 
     fn poll(&mut self) -> Vec<Event> {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::engine::{LONGEST_PAUSE, Outside, Settings as WorkerSettings, Taken};
 use super::super::ports::{
-    Event, Found, Judge, Outlet, Records, Survey, Time, Transactions, Waiting,
+    Event, Found, Judge, Outlet, Reading, Records, Survey, Time, Transactions, Waiting,
 };
 use super::super::{Engine, Shared};
 use super::*;
@@ -161,10 +161,10 @@ impl Transactions for Scripted {
 }
 
 impl Survey for Scripted {
-    fn begin(&mut self, ticket: u64, _: &str, _: Vec<Entry>) {
+    fn begin(&mut self, reading: Reading) {
         let mut script = self.script();
         script.calls.push("survey".into());
-        script.surveys.push(ticket);
+        script.surveys.push(reading.ticket);
     }
 
     fn poll(&mut self) -> Vec<Event> {

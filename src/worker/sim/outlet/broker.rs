@@ -116,7 +116,7 @@ impl Core {
         let error = refusal.or(too_large.then_some(RDKafkaErrorCode::MessageSizeTooLarge));
         for sent in records {
             match error {
-                Some(_) => self.refuse(&sent),
+                Some(_) => self.refuse(tp, &sent),
                 None => self.appended(id, tp, sent),
             }
         }
@@ -137,7 +137,7 @@ impl Core {
         self.after(at - now, Event::Ack(id, tp, number));
     }
 
-    fn refuse(&mut self, sent: &Sent) {
+    fn refuse(&mut self, to: Tp, sent: &Sent) {
         let child = match sent.of {
             Of::Child(child) => &self.facts.children[child],
             Of::Entry(entry) => {
@@ -146,6 +146,16 @@ impl Core {
                 let tp = entry.tp;
                 self.facts.excused.insert(tp);
                 return;
+            }
+            Of::Block => {
+                let Kind::State { source } = self.log.kind(to) else {
+                    unreachable!("blocks go there");
+                };
+                let home = Tp {
+                    topic: source,
+                    ..to
+                };
+                return self.excuse_family(home);
             }
         };
         let hand_out = &self.facts.hand_outs[child.hand_out];
@@ -163,6 +173,8 @@ impl Core {
         let child = match sent.of {
             Of::Child(child) => child,
             Of::Entry(entry) => return self.entry_appended(id, tp, entry, sent.record),
+            Of::Block if self.strikes(Bug::DropBlock) => return,
+            Of::Block => return self.beside_appended(id, tp, sent.record),
         };
         if self.strikes(Bug::DropAppend) {
             return;
@@ -208,14 +220,20 @@ impl Core {
         }
     }
 
-    fn entry_appended(&mut self, id: usize, tp: Tp, entry: usize, mut record: Stored) {
+    fn entry_appended(&mut self, id: usize, tp: Tp, entry: usize, record: Stored) {
         if self.strikes(Bug::DropEntry) {
             return;
         }
-        record.transaction = self.enlisted(id, tp);
+        let transaction = self.enlisted(id, tp);
         let known = &mut self.facts.entries[entry];
         known.appended = true;
-        known.transaction = record.transaction;
+        known.transaction = transaction;
+        self.beside_appended(id, tp, record);
+    }
+
+    /// What is no outcome is in its topic.
+    fn beside_appended(&mut self, id: usize, tp: Tp, mut record: Stored) {
+        record.transaction = self.enlisted(id, tp);
         record.uid = self.appended;
         self.appended += 1;
         let partition = self.log.partition_mut(tp);
@@ -261,6 +279,7 @@ impl Core {
                 match sent.of {
                     Of::Child(child) => self.facts.children[child].acknowledged = true,
                     Of::Entry(entry) => self.facts.entries[entry].acknowledged = true,
+                    Of::Block => {}
                 }
             }
             if !loses {

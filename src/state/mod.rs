@@ -1,0 +1,10 @@
+//! What a source partition and its retry partitions remember of records that are through. Pure: `worker/dedup` asks and
+//! tells, and writes the blocks to the state topic.
+//!
+//! A key is *noted* with its partition while its record is on its way, and is *seen* once nothing can take that back. What is
+//! seen is in the state topic as well, a block of it for each commit, acknowledged before the offsets that lead past it.
+
+pub mod block;
+pub mod digest;
+pub mod noted;
+pub mod seen;
