@@ -67,6 +67,8 @@ const ABORT: Duration = Duration::from_secs(2);
 const PARK: Duration = Duration::from_millis(500);
 /// How many records are handled between two looks at the clock.
 const PACE: usize = 32;
+/// So few records are not why their acknowledgements take long.
+const FEW: usize = 4;
 /// How often in a row, without a commit in between, a producer may be replaced.
 const RENEWALS: u32 = 5;
 /// How long one question for committed offsets may take.
@@ -84,6 +86,8 @@ pub(super) struct Transaction {
     /// How many there may be before it is committed: `settings.records`, and fewer while the brokers take them slowly, so
     /// that what is in one transaction can be acknowledged in its time.
     room: usize,
+    /// How many the last one had that committed, and how long their acknowledgements took.
+    before: Option<(usize, Duration)>,
     /// Records looked at since the clock was.
     paced: usize,
     /// What is counted once it has committed.
@@ -145,6 +149,7 @@ impl Transaction {
             state: State::Starting,
             since: None,
             outcomes: 0,
+            before: None,
             paced: 0,
             tallies: Vec::new(),
             doomed: false,
@@ -218,12 +223,20 @@ impl Transaction {
 
     /// It is about to commit, and its acknowledgements took so long: up to a third of its time is waited for them. Nobody knows
     /// whether many records or slow brokers were the reason, so as long as there is some room left, the next one may always have
-    /// more: transactions of one record, each as slow as a large one, would be all but a standstill.
+    /// more: transactions of one record, each as slow as a large one, would be all but a standstill. Where little is left, it
+    /// has fewer, unless they cannot be why: there were hardly any, or half as many took as long.
     fn fitted(&mut self, took: Duration) {
         let (third, most) = (self.settings.third(), self.settings.records);
         let is_full = self.outcomes >= self.room;
+        let before = self.before.replace((self.outcomes, took));
+        let is_no_slower = before.is_some_and(|(outcomes, before)| {
+            self.outcomes >= 2 * outcomes && took <= before + before / 10
+        });
         let room = match took {
             _ if took < third / 4 => self.room.saturating_mul(2).min(most),
+            _ if took > third / 4 * 3 && (is_no_slower || self.outcomes <= FEW) => {
+                self.outcomes.saturating_mul(2).clamp(1, most)
+            }
             _ if took > third / 4 * 3 => (self.outcomes.min(self.room) / 2).max(1),
             _ if !is_full => self.room,
             _ if took < third / 2 => (self.room + self.room / 4 + 1).min(most),

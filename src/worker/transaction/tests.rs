@@ -847,6 +847,8 @@ fn slow_transactions_grow_for_as_long_as_they_fit() {
         (0.5, f64::INFINITY, 100_000),
         (2.0, f64::INFINITY, 100_000),
         (3.0, f64::INFINITY, 60),
+        (4.0, f64::INFINITY, 100_000),
+        (4.9, f64::INFINITY, 100_000),
         (1.0, 13.0, 36),
         (0.0, 2.0, 8),
     ] {
