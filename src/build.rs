@@ -8,15 +8,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::alerts;
+use crate::config::baseline;
 use crate::config::fault::Fault;
 use crate::config::model::{self, DedupBy, Pipeline, Place, RulesFile, SchemaSource, Step};
 use crate::contract::registry::{RegistryClient, RegistryError, Version};
-use crate::contract::rules::{Listed, Rules, Side, Subject, Tags};
+use crate::contract::rules::{Listed, Rules, Side, Subject, TAG, Tags};
 use crate::contract::schema::Schema;
 use crate::expr::scope::{Event, Plain, Secrets};
 use crate::failure::dialect::Dialect;
 use crate::failure::envelope::Stamp;
-use crate::pipeline::{Checked, Compiled, Key, Sink, dedup};
+use crate::pipeline::{Checked, Compiled, Key, Reviewed, Sink, dedup};
+use crate::profile::{self, Layout};
 use crate::review::files;
 use crate::transform::native::Natives;
 use crate::transform::{Arm, Builder, Transform, check_sink};
@@ -122,6 +124,9 @@ pub struct Parts {
     dedup: Option<dedup::By>,
     transform: Transform,
     types: Vec<(String, Schema)>,
+    reviewed: Option<Reviewed>,
+    /// What is legal in its files and likely not meant.
+    pub warnings: Vec<Fault>,
 }
 
 /// A sink with its schema.
@@ -212,6 +217,7 @@ impl Parts {
             dedup: self.dedup,
             transform: self.transform,
             sinks,
+            reviewed: self.reviewed.map(Arc::new),
         }
     }
 }
@@ -265,6 +271,15 @@ pub async fn compile_with(
         },
         None => Default::default(),
     };
+    let placed = config
+        .contract
+        .baseline
+        .as_deref()
+        .map(baseline::load_placed);
+    let placed = placed.transpose().unwrap_or_else(|more| {
+        faults.extend(more);
+        None
+    });
     if !faults.is_empty() {
         return Err(BuildError::Faults(faults));
     }
@@ -349,6 +364,17 @@ pub async fn compile_with(
     let (Ok(more), Ok(key_rules), true) = (more, key_rules, faults.is_empty()) else {
         return Err(BuildError::Faults(faults));
     };
+    let mut warnings = Vec::new();
+    let reviewed = match placed {
+        Some(placed) => {
+            let personal = personal(&contract, &config.contract.schema, &rules_file, registry);
+            let reviewed = reviewed(config, &contract, &rules_file, &placed, &personal.await?);
+            let has = |path: &str| reviewed.layout.find(path).is_some();
+            warnings = placed.misfits(&subject, &has);
+            Some(reviewed)
+        }
+        None => None,
+    };
     Ok(Some(Parts {
         contract,
         sinks: outputs,
@@ -358,6 +384,8 @@ pub async fn compile_with(
         dedup,
         transform: builder.finish(&arms).map_err(BuildError::Faults)?,
         types,
+        reviewed,
+        warnings,
     }))
 }
 
@@ -374,6 +402,38 @@ fn copies(by: &DedupBy, builder: &mut Builder) -> Result<dedup::By, Vec<Fault>> 
             with_record_key: *with_record_key,
         },
     })
+}
+
+/// What the values of a pipeline's records are held to.
+fn reviewed(
+    config: &Pipeline,
+    contract: &Loaded,
+    rules: &RulesFile,
+    placed: &baseline::Placed,
+    personal: &[String],
+) -> Reviewed {
+    let baseline = placed.baseline.clone();
+    let layout = Layout::new(&contract.schema, personal);
+    let owner = rules.owner.as_ref().unwrap_or(&config.owner);
+    let owners = baseline.fields.iter().map(|field| {
+        // What is said of a record holds for what is in it.
+        let above = field
+            .path
+            .rmatch_indices('.')
+            .map(|(end, _)| &field.path[..end]);
+        let mut paths = std::iter::once(field.path.as_str()).chain(above);
+        let named = paths.find_map(|path| rules.fields.get(path)?.owner.clone());
+        named.unwrap_or_else(|| owner.to_string())
+    });
+    let owners = owners.collect();
+    let text = baseline.text() + &contract.schema.fingerprint();
+    Reviewed {
+        layout: layout.only(&|leaf| baseline.field(&leaf.path).is_some()),
+        owners,
+        window: config.contract.drift_window,
+        mark: profile::mark(text.as_bytes()),
+        baseline,
+    }
 }
 
 /// What expressions of the pipeline can name.
@@ -533,6 +593,27 @@ pub async fn tagged(
             .map_err(|message| BuildError::Faults(vec![Fault::of_file(&contract.name, message)]))?;
     }
     Ok(tags.paths_with(&contract.schema, tag))
+}
+
+/// The paths of a contract's fields that are personal: by its schema, its version in the registry, and its rules file.
+pub async fn personal(
+    contract: &Loaded,
+    source: &SchemaSource,
+    rules: &RulesFile,
+    registry: Option<&RegistryClient>,
+) -> Result<Vec<String>, BuildError> {
+    let mut paths = match registry {
+        Some(registry) => tagged(contract, source, registry, TAG).await?,
+        None => {
+            let texts = contract.references.iter().chain([&contract.text]);
+            let tags = Tags::of_schema(texts.map(String::as_str));
+            tags.paths_with(&contract.schema, TAG)
+        }
+    };
+    let is_tagged = |tags: &[String]| tags.iter().any(|tag| tag.eq_ignore_ascii_case(TAG));
+    let fields = rules.fields.iter().filter(|(_, doc)| is_tagged(&doc.tags));
+    paths.extend(fields.map(|(path, _)| path.clone()));
+    Ok(paths)
 }
 
 /// The newest version of a subject that has this schema.

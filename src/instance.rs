@@ -31,7 +31,8 @@ use crate::ingest::topics::admin::TopicAdmin;
 use crate::ingest::topics::{self, Facts, Finding, Known};
 use crate::lookup::{Around, Lookups, Origins};
 use crate::metrics::Metrics;
-use crate::pipeline::{Compiled, Event, Gate, Stages};
+use crate::pipeline::watch::Teller;
+use crate::pipeline::{Compiled, Event, Gate, Look, Stages, Watch};
 use crate::quiet::UNSEEN;
 use crate::review;
 use crate::transform::native::Natives;
@@ -51,6 +52,11 @@ const ASK: Duration = Duration::from_secs(10);
 const TOLD: Duration = Duration::from_secs(30);
 /// How long a start waits between attempts to reach the broker or the registry.
 const AGAIN: Duration = Duration::from_secs(2);
+
+/// What part of `memory_limit` may be taken for comparing values with baselines.
+const WATCHED: u64 = 8;
+/// How late a window that ends by its time may be compared, at most.
+const COMPARED: Duration = Duration::from_millis(100);
 
 /// Longer than a broker's restart and any rebalance.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
@@ -186,7 +192,9 @@ impl Instance {
             return Ok(());
         }
         self.health.start_up("workers");
-        let workers = self.start_workers(config, prepared, &cache, embedded.is_some(), alerts)?;
+        let watches = self.watches(config, &prepared, &mut beside)?;
+        let around = (alerts, watches.as_slice());
+        let workers = self.start_workers(config, prepared, &cache, embedded.is_some(), around)?;
         self.health.set_running();
         let result = self.join(workers).await;
         observer.abort();
@@ -376,7 +384,7 @@ impl Instance {
         prepared: Vec<(Compiled, Known)>,
         cache: &Arc<SchemaCache>,
         is_alone: bool,
-        alerts: &Alerts,
+        (alerts, watches): (&Alerts, &[Option<Arc<Watch>>]),
     ) -> Result<Vec<Running>, FatalError> {
         let origins = Arc::new(Origins::default());
         let total: usize = config
@@ -384,9 +392,11 @@ impl Instance {
             .iter()
             .map(|pipeline| pipeline.workers)
             .sum();
-        let share = config.memory_limit / total.max(1) as u64;
+        let watched: usize = watches.iter().flatten().map(|watch| watch.size()).sum();
+        let left = config.memory_limit.saturating_sub(watched as u64);
+        let share = left / total.max(1) as u64;
         let mut workers = Vec::new();
-        for (compiled, known) in prepared {
+        for ((compiled, known), watch) in prepared.into_iter().zip(watches) {
             let compiled = Arc::new(compiled);
             let pipeline = &compiled.config;
             let around = Around {
@@ -477,6 +487,13 @@ impl Instance {
                     Arc::clone(&lookups),
                     Arc::clone(&gate),
                 );
+                let stages = match watch {
+                    Some(watch) => {
+                        let seed = u32::try_from(slot).unwrap_or(0) + 1;
+                        stages.with_look(Look::new(Arc::clone(watch), seed))
+                    }
+                    None => stages,
+                };
                 let (reader, shared) = (&around.kafka, self.shared());
                 let worker = Worker::new(settings, stages, &consumer, &producer, reader, shared)?;
                 workers.push(Running::spawn(
@@ -488,6 +505,41 @@ impl Instance {
             }
         }
         Ok(workers)
+    }
+
+    /// What holds the values of each pipeline to its baseline, where it has one: a thread beside its workers compares.
+    fn watches(
+        &self,
+        config: &Config,
+        prepared: &[(Compiled, Known)],
+        beside: &mut Beside,
+    ) -> Result<Vec<Option<Arc<Watch>>>, FatalError> {
+        let all = || prepared.iter().map(|(compiled, _)| compiled);
+        let count = all().filter(|one| one.reviewed.is_some()).count();
+        let room = config.memory_limit / WATCHED / count.max(1) as u64;
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let mut watches = Vec::new();
+        for compiled in all() {
+            let Some(reviewed) = &compiled.reviewed else {
+                watches.push(None);
+                continue;
+            };
+            let pipeline = &compiled.config;
+            let teller = Teller::new(pipeline, reviewed, Arc::clone(&self.metrics));
+            let (workers, topics) = (pipeline.workers, pipeline.source_topics.len());
+            let watch = Watch::new(Arc::clone(reviewed), workers, topics, room, teller);
+            let watch = Arc::new(watch);
+            let own = Arc::clone(&watch);
+            beside.spawn(format!("{}-values", pipeline.name), move |end| {
+                own.compared_by(std::thread::current());
+                while !end.is_cancelled() {
+                    std::thread::park_timeout(COMPARED);
+                    own.turn(Instant::now(), wall_clock());
+                }
+            })?;
+            watches.push(Some(watch));
+        }
+        Ok(watches)
     }
 
     /// What judges the writer schemas of a pipeline, and tells what it finds.
@@ -640,6 +692,9 @@ pub async fn compile(
         });
     }
     parts.output_rules_again(registry).await?;
+    for warning in &parts.warnings {
+        tracing::warn!(pipeline = pipeline.name, "{warning}");
+    }
     Ok(parts.finish(pipeline, &ids))
 }
 

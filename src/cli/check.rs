@@ -160,6 +160,7 @@ async fn examine(config: &Config, args: &CheckArgs, report: &mut Report) -> anyh
                 let rules = parts.rules();
                 let rules = rules.map(|line| flow::Rule::new(&pipeline.name, &line));
                 report.rules.extend(rules);
+                report.warnings.extend(parts.warnings.iter().cloned());
                 if args.explain {
                     explain(pipeline, &parts, &mut explained)?;
                 }

@@ -13,12 +13,12 @@ use super::{
 };
 use crate::build::{self, BuildError};
 use crate::config::baseline;
-use crate::config::model::{Config, Pipeline, SchemaSource, named};
+use crate::config::model::{Config, Pipeline, RulesFile, SchemaSource, named};
 use crate::contract::cache::{CacheSettings, SchemaCache};
 use crate::contract::registry::RegistryClient;
+use crate::contract::rules::TAG;
 use crate::drift::{self, Contract, Failure, Progress, Scope};
 use crate::error::FatalError;
-use crate::explain::lineage::TAG;
 
 /// The subcommands of `drift`.
 #[derive(Debug, Subcommand)]
@@ -73,7 +73,7 @@ struct Which {
     /// Only so many records, the last ones of each topic
     #[arg(long, value_name = "N", conflicts_with_all = ["from", "until"], value_parser = clap::value_parser!(u64).range(1..))]
     last: Option<u64>,
-    /// The baseline file [default: <subject>.baseline.yaml beside the contract]
+    /// The baseline file [default: `contract.baseline`, or <subject>.baseline.yaml beside the contract]
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
 }
@@ -251,6 +251,7 @@ impl With {
         let path = which
             .baseline
             .clone()
+            .or_else(|| pipeline.contract.baseline.clone())
             .unwrap_or_else(|| beside(&pipeline.contract.schema, &which.config));
         Ok(With {
             scope: Scope {
@@ -309,19 +310,17 @@ async fn contract(pipeline: &Pipeline, registry: &RegistryClient) -> Result<Cont
     let loaded = build::load_schema(source, Some(registry)).await;
     let loaded = loaded.map_err(failed)?;
     let loaded = loaded.expect("a registry was given, so that a subject can be loaded");
-    let tagged = build::tagged(&loaded, source, registry, TAG).await;
-    let mut personal = tagged.map_err(failed)?;
-    if let Some(path) = &pipeline.contract.rules {
-        let rules = crate::config::rules::load(path, &environment);
-        let (rules, _) = rules.map_err(|faults| failed(BuildError::Faults(faults)))?;
-        let is_tagged = |tags: &[String]| tags.iter().any(|tag| tag.eq_ignore_ascii_case(TAG));
-        let fields = rules.fields.into_iter();
-        personal.extend(
-            fields
-                .filter(|(_, doc)| is_tagged(&doc.tags))
-                .map(|(path, _)| path),
-        );
-    }
+    let rules = match &pipeline.contract.rules {
+        Some(path) => {
+            let rules = crate::config::rules::load(path, &environment);
+            rules
+                .map_err(|faults| failed(BuildError::Faults(faults)))?
+                .0
+        }
+        None => RulesFile::default(),
+    };
+    let personal = build::personal(&loaded, source, &rules, Some(registry)).await;
+    let personal = personal.map_err(failed)?;
     Ok(Contract {
         subject: source.subject(),
         schema: Arc::clone(&loaded.schema),

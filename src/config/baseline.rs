@@ -7,7 +7,8 @@ mod read;
 mod tests;
 mod write;
 
-pub use self::read::{load, load_text};
+pub(crate) use self::read::load_source;
+pub use self::read::{Placed, load, load_placed, load_text};
 use super::model::DriftAction;
 use super::units::{format_ratio, parse_ratio};
 
@@ -20,6 +21,8 @@ pub struct Baseline {
     pub records: u64,
     /// Windows of them.
     pub windows: u64,
+    /// What becomes of a drift of a field that does not say it itself.
+    pub then: DriftAction,
     /// Time of the first record, RFC 3339.
     pub from: Option<String>,
     /// Time of the last record.

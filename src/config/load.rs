@@ -1,9 +1,10 @@
 //! The way of a file: read → parse → interpolate → check → lower. Input: a path or a text. Output: a [`Config`] with its
 //! warnings, or every fault that there is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::baseline;
 use super::check::Checker;
 use super::fault::Fault;
 use super::interpolate::{Env, interpolate};
@@ -28,7 +29,7 @@ pub struct Loaded {
     pub advice: Vec<Fault>,
     /// The rules files that the pipelines name, by [`Contract::rules`](super::model::Contract::rules).
     pub rules: BTreeMap<PathBuf, RulesFile>,
-    /// The configuration file, then the rules files: what gives faults their lines.
+    /// The configuration file, then the rules files and the baselines: what gives faults their lines.
     pub sources: Vec<Source>,
 }
 
@@ -43,7 +44,7 @@ impl Loaded {
     }
 }
 
-/// Reads a configuration file and the rules files it names. `vars` are the environment variables.
+/// Reads a configuration file and the rules files and baselines that it names. `vars` are the environment variables.
 pub fn load(path: &Path, vars: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Vec<Fault>> {
     let name = path.display().to_string();
     let text = read_file(path, &name).map_err(|fault| vec![fault])?;
@@ -93,6 +94,17 @@ pub fn load_text(
             }
         };
         rules_files.insert(path.clone(), file);
+    }
+    let mut baselines = BTreeSet::new();
+    for pipeline in config.iter().flat_map(|config| &config.pipelines) {
+        if let Some(path) = &pipeline.contract.baseline
+            && path.is_file()
+            && baselines.insert(path)
+        {
+            let (source, read) = baseline::load_source(path);
+            sources.extend(source);
+            faults.extend(read.err().unwrap_or_default());
+        }
     }
     match config {
         Some(config) if faults.is_empty() => Ok(Loaded {

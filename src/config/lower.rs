@@ -389,9 +389,18 @@ fn contract(view: View<'_>, cx: &mut Lowering<'_>) -> Contract {
         }
     }
     can_be_exceeded(&view.map("drift"), "pause_above", cx);
+    let baseline = view.path("baseline", cx.base);
+    if baseline.is_none() && view.entry("drift_window").is_some() {
+        let message = "`drift_window` says nothing without `baseline`";
+        let fault = Fault::new(view.place("drift_window"), "drift_window", message);
+        cx.faults
+            .push(fault.hint("name the baseline file, or take it out"));
+    }
     Contract {
         schema,
         rules,
+        baseline,
+        drift_window: view.duration("drift_window"),
         drift: drift(view.map("drift")),
         quarantine_above: ratio_limit(&view.map("drift"), "pause_above")
             .expect("the key has a default"),

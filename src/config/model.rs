@@ -394,6 +394,10 @@ pub struct Contract {
     pub schema: SchemaSource,
     /// `rules`: path of the rules file, relative paths resolved against the configuration file.
     pub rules: Option<PathBuf>,
+    /// `baseline`: path of the baseline file, relative paths resolved against the configuration file.
+    pub baseline: Option<PathBuf>,
+    /// `drift_window`: when a window of records ends that has not had all of its records.
+    pub drift_window: Duration,
     /// `drift`
     pub drift: Drift,
     /// `drift.pause_above`: past it a partition pauses instead of putting one record more into quarantine.
@@ -459,12 +463,13 @@ impl Default for Drift {
     }
 }
 
-/// What is done about a writer schema that drifted, from the least to the most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What is done about a writer schema, or about values, that drifted, from the least to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum DriftAction {
     /// It is told and goes on.
     Allow,
     /// It is told as a warning, and to the owner.
+    #[default]
     Warn,
     /// Its records are dead letters.
     Quarantine,

@@ -107,6 +107,11 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
     if let Some(rules) = &pipeline.contract.rules {
         line("contract.rules", &rules.display().to_string());
     }
+    if let Some(baseline) = &pipeline.contract.baseline {
+        line("contract.baseline", &baseline.display().to_string());
+        let window = format_duration(pipeline.contract.drift_window);
+        line("contract.drift_window", &window);
+    }
     if let Some(key) = &pipeline.contract.key {
         line("contract.key", &schema(&key.schema));
         line("contract.key.required", &key.required.to_string());

@@ -34,6 +34,9 @@ use crate::expr::{Cx, Expr, Scope, Val};
 use regex::Regex;
 use std::fmt;
 
+/// The tag of fields that are personal: they are not shown.
+pub const TAG: &str = "PII";
+
 /// The compiled rules of a contract.
 #[derive(Debug, Default)]
 pub struct Rules {

@@ -3,15 +3,13 @@
 //! Sees the configuration and never a value; where it cannot tell, it takes everything for the source.
 
 use crate::config::model::{Check, Placed, RulesFile, Step};
+pub use crate::contract::rules::TAG;
 use crate::contract::schema::{Kind, NodeId, Schema};
 use crate::expr::Expr;
 use crate::expr::scope::{Plain, with_scope};
 
 /// A field path in its parts: names, `[]` for items, `{}` for a map's values.
 pub type Parts = Vec<String>;
-
-/// The tag of fields that are not shown.
-pub const TAG: &str = "PII";
 
 /// What is known of a pipeline's fields.
 #[derive(Debug, Default)]

@@ -161,6 +161,8 @@ pub struct Partition {
     pub held: bool,
     /// Pauses in a row without a record that got through.
     pub tries: u32,
+    /// The highest offset that was begun, whatever was rewound since.
+    pub newest: i64,
     /// Asked for by a delivery report.
     pub rewind: Option<Rewind>,
     /// Records that a broker refused for a reason of their own, by offset: dead letters when they are read again.
@@ -289,6 +291,7 @@ impl Partition {
             flow: Flow::Open,
             held: false,
             tries: 0,
+            newest: -1,
             rewind: None,
             refused: BTreeMap::new(),
             suspects: BTreeSet::new(),
@@ -455,6 +458,7 @@ impl Partition {
         };
         self.epoch = epoch;
         self.positioned = false;
+        self.newest = -1;
         self.rewind = None;
         self.refused.clear();
         self.suspects.clear();

@@ -38,6 +38,11 @@ pub(super) struct Families {
     pub(super) rule_warnings: IntCounterVec,
     pub(super) schemas: IntCounterVec,
     pub(super) drift: IntCounterVec,
+    pub(super) value_drift: IntGaugeVec,
+    pub(super) value_drifts: IntCounterVec,
+    pub(super) profiled: IntCounterVec,
+    pub(super) profile_windows: IntCounterVec,
+    pub(super) not_profiled: IntCounterVec,
     pub(super) plan_evictions: IntCounterVec,
     pub(super) emit_latency: HistogramVec,
     pub(super) dead_letter_last: GaugeVec,
@@ -252,6 +257,31 @@ impl Families {
                 "driftgate_drift_total",
                 "Differences of a writer schema from the contract, counted once per schema id and topic, by class and by what is done.",
                 &["pipeline", "topic", "class", "action"],
+            ),
+            value_drift: gauge(
+                "driftgate_value_drift",
+                "Writer schemas of a topic of which the values of this field look otherwise than in the baseline now; fields of then: allow are left out.",
+                &["pipeline", "topic", "field"],
+            ),
+            value_drifts: counter(
+                "driftgate_value_drifts_total",
+                "Drifts of values that began, by what the baseline says is done.",
+                &["pipeline", "topic", "action"],
+            ),
+            profiled: counter(
+                "driftgate_profiled_records_total",
+                "Records whose values were counted for the comparison with the baseline: each one up to 10000 a second and worker, above that a sample.",
+                &["pipeline", "topic"],
+            ),
+            profile_windows: counter(
+                "driftgate_profile_windows_total",
+                "Windows of records that were compared with the baseline.",
+                &["pipeline", "topic"],
+            ),
+            not_profiled: counter(
+                "driftgate_profile_left_out_records_total",
+                "Records whose values were not looked at, since there is no room for more topics and writer schemas.",
+                &["pipeline"],
             ),
             plan_evictions: counter(
                 "driftgate_plan_evictions_total",

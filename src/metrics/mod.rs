@@ -176,6 +176,43 @@ impl Metrics {
             .inc();
     }
 
+    /// Of how many writer schemas of a topic a field's values have drifted now.
+    pub fn value_drift(&self, pipeline: &str, topic: &str, field: &str, schemas: usize) {
+        let family = &self.families.value_drift;
+        let gauge = family.with_label_values(&[pipeline, topic, field]);
+        gauge.set(signed(schemas as u64));
+    }
+
+    /// A field's values have begun to drift.
+    pub fn value_drift_begun(&self, pipeline: &str, topic: &str, action: &str) {
+        let family = &self.families.value_drifts;
+        family.with_label_values(&[pipeline, topic, action]).inc();
+    }
+
+    /// Makes the series of a topic whose values are compared exist, at zero: a rate over one that begins at its first count
+    /// misses that one.
+    pub fn expect_profiles(&self, pipeline: &str, topic: &str) {
+        self.profiled(pipeline, topic, 0, false);
+        self.not_profiled(pipeline, 0);
+        let family = &self.families.value_drifts;
+        family.with_label_values(&[pipeline, topic, "warn"]);
+    }
+
+    /// Values of records of a topic were counted, and perhaps a window of them compared.
+    pub fn profiled(&self, pipeline: &str, topic: &str, records: u64, is_window: bool) {
+        let families = &self.families;
+        let labels = [pipeline, topic];
+        families.profiled.with_label_values(&labels).inc_by(records);
+        let windows = families.profile_windows.with_label_values(&labels);
+        windows.inc_by(u64::from(is_window));
+    }
+
+    /// Values of records were not looked at.
+    pub fn not_profiled(&self, pipeline: &str, records: u64) {
+        let family = &self.families.not_profiled;
+        family.with_label_values(&[pipeline]).inc_by(records);
+    }
+
     /// An audit has ended.
     pub fn audited(&self, pipeline: &str, unaccounted: u64, unproved: u64, right: bool) {
         let result = if right { "right" } else { "findings" };

@@ -7,6 +7,7 @@ mod gate;
 mod output;
 mod plans;
 mod policy;
+pub mod watch;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -18,6 +19,7 @@ pub use self::gate::{Event, Gate};
 pub use self::output::{Added, Output, OutputKey, Part};
 use self::plans::{Entry, Plans};
 pub use self::policy::policy;
+pub use self::watch::{Look, Reviewed, Watch};
 use crate::config::model::{self, DriftAction};
 use crate::contract::cache::{Answer, SchemaCache};
 use crate::contract::decode::Limits;
@@ -92,6 +94,8 @@ pub struct Compiled {
     pub transform: Transform,
     /// The sinks; the first is the pipeline's own.
     pub sinks: Vec<Sink>,
+    /// What values are held to.
+    pub reviewed: Option<Arc<Reviewed>>,
 }
 
 impl Compiled {
@@ -180,6 +184,7 @@ pub struct Stages {
     frames: Vec<Vec<u8>>,
     /// See [`Stages::digest`].
     digest: Option<Digest>,
+    look: Option<Look>,
 }
 
 impl Stages {
@@ -210,7 +215,20 @@ impl Stages {
             buffers: Buffers::default(),
             frames,
             digest: None,
+            look: None,
         }
+    }
+
+    /// The same, with a look at values.
+    #[must_use]
+    pub fn with_look(mut self, look: Look) -> Self {
+        self.look = Some(look);
+        self
+    }
+
+    /// The look at values.
+    pub fn look(&mut self) -> Option<&mut Look> {
+        self.look.as_mut()
     }
 
     /// Takes the memory of an output back, for one to come.
@@ -423,6 +441,13 @@ impl Stages {
                 error.byte_offset = error.byte_offset.map(|offset| offset + framing);
                 error.with_schema(id)
             })?;
+        // Without metrics it is no worker's record, or it was looked at before its lookups were asked.
+        if metrics.is_some()
+            && let Some(look) = &mut self.look
+        {
+            let contract = &self.compiled.contract;
+            look.record(source, id, contract, view.bytes, record.timestamp);
+        }
         let Compiled {
             rules, transform, ..
         } = &*self.compiled;

@@ -135,6 +135,7 @@ impl Builder {
             subject: subject.to_owned(),
             records,
             windows: windows.len() as u64,
+            then: DriftAction::Warn,
             from: self.pool.first.and_then(time),
             until: self.pool.last.and_then(time),
             per_minute: volume.per_minute(),

@@ -103,8 +103,16 @@ pub struct Drifted {
     pub limit: f64,
     /// What the baseline says is to be done.
     pub then: DriftAction,
-    /// What it is, for a person.
+    /// What it is, for a person. Names values that the contract does not tag as personal.
     pub what: String,
+}
+
+impl Drifted {
+    /// Test and figures, without any value: for logs and alerts.
+    pub fn figures(&self) -> String {
+        let (found, limit) = (short(self.found), short(self.limit));
+        format!("{} {found}, limit {limit}", self.test.as_str())
+    }
 }
 
 /// What a comparison came to.
@@ -112,8 +120,8 @@ pub struct Drifted {
 pub struct Compared {
     /// What drifted, in the order of the baseline.
     pub drifted: Vec<Drifted>,
-    /// Tests that were made.
-    pub tests: u64,
+    /// Tests that were made, by the place of their field in the baseline.
+    pub tests: Vec<(usize, Test)>,
     /// Fields of the baseline that the contract does not have.
     pub unknown: Vec<String>,
 }
@@ -121,12 +129,13 @@ pub struct Compared {
 /// Compares.
 pub fn compare(baseline: &Baseline, layout: &Layout, window: &Window) -> Compared {
     let mut compared = Compared::default();
-    for field in &baseline.fields {
+    for (place, field) in baseline.fields.iter().enumerate() {
         match layout.find(&field.path) {
             None => compared.unknown.push(field.path.clone()),
             Some(index) => {
                 let leaf = &layout.leaves[index];
                 let mut test = Tester {
+                    place,
                     field,
                     wider: wider(window.records),
                     found: &mut compared,
@@ -144,6 +153,7 @@ fn wider(records: u64) -> f64 {
 }
 
 struct Tester<'a> {
+    place: usize,
     field: &'a Field,
     wider: f64,
     found: &'a mut Compared,
@@ -185,7 +195,7 @@ impl Tester<'_> {
     }
 
     fn found(&mut self, test: Test, found: f64, limit: f64, what: impl FnOnce() -> String) {
-        self.found.tests += 1;
+        self.found.tests.push((self.place, test));
         if found > limit {
             self.found.drifted.push(Drifted {
                 path: self.field.path.clone(),

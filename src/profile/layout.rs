@@ -47,7 +47,7 @@ pub struct Leaf {
 }
 
 /// The profiled fields of a contract.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Layout {
     /// In the order of the schema.
     pub leaves: Vec<Leaf>,
@@ -82,6 +82,30 @@ impl Layout {
                 layout.record(schema, record, "", personal, &mut open);
             }
             _ => layout.leaf(schema, schema.root, "", None, personal),
+        }
+        layout
+    }
+
+    /// The same, of those fields alone.
+    #[must_use]
+    pub fn only(&self, keeps: &dyn Fn(&Leaf) -> bool) -> Layout {
+        let mut layout = Layout {
+            leaves: Vec::new(),
+            left_out: self.left_out,
+            steps: Vec::with_capacity(self.steps.len()),
+        };
+        for step in &self.steps {
+            layout.steps.push(match *step {
+                Step::Leaf { leaf, node } if keeps(&self.leaves[leaf]) => {
+                    layout.leaves.push(self.leaves[leaf].clone());
+                    Step::Leaf {
+                        leaf: layout.leaves.len() - 1,
+                        node,
+                    }
+                }
+                Step::Leaf { node, .. } => Step::Skip(node),
+                step => step,
+            });
         }
         layout
     }

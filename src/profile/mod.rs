@@ -18,6 +18,7 @@ mod pool;
 mod sampling;
 mod shape;
 mod slide;
+mod verdict;
 mod volume;
 mod window;
 
@@ -30,6 +31,7 @@ pub use self::layout::{Content, Layout, Leaf};
 pub use self::pool::{Pool, PooledField};
 pub use self::sampling::{EXACT_PER_SECOND, Sampler};
 pub use self::slide::{Profiler, Sliding};
+pub use self::verdict::{Change, Verdict, Verdicts};
 pub use self::volume::Volume;
 pub use self::window::{FieldWindow, Window};
 
@@ -41,3 +43,9 @@ pub const PART: usize = WINDOW / PARTS;
 pub const PARTS: usize = 4;
 /// Records of a part whose values are looked at closely.
 pub const SAMPLE: usize = 128;
+
+/// A short mark of some text, the same on every machine.
+#[expect(clippy::cast_possible_truncation, reason = "half of a hash is one")]
+pub fn mark(text: &[u8]) -> u32 {
+    measure::hash(text) as u32
+}

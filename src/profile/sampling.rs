@@ -74,14 +74,17 @@ impl Sampler {
     }
 }
 
-/// Whether the record at this place of a part is looked at closely: the first half of the sample at once, so that a part
-/// that ends by its time has one, the others spread over what is left.
+/// Whether the record at this place of a part is looked at closely: the first ones at once, so that a part that ends by its
+/// time has a sample, the others spread over what is left. Of several workers that fill a part together each has its share
+/// of [`FIRST`].
 #[inline]
-pub(super) fn looks(place: usize) -> bool {
-    const FIRST: usize = SAMPLE / 2;
+pub(super) fn looks(place: usize, first: usize) -> bool {
     const EVERY: usize = (PART - FIRST).div_ceil(SAMPLE - FIRST);
-    place < FIRST || (place - FIRST).is_multiple_of(EVERY)
+    place < first || (place - first).is_multiple_of(EVERY)
 }
+
+/// Records of a part that are looked at closely at once.
+pub(super) const FIRST: usize = SAMPLE / 2;
 
 #[cfg(test)]
 mod tests {
@@ -124,8 +127,8 @@ mod tests {
 
     #[test]
     fn a_whole_part_fills_its_sample_and_no_more() {
-        let looked = (0..PART).filter(|place| looks(*place)).count();
+        let looked = (0..PART).filter(|place| looks(*place, FIRST)).count();
         assert!((SAMPLE - 2..=SAMPLE).contains(&looked), "{looked}");
-        assert_eq!((0..40).filter(|place| looks(*place)).count(), 40);
+        assert_eq!((0..40).filter(|place| looks(*place, FIRST)).count(), 40);
     }
 }

@@ -3,13 +3,18 @@
 
 use super::layout::Layout;
 use super::measure;
-use super::sampling::{Sampler, looks};
+use super::sampling::{FIRST, Sampler, looks};
 use super::window::Window;
 use super::{PART, PARTS};
 use crate::contract::schema::Schema;
 use crate::contract::view::Broken;
 
-/// Fills parts.
+/// In how many pieces a worker hands a part over.
+const FRACTIONS: usize = 4;
+/// Records of such a piece, at the least: each is a lock.
+const LEAST_FRACTION: usize = 8;
+
+/// Fills parts, or what one of several workers has of a part.
 #[derive(Debug)]
 pub struct Profiler {
     part: Window,
@@ -17,6 +22,12 @@ pub struct Profiler {
     since: i64,
     /// How long a part may take.
     longest: i64,
+    /// Records that fill it.
+    full: usize,
+    /// How many records of a part are looked at closely at once.
+    first: usize,
+    /// Records of the part that were handed over already.
+    before: usize,
 }
 
 impl Profiler {
@@ -26,11 +37,27 @@ impl Profiler {
             part: Window::part(layout),
             since: now,
             longest,
+            full: PART,
+            first: FIRST,
+            before: 0,
         }
     }
 
-    /// Takes a record's bytes in the contract's schema, if the sampler says so. `time` is the record's. Whether the part is
-    /// full then.
+    /// One of so many workers that fill parts together. It hands over a fraction of a part at a time, so that what each of
+    /// them still holds is little of a window.
+    pub fn shared(layout: &Layout, workers: usize, longest: i64, now: i64) -> Profiler {
+        let workers = workers.max(1);
+        let full = (PART / (FRACTIONS * workers)).max(LEAST_FRACTION);
+        Profiler {
+            part: Window::with_sample(layout, full),
+            full,
+            first: (FIRST / workers).max(1),
+            ..Profiler::new(&Layout::default(), longest, now)
+        }
+    }
+
+    /// Takes a record's bytes in the contract's schema, if the sampler says so. `time` is the record's. Whether what it has of
+    /// the part is to be handed over then.
     #[inline]
     pub fn record(
         &mut self,
@@ -44,9 +71,10 @@ impl Profiler {
         if !sampler.counts() {
             return Ok(false);
         }
-        let place = usize::try_from(self.part.records).unwrap_or(usize::MAX);
-        measure::record(layout, schema, bytes, time, looks(place), &mut self.part)?;
-        Ok(place + 1 >= PART)
+        let own = usize::try_from(self.part.records).unwrap_or(usize::MAX);
+        let closely = looks(self.before + own, self.first);
+        measure::record(layout, schema, bytes, time, closely, &mut self.part)?;
+        Ok(own + 1 >= self.full)
     }
 
     /// Whether the part has run for its time.
@@ -61,8 +89,20 @@ impl Profiler {
 
     /// Begins the next part, once this one was handed over.
     pub fn next(&mut self, now: i64) {
+        self.go_on(now);
+        self.before = 0;
+    }
+
+    /// Goes on with the same part, of which this much was handed over.
+    pub fn go_on(&mut self, now: i64) {
+        self.before += usize::try_from(self.part.records).unwrap_or(0);
         self.part.clear();
         self.since = now;
+    }
+
+    /// Bytes that one of so many workers takes.
+    pub fn size(&self) -> usize {
+        size_of::<Profiler>() + self.part.size()
     }
 }
 
@@ -98,6 +138,12 @@ impl Sliding {
         for part in &self.parts {
             self.window.merge(part);
         }
+    }
+
+    /// Bytes that it takes.
+    pub fn size(&self) -> usize {
+        let parts = self.parts.iter().map(Window::size).sum::<usize>();
+        size_of::<Sliding>() + parts + self.window.size()
     }
 
     /// The parts that are in it, as one.

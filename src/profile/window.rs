@@ -67,7 +67,7 @@ impl Window {
         Window::with_sample(layout, SAMPLE * PARTS)
     }
 
-    fn with_sample(layout: &Layout, sample: usize) -> Window {
+    pub(super) fn with_sample(layout: &Layout, sample: usize) -> Window {
         let fields = layout.leaves.iter();
         Window {
             seen: 0,

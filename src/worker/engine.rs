@@ -154,6 +154,8 @@ pub(super) struct Taken {
     pub(super) free_at: u64,
     /// What is produced with it and is no output of it.
     pub(super) extras: usize,
+    /// Whether this owner reads it from its source for the first time.
+    pub(super) is_new: bool,
 }
 
 /// What is to be done with a record that was taken.

@@ -181,6 +181,7 @@ impl Engine {
     /// One round: timers, a batch, the acknowledgements that have come in.
     fn turn(&mut self, consumer: &mut dyn Intake) -> Result<(), FatalError> {
         let clock = self.time.read();
+        self.judge.turn(clock.now);
         self.obey(clock);
         self.write_again(clock);
         self.surveyed(consumer, clock);

@@ -2,7 +2,7 @@
 //! instance they are librdkafka's handles, [`Stages`] and the system's clocks; a simulation puts a log in memory and a
 //! virtual clock in their place. Nothing else of the outside reaches the worker's logic.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::types::RDKafkaErrorCode;
 
@@ -260,6 +260,14 @@ pub(super) trait Judge: Send {
         work: &mut [Waiting],
         record: &mut dyn FnMut(&(usize, Taken), &mut Again<'_>),
     );
+    /// A turn begins.
+    fn turn(&mut self, now: Instant) {
+        let _nothing_to_do = now;
+    }
+    /// Whether the records that are processed from now on are delivered for the first time.
+    fn only_new(&mut self, is_new: bool) {
+        let _not_asked = is_new;
+    }
     /// The group has changed.
     fn rebalanced(&self, slot: usize);
     /// Takes the memory of an output back that was handed on.
@@ -521,6 +529,18 @@ impl Judge for Stages {
 
     fn digest(&self) -> Option<Digest> {
         Stages::digest(self)
+    }
+
+    fn turn(&mut self, now: Instant) {
+        if let Some(look) = self.look() {
+            look.turn(now);
+        }
+    }
+
+    fn only_new(&mut self, is_new: bool) {
+        if let Some(look) = self.look() {
+            look.only_new(is_new);
+        }
     }
 
     fn rebalanced(&self, slot: usize) {

@@ -198,6 +198,8 @@ impl Engine {
             return None;
         };
         partition.positioned = true;
+        let is_new = partition.role == Role::Source && record.offset > partition.newest;
+        partition.newest = partition.newest.max(record.offset);
         partition.mark.offset.get_or_insert(record.offset);
         let mut origin = match &partition.role {
             Role::Source => Origin::read_from(Arc::clone(&partition.name), record),
@@ -219,6 +221,7 @@ impl Engine {
             key: None,
             free_at: 0,
             extras: 0,
+            is_new,
         };
         self.line_up(&mut taken, record);
         Some(taken)
@@ -239,6 +242,7 @@ impl Engine {
         };
         // Not the origin that a retry's headers tell: whoever may write there could choose how schemas are judged.
         let is_retry = matches!(partition.role, Role::Retry { .. });
+        self.judge.only_new(taken.is_new);
         let verdict = envelope::at_source(record, &taken.origin, is_retry, |record| {
             self.judge
                 .process(partition.source(), record, Some(&partition.metrics))

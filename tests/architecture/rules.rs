@@ -283,6 +283,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "headers",
             "lookup",
             "metrics",
+            // What values look like, which is held against the baseline beside the record path.
+            "profile",
             "record",
             "state::digest",
             "transform",
@@ -422,6 +424,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "expr::scope",
             "failure",
             "pipeline",
+            // Which fields of the contract the baseline is of.
+            "profile",
             "review",
             "transform",
         ],
@@ -531,8 +535,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("cli::bench", &["bench"]),
     ("cli::compare", &["compare"]),
-    // Of `explain`, the tag of fields that are personal.
-    ("cli::drift", &["drift", "explain"]),
+    ("cli::drift", &["drift"]),
     ("cli::test", &["trial"]),
     ("cli::evaluate", &["record", "trial"]),
     ("main", &["cli"]),

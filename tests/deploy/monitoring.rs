@@ -36,6 +36,8 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
     pipeline.rebalance();
     pipeline.commit(true);
     pipeline.commit(false);
+    metrics.value_drift("p", "orders", "amount", 1);
+    metrics.expect_profiles("p", "orders");
     metrics.set_schema_cache(&CacheStats::default());
     let webhook = metrics.alert("p", 1, &["drift"]);
     webhook.sent("drift", true);

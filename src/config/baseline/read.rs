@@ -11,25 +11,80 @@ use crate::config::load::read_file;
 use crate::config::lower::Lowering;
 use crate::config::model::{DriftAction, Place};
 use crate::config::source::Source;
-use crate::config::tree::{self, Node};
+use crate::config::tree::{self, Entry, Node};
 use crate::config::units::parse_ratio;
 use crate::config::view::View;
 
 /// Numbers of [`Numbers::deciles`].
 const DECILES: usize = 11;
 
+/// A baseline with its places, for whoever holds it against a contract.
+#[derive(Debug)]
+pub struct Placed {
+    /// The baseline.
+    pub baseline: Baseline,
+    /// Where its subject stands, and then each field.
+    places: Vec<Place>,
+    source: Source,
+}
+
+impl Placed {
+    /// What does not fit a contract with that subject and those fields: compared with nothing, which somebody should know.
+    pub fn misfits(&self, subject: &str, has: &dyn Fn(&str) -> bool) -> Vec<Fault> {
+        let mut misfits = Vec::new();
+        let baseline = &self.baseline;
+        let (of_subject, of_fields) = (self.places.first(), self.places.iter().skip(1));
+        if let Some(place) = of_subject
+            && baseline.subject != subject
+        {
+            let message = format!("the contract's subject is {subject}");
+            let fault = Fault::new(place, &baseline.subject, message);
+            misfits.push(fault.hint("is this the baseline of another contract?"));
+        }
+        let unknown = baseline.fields.iter().zip(of_fields);
+        let unknown = unknown.filter(|(field, _)| !has(&field.path));
+        misfits.extend(unknown.map(|(field, place)| {
+            let message = format!("the contract has no field {} any more", field.path);
+            Fault::new(place, &field.path, message).hint("take it out of the baseline")
+        }));
+        misfits
+            .iter_mut()
+            .for_each(|fault| self.source.locate(fault));
+        misfits
+    }
+}
+
 /// Reads a baseline. Every fault at once.
 pub fn load(path: &Path) -> Result<Baseline, Vec<Fault>> {
+    Ok(load_placed(path)?.baseline)
+}
+
+/// The same with the places of its fields.
+pub fn load_placed(path: &Path) -> Result<Placed, Vec<Fault>> {
+    load_source(path).1
+}
+
+/// The same with the source for messages of whoever looks at it later.
+pub(crate) fn load_source(path: &Path) -> (Option<Source>, Result<Placed, Vec<Fault>>) {
     let name = path.display().to_string();
-    let text = read_file(path, &name).map_err(|fault| {
-        let hint = "`driftgate drift baseline` writes one";
-        vec![fault.hint(hint)]
-    })?;
-    load_text(&text, &name)
+    match read_file(path, &name) {
+        Err(fault) => {
+            let hint = "`driftgate drift baseline` writes one";
+            (None, Err(vec![fault.hint(hint)]))
+        }
+        Ok(text) => {
+            let (source, read) = parse(&text, &name);
+            (Some(source), read)
+        }
+    }
 }
 
 /// Reads a baseline from a text. `name` stands for the file in faults.
 pub fn load_text(text: &str, name: &str) -> Result<Baseline, Vec<Fault>> {
+    Ok(parse(text, name).1?.baseline)
+}
+
+fn parse(text: &str, name: &str) -> (Source, Result<Placed, Vec<Fault>>) {
     let bare = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut faults = Vec::new();
     let mut tree = tree::parse(bare, name, &mut faults);
@@ -50,6 +105,10 @@ pub fn load_text(text: &str, name: &str) -> Result<Baseline, Vec<Fault>> {
     };
     let root = View::new(tree.root.as_ref(), ROOT, &start);
     let baseline = lower(root, &mut cx);
+    let subject = root.value_place("subject").clone();
+    let fields = entries(root).filter(|entry| entry.key.text().is_some());
+    let places = fields.map(|entry| entry.key.place.clone());
+    let places = std::iter::once(subject).chain(places).collect();
     faults.extend(checker.faults);
     // What could not be read in a file that is cut short has been told already.
     if cx.complete && faults.is_empty() {
@@ -60,16 +119,25 @@ pub fn load_text(text: &str, name: &str) -> Result<Baseline, Vec<Fault>> {
         .rewritten(std::mem::take(&mut tree.rewritten));
     faults.sort_by_key(|fault| (fault.place.line, fault.place.column));
     faults.iter_mut().for_each(|fault| source.locate(fault));
-    match faults.is_empty() {
-        true => Ok(baseline),
+    let read = match faults.is_empty() {
+        true => Ok(Placed {
+            baseline,
+            places,
+            source: source.clone(),
+        }),
         false => Err(faults),
-    }
+    };
+    (source, read)
+}
+
+fn entries<'a>(root: View<'a>) -> impl Iterator<Item = &'a Entry> {
+    let fields = root.node("fields").map_or(&[][..], Node::entries);
+    fields.iter().filter(|entry| !entry.duplicate)
 }
 
 fn lower(root: View<'_>, cx: &mut Lowering<'_>) -> Baseline {
-    let fields = root.node("fields").map_or(&[][..], Node::entries);
     let keys = below(ROOT, "fields");
-    let fields = fields.iter().filter(|entry| !entry.duplicate);
+    let then = action(root).unwrap_or_default();
     let per_minute = root.has("per_minute").then(|| {
         let span = root.map("per_minute");
         let (least, most) = (number(span, "least"), number(span, "most"));
@@ -83,20 +151,27 @@ fn lower(root: View<'_>, cx: &mut Lowering<'_>) -> Baseline {
         subject: root.text("subject").unwrap_or_default(),
         records: root.int("records").unwrap_or_default(),
         windows: root.int("windows").unwrap_or_default(),
+        then,
         from: root.text("from"),
         until: root.text("until"),
         per_minute,
-        fields: fields
+        fields: entries(root)
             .filter_map(|entry| {
                 let path = entry.key.text()?.to_owned();
                 let view = View::new(Some(&entry.value), keys, &entry.key.place);
-                Some(field(path, view, cx))
+                Some(field(path, view, then, cx))
             })
             .collect(),
     }
 }
 
-fn field(path: String, view: View<'_>, cx: &mut Lowering<'_>) -> Field {
+fn action(view: View<'_>) -> Option<DriftAction> {
+    let word = view.scalar("then")?;
+    let mut actions = DriftAction::ALL.into_iter();
+    actions.find(|action| action.as_str() == word)
+}
+
+fn field(path: String, view: View<'_>, then: DriftAction, cx: &mut Lowering<'_>) -> Field {
     let measures = Measure::ALL.into_iter();
     let mut numbers = measures
         .filter(|measure| view.has(measure.key()))
@@ -111,10 +186,7 @@ fn field(path: String, view: View<'_>, cx: &mut Lowering<'_>) -> Field {
     }
     Field {
         path,
-        then: match view.scalar("then") {
-            Some("allow") => DriftAction::Allow,
-            _ => DriftAction::Warn,
-        },
+        then: action(view).unwrap_or(then),
         nulls: share(view, "nulls"),
         defaults: share(view, "defaults"),
         distinct: view.has("distinct").then(|| {

@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const ACTIONS: [DriftAction; 2] = [DriftAction::Allow, DriftAction::Warn];
+
 fn shares() -> impl Strategy<Value = Shares> {
     let of = proptest::collection::btree_map(".{0,12}", 0.0..0.05_f64, 1..8);
     (0.0..9.0_f64, of).prop_map(|(spread, of)| Shares {
@@ -34,6 +36,10 @@ fn part() -> impl Strategy<Value = Share> {
     })
 }
 
+fn action() -> impl Strategy<Value = DriftAction> {
+    proptest::sample::select(ACTIONS.to_vec())
+}
+
 fn field() -> impl Strategy<Value = Field> {
     let option = proptest::option::of::<BoxedStrategy<Shares>>;
     let distinct = (any::<u64>(), 0.0..1.0_f64).prop_map(|(all, least)| Distinct {
@@ -42,7 +48,7 @@ fn field() -> impl Strategy<Value = Field> {
     });
     (
         "[a-z_.]{1,20}",
-        any::<bool>(),
+        action(),
         (part(), part()),
         proptest::option::of(distinct),
         (
@@ -53,12 +59,7 @@ fn field() -> impl Strategy<Value = Field> {
         proptest::option::of(numbers()),
     )
         .prop_map(
-            |(path, quiet, (nulls, defaults), distinct, (values, formats, day_month), numbers)| {
-                let then = if quiet {
-                    DriftAction::Allow
-                } else {
-                    DriftAction::Warn
-                };
+            |(path, then, (nulls, defaults), distinct, (values, formats, day_month), numbers)| {
                 Field {
                     path,
                     then,
@@ -80,6 +81,7 @@ proptest! {
     fn a_baseline_survives_its_file(
         subject in "[a-zA-Z0-9:._-]{1,20}",
         (records, windows) in any::<(u64, u64)>(),
+        then in action(),
         from in proptest::option::of("[0-9TZ:-]{1,20}"),
         per_minute in proptest::option::of((0.0..1e3_f64, 1e3..1e9_f64)),
         fields in proptest::collection::vec(field(), 1..4),
@@ -89,6 +91,7 @@ proptest! {
             subject,
             records,
             windows,
+            then,
             until: from.clone(),
             from,
             per_minute: per_minute.map(|(least, most)| (rounded(least), rounded(most))),
@@ -144,4 +147,43 @@ fn faults_have_places_and_hints() {
         "subject: s\nrecords: 1\nfields:\n  a: {}\n",
         &["b.yaml:1:1: `windows` is missing (windows: Windows of those records)"],
     );
+}
+
+/// What a file says of all its fields, and of one.
+#[test]
+fn a_field_says_what_becomes_of_its_drift_or_the_file_does() {
+    let read = |then: &str| {
+        let text = format!(
+            "subject: s\nrecords: 1\nwindows: 1\n{then}fields:\n  a: {{}}\n  b: {{ then: warn }}\n"
+        );
+        let baseline = load_text(&text, "b.yaml").expect("a baseline");
+        let fields = baseline.fields.iter().map(|field| field.then);
+        fields.collect::<Vec<_>>()
+    };
+    assert_eq!(read(""), [DriftAction::Warn, DriftAction::Warn]);
+    assert_eq!(
+        read("then: allow\n"),
+        [DriftAction::Allow, DriftAction::Warn]
+    );
+}
+
+/// A baseline of another contract, and fields that it has lost.
+#[test]
+fn what_does_not_fit_the_contract_has_a_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("b.yaml");
+    let text = "subject: s\nrecords: 1\nwindows: 1\nfields:\n  a: {}\n  gone.b: {}\n";
+    std::fs::write(&path, text).expect("a file");
+    let placed = load_placed(&path).expect("a baseline");
+    assert_eq!(placed.misfits("s", &|_| true), []);
+    let found = placed.misfits("t", &|path| path == "a");
+    let found: Vec<(usize, usize, &str)> = found
+        .iter()
+        .map(|fault| (fault.place.line, fault.place.column, &*fault.message))
+        .collect();
+    let expect = [
+        (1, 10, "the contract's subject is t"),
+        (6, 3, "the contract has no field gone.b any more"),
+    ];
+    assert_eq!(found, expect);
 }

@@ -26,6 +26,9 @@ impl Baseline {
         writeln!(out, "subject: {}", quoted(&self.subject))?;
         writeln!(out, "records: {}", self.records)?;
         writeln!(out, "windows: {}", self.windows)?;
+        if self.then != DriftAction::default() {
+            writeln!(out, "then: {}", self.then.as_str())?;
+        }
         for (name, time) in [("from", &self.from), ("until", &self.until)] {
             if let Some(time) = time {
                 writeln!(out, "{name}: {}", quoted(time))?;
@@ -36,16 +39,16 @@ impl Baseline {
         }
         writeln!(out, "fields:")?;
         for field in &self.fields {
-            field.write(out)?;
+            field.write(self.then, out)?;
         }
         Ok(())
     }
 }
 
 impl Field {
-    fn write(&self, out: &mut String) -> std::fmt::Result {
+    fn write(&self, then: DriftAction, out: &mut String) -> std::fmt::Result {
         writeln!(out, "  {}:", quoted(&self.path))?;
-        if self.then != DriftAction::Warn {
+        if self.then != then {
             writeln!(out, "    then: {}", self.then.as_str())?;
         }
         for (name, share) in [("nulls", self.nulls), ("defaults", self.defaults)] {

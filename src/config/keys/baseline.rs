@@ -6,6 +6,12 @@ pub(crate) const ROOT: &[Key] = &[
     key("subject", Kind::Text, "The subject of the contract that it belongs to.").required(),
     key("records", COUNT, "Records that it was made of.").required(),
     key("windows", COUNT, "Windows of those records.").required(),
+    key(
+        "then",
+        Kind::Choice(THEN),
+        "What becomes of a drift of a field that does not say it itself.",
+    )
+    .default("warn"),
     key("from", Kind::Text, "Time of the first record.").default_note("not known"),
     key("until", Kind::Text, "Time of the last record.").default_note("not known"),
     key(
@@ -33,7 +39,8 @@ const SPAN: &[Key] = &[
 ];
 
 const FIELD: &[Key] = &[
-    key("then", Kind::Choice(THEN), "What becomes of a drift of the field.").default("warn"),
+    key("then", Kind::Choice(THEN), "What becomes of a drift of the field.")
+        .default_note("`then` of the file"),
     key("nulls", Kind::Map(SHARE), "Values that are null.").default_note("none"),
     key(
         "defaults",
@@ -76,7 +83,10 @@ const FIELD: &[Key] = &[
 
 const THEN: &[Word] = &[
     word("allow", "it is shown, and is no finding"),
-    word("warn", "it is a finding"),
+    word(
+        "warn",
+        "it is a finding of `driftgate drift diff`; a running instance tells it, and records go on",
+    ),
 ];
 
 const SHARE: &[Key] = &[

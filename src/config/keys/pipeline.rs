@@ -344,6 +344,21 @@ const CONTRACT: &[Key] = &[
     )
     .default_note("none"),
     key(
+        "baseline",
+        Kind::File,
+        "Baseline file (`<subject>.baseline.yaml`): what the values of the contract's records looked like when people reviewed \
+         it. Workers profile a sample of the records that pass the contract's schema, and hold windows of them against it; the \
+         file says what becomes of a drift. See `docs/drift.md`.",
+    )
+    .default_note("none: values are not compared"),
+    key(
+        "drift_window",
+        Kind::Duration { min: secs(1), max: secs(DAY) },
+        "With `baseline`: a window of records ends after so long, if it has not had its 2,000 records before. One of fewer than \
+         100 records waits for them.",
+    )
+    .default("10m"),
+    key(
         "drift",
         Kind::Map(DRIFT),
         "What is done about a writer schema that is not as the contract was reviewed. Judged once for each schema id and \

@@ -172,6 +172,8 @@ fn a_configuration_names_contracts_by_file_and_sinks_by_subject() {
         contract: Contract {
             schema: contract,
             rules: rules.map(PathBuf::from),
+            baseline: None,
+            drift_window: Duration::from_secs(600),
             drift: crate::config::model::Drift::default(),
             quarantine_above: crate::config::model::RatioLimit {
                 ratio: 0.5,

@@ -1,0 +1,362 @@
+//! Values against the reviewed baseline, while records flow. Workers count records into fractions of parts; what fills a
+//! part comes together here, one [`Watch`] for the workers of a pipeline. A thread beside them ([`Watch::turn`]) makes
+//! windows of the parts, compares, and tells what began and what ended.
+//!
+//! A worker takes a lock with each fraction of a part, never with a record, and waits for nobody who compares.
+
+mod look;
+mod tell;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+pub use self::look::Look;
+pub use self::tell::Teller;
+use crate::config::baseline::{Baseline, Field};
+use crate::config::model::DriftAction;
+use crate::profile::{
+    Change, LEAST_VALUES, Layout, PART, PARTS, Profiler, Sliding, Verdict, Verdicts, Window,
+    compare,
+};
+
+/// Topics and writer schemas that are watched beyond a few for each source topic.
+const SPARE_PAIRS: usize = 12;
+/// Writer schemas of a topic that are watched side by side, on the average.
+const PAIRS: usize = 4;
+
+/// What the values of a pipeline's records are held to.
+#[derive(Debug)]
+pub struct Reviewed {
+    /// The fields that are looked at: those of the baseline.
+    pub layout: Layout,
+    /// The baseline.
+    pub baseline: Baseline,
+    /// Who owns each of its fields, in their order.
+    pub owners: Vec<String>,
+    /// When a window ends that has not had all of its records.
+    pub window: Duration,
+    /// Another one when the baseline or the contract's schema is another one.
+    pub mark: u32,
+}
+
+/// What began or ended.
+#[derive(Debug)]
+pub struct Told<'a> {
+    /// Source topic.
+    pub topic: &'a str,
+    /// The writer schema's id.
+    pub schema_id: u32,
+    /// The field, as the baseline has it.
+    pub field: &'a Field,
+    /// Who owns it.
+    pub owner: &'a str,
+    /// The verdict that began, or ended.
+    pub verdict: &'a Verdict,
+    /// Whether it ended.
+    pub is_over: bool,
+    /// Writer schemas of the topic of which the field drifts now.
+    pub standing: usize,
+}
+
+/// What [`Watch::turn`] has counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted<'a> {
+    /// A part of so many records of a topic, and whether there was a window to compare.
+    Part {
+        /// Source topic.
+        topic: &'a str,
+        /// Records that were counted.
+        records: u64,
+        /// Whether there was a window to compare.
+        is_window: bool,
+    },
+    /// Records that were not looked at, since too many topics and writer schemas are watched.
+    LeftOut(u64),
+}
+
+/// Who is told.
+pub trait Listener: Send + Sync {
+    /// A verdict began or ended.
+    fn told(&self, told: &Told<'_>);
+    /// Records were counted, or not.
+    fn counted(&self, counted: Counted<'_>);
+}
+
+/// The values of a pipeline's records, of all its workers in this instance.
+pub struct Watch {
+    reviewed: Arc<Reviewed>,
+    workers: usize,
+    most: usize,
+    begun: Instant,
+    pairs: Mutex<Vec<Arc<Pair>>>,
+    /// Records that were not looked at since they were told last.
+    left_out: AtomicU64,
+    /// Who compares.
+    thread: OnceLock<Thread>,
+    listener: Box<dyn Listener>,
+}
+
+/// A topic and a writer schema.
+struct Pair {
+    topic: String,
+    schema_id: u32,
+    open: Mutex<Open>,
+    judged: Mutex<Judged>,
+    /// Set when another one has taken its place.
+    is_gone: AtomicBool,
+}
+
+/// The part that workers fill.
+struct Open {
+    part: Window,
+    /// An empty one, unless it is being compared.
+    spare: Option<Window>,
+    /// A full one that waits to be compared.
+    full: Option<Window>,
+    /// Parts so far.
+    number: u64,
+    /// When the part began, and when something was added last, in milliseconds.
+    since: i64,
+    used: i64,
+}
+
+/// What was made of the parts.
+struct Judged {
+    sliding: Sliding,
+    verdicts: Verdicts,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Watch({})", self.reviewed.baseline.subject)
+    }
+}
+
+impl Watch {
+    /// One for so many workers and source topics, that takes about so many bytes and no more; one topic and writer schema is
+    /// watched in any case.
+    pub fn new(
+        reviewed: Arc<Reviewed>,
+        workers: usize,
+        topics: usize,
+        bytes: usize,
+        listener: impl Listener + 'static,
+    ) -> Watch {
+        let room = bytes / Pair::size(&reviewed.layout, workers);
+        Watch {
+            workers,
+            most: room.clamp(1, PAIRS * topics + SPARE_PAIRS),
+            begun: Instant::now(),
+            pairs: Mutex::default(),
+            left_out: AtomicU64::new(0),
+            thread: OnceLock::new(),
+            listener: Box::new(listener),
+            reviewed,
+        }
+    }
+
+    /// Bytes that it may take.
+    pub fn size(&self) -> usize {
+        self.most * Pair::size(&self.reviewed.layout, self.workers)
+    }
+
+    /// Who is to be woken when there is something to compare.
+    pub fn compared_by(&self, thread: Thread) {
+        // A second one would be woken by its time alone.
+        self.thread.get_or_init(|| thread);
+    }
+
+    fn millis(&self, now: Instant) -> i64 {
+        let elapsed = now.saturating_duration_since(self.begun);
+        i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// How long a part may take, in milliseconds.
+    fn longest(&self) -> i64 {
+        let part = self.reviewed.window / u32::try_from(PARTS).unwrap_or(u32::MAX);
+        i64::try_from(part.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// The place of a topic and writer schema; nothing if there is no room for it. One that had no record for a whole window
+    /// makes room, unless a verdict stands on it.
+    fn pair(&self, topic: &str, schema_id: u32, now: i64) -> Option<Arc<Pair>> {
+        let mut pairs = lock(&self.pairs);
+        let is_it = |pair: &&Arc<Pair>| pair.schema_id == schema_id && pair.topic == topic;
+        if let Some(known) = pairs.iter().find(is_it) {
+            return Some(Arc::clone(known));
+        }
+        if pairs.len() >= self.most {
+            let idle = pairs.iter().enumerate().filter(|(_, pair)| {
+                // One that is being compared is not idle.
+                let is_free = pair
+                    .judged
+                    .try_lock()
+                    .is_ok_and(|judged| judged.verdicts.standing().next().is_none());
+                is_free && now - lock(&pair.open).used > self.longest() * PARTS as i64
+            });
+            let oldest = idle.min_by_key(|(_, pair)| lock(&pair.open).used);
+            let place = oldest.map(|(place, _)| place)?;
+            let gone = pairs.swap_remove(place);
+            gone.is_gone.store(true, Ordering::Relaxed);
+        }
+        let pair = Arc::new(Pair::new(&self.reviewed, topic, schema_id, now));
+        pairs.push(Arc::clone(&pair));
+        Some(pair)
+    }
+
+    /// Adds what a worker has of a part. The number of the part that is filled now.
+    fn add(&self, pair: &Pair, fraction: &Window, now: i64) -> u64 {
+        let mut open = lock(&pair.open);
+        if open.part.records == 0 {
+            open.since = now;
+        }
+        open.part.merge(fraction);
+        open.used = now;
+        if open.ends(now, self.longest())
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
+        open.number
+    }
+
+    /// Compares what there is to compare. `wall` is the time in milliseconds since the epoch. For one thread.
+    pub fn turn(&self, now: Instant, wall: i64) {
+        let pairs: Vec<Arc<Pair>> = lock(&self.pairs).clone();
+        for pair in &pairs {
+            let full = {
+                let mut open = lock(&pair.open);
+                open.ends(self.millis(now), self.longest());
+                open.full.take()
+            };
+            if let Some(mut full) = full {
+                self.judge(pair, &full, wall);
+                full.clear();
+                lock(&pair.open).spare = Some(full);
+            }
+        }
+        let left_out = self.left_out.swap(0, Ordering::Relaxed);
+        if left_out > 0 {
+            self.listener.counted(Counted::LeftOut(left_out));
+        }
+    }
+
+    fn judge(&self, pair: &Pair, part: &Window, wall: i64) {
+        let Reviewed {
+            layout, baseline, ..
+        } = &*self.reviewed;
+        let mut judged = lock(&pair.judged);
+        judged.sliding.push(part);
+        let is_window = judged.sliding.is_full();
+        self.listener.counted(Counted::Part {
+            topic: &pair.topic,
+            records: part.records,
+            is_window,
+        });
+        if !is_window {
+            return;
+        }
+        let compared = compare(baseline, layout, judged.sliding.window());
+        let changes = judged.verdicts.take(baseline, &compared, wall);
+        let begun: Vec<Verdict> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Begun(place) => judged.verdicts.of(*place).cloned(),
+                Change::Ended(..) => None,
+            })
+            .collect();
+        drop(judged);
+        let mut begun = begun.iter();
+        for change in &changes {
+            let (place, verdict, is_over) = match change {
+                Change::Begun(place) => (*place, begun.next().expect("it begins"), false),
+                Change::Ended(place, verdict) => (*place, verdict, true),
+            };
+            let field = &baseline.fields[place];
+            if field.then == DriftAction::Allow {
+                continue;
+            }
+            self.listener.told(&Told {
+                topic: &pair.topic,
+                schema_id: pair.schema_id,
+                field,
+                owner: self.reviewed.owners.get(place).map_or("", String::as_str),
+                verdict,
+                is_over,
+                standing: self.standing(&pair.topic, place),
+            });
+        }
+    }
+
+    fn standing(&self, topic: &str, place: usize) -> usize {
+        let pairs = lock(&self.pairs).clone();
+        let of_topic = pairs.iter().filter(|pair| pair.topic == topic);
+        of_topic
+            .filter(|pair| lock(&pair.judged).verdicts.of(place).is_some())
+            .count()
+    }
+}
+
+impl Pair {
+    fn new(reviewed: &Reviewed, topic: &str, schema_id: u32, now: i64) -> Pair {
+        let layout = &reviewed.layout;
+        Pair {
+            topic: topic.to_owned(),
+            schema_id,
+            open: Mutex::new(Open {
+                part: Window::part(layout),
+                spare: Some(Window::part(layout)),
+                full: None,
+                number: 0,
+                since: now,
+                used: now,
+            }),
+            judged: Mutex::new(Judged {
+                sliding: Sliding::new(layout),
+                verdicts: Verdicts::new(&reviewed.baseline),
+            }),
+            is_gone: AtomicBool::new(false),
+        }
+    }
+
+    /// Bytes that one takes, with what so many workers have of it.
+    fn size(layout: &Layout, workers: usize) -> usize {
+        let of_worker = Profiler::shared(layout, workers, 0, 0).size();
+        let verdicts = 1024 + 512 * layout.leaves.len();
+        size_of::<Pair>()
+            + verdicts
+            + 2 * Window::part(layout).size()
+            + Sliding::new(layout).size()
+            + workers * of_worker
+    }
+}
+
+impl Open {
+    /// Ends the part, if it has its records, or has run for its time and says something. While the one before it waits to be
+    /// compared, it goes on.
+    fn ends(&mut self, now: i64, longest: i64) -> bool {
+        let is_full = self.part.records >= PART as u64;
+        let least = LEAST_VALUES.div_ceil(PARTS as u64);
+        let is_over = now.saturating_sub(self.since) >= longest && self.part.records >= least;
+        if !(is_full || is_over) {
+            return false;
+        }
+        let Some(spare) = self.spare.take() else {
+            return false;
+        };
+        self.full = Some(std::mem::replace(&mut self.part, spare));
+        self.number += 1;
+        self.since = now;
+        true
+    }
+}
+
+/// Plain data: who panicked under the lock has left numbers that are a little off.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

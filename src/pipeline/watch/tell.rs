@@ -1,0 +1,89 @@
+//! What a [`Watch`] tells: the log, and the metrics.
+//!
+//! [`Watch`]: super::Watch
+
+use std::sync::Arc;
+
+use super::{Counted, Listener, Reviewed, Told};
+use crate::config::model::{DriftAction, Pipeline};
+use crate::metrics::Metrics;
+use crate::profile::Drifted;
+
+/// Tells for a pipeline.
+pub struct Teller {
+    pipeline: String,
+    metrics: Arc<Metrics>,
+}
+
+impl Teller {
+    /// For a pipeline that is held to a baseline. Its metrics exist from now on.
+    pub fn new(pipeline: &Pipeline, reviewed: &Reviewed, metrics: Arc<Metrics>) -> Teller {
+        let fields = reviewed.baseline.fields.iter();
+        let fields = fields.filter(|field| field.then != DriftAction::Allow);
+        for field in fields {
+            for topic in &pipeline.source_topics {
+                metrics.value_drift(&pipeline.name, topic, &field.path, 0);
+            }
+        }
+        for topic in &pipeline.source_topics {
+            metrics.expect_profiles(&pipeline.name, topic);
+        }
+        Teller {
+            pipeline: pipeline.name.clone(),
+            metrics,
+        }
+    }
+}
+
+impl Listener for Teller {
+    fn told(&self, told: &Told<'_>) {
+        let Told {
+            topic,
+            schema_id,
+            field,
+            owner,
+            verdict,
+            is_over,
+            standing,
+        } = told;
+        let (pipeline, path) = (self.pipeline.as_str(), field.path.as_str());
+        let action = field.then.as_str();
+        self.metrics.value_drift(pipeline, topic, path, *standing);
+        let figures: Vec<String> = verdict.drifted.iter().map(Drifted::figures).collect();
+        let figures = figures.join("; ");
+        if *is_over {
+            tracing::info!(
+                pipeline,
+                owner,
+                topic,
+                schema = schema_id,
+                field = path,
+                "the values look as in the baseline again (last: {figures})"
+            );
+            return;
+        }
+        self.metrics.value_drift_begun(pipeline, topic, action);
+        tracing::warn!(
+            pipeline,
+            owner,
+            topic,
+            schema = schema_id,
+            field = path,
+            action,
+            "the values have drifted from the baseline: {figures}"
+        );
+    }
+
+    fn counted(&self, counted: Counted<'_>) {
+        match counted {
+            Counted::Part {
+                topic,
+                records,
+                is_window,
+            } => self
+                .metrics
+                .profiled(&self.pipeline, topic, records, is_window),
+            Counted::LeftOut(records) => self.metrics.not_profiled(&self.pipeline, records),
+        }
+    }
+}
