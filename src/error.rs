@@ -24,6 +24,8 @@ pub enum Reason {
     Drift,
     /// The writer schema differs from the contract in a way that `contract.drift` halts for.
     DriftHalted,
+    /// The values of a field drifted from the reviewed baseline, which says to quarantine such records.
+    ValueDrift,
     /// The bytes are not a value of the writer schema: truncated, trailing, out of range, bad UTF-8, over a limit.
     MalformedData,
     /// The bytes are valid, and this value has no counterpart in the contract's schema (an unknown enum symbol, a
@@ -61,7 +63,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 25] = [
         Reason::Unframed,
         Reason::UnframedJson,
         Reason::UnsupportedFraming,
@@ -70,6 +72,7 @@ impl Reason {
         Reason::IncompatibleSchema,
         Reason::Drift,
         Reason::DriftHalted,
+        Reason::ValueDrift,
         Reason::MalformedData,
         Reason::UnresolvableValue,
         Reason::RuleViolation,
@@ -99,6 +102,7 @@ impl Reason {
             Reason::IncompatibleSchema => "incompatible_schema",
             Reason::Drift => "drift",
             Reason::DriftHalted => "drift_halted",
+            Reason::ValueDrift => "value_drift",
             Reason::MalformedData => "malformed_data",
             Reason::UnresolvableValue => "unresolvable_value",
             Reason::RuleViolation => "rule_violation",

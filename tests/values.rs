@@ -108,6 +108,15 @@ fn reviewed(
     (job, till)
 }
 
+/// Says in the baseline what becomes of a drift of a field.
+fn then(job: &Job, field: &str, action: &str) {
+    let (from, to) = (
+        format!("  {field}:\n"),
+        format!("  {field}:\n    then: {action}\n"),
+    );
+    change(job, "payment.baseline.yaml", &[(&from, &to)]);
+}
+
 /// The sum of a metric's samples that have these labels.
 fn metric(runner: &mut Runner, name: &str, labels: &[(&str, &str)]) -> f64 {
     let samples = runner.metrics();
@@ -163,9 +172,7 @@ fn a_drift_is_told_within_a_window_and_once_and_so_is_its_end() {
         eventually("3 is found", || drifts(&mut runner, "currency") == 1.0);
         assert_eq!(drifts(&mut runner, "id"), 0.0);
         // Records go on, whatever is told of their values.
-        eventually("all are emitted", || {
-            count(&till.client, &job.sink) == 20_000
-        });
+        job.wait_for_all(&till.client, 20_000);
         let begun = metric(
             &mut runner,
             "driftgate_value_drifts_total",
@@ -247,5 +254,129 @@ fn the_baseline_is_checked_before_the_start() {
         check(2, &[&format!("{file}:{}:11", line + 1), "shrug"]);
         std::fs::remove_file(job.folder.path().join(file)).expect("removed");
         check(2, &["payment.baseline.yaml"]);
+    });
+}
+
+/// Whether the group has committed such a word for so many partitions of the source.
+fn words(till: &Till, job: &Job, word: &str) -> usize {
+    let committed = topics::committed(&till.client, &job.group, &job.source);
+    let committed = committed.iter().flatten();
+    committed
+        .filter(|(_, metadata)| metadata.contains(word))
+        .count()
+}
+
+#[test]
+fn quarantine_ends_by_itself_and_redrive_brings_its_records_through_a_corrected_baseline() {
+    beds_with(|bed, broker| {
+        let (job, mut till) = reviewed(bed, broker);
+        then(&job, "currency", "quarantine");
+        let mut runner = job.start("one");
+        counted(&mut runner, 13.0);
+        till.write(2_000, Producer::Numeric);
+        eventually("3 is found", || drifts(&mut runner, "currency") == 1.0);
+        // Good ones too: nobody can tell which of the values are wrong.
+        till.write(1_000, Producer::Usual);
+        eventually("dead letters", || count(&till.client, &job.dlq()) >= 1_000);
+        till.write(8_000, Producer::Usual);
+        eventually("its end", || drifts(&mut runner, "currency") == 0.0);
+        till.write(500, Producer::Usual);
+        let all = |till: &Till| count(&till.client, &job.sink) + count(&till.client, &job.dlq());
+        eventually("each has an outcome", || all(&till) >= 21_500);
+        let dead = topics::consume_all(&till.client, &job.dlq());
+        assert!(dead.len() < 6_000, "{}: it ended", dead.len());
+        for read in &dead {
+            let header = |name: &str| read.header(name).unwrap_or_default().to_owned();
+            let told = (header("driftgate.reason"), header("driftgate.path"));
+            assert_eq!(told, ("value_drift".to_owned(), "currency".to_owned()));
+            assert!(
+                header("driftgate.error").contains("values "),
+                "{}",
+                header("driftgate.error")
+            );
+        }
+        runner.stop();
+
+        // The new status is right: what people review now has it.
+        till.write(4_000, Producer::Numeric);
+        let arguments = ["drift", "baseline", "--force", "--last", "6000"];
+        let (code, _, said) = driftgate(&job, &arguments);
+        assert_eq!(code, 0, "{said}");
+        let file = job.folder.path().join("payment.baseline.yaml");
+        let file = std::fs::read_to_string(file).expect("the file");
+        assert!(
+            file.contains("  currency:\n    then: quarantine\n"),
+            "{file}"
+        );
+        let mut runner = job.start("two");
+        let arguments = ["dlq", "redrive", "--reason", "value_drift"];
+        let (code, out, said) = driftgate(&job, &arguments);
+        assert_eq!(code, 0, "{out}{said}");
+        job.wait_for_all(&till.client, 25_500);
+        assert_eq!(count(&till.client, &job.dlq()), dead.len() as i64);
+        assert_eq!(drifts(&mut runner, "currency"), 0.0);
+        runner.stop();
+    });
+}
+
+#[test]
+fn a_halt_outlasts_a_restart_and_what_was_let_go_halts_again_only_once_it_was_right() {
+    beds_with(|bed, broker| {
+        let (job, mut till) = reviewed(bed, broker);
+        then(&job, "id", "halt");
+        let mut runner = job.start("one");
+        counted(&mut runner, 13.0);
+        till.write(2_000, Producer::Cents);
+        let said = ["drift", "the values of id", "driftgate resume payments"];
+        runner.wait_ready(503, &said);
+        eventually("each partition says so", || {
+            words(&till, &job, "paused=values:") == 4
+        });
+        let paused = metric(
+            &mut runner,
+            "driftgate_partition_paused",
+            &[("topic", &job.source), ("reason", "drift")],
+        );
+        assert_eq!(paused, 4.0);
+        let before = count(&till.client, &job.sink);
+        till.write(1_000, Producer::Cents);
+        runner.stop();
+
+        let mut runner = job.start("two");
+        runner.wait_ready(503, &said);
+        let still = count(&till.client, &job.sink);
+        assert_eq!(
+            (still, count(&till.client, &job.dlq())),
+            (before, 0),
+            "nothing is lost or read"
+        );
+
+        let (code, out, said_to) = driftgate(
+            &job,
+            &["resume", "payments", "--reason", "a new price list"],
+        );
+        assert_eq!(code, 0, "{out}{said_to}");
+        assert_eq!(out.matches("values of schema").count(), 4, "{out}");
+        job.wait_for_all(&till.client, 13_000);
+        // The same values drift on, which this process sees for itself, and the next one too.
+        till.write(2_500, Producer::Cents);
+        eventually("it is found again", || drifts(&mut runner, "id") == 1.0);
+        job.wait_for_all(&till.client, 15_500);
+        runner.stop();
+        assert_eq!(words(&till, &job, "resumed=values:"), 4);
+        let mut runner = job.start("three");
+        till.write(3_000, Producer::Cents);
+        eventually("it is found again", || drifts(&mut runner, "id") == 1.0);
+        job.wait_for_all(&till.client, 18_500);
+
+        // Right for a whole window: the next time is another one.
+        till.write(8_000, Producer::Usual);
+        eventually("its end", || drifts(&mut runner, "id") == 0.0);
+        eventually("nothing is let go any more", || {
+            words(&till, &job, "resumed=values:") == 0
+        });
+        till.write(3_000, Producer::Cents);
+        runner.wait_ready(503, &["drift", "the values of id"]);
+        runner.stop();
     });
 }

@@ -134,7 +134,17 @@ fn write_baseline(args: &BaselineArgs) -> Result<anyhow::Result<ExitCode>, Refus
         &mut bar,
     );
     bar.0.finish_and_clear();
-    let (baseline, notes) = made.map_err(refusal)?;
+    let (mut baseline, mut notes) = made.map_err(refusal)?;
+    if args.force && path.exists() {
+        // What is to be done was decided by people, and is not in the records.
+        match baseline::load(path) {
+            Ok(before) => baseline.decide_as(&before),
+            Err(_) => notes.push(format!(
+                "{} could not be read: every `then` is `warn`",
+                path.display()
+            )),
+        }
+    }
     let text = baseline.text();
     let mut options = std::fs::OpenOptions::new();
     options.write(true).truncate(true);

@@ -125,6 +125,15 @@ impl Measure {
 }
 
 impl Baseline {
+    /// Takes what becomes of drifts from an earlier one.
+    pub fn decide_as(&mut self, before: &Baseline) {
+        self.then = before.then;
+        for field in &mut self.fields {
+            let known = before.field(&field.path);
+            field.then = known.map_or(before.then, |known| known.then);
+        }
+    }
+
     /// The field of that path.
     pub fn field(&self, path: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.path == path)

@@ -20,6 +20,9 @@ const ASK: Duration = Duration::from_secs(10);
 /// How long it may take to acknowledge orders.
 const WRITE: Duration = Duration::from_secs(20);
 
+/// The cause of a pause for values, as it is told.
+const VALUES: &str = "values";
+
 /// Why an order was not given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeskError {
@@ -58,9 +61,9 @@ pub struct Paused {
     pub topic: String,
     /// Partition.
     pub partition: i32,
-    /// `breaker`, `quarantine`, `operator` or `drift`.
+    /// `breaker`, `quarantine`, `operator`, `drift` or `values`.
     pub cause: &'static str,
-    /// The writer schema that halted.
+    /// The writer schema that halted, or whose values did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema_id: Option<u32>,
     /// When it began, milliseconds since the epoch.
@@ -157,12 +160,14 @@ impl Desk {
             if topic == source && !obeys {
                 pauses.running.push((topic.clone(), partition));
             }
-            pauses.paused.extend(standing.into_iter().map(|one| Paused {
+            let standing = standing.into_iter().filter(|one| one.cause.is_pause());
+            pauses.paused.extend(standing.map(|one| Paused {
                 topic: topic.clone(),
                 partition,
                 cause: one.cause.as_str(),
                 schema_id: match one.cause {
                     Cause::Drift { schema_id } => Some(schema_id),
+                    Cause::Values(values) => Some(values.schema_id),
                     _ => None,
                 },
                 since: one.since,
@@ -197,12 +202,13 @@ impl Desk {
         for paused in &found.paused {
             let name = pipeline.name.clone();
             match paused.schema_id {
-                Some(id) => {
+                Some(id) if paused.cause != VALUES => {
                     let subject = Subject::Schema(name, paused.source.clone(), id);
                     orders.push((subject, order(target, Action::Accept, None)));
                 }
                 None if paused.cause == Cause::Operator.as_str() => {}
-                None => {
+                // The newest pause of a partition comes last; who answers it has seen those before it.
+                _ => {
                     let subject = Subject::Partition(name, paused.topic.clone(), paused.partition);
                     let answer = order(target, Action::Resume, Some(paused.since));
                     orders.retain(|(other, _)| *other != subject);

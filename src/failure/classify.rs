@@ -31,6 +31,7 @@ pub fn classify(reason: Reason) -> Disposition {
         | Reason::UnsupportedSchema
         | Reason::IncompatibleSchema
         | Reason::Drift
+        | Reason::ValueDrift
         | Reason::MalformedData
         | Reason::UnresolvableValue
         | Reason::RuleViolation

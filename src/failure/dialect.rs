@@ -108,6 +108,7 @@ fn stage(reason: Reason) -> &'static str {
         | Reason::IncompatibleSchema
         | Reason::Drift
         | Reason::DriftHalted
+        | Reason::ValueDrift
         | Reason::MalformedData
         | Reason::UnresolvableValue
         | Reason::RegistryUnavailable => "VALUE_CONVERTER",

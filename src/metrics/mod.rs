@@ -194,8 +194,10 @@ impl Metrics {
     pub fn expect_profiles(&self, pipeline: &str, topic: &str) {
         self.profiled(pipeline, topic, 0, false);
         self.not_profiled(pipeline, 0);
-        let family = &self.families.value_drifts;
-        family.with_label_values(&[pipeline, topic, "warn"]);
+        for action in ["warn", "quarantine", "halt"] {
+            let family = &self.families.value_drifts;
+            family.with_label_values(&[pipeline, topic, action]);
+        }
     }
 
     /// Values of records of a topic were counted, and perhaps a window of them compared.

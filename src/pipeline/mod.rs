@@ -231,6 +231,11 @@ impl Stages {
         self.look.as_mut()
     }
 
+    /// What all workers know of values.
+    pub fn watch(&self) -> Option<&Watch> {
+        self.look.as_ref().map(Look::watch)
+    }
+
     /// Takes the memory of an output back, for one to come.
     pub fn reuse(&mut self, value: Vec<u8>) {
         self.buffers.reuse(value);
@@ -446,7 +451,7 @@ impl Stages {
             && let Some(look) = &mut self.look
         {
             let contract = &self.compiled.contract;
-            look.record(source, id, contract, view.bytes, record.timestamp);
+            look.record(source, id, contract, view.bytes, record.timestamp)?;
         }
         let Compiled {
             rules, transform, ..

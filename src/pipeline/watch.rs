@@ -19,15 +19,19 @@ pub use self::look::Look;
 pub use self::tell::Teller;
 use crate::config::baseline::{Baseline, Field};
 use crate::config::model::DriftAction;
+use crate::error::{Reason, RecordError};
 use crate::profile::{
-    Change, LEAST_VALUES, Layout, PART, PARTS, Profiler, Sliding, Verdict, Verdicts, Window,
-    compare,
+    Change, Drifted, LEAST_VALUES, Layout, PART, PARTS, Profiler, Sliding, Verdict, Verdicts,
+    Window, compare,
 };
 
 /// Topics and writer schemas that are watched beyond a few for each source topic.
 const SPARE_PAIRS: usize = 12;
 /// Writer schemas of a topic that are watched side by side, on the average.
 const PAIRS: usize = 4;
+
+/// Fields that a text names; it counts the rest.
+const NAMED: usize = 5;
 
 /// What the values of a pipeline's records are held to.
 #[derive(Debug)]
@@ -96,6 +100,8 @@ pub struct Watch {
     pairs: Mutex<Vec<Arc<Pair>>>,
     /// Records that were not looked at since they were told last.
     left_out: AtomicU64,
+    /// Changes with what [`Self::halting`] says.
+    version: AtomicU64,
     /// Who compares.
     thread: OnceLock<Thread>,
     listener: Box<dyn Listener>,
@@ -107,8 +113,23 @@ struct Pair {
     schema_id: u32,
     open: Mutex<Open>,
     judged: Mutex<Judged>,
+    halting: Mutex<Halting>,
+    /// Why its records are dead letters, if they are.
+    quarantine: Mutex<Option<RecordError>>,
+    is_quarantined: AtomicBool,
     /// Set when another one has taken its place.
     is_gone: AtomicBool,
+}
+
+/// The fields of `then: halt` of a topic and writer schema, by their places in [`Reviewed::layout`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Halting {
+    /// The writer schema's id.
+    pub schema_id: u32,
+    /// Those that drift now.
+    pub drifted: Vec<usize>,
+    /// Those that were right for a whole window.
+    pub right: Vec<usize>,
 }
 
 /// The part that workers fill.
@@ -154,6 +175,7 @@ impl Watch {
             begun: Instant::now(),
             pairs: Mutex::default(),
             left_out: AtomicU64::new(0),
+            version: AtomicU64::new(1),
             thread: OnceLock::new(),
             listener: Box::new(listener),
             reviewed,
@@ -169,6 +191,36 @@ impl Watch {
     pub fn compared_by(&self, thread: Thread) {
         // A second one would be woken by its time alone.
         self.thread.get_or_init(|| thread);
+    }
+
+    /// What the verdicts are about: another one when the baseline or the contract's schema is another one.
+    pub fn mark(&self) -> u32 {
+        self.reviewed.mark
+    }
+
+    /// Changes whenever [`Self::halting`] says something else.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// What is known of the fields of a topic that halt, of each writer schema.
+    pub fn halting(&self, topic: &str) -> Vec<Halting> {
+        let pairs = lock(&self.pairs).clone();
+        let of_topic = pairs.iter().filter(|pair| pair.topic == topic);
+        of_topic.map(|pair| lock(&pair.halting).clone()).collect()
+    }
+
+    /// Names of fields, by their places.
+    pub fn named(&self, fields: &[usize]) -> String {
+        let leaves = &self.reviewed.layout.leaves;
+        let names = fields.iter().filter_map(|place| leaves.get(*place));
+        let names: Vec<&str> = names.map(|leaf| leaf.path.as_str()).collect();
+        match names.split_at_checked(NAMED) {
+            Some((first, rest)) if !rest.is_empty() => {
+                format!("{} and {} more", first.join(", "), rest.len())
+            }
+            _ => names.join(", "),
+        }
     }
 
     fn millis(&self, now: Instant) -> i64 {
@@ -270,7 +322,15 @@ impl Watch {
                 Change::Ended(..) => None,
             })
             .collect();
+        let halting = self.halting_of(pair.schema_id, &judged.verdicts);
+        let quarantine = self.quarantine_of(pair.schema_id, &judged.verdicts);
         drop(judged);
+        let is_quarantined = quarantine.is_some();
+        *lock(&pair.quarantine) = quarantine;
+        pair.is_quarantined.store(is_quarantined, Ordering::Release);
+        if std::mem::replace(&mut *lock(&pair.halting), halting.clone()) != halting {
+            self.version.fetch_add(1, Ordering::Release);
+        }
         let mut begun = begun.iter();
         for change in &changes {
             let (place, verdict, is_over) = match change {
@@ -291,6 +351,46 @@ impl Watch {
                 standing: self.standing(&pair.topic, place),
             });
         }
+    }
+
+    fn halting_of(&self, schema_id: u32, verdicts: &Verdicts) -> Halting {
+        let fields = self.reviewed.baseline.fields.iter().enumerate();
+        let fields = fields.filter(|(_, field)| field.then == DriftAction::Halt);
+        let mut halting = Halting {
+            schema_id,
+            ..Halting::default()
+        };
+        for (place, field) in fields {
+            let Some(leaf) = self.reviewed.layout.find(&field.path) else {
+                continue;
+            };
+            if verdicts.of(place).is_some() {
+                halting.drifted.push(leaf);
+            } else if verdicts.is_right(place) {
+                halting.right.push(leaf);
+            }
+        }
+        halting
+    }
+
+    /// The error of each record that passes, where a field says so.
+    fn quarantine_of(&self, schema_id: u32, verdicts: &Verdicts) -> Option<RecordError> {
+        let fields = &self.reviewed.baseline.fields;
+        let mut standing = verdicts
+            .standing()
+            .filter(|(place, _)| fields[*place].then == DriftAction::Quarantine);
+        let (place, verdict) = standing.next()?;
+        let figures: Vec<String> = verdict.drifted.iter().map(Drifted::figures).collect();
+        let more = match standing.count() {
+            0 => String::new(),
+            count => format!("; and those of {}", more_fields(count)),
+        };
+        let text = format!(
+            "the values of this field have drifted from the baseline (then: quarantine): {}{more}",
+            figures.join("; ")
+        );
+        let error = RecordError::new(Reason::ValueDrift, text);
+        Some(error.at(&fields[place].path).with_schema(schema_id))
     }
 
     fn standing(&self, topic: &str, place: usize) -> usize {
@@ -320,6 +420,12 @@ impl Pair {
                 sliding: Sliding::new(layout),
                 verdicts: Verdicts::new(&reviewed.baseline),
             }),
+            halting: Mutex::new(Halting {
+                schema_id,
+                ..Halting::default()
+            }),
+            quarantine: Mutex::default(),
+            is_quarantined: AtomicBool::new(false),
             is_gone: AtomicBool::new(false),
         }
     }
@@ -353,6 +459,13 @@ impl Open {
         self.number += 1;
         self.since = now;
         true
+    }
+}
+
+fn more_fields(count: usize) -> String {
+    match count {
+        1 => "1 more field".to_owned(),
+        count => format!("{count} more fields"),
     }
 }
 

@@ -92,6 +92,12 @@ impl Verdicts {
         self.fields.get(place)?.verdict.as_ref()
     }
 
+    /// Whether the field at this place of the baseline was right in as many windows in a row as end a verdict.
+    pub fn is_right(&self, place: usize) -> bool {
+        let state = self.fields.get(place);
+        state.is_some_and(|state| state.right == PARTS)
+    }
+
     /// Those that stand, by the place of their field.
     pub fn standing(&self) -> impl Iterator<Item = (usize, &Verdict)> {
         let fields = self.fields.iter().enumerate();
@@ -158,11 +164,11 @@ mod tests {
             drifted: vec![drifted("a", Test::Nulls)],
         };
         assert_eq!((changes, standing), (vec![Change::Ended(0, ended)], vec![]));
+        assert!(verdicts.is_right(0) && !verdicts.is_right(1));
+        let mut take = |tests: &[Test], now| verdicts.take(&baseline, &window(tests), now);
         // And may begin again.
-        assert_eq!(
-            take(&[Test::Values], 21),
-            (vec![Change::Begun(0)], vec![(0, 21)])
-        );
+        assert_eq!(take(&[Test::Values], 21), [Change::Begun(0)]);
+        assert!(!verdicts.is_right(0));
     }
 
     #[test]

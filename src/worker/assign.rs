@@ -279,9 +279,12 @@ impl Engine {
                 metrics,
                 clock.now,
             );
-            // A breaker's pause that stood with the last owner stands: known before anything is read. An operator's is asked
+            // A breaker's pause, or one for values, that stood with the last owner stands: known before anything is read. An operator's is asked
             // of the control topic, and a drift is met again.
-            let stands = |one: &&Standing| matches!(one.cause, Cause::Breaker | Cause::Quarantine);
+            let stands = |one: &&Standing| match one.cause {
+                Cause::Breaker | Cause::Quarantine | Cause::Values(_) | Cause::LetGo(_) => true,
+                Cause::Operator | Cause::Drift { .. } => false,
+            };
             partition.standing = said.iter().filter(stands).copied().collect();
             partition.said = said;
             let limits = self.limits;
@@ -322,6 +325,7 @@ impl Engine {
         for entry in partitions {
             if let Some(source) = self.assignment.find(&entry.topic, entry.partition) {
                 self.obey_for(source, clock);
+                self.heed_for(source, clock);
             }
         }
         if !partitions.is_empty() {

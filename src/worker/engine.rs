@@ -128,6 +128,8 @@ pub(super) struct Engine {
     pub(super) limits: Limits,
     /// The version of the operators' orders that were acted on.
     pub(super) obeyed: u64,
+    /// The version of the verdicts on values that were acted on.
+    pub(super) heeded: u64,
     /// Topics of ours that were said not to exist, and when to look again.
     pub(super) gone: BTreeMap<String, Instant>,
     /// Partitions, by slot, whose next offset is not in their log.
@@ -242,6 +244,7 @@ impl Engine {
             barred: BTreeMap::new(),
             limits,
             obeyed: 0,
+            heeded: 0,
             gone: BTreeMap::new(),
             out_of_range: BTreeSet::new(),
             blocked: false,

@@ -183,6 +183,7 @@ impl Engine {
         let clock = self.time.read();
         self.judge.turn(clock.now);
         self.obey(clock);
+        self.heed(clock);
         self.write_again(clock);
         self.surveyed(consumer, clock);
         self.timers(consumer, clock);

@@ -19,7 +19,7 @@ use crate::native::ClientError;
 use crate::native::consumer::{Batch, Client, Consumer, Entry, Item};
 use crate::native::producer::{Delivery, Produce, Producer};
 use crate::native::transaction::{Member, TransactionError};
-use crate::pipeline::{Again, Sink, Stages, Verdict, Work};
+use crate::pipeline::{Again, Sink, Stages, Verdict, Watch, Work};
 use crate::record::Record;
 use crate::state::block;
 use crate::state::digest::Digest;
@@ -267,6 +267,10 @@ pub(super) trait Judge: Send {
     /// Whether the records that are processed from now on are delivered for the first time.
     fn only_new(&mut self, is_new: bool) {
         let _not_asked = is_new;
+    }
+    /// What is known of values, beside their baseline.
+    fn watch(&self) -> Option<&Watch> {
+        None
     }
     /// The group has changed.
     fn rebalanced(&self, slot: usize);
@@ -541,6 +545,10 @@ impl Judge for Stages {
         if let Some(look) = self.look() {
             look.only_new(is_new);
         }
+    }
+
+    fn watch(&self) -> Option<&Watch> {
+        Stages::watch(self)
     }
 
     fn rebalanced(&self, slot: usize) {

@@ -1,4 +1,4 @@
-//! Pauses that stand until a person lifts them: a breaker that tripped, an operator's order. Such a pause bars the whole
+//! Pauses that stand until a person lifts them: a breaker that tripped, values that drifted, an operator's order. Such a pause bars the whole
 //! family, the source partition and its retry partitions, and is written into the source partition's commit metadata, so
 //! that it outlasts a restart and a rebalance. It is apart from [`Flow`]: what else a partition waits for comes and goes
 //! beneath it.
@@ -15,10 +15,15 @@ use crate::error::Reason;
 use crate::failure::breaker::{self, Decided, Decisions, Limits, Ratio, Seen, trips};
 use crate::health::{PauseEntry, PauseReason};
 use crate::ingest::assignment::{Flow, Partition, Role};
-use crate::ingest::standing::{Cause, Standing};
+use crate::ingest::standing::{Cause, Fields, Standing, Values};
+use crate::pipeline::Watch;
+use crate::pipeline::watch::Halting;
 
 /// How long a resumed partition is watched more closely where the breaker has no window.
 const CAREFUL: Duration = Duration::from_secs(60);
+
+/// Writer schemas whose values were let go that a partition remembers.
+const MOST_LET_GO: usize = 8;
 
 /// The limits of a pipeline, as its breakers take them.
 pub(super) fn limits(config: &Pipeline) -> Limits {
@@ -208,10 +213,13 @@ impl Engine {
             return;
         };
         let (topic, number) = (partition.topic.clone(), partition.number);
-        let tripped = partition.standing.iter().find(|one| is_trip(one));
-        let answer = tripped.and_then(|one| controls.resumed(&pipeline, &topic, number, one.since));
-        if let Some(order) = answer {
-            partition.standing.retain(|one| !is_trip(one));
+        let tripped = partition.standing.iter().filter(|one| is_trip(one));
+        let answers = tripped.filter_map(|one| {
+            let order = controls.resumed(&pipeline, &topic, number, one.since)?;
+            Some((one.since, order))
+        });
+        if let Some((answered, order)) = answers.max_by_key(|(since, _)| *since) {
+            partition.let_go(answered);
             tracing::info!(pipeline, topic, partition = number, "resumed {order}");
             self.begin_anew(source, clock);
         }
@@ -248,6 +256,84 @@ impl Engine {
         self.bar_family(source);
     }
 
+    /// Acts on the verdicts on values, where they have changed since it was looked at last.
+    pub(super) fn heed(&mut self, clock: Clock) {
+        let Some(version) = self.judge.watch().map(Watch::version) else {
+            return;
+        };
+        if version == self.heeded {
+            return;
+        }
+        self.heeded = version;
+        let sources: Vec<_> = self
+            .assignment
+            .iter()
+            .filter(|partition| partition.role == Role::Source)
+            .map(|partition| (partition.topic.clone(), partition.number))
+            .collect();
+        for (topic, number) in sources {
+            if let Some(slot) = self.assignment.find(&topic, number) {
+                self.heed_for(slot, clock);
+            }
+        }
+    }
+
+    /// The verdicts on values for one source partition. Also after an assignment, when it is known what its last owner has
+    /// let go.
+    pub(super) fn heed_for(&mut self, source: usize, clock: Clock) {
+        let Some(partition) = self.assignment.get_mut(source) else {
+            return;
+        };
+        let Some(watch) = self.judge.watch() else {
+            // Without a baseline there is nothing more to let go.
+            partition.standing.retain(|one| one.cause.is_pause());
+            return;
+        };
+        let config = self.judge.config();
+        let before = partition.standing.clone();
+        let halting = watch.halting(&partition.topic);
+        partition.forget_let_go(watch.mark(), &halting);
+        for halting in halting {
+            let Some(values) = partition.halted_by(watch.mark(), &halting) else {
+                continue;
+            };
+            // With its partition that names the pause; none that an order has answered.
+            let mut since = clock.wall;
+            let controls = &self.shared.controls;
+            while controls
+                .resumed(&config.name, &partition.topic, partition.number, since)
+                .is_some()
+            {
+                since += 1;
+            }
+            let of_schema = |one: &Standing| match one.cause {
+                Cause::Values(known) => known.schema_id == values.schema_id,
+                _ => false,
+            };
+            partition.standing.retain(|one| !of_schema(one));
+            partition.standing.push(Standing {
+                cause: Cause::Values(values),
+                since,
+            });
+            tracing::warn!(
+                pipeline = config.name,
+                owner = %config.owner,
+                topic = partition.topic,
+                partition = partition.number,
+                schema = values.schema_id,
+                "the values of {} have drifted from the baseline, which says to halt; nothing is lost: the partition is paused \
+                 until `driftgate resume {}`",
+                watch.named(&values.fields.places()),
+                config.name
+            );
+        }
+        if partition.standing != before {
+            // At once, though the offset may not have moved: the pause is to outlast this process.
+            self.next_commit = clock.now;
+            self.bar_family(source);
+        }
+    }
+
     /// After a resume the breaker has seen nothing, and for a while looks more closely: if the flood goes on, half of the
     /// records tell.
     fn begin_anew(&mut self, source: usize, clock: Clock) {
@@ -272,6 +358,25 @@ impl Engine {
         let trip = partition.standing.iter().find(|one| is_trip(one)).copied();
         let operator = partition.operator();
         let told = match (trip, operator) {
+            (
+                Some(Standing {
+                    cause: Cause::Values(values),
+                    since,
+                }),
+                _,
+            ) => {
+                let watch = self.judge.watch();
+                let watch = watch.filter(|watch| watch.mark() == values.baseline);
+                let names = watch.map(|watch| watch.named(&values.fields.places()));
+                let names = names.map_or_else(String::new, |names| format!(" of {names}"));
+                let detail = format!(
+                    "the values{names} have drifted from the baseline (writer schema {}); look at what has changed, then \
+                     `driftgate resume {}`",
+                    values.schema_id,
+                    self.judge.config().name
+                );
+                Some((PauseReason::Drift, detail, since))
+            }
             (Some(trip), _) => {
                 let detail = match partition.why.as_str() {
                     "" => told_again(trip),
@@ -379,7 +484,10 @@ pub(super) fn fate(reason: Reason) -> Decided {
 }
 
 pub(super) fn is_trip(standing: &Standing) -> bool {
-    matches!(standing.cause, Cause::Breaker | Cause::Quarantine)
+    matches!(
+        standing.cause,
+        Cause::Breaker | Cause::Quarantine | Cause::Values(_)
+    )
 }
 
 /// What the breaker has seen, and up to when (milliseconds since the epoch) it is careful, if it is: then it is half of what is
@@ -431,6 +539,86 @@ fn told_again(trip: Standing) -> String {
 }
 
 impl Partition {
+    /// An operator has seen the pauses up to this one: they are over, and values that drifted may go on as they are.
+    fn let_go(&mut self, since: i64) {
+        for one in &mut self.standing {
+            if let Cause::Values(values) = one.cause
+                && one.since <= since
+            {
+                one.cause = Cause::LetGo(values);
+            }
+        }
+        self.standing
+            .retain(|one| !is_trip(one) || one.since > since);
+        // The first of a schema takes in the others.
+        let mut known: Vec<Standing> = Vec::new();
+        for one in std::mem::take(&mut self.standing) {
+            let same = known
+                .iter_mut()
+                .find_map(|known| match (&mut known.cause, one.cause) {
+                    (Cause::LetGo(known), Cause::LetGo(one))
+                        if (known.schema_id, known.baseline) == (one.schema_id, one.baseline) =>
+                    {
+                        Some((known, one))
+                    }
+                    _ => None,
+                });
+            match same {
+                Some((known, one)) => known.fields = known.fields.with(one.fields),
+                None => known.push(one),
+            }
+        }
+        self.standing = known;
+        // Commits have no room for more than a few hundred bytes of it.
+        while self
+            .standing
+            .iter()
+            .filter(|one| !one.cause.is_pause())
+            .count()
+            > MOST_LET_GO
+        {
+            let oldest = self.standing.iter().position(|one| !one.cause.is_pause());
+            oldest.map(|place| self.standing.remove(place));
+        }
+    }
+
+    /// What was let go and is right again, or is of another baseline, is not let go the next time.
+    fn forget_let_go(&mut self, baseline: u32, halting: &[Halting]) {
+        for one in &mut self.standing {
+            if let Cause::LetGo(values) = &mut one.cause {
+                let known = halting.iter().find(|one| one.schema_id == values.schema_id);
+                let right = known.map(|known| Fields::of(&known.right));
+                values.fields = values.fields.without(right.unwrap_or_default());
+            }
+        }
+        self.standing.retain(|one| match one.cause {
+            Cause::LetGo(values) => values.baseline == baseline && !values.fields.is_empty(),
+            _ => true,
+        });
+    }
+
+    /// What the partition is to be paused for that it is not yet, and that nobody has let go.
+    fn halted_by(&self, baseline: u32, halting: &Halting) -> Option<Values> {
+        let (mut paused, mut let_go) = (Fields::default(), Fields::default());
+        for one in &self.standing {
+            match one.cause {
+                Cause::Values(known) if known.schema_id == halting.schema_id => {
+                    paused = paused.with(known.fields);
+                }
+                Cause::LetGo(known) if known.schema_id == halting.schema_id => {
+                    let_go = let_go.with(known.fields);
+                }
+                _ => {}
+            }
+        }
+        let drifted = Fields::of(&halting.drifted).without(let_go);
+        (!drifted.without(paused).is_empty()).then(|| Values {
+            schema_id: halting.schema_id,
+            baseline,
+            fields: drifted.with(paused),
+        })
+    }
+
     fn operator(&self) -> Option<Standing> {
         let mut standing = self.standing.iter();
         standing.find(|one| one.cause == Cause::Operator).copied()

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ACTIONS: [DriftAction; 2] = [DriftAction::Allow, DriftAction::Warn];
+const ACTIONS: [DriftAction; 4] = DriftAction::ALL;
 
 fn shares() -> impl Strategy<Value = Shares> {
     let of = proptest::collection::btree_map(".{0,12}", 0.0..0.05_f64, 1..8);
@@ -165,6 +165,19 @@ fn a_field_says_what_becomes_of_its_drift_or_the_file_does() {
         read("then: allow\n"),
         [DriftAction::Allow, DriftAction::Warn]
     );
+}
+
+#[test]
+fn what_people_decided_outlasts_the_figures() {
+    let read = |text: &str| {
+        let head = "subject: s\nrecords: 1\nwindows: 1\n";
+        load_text(&format!("{head}{text}"), "b.yaml").expect("a baseline")
+    };
+    let before = read("then: quarantine\nfields:\n  a: { then: allow }\n  b: {}\n");
+    let mut after = read("fields:\n  a: { then: halt }\n  b: {}\n  c: {}\n");
+    after.decide_as(&before);
+    let expect = read("then: quarantine\nfields:\n  a: { then: allow }\n  b: {}\n  c: {}\n");
+    assert_eq!(after, expect);
 }
 
 /// A baseline of another contract, and fields that it has lost.

@@ -87,6 +87,15 @@ const THEN: &[Word] = &[
         "warn",
         "it is a finding of `driftgate drift diff`; a running instance tells it, and records go on",
     ),
+    word(
+        "quarantine",
+        "the same, and records of the topic and writer schema are dead letters, with the reason `value_drift`, until the \
+         values look right again",
+    ),
+    word(
+        "halt",
+        "the same as `warn`, and the partitions of the topic pause until `driftgate resume`",
+    ),
 ];
 
 const SHARE: &[Key] = &[

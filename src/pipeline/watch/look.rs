@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::{Pair, Watch};
 use crate::contract::schema::Schema;
+use crate::error::RecordError;
 use crate::profile::{Profiler, Sampler};
 
 /// How long a worker keeps a fraction of a part that does not fill, in milliseconds.
@@ -79,7 +80,13 @@ impl Look {
         }
     }
 
-    /// Takes a record that passed the contract's schema, by its bytes in it. `time` is the record's.
+    /// The watch that it is a part of.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// Takes a record that passed the contract's schema, by its bytes in it. `time` is the record's. An error where its topic
+    /// and writer schema are in quarantine.
     #[inline]
     pub fn record(
         &mut self,
@@ -88,22 +95,26 @@ impl Look {
         schema: &Schema,
         bytes: &[u8],
         time: Option<i64>,
-    ) {
-        if !self.is_new {
-            return;
-        }
+    ) -> Result<(), RecordError> {
         let Some(own) = self.find(topic, schema_id) else {
-            self.watch.left_out.fetch_add(1, Ordering::Relaxed);
-            return;
+            let new = u64::from(self.is_new);
+            self.watch.left_out.fetch_add(new, Ordering::Relaxed);
+            return Ok(());
         };
-        let layout = &self.watch.reviewed.layout;
         let own = &mut self.own[own];
-        let counted = own
-            .profiler
-            .record(layout, schema, &mut self.sampler, bytes, time);
-        // The bytes are those of a plan's view, which are valid.
-        if counted == Ok(true) {
-            own.hand_over(&self.watch, self.now);
+        if self.is_new {
+            let layout = &self.watch.reviewed.layout;
+            let counted = own
+                .profiler
+                .record(layout, schema, &mut self.sampler, bytes, time);
+            // The bytes are those of a plan's view, which are valid.
+            if counted == Ok(true) {
+                own.hand_over(&self.watch, self.now);
+            }
+        }
+        match own.pair.is_quarantined.load(Ordering::Relaxed) {
+            false => Ok(()),
+            true => own.pair.error(),
         }
     }
 
@@ -153,6 +164,13 @@ impl Look {
             number,
         });
         Some(self.own.len() - 1)
+    }
+}
+
+impl Pair {
+    #[cold]
+    fn error(&self) -> Result<(), RecordError> {
+        super::lock(&self.quarantine).clone().map_or(Ok(()), Err)
     }
 }
 

@@ -27,6 +27,7 @@ struct Bed {
     reviewed: Arc<Reviewed>,
     /// A thousand records a second.
     fed: u64,
+    refused: u64,
 }
 
 #[derive(Default)]
@@ -108,6 +109,7 @@ impl Bed {
             random,
             reviewed: Arc::new(reviewed),
             fed: 0,
+            refused: 0,
         }
     }
 
@@ -139,7 +141,8 @@ impl Bed {
             self.fed += 1;
             let at = watch.begun + Duration::from_millis(self.fed);
             looks[worker].turn(at);
-            looks[worker].record("orders", 7, &self.schema, &bytes, Some(0));
+            let taken = looks[worker].record("orders", 7, &self.schema, &bytes, Some(0));
+            self.refused += u64::from(taken.is_err());
             watch.turn(at, 0);
             if first.is_none() && lock(&heard.lines).len() > before {
                 first = Some(number + 1);
@@ -268,7 +271,8 @@ fn a_quiet_topic_has_windows_by_the_time() {
                 look.turn(at);
                 for _ in 0..records {
                     let bytes = bytes(&bed.schema, &mut bed.random, producer);
-                    look.record("orders", 7, &bed.schema, &bytes, Some(0));
+                    let taken = look.record("orders", 7, &bed.schema, &bytes, Some(0));
+                    assert_eq!(taken, Ok(()));
                 }
             }
             watch.turn(at, 0);
@@ -308,7 +312,8 @@ fn topics_and_schemas_are_bounded_and_what_is_left_out_is_counted() {
             look.turn(at);
             for id in ids.clone() {
                 let bytes = bytes(&bed.schema, &mut bed.random, Producer::Usual);
-                look.record("orders", id, &bed.schema, &bytes, Some(0));
+                let taken = look.record("orders", id, &bed.schema, &bytes, Some(0));
+                assert_eq!(taken, Ok(()));
             }
         }
         watch.turn(at, 0);
@@ -343,10 +348,71 @@ fn it_takes_no_more_than_it_says() {
         .collect();
     let taken = allocation_counter::measure(|| {
         for (number, bytes) in records.iter().enumerate() {
-            looks[number % 4].record("orders", 7, &bed.schema, bytes, Some(0));
+            let taken = looks[number % 4].record("orders", 7, &bed.schema, bytes, Some(0));
+            assert_eq!(taken, Ok(()));
             watch.turn(watch.begun, 0);
         }
     });
     let taken = usize::try_from(taken.bytes_current).expect("something is held");
     assert!(taken <= said && taken > said / 2, "{taken} of {said}");
+}
+
+fn all(action: DriftAction) -> impl FnOnce(&mut Baseline) {
+    move |baseline| {
+        let fields = baseline.fields.iter_mut();
+        fields.for_each(|field| field.then = action);
+    }
+}
+
+#[test]
+fn records_are_in_quarantine_from_the_verdict_to_its_end() {
+    let mut bed = Bed::new(all(DriftAction::Quarantine));
+    let mut run = bed.watch(2, usize::MAX);
+    bed.feed(&mut run, 4_000, Producer::Usual);
+    assert_eq!(bed.refused, 0);
+    let begun = bed
+        .feed(&mut run, 2_000, Producer::Cents)
+        .expect("a verdict");
+    assert_eq!(bed.refused, 2_000 - begun as u64, "each one behind it");
+    // Also those that are read again, which are not counted.
+    let record = bytes(&bed.schema, &mut bed.random, Producer::Usual);
+    run.2[1].only_new(false);
+    let error = run.2[1].record("orders", 7, &bed.schema, &record, Some(0));
+    let error = error.expect_err("in quarantine");
+    let told = (error.reason, error.path.as_str(), error.schema_id);
+    assert_eq!(told, (Reason::ValueDrift, "amount", Some(7)));
+    assert!(error.message.contains("numbers "), "{error}");
+    assert_eq!(
+        run.2[1].record("others", 7, &bed.schema, &record, Some(0)),
+        Ok(())
+    );
+    run.2[1].only_new(true);
+    bed.refused = 0;
+    let ended = bed.feed(&mut run, 9_000, Producer::Usual).expect("its end");
+    assert_eq!(bed.refused, ended as u64);
+    assert!(
+        run.0.halting("orders")[0].drifted.is_empty(),
+        "nothing halts"
+    );
+}
+
+#[test]
+fn what_halts_is_known_by_field_with_what_is_right() {
+    let mut bed = Bed::new(all(DriftAction::Halt));
+    let mut run = bed.watch(2, usize::MAX);
+    let before = run.0.version();
+    bed.feed(&mut run, 6_000, Producer::Usual);
+    let known = |run: &(Arc<Watch>, Arc<Heard>, Vec<Look>)| {
+        let halting = run.0.halting("orders").remove(0);
+        (halting.drifted, halting.right)
+    };
+    assert_eq!(known(&run), (vec![], vec![0, 1, 2]));
+    assert!(run.0.version() > before);
+    bed.feed(&mut run, 2_000, Producer::Cents);
+    assert_eq!((known(&run), bed.refused), ((vec![0], vec![1, 2]), 0));
+    let version = run.0.version();
+    bed.feed(&mut run, 2_000, Producer::Cents);
+    assert_eq!(run.0.version(), version, "nothing new");
+    assert_eq!(run.0.named(&[0, 1]), "amount, status");
+    assert_eq!(run.0.halting("others"), []);
 }

@@ -753,3 +753,105 @@ fn another_fault_behind_the_first_is_logged_too() {
         "{lines:#?}"
     );
 }
+
+#[test]
+fn values_in_quarantine_count_as_dead_letters() {
+    assert_eq!(fate(Reason::ValueDrift), Decided::Dead);
+    assert_eq!(fate(Reason::Drift), Decided::Quarantined);
+}
+
+fn partition() -> Partition {
+    let metrics = Metrics::new().partition("p", "orders", 0);
+    Partition::new("orders", 0, Role::Source, 1, None, metrics, Instant::now())
+}
+
+fn halting(drifted: &[usize], right: &[usize]) -> Halting {
+    Halting {
+        schema_id: 7,
+        drifted: drifted.to_vec(),
+        right: right.to_vec(),
+    }
+}
+
+#[test]
+fn what_was_let_go_pauses_again_once_it_was_right_or_with_another_baseline() {
+    let mut partition = partition();
+    let wants = |partition: &Partition, mark, drifted: &[usize]| {
+        let halted = partition.halted_by(mark, &halting(drifted, &[]));
+        halted.map(|values| values.fields.places())
+    };
+    let pause = |partition: &mut Partition, places: &[usize], since| {
+        let values = Values {
+            schema_id: 7,
+            baseline: 1,
+            fields: Fields::of(places),
+        };
+        let cause = Cause::Values(values);
+        partition.standing.push(Standing { cause, since });
+    };
+    assert_eq!(wants(&partition, 1, &[]), None);
+    assert_eq!(wants(&partition, 1, &[3]), Some(vec![3]));
+    pause(&mut partition, &[3], 10);
+    assert_eq!(wants(&partition, 1, &[3]), None, "it is paused");
+    assert_eq!(wants(&partition, 1, &[4]), Some(vec![3, 4]), "for one more");
+    partition.let_go(9);
+    assert!(partition.standing.iter().any(is_trip), "an earlier pause");
+    partition.let_go(10);
+    assert!(!partition.standing.iter().any(is_trip));
+    assert_eq!(wants(&partition, 1, &[3]), None, "it was let go");
+    assert_eq!(
+        wants(&partition, 1, &[3, 4]),
+        Some(vec![4]),
+        "another field"
+    );
+    pause(&mut partition, &[4], 20);
+    partition.let_go(20);
+    assert_eq!(partition.standing.len(), 1, "{:?}", partition.standing);
+    assert_eq!(wants(&partition, 1, &[3, 4]), None);
+
+    // Nothing is known of it after a restart, and then that one of them is right.
+    partition.forget_let_go(1, &[]);
+    partition.forget_let_go(1, &[halting(&[4], &[3])]);
+    assert_eq!(wants(&partition, 1, &[3, 4]), Some(vec![3]));
+    partition.forget_let_go(2, &[]);
+    assert_eq!(partition.standing, []);
+}
+
+/// One order answers the newest pause of a partition, and whoever gave it has seen the others.
+#[test]
+fn an_answer_lifts_the_pauses_before_it_and_none_behind_it() {
+    let mut partition = partition();
+    let values = Values {
+        schema_id: 7,
+        baseline: 1,
+        fields: Fields::of(&[0]),
+    };
+    for (cause, since) in [
+        (Cause::Breaker, 5),
+        (Cause::Values(values), 10),
+        (Cause::Quarantine, 15),
+        (Cause::Operator, 1),
+    ] {
+        partition.standing.push(Standing { cause, since });
+    }
+    partition.let_go(10);
+    let left: Vec<Cause> = partition.standing.iter().map(|one| one.cause).collect();
+    assert_eq!(
+        left,
+        [Cause::LetGo(values), Cause::Quarantine, Cause::Operator]
+    );
+    for schema_id in 0..50 {
+        let values = Values {
+            schema_id,
+            ..values
+        };
+        let cause = Cause::Values(values);
+        partition.standing.push(Standing { cause, since: 20 });
+        partition.let_go(20);
+    }
+    let let_go = partition
+        .standing
+        .iter()
+        .filter(|one| !one.cause.is_pause());
+    assert_eq!(let_go.count(), MOST_LET_GO);
+}
