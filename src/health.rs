@@ -223,6 +223,27 @@ struct State {
     /// By pipeline, topic and partition: when the head of a retry partition failed first.
     retries: BTreeMap<(String, String, i32), i64>,
     dependencies: BTreeMap<Dependency, Known>,
+    /// By pipeline, topic, writer schema and field.
+    drifts: BTreeMap<(String, String, u32, String), Drift>,
+}
+
+/// Values of a field that look otherwise than in the baseline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Drift {
+    /// Source topic.
+    pub topic: String,
+    /// The writer schema's id.
+    pub schema_id: u32,
+    /// The field's path.
+    pub field: String,
+    /// Who owns the field.
+    pub owner: String,
+    /// What is done about it.
+    pub action: &'static str,
+    /// When it began, milliseconds since the epoch.
+    pub since: i64,
+    /// Each test that found it, with its figure and the limit.
+    pub tests: Vec<(&'static str, f64, f64)>,
 }
 
 /// What is known of a dependency.
@@ -251,6 +272,7 @@ impl Health {
                 stuck: BTreeSet::new(),
                 retries: BTreeMap::new(),
                 dependencies: BTreeMap::new(),
+                drifts: BTreeMap::new(),
             }),
         })
     }
@@ -346,6 +368,18 @@ impl Health {
     pub fn unstuck(&self, pipeline: &str, topic: &str, partition: i32) {
         let key = (pipeline.to_owned(), topic.to_owned(), partition);
         self.lock().stuck.remove(&key);
+    }
+
+    /// Values of a field have begun to drift.
+    pub fn drifts(&self, pipeline: &str, drift: Drift) {
+        let key = drift_key(pipeline, &drift.topic, drift.schema_id, &drift.field);
+        self.lock().drifts.insert(key, drift);
+    }
+
+    /// They look right again.
+    pub fn drifts_no_more(&self, pipeline: &str, topic: &str, schema_id: u32, field: &str) {
+        let key = drift_key(pipeline, topic, schema_id, field);
+        self.lock().drifts.remove(&key);
     }
 
     /// What the last use of a dependency showed.
@@ -532,6 +566,10 @@ impl Health {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn drift_key(pipeline: &str, topic: &str, id: u32, field: &str) -> (String, String, u32, String) {
+    (pipeline.to_owned(), topic.to_owned(), id, field.to_owned())
 }
 
 fn dependency_report(state: &State, now: Instant) -> Vec<Value> {

@@ -525,7 +525,8 @@ impl Instance {
                 continue;
             };
             let pipeline = &compiled.config;
-            let teller = Teller::new(pipeline, reviewed, Arc::clone(&self.metrics));
+            let (metrics, health) = (Arc::clone(&self.metrics), Arc::clone(&self.health));
+            let teller = Teller::new(pipeline, reviewed, metrics, health);
             let (workers, topics) = (pipeline.workers, pipeline.source_topics.len());
             let watch = Watch::new(Arc::clone(reviewed), workers, topics, room, teller);
             let watch = Arc::new(watch);

@@ -6,9 +6,10 @@ mod support;
 use std::process::Command;
 
 use rdkafka::ClientConfig;
+use serde_json::json;
 use support::job::{Job, LIMIT, Shape, beds_with, count, payment, prepare, register};
 use support::topics::{self, Write};
-use support::{Bed, Runner, wait};
+use support::{Bed, Hook, Runner, wait};
 
 /// A payment's `id` is taken for an amount in euros, and its `currency` for a status.
 const STATUS: [&str; 4] = ["New", "Paid", "Shipped", "Cancelled"];
@@ -156,6 +157,14 @@ fn counted(runner: &mut Runner, windows: f64) {
 fn a_drift_is_told_within_a_window_and_once_and_so_is_its_end() {
     beds_with(|bed, broker| {
         let (job, mut till) = reviewed(bed, broker);
+        let hook = Hook::start();
+        let told = format!(
+            "alerts: [ {{ webhook: \"{}\", after: 1s }} ]\n    sink:",
+            hook.url()
+        );
+        change(&job, "driftgate.yaml", &[("sink:", &told)]);
+        let rules = "fields:\n  id: { owner: price-desk }\nrules:";
+        change(&job, "payment.rules.yaml", &[("rules:", rules)]);
         let mut runner = job.start("one");
         counted(&mut runner, 13.0);
         assert_eq!(
@@ -166,8 +175,28 @@ fn a_drift_is_told_within_a_window_and_once_and_so_is_its_end() {
         till.write(2_000, Producer::Cents);
         eventually("cents are found", || drifts(&mut runner, "id") == 1.0);
         assert_eq!(drifts(&mut runner, "currency"), 0.0, "and nothing else");
+        let told = |state: &str| {
+            let found = wait::within(LIMIT, || hook.find(state, "drift"));
+            found.unwrap_or_else(|| panic!("{state} is not told: {:?}", hook.taken()))
+        };
+        let open = told("open");
+        assert_eq!(open["reason"], "values", "{open:#}");
+        let id = format!("payments/drift/{}/{}/id", job.source, till.schema);
+        assert_eq!(
+            (&open["id"], &open["topic"]),
+            (&json!(id), &json!(job.source))
+        );
+        assert_eq!(
+            (&open["field"], &open["field_owner"], &open["action"]),
+            (&json!("id"), &json!("price-desk"), &json!("warn"))
+        );
+        assert_eq!(open["owner"]["team"], "billing");
+        let test = &open["tests"][0];
+        assert_eq!(test["test"], "numbers");
+        assert!(test["found"].as_f64() > test["limit"].as_f64(), "{open:#}");
         till.write(6_000, Producer::Usual);
         eventually("its end", || drifts(&mut runner, "id") == 0.0);
+        assert_eq!(told("resolved")["field"], "id");
         till.write(2_000, Producer::Numeric);
         eventually("3 is found", || drifts(&mut runner, "currency") == 1.0);
         assert_eq!(drifts(&mut runner, "id"), 0.0);
@@ -179,6 +208,9 @@ fn a_drift_is_told_within_a_window_and_once_and_so_is_its_end() {
             &[("action", "warn")],
         );
         assert_eq!(begun, 2.0);
+        eventually("both are told", || hook.taken().len() == 3);
+        let states = hook.states();
+        assert_eq!(states, ["open drift", "resolved drift", "open drift"]);
         runner.stop();
         let log = runner.log();
         let told = |text: &str| {
@@ -192,7 +224,7 @@ fn a_drift_is_told_within_a_window_and_once_and_so_is_its_end() {
             "action=\"warn\"",
             "numbers ",
             "limit ",
-            "billing <#billing>",
+            "owner=\"price-desk\"",
         ] {
             assert!(begun[0].contains(word), "{word}: {}", begun[0]);
         }

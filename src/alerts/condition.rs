@@ -57,7 +57,7 @@ pub(super) struct About<'a> {
 impl<'a> About<'a> {
     pub(super) fn sign(sign: &'a Sign) -> About<'a> {
         let mut topics = sign.places.keys().map(|place| place.topic.as_str());
-        let topic = topics.next();
+        let topic = topics.next().or(sign.topic.as_deref());
         About {
             kind: sign.key.0,
             reason: &sign.reason,

@@ -312,6 +312,8 @@ impl Incident {
             text,
             detail,
             places,
+            topic: named,
+            details,
             ..
         } = &self.sign;
         // They come out of it one by one, its end is told of all of them; so is what goes on while they are probed.
@@ -326,7 +328,8 @@ impl Incident {
         let mut notice = Notice {
             state,
             detail: detail.clone(),
-            topic: topic.cloned(),
+            topic: topic.or(named.as_ref()).cloned(),
+            details: details.clone(),
             partitions: places.iter().take(NAMED).copied().cloned().collect(),
             partitions_in_all: places.len(),
             first_seen: self.first_seen,

@@ -4,12 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde_json::{Map, Value, json};
+
 use super::notice::{Place, bounded};
 use super::window::TooMany;
 use crate::config::model::{AlertKind, Lookup, LookupSource, Pipeline, Step};
 use crate::config::units::{Rate, format_duration};
-use crate::health::{Dependency, Faults, PauseReason};
+use crate::health::{Dependency, Drift, Faults, PauseReason};
 use crate::words::counted;
+
+/// Drifts of values that are told each by itself.
+const MOST_DRIFTS: usize = 20;
 
 /// Kind and subject: what an incident is known by.
 pub(super) type Key = (AlertKind, String);
@@ -29,6 +34,10 @@ pub(super) struct Sign {
     pub(super) happened: Option<u64>,
     /// Dead letters in the time of their rate; 1 of everything else.
     pub(super) count: u64,
+    /// The topic of one that is about no partition.
+    pub(super) topic: Option<String>,
+    /// What belongs to the kind, for programs.
+    pub(super) details: Map<String, Value>,
 }
 
 impl Sign {
@@ -41,6 +50,8 @@ impl Sign {
             places: BTreeMap::new(),
             happened: None,
             count: 1,
+            topic: None,
+            details: Map::new(),
         }
     }
 }
@@ -141,6 +152,23 @@ pub(super) fn signs(
         sign.places.insert(place(topic, *partition), 0);
         add(sign);
     }
+    for drift in faults.drifts.iter().take(MOST_DRIFTS) {
+        add(drifted(drift));
+    }
+    if let Some(more) = faults.drifts.len().checked_sub(MOST_DRIFTS)
+        && more > 0
+    {
+        let more = counted(more, "more field");
+        let text = format!("the values of {more} have drifted from the baseline");
+        let detail = "look at /metrics: driftgate_value_drift has all of them";
+        add(Sign::new(
+            AlertKind::Drift,
+            "values",
+            "values",
+            &text,
+            detail,
+        ));
+    }
     if let Some((limit, found)) = dead_letters {
         let text = format!("{}, more than {limit}", counted(found.count, "dead letter"));
         let detail = format!("most of them: {}", found.most.join(", "));
@@ -162,6 +190,38 @@ fn place(topic: &str, partition: i32) -> Place {
     Place {
         topic: topic.to_owned(),
         partition,
+    }
+}
+
+fn drifted(drift: &Drift) -> Sign {
+    let Drift {
+        topic,
+        schema_id,
+        field,
+        owner,
+        action,
+        since,
+        tests,
+    } = drift;
+    let subject = format!("{topic}/{schema_id}/{field}");
+    let text = format!("the values of {field} on {topic} have drifted from the baseline");
+    let figures = tests.iter().map(|(test, found, limit)| {
+        let short = |number: &f64| format!("{number:.3}");
+        format!("{test} {}, limit {}", short(found), short(limit))
+    });
+    let figures: Vec<String> = figures.collect();
+    let detail = format!("{}; owner of the field: {owner}", figures.join("; "));
+    let tests: Vec<Value> = tests
+        .iter()
+        .map(|(test, found, limit)| json!({ "test": test, "found": found, "limit": limit }))
+        .collect();
+    let details = json!({
+        "schema_id": schema_id, "field": field, "field_owner": owner, "action": action, "tests": tests, "began": since,
+    });
+    Sign {
+        topic: Some(topic.clone()),
+        details: details.as_object().cloned().unwrap_or_default(),
+        ..Sign::new(AlertKind::Drift, &subject, "values", &text, &detail)
     }
 }
 

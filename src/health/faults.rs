@@ -1,9 +1,9 @@
 //! What is wrong with one pipeline now, for whoever tells people of it.
 
-use super::{Dependency, Health, PauseEntry};
+use super::{Dependency, Drift, Health, PauseEntry};
 
 /// What is wrong, as it stands at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Faults {
     /// Partitions of the pipeline that a fault pauses; the normal pauses are not among them.
     pub pauses: Vec<PauseEntry>,
@@ -14,6 +14,8 @@ pub struct Faults {
     pub retries: Vec<(String, i32, i64)>,
     /// Dependencies of the whole instance that failed when they were used last, and how.
     pub down: Vec<(Dependency, String)>,
+    /// Fields whose values have drifted from the baseline.
+    pub drifts: Vec<Drift>,
 }
 
 impl Health {
@@ -35,6 +37,9 @@ impl Health {
             .range(from..)
             .take_while(|((name, ..), _)| name == pipeline)
             .map(|((_, topic, partition), since)| (topic.clone(), *partition, *since));
+        let first = (pipeline.to_owned(), String::new(), 0, String::new());
+        let drifts = state.drifts.range(first..);
+        let drifts = drifts.take_while(|((name, ..), _)| name == pipeline);
         let down = state.dependencies.iter();
         let down = down.filter_map(|(name, known)| Some((name.clone(), known.fault.clone()?)));
         Faults {
@@ -42,6 +47,7 @@ impl Health {
             stuck: stuck.collect(),
             retries: retries.collect(),
             down: down.collect(),
+            drifts: drifts.map(|(_, drift)| drift.clone()).collect(),
         }
     }
 

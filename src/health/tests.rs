@@ -245,16 +245,32 @@ fn what_is_wrong_is_told_for_each_pipeline() {
     health.retry_waits("gate", "orders.gate.retry.1", 8, None);
     health.dependency(Dependency::Broker, Ok(()));
     health.dependency(Dependency::Registry, Err("refused".into()));
+    let drift = |field: &str| Drift {
+        topic: "orders".to_owned(),
+        schema_id: 7,
+        field: field.to_owned(),
+        owner: "shop".to_owned(),
+        action: "warn",
+        since: 5,
+        tests: vec![("numbers", 0.9, 0.2)],
+    };
+    for (pipeline, field) in [("gate", "amount"), ("gate", "status"), ("gate-2", "amount")] {
+        health.drifts(pipeline, drift(field));
+    }
+    health.drifts_no_more("gate", "orders", 7, "status");
+    health.drifts_no_more("gate", "orders", 8, "amount");
     let expected = Faults {
         pauses: vec![of("gate", 1)],
         stuck: vec![("orders".into(), 5)],
         retries: vec![("orders.gate.retry.1".into(), 7, 1_700)],
         down: vec![(Dependency::Registry, "refused".into())],
+        drifts: vec![drift("amount")],
     };
     assert_eq!(health.faults("gate"), expected);
     health.release("gate", "orders", 1);
     health.release("gate", "orders", 5);
     health.release("gate", "orders.gate.retry.1", 7);
+    health.drifts_no_more("gate", "orders", 7, "amount");
     let left = Faults {
         down: expected.down,
         ..Faults::default()

@@ -281,6 +281,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "expr",
             "failure",
             "headers",
+            // Which values drift is a part of the state that alerts are made of.
+            "health",
             "lookup",
             "metrics",
             // What values look like, which is held against the baseline beside the record path.

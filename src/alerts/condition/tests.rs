@@ -137,6 +137,8 @@ fn a_sign_has_a_topic_where_all_its_partitions_do() {
             places: places.collect::<BTreeMap<_, _>>(),
             happened: None,
             count: 1,
+            topic: None,
+            details: serde_json::Map::new(),
         }
     };
     let rows: &[(&[&str], Option<&str>)] = &[

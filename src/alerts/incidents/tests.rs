@@ -27,6 +27,8 @@ fn sign(subject: &str, partitions: &[i32]) -> Sign {
         places: partitions.iter().map(|one| (place(one), 5)).collect(),
         happened: None,
         count: 1,
+        topic: None,
+        details: serde_json::Map::new(),
     }
 }
 

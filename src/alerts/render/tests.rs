@@ -33,6 +33,8 @@ fn paused(partitions: i32) -> Notice {
         places: places.collect::<BTreeMap<_, _>>(),
         happened: None,
         count: 1,
+        topic: None,
+        details: serde_json::Map::new(),
     };
     let mut incidents = Incidents::new(Duration::ZERO, None);
     let now = Now {

@@ -216,3 +216,60 @@ pipelines:
     assert_eq!(concern.budget, Duration::from_secs(7200));
     assert_eq!(concern.grace, Duration::from_secs(720 + 60));
 }
+
+fn drift(field: &str) -> Drift {
+    Drift {
+        topic: "orders".to_owned(),
+        schema_id: 7,
+        field: field.to_owned(),
+        owner: "crm".to_owned(),
+        action: "quarantine",
+        since: NOW - 5_000,
+        tests: vec![("values", 0.8, 0.25)],
+    }
+}
+
+#[test]
+fn each_field_that_drifts_is_a_sign_with_its_figures_and_its_owner() {
+    let faults = Faults {
+        drifts: vec![drift("amount"), drift("status")],
+        ..Faults::default()
+    };
+    let kind = AlertKind::Drift;
+    check(
+        faults.clone(),
+        &[
+            (kind, "orders/7/amount", "values", 0),
+            (kind, "orders/7/status", "values", 0),
+        ],
+    );
+    let sign = signs(&concern(), &faults, None, NOW).remove(0);
+    assert_eq!(sign.topic.as_deref(), Some("orders"));
+    assert_eq!(
+        sign.detail,
+        "values 0.800, limit 0.250; owner of the field: crm"
+    );
+    let details = Value::from(sign.details);
+    assert_eq!(
+        details["tests"],
+        json!([{ "test": "values", "found": 0.8, "limit": 0.25 }])
+    );
+    assert_eq!(
+        (&details["field_owner"], &details["action"]),
+        (&json!("crm"), &json!("quarantine"))
+    );
+    // A whole record that shifts is no reason for hundreds of alerts.
+    let many = Faults {
+        drifts: (0..300)
+            .map(|number| drift(&format!("f{number}")))
+            .collect(),
+        ..Faults::default()
+    };
+    let signs = signs(&concern(), &many, None, NOW);
+    assert_eq!(signs.len(), MOST_DRIFTS + 1);
+    assert!(
+        signs
+            .iter()
+            .any(|sign| sign.text.contains("280 more fields"))
+    );
+}

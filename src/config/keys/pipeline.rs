@@ -228,7 +228,7 @@ const KINDS: &[Word] = &[
     ),
     word(
         "drift",
-        "a writer schema differs, and `contract.drift` does not allow it",
+        "a writer schema differs, and `contract.drift` does not allow it; or values have drifted from `contract.baseline`",
     ),
     word(
         "registry",

@@ -1,4 +1,4 @@
-//! What a [`Watch`] tells: the log, and the metrics.
+//! What a [`Watch`] tells: the log, the metrics, and the state that alerts are made of.
 //!
 //! [`Watch`]: super::Watch
 
@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Counted, Listener, Reviewed, Told};
 use crate::config::model::{DriftAction, Pipeline};
+use crate::health::{Drift, Health};
 use crate::metrics::Metrics;
 use crate::profile::Drifted;
 
@@ -13,11 +14,17 @@ use crate::profile::Drifted;
 pub struct Teller {
     pipeline: String,
     metrics: Arc<Metrics>,
+    health: Arc<Health>,
 }
 
 impl Teller {
     /// For a pipeline that is held to a baseline. Its metrics exist from now on.
-    pub fn new(pipeline: &Pipeline, reviewed: &Reviewed, metrics: Arc<Metrics>) -> Teller {
+    pub fn new(
+        pipeline: &Pipeline,
+        reviewed: &Reviewed,
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+    ) -> Teller {
         let fields = reviewed.baseline.fields.iter();
         let fields = fields.filter(|field| field.then != DriftAction::Allow);
         for field in fields {
@@ -31,6 +38,7 @@ impl Teller {
         Teller {
             pipeline: pipeline.name.clone(),
             metrics,
+            health,
         }
     }
 }
@@ -52,6 +60,8 @@ impl Listener for Teller {
         let figures: Vec<String> = verdict.drifted.iter().map(Drifted::figures).collect();
         let figures = figures.join("; ");
         if *is_over {
+            self.health
+                .drifts_no_more(pipeline, topic, *schema_id, path);
             tracing::info!(
                 pipeline,
                 owner,
@@ -63,6 +73,18 @@ impl Listener for Teller {
             return;
         }
         self.metrics.value_drift_begun(pipeline, topic, action);
+        let tests = verdict.drifted.iter();
+        let tests = tests.map(|one| (one.test.as_str(), one.found, one.limit));
+        let drift = Drift {
+            topic: (*topic).to_owned(),
+            schema_id: *schema_id,
+            field: path.to_owned(),
+            owner: (*owner).to_owned(),
+            action,
+            since: verdict.since,
+            tests: tests.collect(),
+        };
+        self.health.drifts(pipeline, drift);
         tracing::warn!(
             pipeline,
             owner,
