@@ -2,7 +2,7 @@
 //! the tests run, so that they run the same thing.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,9 @@ const COMPARED: Duration = Duration::from_millis(100);
 /// Longer than a broker's restart and any rebalance.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 
+/// A pipeline, and what is known of its values.
+type NamedWatch = (String, Arc<Watch>);
+
 /// What an instance shares, made before anything else so that `/healthz` answers from the start.
 pub struct Instance {
     /// Counters.
@@ -72,6 +75,8 @@ pub struct Instance {
     natives: Natives,
     controls: Arc<Controls>,
     failures: Arc<FailureLog>,
+    /// By pipeline, once its workers run.
+    watches: Arc<Mutex<Vec<NamedWatch>>>,
     shutdown: CancellationToken,
 }
 
@@ -84,6 +89,7 @@ impl Instance {
             stuck_after: STUCK_AFTER,
             natives: Natives::default(),
             controls: Arc::default(),
+            watches: Arc::default(),
             failures: Arc::new(FailureLog::new(Instant::now())),
             shutdown,
         }
@@ -114,7 +120,7 @@ impl Instance {
                     token,
                     metrics,
                     health,
-                    Desk::new(config),
+                    (Desk::new(config), self.drift_report()),
                     self.shutdown.clone(),
                 )
                 .await?;
@@ -538,9 +544,25 @@ impl Instance {
                     own.turn(Instant::now(), wall_clock());
                 }
             })?;
+            let known = (pipeline.name.clone(), Arc::clone(&watch));
+            lock(&self.watches).push(known);
             watches.push(Some(watch));
         }
         Ok(watches)
+    }
+
+    /// What is known of values, for `/api/drift`.
+    fn drift_report(&self) -> admin::Report {
+        let watches = Arc::clone(&self.watches);
+        Arc::new(move || {
+            let watches = lock(&watches).clone();
+            let pipelines = watches.iter().map(|(pipeline, watch)| {
+                let mut report = watch.report();
+                report["pipeline"] = pipeline.as_str().into();
+                report
+            });
+            serde_json::json!({ "pipelines": pipelines.collect::<Vec<_>>() })
+        })
     }
 
     /// What judges the writer schemas of a pipeline, and tells what it finds.
@@ -582,6 +604,11 @@ impl Instance {
         }
         result
     }
+}
+
+/// A list that only grows.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where the topics are.

@@ -6,11 +6,18 @@ mod job;
 #[path = "../benches/order/mod.rs"]
 mod order;
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use driftgate::config::baseline::load_text;
 use driftgate::contract::decode::Limits;
 use driftgate::contract::encode::encode;
 use driftgate::contract::plan::{Plan, Scratch};
 use driftgate::contract::schema::Schema;
 use driftgate::contract::value::Value;
+use driftgate::pipeline::watch::{Counted, Listener, Told};
+use driftgate::pipeline::{Look, Reviewed, Watch};
+use driftgate::profile::Layout;
 
 #[test]
 fn a_plan_allocates_nothing_per_record() {
@@ -84,4 +91,42 @@ fn rules_and_steps_allocate_the_output_and_nothing_else() {
         }
     });
     assert_eq!(all.count_total, 1000, "{all:?}");
+}
+
+struct Nobody;
+
+impl Listener for Nobody {
+    fn told(&self, _: &Told<'_>) {}
+    fn counted(&self, _: Counted<'_>) {}
+}
+
+/// With a baseline each record's values are looked at, and each fraction of a part is handed over.
+#[test]
+fn a_look_at_values_allocates_nothing_per_record() {
+    let schema = Schema::parse(job::WRITER, &[]).expect("a schema");
+    let bytes = order::bytes(&schema);
+    let layout = Layout::new(&schema, &[]);
+    let mut text = "subject: s\nrecords: 1\nwindows: 1\nfields:\n".to_owned();
+    for leaf in &layout.leaves {
+        text.push_str(&format!("  {}: {{}}\n", leaf.path));
+    }
+    let reviewed = Reviewed {
+        owners: Vec::new(),
+        baseline: load_text(&text, "b.yaml").expect("a baseline"),
+        layout,
+        window: Duration::from_secs(600),
+        mark: 0,
+    };
+    let watch = Watch::new(Arc::new(reviewed), 1, 1, usize::MAX, Nobody);
+    let mut look = Look::new(Arc::new(watch), 1);
+    let mut records = |count: usize| {
+        for _ in 0..count {
+            look.turn(Instant::now());
+            let taken = look.record("orders", 7, &schema, &bytes, Some(0));
+            assert_eq!(taken, Ok(()));
+        }
+    };
+    records(1);
+    let counted = allocation_counter::measure(|| records(5_000));
+    assert_eq!(counted.count_total, 0, "{counted:?}");
 }

@@ -78,6 +78,7 @@ const COMMANDS: &[&str] = &[
     "compare",
     "drift baseline",
     "drift diff",
+    "drift show",
     "bench",
     "schema register",
     "schema check",

@@ -6,7 +6,7 @@ mod support;
 use std::process::Command;
 
 use rdkafka::ClientConfig;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use support::job::{Job, LIMIT, Shape, beds_with, count, payment, prepare, register};
 use support::topics::{self, Write};
 use support::{Bed, Hook, Runner, wait};
@@ -194,8 +194,26 @@ fn a_drift_is_told_within_a_window_and_once_and_so_is_its_end() {
         let test = &open["tests"][0];
         assert_eq!(test["test"], "numbers");
         assert!(test["found"].as_f64() > test["limit"].as_f64(), "{open:#}");
+        let instance = format!("http://{}", runner.address());
+        let show = |more: &[&str]| {
+            let ask = ["drift", "show", "payments", "--instance", &instance];
+            driftgate(&job, &[&ask[..], more].concat())
+        };
+        let (code, out, said) = show(&["--output", "json"]);
+        assert_eq!(code, 1, "{out}{said}");
+        let shown: Json = serde_json::from_str(&out).expect("JSON");
+        let shown = &shown["instances"][0]["pipelines"][0]["topics"][0];
+        assert_eq!(shown["topic"], json!(job.source));
+        assert_eq!(shown["fields"][0]["field"], "id");
+        assert_eq!(shown["fields"][0]["drifts"]["tests"][0]["test"], "numbers");
+        let (code, out, _) = show(&["--drifting"]);
+        assert_eq!(code, 1, "{out}");
+        assert!(out.contains("  id     warn") && out.contains('▁'), "{out}");
+        assert!(!out.contains("currency"), "{out}");
         till.write(6_000, Producer::Usual);
         eventually("its end", || drifts(&mut runner, "id") == 0.0);
+        let (code, out, _) = show(&[]);
+        assert!(code == 0 && out.contains("currency"), "{out}");
         assert_eq!(told("resolved")["field"], "id");
         till.write(2_000, Producer::Numeric);
         eventually("3 is found", || drifts(&mut runner, "currency") == 1.0);
@@ -212,6 +230,12 @@ fn a_drift_is_told_within_a_window_and_once_and_so_is_its_end() {
         let states = hook.states();
         assert_eq!(states, ["open drift", "resolved drift", "open drift"]);
         runner.stop();
+        assert_eq!(show(&[]).0, 3, "nobody answers");
+        let without = driftgate(&job, &["drift", "show"]);
+        assert!(
+            without.0 == 2 && without.2.contains("--instance"),
+            "{without:?}"
+        );
         let log = runner.log();
         let told = |text: &str| {
             let lines = log.lines().filter(|line| line.contains(text));

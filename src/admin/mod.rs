@@ -40,6 +40,7 @@ const INDEX: &str = concat!(
 /status   what this instance does: workers, paused partitions, dependencies (JSON)
 /readyz   200 when this instance takes its share of the records, else 503 and why not
 /healthz  200 when it is alive, 503 when a restart would help; how each dependency stands
+/api/drift  the values of records against their baselines: windows, figures, what drifts (JSON)
 
 POST /api/pause and /api/resume take a JSON object: pipeline, topic and partition (both or none), by, reason
 "
@@ -51,7 +52,11 @@ struct Shared {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     desk: Arc<Desk>,
+    drift: Report,
 }
+
+/// What is answered under a path that others know of.
+pub type Report = Arc<dyn Fn() -> Value + Send + Sync>;
 
 /// Binds `listen` and serves until `shutdown`. Port 0 takes a free port; the address returned is the real one.
 ///
@@ -65,7 +70,7 @@ pub async fn serve(
     token: Option<Secret>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    desk: Desk,
+    (desk, drift): (Desk, Report),
     shutdown: CancellationToken,
 ) -> Result<(SocketAddr, JoinHandle<()>), FatalError> {
     let cannot_bind = |error: io::Error| FatalError::Start(bind_message(listen, &error));
@@ -76,6 +81,7 @@ pub async fn serve(
         metrics,
         health,
         desk: Arc::new(desk),
+        drift,
     });
     let server = axum::serve(listener, router)
         .with_graceful_shutdown(shutdown.clone().cancelled_owned())
@@ -117,6 +123,7 @@ fn router(shared: Shared) -> Router {
         .route("/", get(async || INDEX))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .route("/api/drift", get(drift))
         .route("/api/pause", post(flow::pause))
         .route("/api/resume", post(flow::resume))
         .route_layer(middleware::from_fn_with_state(shared.clone(), guard));
@@ -152,6 +159,10 @@ async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
 
 async fn status(State(shared): State<Shared>) -> Json<Value> {
     Json(shared.health.report())
+}
+
+async fn drift(State(shared): State<Shared>) -> Json<Value> {
+    Json((shared.drift)())
 }
 
 async fn healthz(State(shared): State<Shared>) -> impl IntoResponse {

@@ -38,6 +38,10 @@ fn desk() -> Desk {
     })
 }
 
+fn drift() -> Report {
+    Arc::new(|| json!({ "pipelines": [] }))
+}
+
 async fn served(token: Option<&str>) -> Served {
     let metrics = Metrics::new();
     let health = Health::new();
@@ -47,7 +51,7 @@ async fn served(token: Option<&str>) -> Served {
         token.map(Secret::new),
         Arc::clone(&metrics),
         Arc::clone(&health),
-        desk(),
+        (desk(), drift()),
         shutdown.clone(),
     )
     .await
@@ -241,7 +245,10 @@ async fn the_index_names_every_page_and_there_is_no_other() {
         .filter_map(|line| line.split_whitespace().next())
         .filter(|word| word.starts_with('/'))
         .collect();
-    assert_eq!(pages, ["/metrics", "/status", "/readyz", "/healthz"]);
+    assert_eq!(
+        pages,
+        ["/metrics", "/status", "/readyz", "/healthz", "/api/drift"]
+    );
     for page in pages {
         assert_ne!(served.get(page, None).await.0, 404, "{page}");
     }
@@ -259,7 +266,7 @@ async fn a_taken_port_is_named_with_what_to_do() {
         None,
         Metrics::new(),
         Health::new(),
-        desk(),
+        (desk(), drift()),
         CancellationToken::new(),
     )
     .await;
@@ -290,4 +297,12 @@ async fn shutdown_ends_the_server_even_under_a_client_that_never_finishes() {
         .await
         .expect("ends within the drain time")
         .expect("no panic");
+}
+
+#[tokio::test]
+async fn what_is_known_of_values_is_told_to_who_has_the_token() {
+    let served = served(Some("secret")).await;
+    assert_eq!(served.get("/api/drift", None).await.0, 401);
+    let (status, body) = served.get("/api/drift", Some("secret")).await;
+    assert_eq!((status, body.as_str()), (200, r#"{"pipelines":[]}"#));
 }

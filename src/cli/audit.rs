@@ -334,7 +334,11 @@ impl Audits<'_> {
                 token,
                 metrics,
                 health,
-                Desk::new(self.config),
+                // No values are looked at here.
+                (
+                    Desk::new(self.config),
+                    Arc::new(|| json!({ "pipelines": [] })),
+                ),
                 shutdown.clone(),
             );
             let (address, _) = self.runtime.block_on(serve)?;

@@ -1,4 +1,7 @@
-//! `driftgate drift baseline|diff`: arguments → a range of a source topic → a baseline file, or what differs from it.
+//! `driftgate drift baseline|diff`: arguments → a range of a source topic → a baseline file, or what differs from it. `show` asks
+//! running instances.
+
+mod show;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -51,6 +54,21 @@ Exit codes: 0 nothing drifted, 1 something did, or no record could be compared, 
 configuration or baseline are wrong, or a topic does not exist, 3 broker or registry could not be
 asked.")]
     Diff(Box<DiffArgs>),
+    /// Show what running instances see of values: figures, the last windows, and what drifts
+    ///
+    /// Asks the admin servers of instances, of pipelines with `contract.baseline`. Fields that are tagged as personal show
+    /// rates and kinds of texts alone.
+    #[command(after_help = "Examples:
+  driftgate drift show
+  driftgate drift show clean-orders --drifting
+  driftgate drift show --instance http://gate-1:9600 --instance http://gate-2:9600 --output json
+
+NOW is the median of a number, time, length or size; of values it is how far they lie from the
+baseline (psi). WINDOWS has one sign for each of the last windows, at the most 24.
+
+Exit codes: 0 nothing drifts, 1 something does, 2 arguments, configuration or token are wrong, 3 an
+instance could not be asked.")]
+    Show(Box<show::ShowArgs>),
 }
 
 /// What is read, and by which contract.
@@ -101,11 +119,21 @@ pub struct DiffArgs {
 /// Why there is nothing to show: a text, and the exit code.
 type Refusal = (String, u8);
 
+/// The innermost cause, which says what happened; the outer ones say where.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
 /// Runs a `drift` command.
 pub fn run(command: DriftCommand) -> anyhow::Result<ExitCode> {
     let ended = match command {
         DriftCommand::Baseline(args) => write_baseline(&args),
         DriftCommand::Diff(args) => show_diff(&args),
+        DriftCommand::Show(args) => show::run(&args),
     };
     match ended {
         Ok(code) => code,

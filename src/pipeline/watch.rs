@@ -5,10 +5,12 @@
 //! A worker takes a lock with each fraction of a part, never with a record, and waits for nobody who compares.
 
 mod look;
+mod report;
 mod tell;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -21,8 +23,8 @@ use crate::config::baseline::{Baseline, Field};
 use crate::config::model::DriftAction;
 use crate::error::{Reason, RecordError};
 use crate::profile::{
-    Change, Drifted, LEAST_VALUES, Layout, PART, PARTS, Profiler, Sliding, Verdict, Verdicts,
-    Window, compare,
+    Change, Drifted, Glance, LEAST_VALUES, Layout, PART, PARTS, Profiler, Sliding, Verdict,
+    Verdicts, Window, compare, glance,
 };
 
 /// Topics and writer schemas that are watched beyond a few for each source topic.
@@ -46,6 +48,18 @@ pub struct Reviewed {
     pub window: Duration,
     /// Another one when the baseline or the contract's schema is another one.
     pub mark: u32,
+}
+
+impl Reviewed {
+    /// The fields of a window, in the order of the baseline; nothing of one that the contract does not have.
+    fn glances(&self, window: &Window) -> impl Iterator<Item = Option<Glance>> {
+        let fields = self.baseline.fields.iter();
+        fields.map(|field| {
+            let place = self.layout.find(&field.path)?;
+            let leaf = &self.layout.leaves[place];
+            Some(glance(field, leaf, &window.fields[place]))
+        })
+    }
 }
 
 /// What began or ended.
@@ -150,7 +164,17 @@ struct Open {
 struct Judged {
     sliding: Sliding,
     verdicts: Verdicts,
+    /// The last windows, the oldest first: of each field, the part of nulls and the figure that tells most.
+    past: VecDeque<Past>,
+    /// Windows so far.
+    windows: u64,
 }
+
+/// Of each field of a window, in the order of the baseline.
+type Past = Vec<(f64, Option<f64>)>;
+
+/// Windows that are kept for people.
+const KEPT: usize = 24;
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -313,6 +337,17 @@ impl Watch {
         if !is_window {
             return;
         }
+        judged.windows += 1;
+        if judged.past.len() == KEPT {
+            judged.past.pop_front();
+        }
+        let past = self.reviewed.glances(judged.sliding.window());
+        let past = past.map(|seen| {
+            let figure = |seen: &Glance| (seen.nulls, seen.figure.map(|(_, number)| number));
+            seen.as_ref().map_or((0.0, None), figure)
+        });
+        let past = past.collect();
+        judged.past.push_back(past);
         let compared = compare(baseline, layout, judged.sliding.window());
         let changes = judged.verdicts.take(baseline, &compared, wall);
         let begun: Vec<Verdict> = changes
@@ -419,6 +454,8 @@ impl Pair {
             judged: Mutex::new(Judged {
                 sliding: Sliding::new(layout),
                 verdicts: Verdicts::new(&reviewed.baseline),
+                past: VecDeque::new(),
+                windows: 0,
             }),
             halting: Mutex::new(Halting {
                 schema_id,
@@ -433,7 +470,7 @@ impl Pair {
     /// Bytes that one takes, with what so many workers have of it.
     fn size(layout: &Layout, workers: usize) -> usize {
         let of_worker = Profiler::shared(layout, workers, 0, 0).size();
-        let verdicts = 1024 + 512 * layout.leaves.len();
+        let verdicts = 1024 + (512 + KEPT * size_of::<(f64, Option<f64>)>()) * layout.leaves.len();
         size_of::<Pair>()
             + verdicts
             + 2 * Window::part(layout).size()

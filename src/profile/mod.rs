@@ -11,6 +11,7 @@
 
 mod build;
 mod compare;
+mod glance;
 mod labels;
 mod layout;
 mod measure;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use self::build::{Builder, TooFew};
 pub use self::compare::{Compared, Drifted, LEAST_VALUES, Test, compare};
+pub use self::glance::{Glance, glance};
 pub use self::layout::{Content, Layout, Leaf};
 pub use self::pool::{Pool, PooledField};
 pub use self::sampling::{EXACT_PER_SECOND, Sampler};

@@ -77,6 +77,8 @@ pub(crate) const WALLS: &[Wall] = &[
         only: &[
             "alerts::deliver",
             "alerts::hook",
+            // Asks running instances.
+            "cli::drift::show",
             "contract::registry",
             "transform::lookup::client",
         ],

@@ -416,3 +416,52 @@ fn what_halts_is_known_by_field_with_what_is_right() {
     assert_eq!(run.0.named(&[0, 1]), "amount, status");
     assert_eq!(run.0.halting("others"), []);
 }
+
+#[test]
+fn what_is_shown_has_figures_history_and_nothing_personal() {
+    let mut bed = Bed::new(|_| {});
+    let mut run = bed.watch(2, usize::MAX);
+    assert_eq!(run.0.report()["topics"], serde_json::json!([]));
+    bed.feed(&mut run, 20_000, Producer::Usual);
+    bed.feed(&mut run, 2_000, Producer::Cents);
+    let report = run.0.report();
+    let topic = &report["topics"][0];
+    assert_eq!(
+        (&topic["topic"], &topic["schema_id"]),
+        (&"orders".into(), &7.into())
+    );
+    let field = |name: &str| {
+        let mut fields = topic["fields"].as_array().expect("fields").iter();
+        fields
+            .find(|field| field["field"] == name)
+            .expect("a field")
+            .clone()
+    };
+    let amount = field("amount");
+    assert_eq!(
+        (&amount["figure"], &amount["owner"]),
+        (&"median".into(), &"shop".into())
+    );
+    let figures = amount["past"]["figures"].as_array().expect("a list");
+    let number = |index: usize| figures[index].as_f64().expect("a number");
+    assert_eq!(figures.len(), KEPT);
+    assert!((50.0..150.0).contains(&number(0)), "{amount:#}");
+    assert!(
+        number(KEPT - 1) > 200.0,
+        "the newest is the last: {amount:#}"
+    );
+    assert_eq!(amount["drifts"]["tests"][0]["test"], "numbers");
+    let status = field("status");
+    assert!(
+        status["drifts"].is_null() && status["figure"] == "psi",
+        "{status:#}"
+    );
+    let top = status["top"]["value"].as_str().expect("a value");
+    assert!(STATUS.contains(&top), "{status:#}");
+    let email = field("email");
+    assert_eq!(
+        (&email["personal"], &email["top"]["value"]),
+        (&true.into(), &"e-mail".into())
+    );
+    assert!(!report.to_string().contains("example.org"));
+}
