@@ -19,7 +19,7 @@ use crate::config::model::{Delivery, Kafka, Pipeline, Provenance, Step};
 use crate::error::FatalError;
 use crate::failure::envelope;
 use crate::headers;
-use crate::ingest::ledger::{Entry, Page};
+use crate::ingest::ledger::{Entry, Page, Ranges};
 use crate::ingest::offsets::{Counts, ledger_begins};
 use crate::quiet::UNSEEN;
 use crate::record::{Outcome, Record};
@@ -579,9 +579,13 @@ impl Collector<'_> {
             }
             // What ended without an output, by the ledger of the source partition.
             for page in &family.source.chain.pages {
-                let ranges = page.silent.iter().flat_map(|silent| silent.values());
-                for offset in ranges.flat_map(|ranges| ranges.iter().cloned().flatten()) {
-                    family.found.silent.add(offset);
+                for (outcome, ranges) in page.silent.iter().flatten() {
+                    for offset in ranges.iter().cloned().flatten() {
+                        family.found.silent.add(offset);
+                        if *outcome == Outcome::Duplicate.as_str() {
+                            family.found.copies.insert(offset);
+                        }
+                    }
                 }
             }
         }
@@ -699,8 +703,14 @@ impl Collector<'_> {
             match page.and_then(|page| page.silent.as_ref()) {
                 None => drop(found.blind.insert(offset)),
                 Some(silent) => {
-                    let mut ranges = silent.values().flat_map(|ranges| ranges.iter());
-                    if ranges.any(|range| range.contains(&record.offset)) {
+                    let is_in = |ranges: &Ranges| {
+                        let mut ranges = ranges.iter();
+                        ranges.any(|range| range.contains(&record.offset))
+                    };
+                    if silent.get(Outcome::Duplicate.as_str()).is_some_and(is_in) {
+                        found.copies.insert(offset);
+                    }
+                    if silent.values().any(is_in) {
                         match found.redriven.get_mut(&offset).filter(|_| redriven > 0) {
                             Some(entry) => entry.silent += 1,
                             None => found.silent.add(offset),

@@ -429,7 +429,8 @@ fn pair(family: &Family, terms: Terms, report: &mut Report) {
         );
     }
     strangers(family, terms, report);
-    let claimed = found.silent.once.and(&found.to_emit).and(&universe);
+    let claimed = found.silent.once.and(&found.to_emit).less(&found.copies);
+    let claimed = claimed.and(&universe);
     let text = "the ledger says that it was filtered, and the pipeline emits it";
     push(report, Kind::LedgerClaims, &claimed, text);
     let leaked = emissions.whole.and(&found.to_filter).and(&universe);

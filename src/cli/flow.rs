@@ -131,6 +131,10 @@ fn topics(pipeline: &Pipeline) -> Vec<(String, String, String)> {
     for topic in ledgers(pipeline) {
         rows.push(("ledger".to_owned(), topic, "what audits go by".to_owned()));
     }
+    for topic in states(pipeline) {
+        let what = "what was seen: needs Read and Write".to_owned();
+        rows.push(("state".to_owned(), topic, what));
+    }
     rows
 }
 
@@ -143,6 +147,13 @@ fn ledgers(pipeline: &Pipeline) -> Vec<String> {
     let sources = pipeline.source_topics.iter();
     sources
         .filter_map(|source| pipeline.ledger_topic(source))
+        .collect()
+}
+
+fn states(pipeline: &Pipeline) -> Vec<String> {
+    let sources = pipeline.source_topics.iter();
+    sources
+        .filter_map(|source| pipeline.state_topic(source))
         .collect()
 }
 
