@@ -279,8 +279,8 @@ impl Engine {
                 metrics,
                 clock.now,
             );
-            // A breaker's pause, or one for values, that stood with the last owner stands: known before anything is read. An operator's is asked
-            // of the control topic, and a drift is met again.
+            // A breaker's pause, or one for values, that stood with the last owner stands: known before anything is read. An
+            // operator's is asked of the control topic, and a drift is met again.
             let stands = |one: &&Standing| match one.cause {
                 Cause::Breaker | Cause::Quarantine | Cause::Values(_) | Cause::LetGo(_) => true,
                 Cause::Operator | Cause::Drift { .. } => false,

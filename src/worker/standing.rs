@@ -1,7 +1,7 @@
-//! Pauses that stand until a person lifts them: a breaker that tripped, values that drifted, an operator's order. Such a pause bars the whole
-//! family, the source partition and its retry partitions, and is written into the source partition's commit metadata, so
-//! that it outlasts a restart and a rebalance. It is apart from [`Flow`]: what else a partition waits for comes and goes
-//! beneath it.
+//! Pauses that stand until a person lifts them: a breaker that tripped, values that drifted, an operator's order. Such a
+//! pause bars the whole family, the source partition and its retry partitions, and is written into the source partition's
+//! commit metadata, so that it outlasts a restart and a rebalance. It is apart from [`Flow`]: what else a partition waits
+//! for comes and goes beneath it.
 //!
 //! [`Flow`]: crate::ingest::assignment::Flow
 

@@ -83,10 +83,29 @@ impl Server {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends a signal.
+    /// Sends a signal. After SIGSTOP it stands still when this returns: a thread on another processor may answer one more
+    /// request otherwise.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal)
             .expect("a child of ours that was not waited for");
+        if signal == Signal::STOP {
+            let stands = within(Duration::from_secs(10), || {
+                self.stands_still().then_some(())
+            });
+            stands.expect("it stands still");
+        }
+    }
+
+    /// Whether all of its threads are stopped; yes where the system does not tell.
+    fn stands_still(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id()));
+        let mut threads = threads.into_iter().flatten().flatten();
+        threads.all(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // Behind the name, which stands in brackets and may hold anything.
+            stat.rsplit_once(") ")
+                .is_none_or(|(_, state)| state.starts_with(['T', 'X', 'Z']))
+        })
     }
 
     /// How it ended, waiting up to `deadline` for that.
