@@ -54,6 +54,8 @@ struct World {
     /// Until when the registry does not answer, and how often it was wanted.
     registry_away: Duration,
     asked: usize,
+    /// Of each record that was judged, whether it was new.
+    new: Vec<bool>,
 }
 
 #[derive(Clone)]
@@ -339,6 +341,10 @@ impl Judge for Words {
     }
 
     fn look_up(&mut self, _: &mut [Waiting], _: &mut dyn FnMut(&(usize, Taken), &mut Again<'_>)) {}
+
+    fn only_new(&mut self, is_new: bool) {
+        self.shore.world().new.push(is_new);
+    }
 
     fn rebalanced(&self, _: usize) {}
 }
@@ -854,4 +860,26 @@ fn an_answer_lifts_the_pauses_before_it_and_none_behind_it() {
         .iter()
         .filter(|one| !one.cause.is_pause());
     assert_eq!(let_go.count(), MOST_LET_GO);
+}
+
+/// Else a window would hold the same values over and over while a registry is away.
+#[test]
+fn what_is_read_again_is_not_new() {
+    let mut world = World {
+        registry_away: Duration::from_secs(600),
+        ..World::default()
+    };
+    world.logs = (0..2)
+        .map(|number| (("t".to_owned(), number), vec!["good"; 30]))
+        .collect();
+    let mut scene = Scene::new("{}", world);
+    scene.run(Duration::from_secs(1_200));
+    let world = scene.shore.world();
+    let new = world.new.iter().filter(|new| **new).count();
+    assert!(
+        world.asked > 20,
+        "{}: it was tried again and again",
+        world.asked
+    );
+    assert_eq!((new, world.new.len() - new), (60, world.asked));
 }
