@@ -202,7 +202,8 @@ fn two_shuffled_halves_of_a_month_raise_nothing() {
 #[test]
 fn the_example_of_the_page_is_a_baseline() {
     let page = std::fs::read_to_string("docs/drift.md").unwrap();
-    let (_, rest) = page.split_once("```yaml\n").unwrap();
+    let (_, rest) = page.split_once("\n## The baseline\n").unwrap();
+    let (_, rest) = rest.split_once("```yaml\n").unwrap();
     let (example, _) = rest.split_once("```").unwrap();
     let read = baseline::load_text(example, "docs/drift.md").unwrap();
     assert_eq!(read.fields.len(), 3);
