@@ -10,14 +10,14 @@ use std::sync::Arc;
 use crate::alerts;
 use crate::config::baseline;
 use crate::config::fault::Fault;
-use crate::config::model::{self, DedupBy, Pipeline, Place, RulesFile, SchemaSource, Step};
+use crate::config::model::{self, KeyBy, Pipeline, Place, RulesFile, SchemaSource, Step};
 use crate::contract::registry::{RegistryClient, RegistryError, Version};
 use crate::contract::rules::{Listed, Rules, Side, Subject, TAG, Tags};
 use crate::contract::schema::Schema;
 use crate::expr::scope::{Event, Plain, Secrets};
 use crate::failure::dialect::Dialect;
 use crate::failure::envelope::Stamp;
-use crate::pipeline::{Checked, Compiled, Key, Reviewed, Sink, dedup};
+use crate::pipeline::{Checked, Compiled, Key, Reviewed, Sink, keyed};
 use crate::profile::{self, Layout};
 use crate::review::files;
 use crate::transform::native::Natives;
@@ -121,7 +121,8 @@ pub struct Parts {
     pub key: Option<Loaded>,
     key_rules: Checked,
     rules: Rules,
-    dedup: Option<dedup::By>,
+    dedup: Option<keyed::By>,
+    stale: Option<keyed::Versions>,
     transform: Transform,
     types: Vec<(String, Schema)>,
     reviewed: Option<Reviewed>,
@@ -215,6 +216,7 @@ impl Parts {
                 }),
             rules: self.rules,
             dedup: self.dedup,
+            stale: self.stale,
             transform: self.transform,
             sinks,
             reviewed: self.reviewed.map(Arc::new),
@@ -316,11 +318,14 @@ pub async fn compile_with(
     let rules = builder.for_rules(|event| Rules::compile(&rules_file, event));
     let rules = rules.map_err(|more| faults.extend(more));
     let dedup = config.dedup.as_ref();
-    let dedup = dedup.map(|dedup| copies(&dedup.by, &mut builder));
+    let dedup = dedup.map(|dedup| keyed_by(&dedup.by, &mut builder));
     let dedup = dedup.transpose().map_err(|more| faults.extend(more));
+    let stale = config.stale.as_ref();
+    let stale = stale.map(|stale| versions(stale, &mut builder));
+    let stale = stale.transpose().map_err(|more| faults.extend(more));
     let steps = builder.steps(&config.transform, &load);
     let steps = steps.map_err(|more| faults.extend(more));
-    let (Ok(rules), Ok(dedup), Ok(())) = (rules, dedup, steps) else {
+    let (Ok(rules), Ok(dedup), Ok(stale), Ok(())) = (rules, dedup, stale, steps) else {
         return Err(BuildError::Faults(faults));
     };
     let types = builder.types();
@@ -382,6 +387,7 @@ pub async fn compile_with(
         key_rules,
         rules: rules.and(more),
         dedup,
+        stale,
         transform: builder.finish(&arms).map_err(BuildError::Faults)?,
         types,
         reviewed,
@@ -389,19 +395,33 @@ pub async fn compile_with(
     }))
 }
 
-/// What copies of an event are known by.
-fn copies(by: &DedupBy, builder: &mut Builder) -> Result<dedup::By, Vec<Fault>> {
+/// What records of one key have in common.
+fn keyed_by(by: &KeyBy, builder: &mut Builder) -> Result<keyed::By, Vec<Fault>> {
     Ok(match by {
-        DedupBy::RecordKey => dedup::By::RecordKey,
-        DedupBy::Content => dedup::By::Content,
-        DedupBy::Expression {
+        KeyBy::RecordKey => keyed::By::RecordKey,
+        KeyBy::Content => keyed::By::Content,
+        KeyBy::Expression {
             text,
             with_record_key,
-        } => dedup::By::Expression {
-            expr: builder.dedup_key(text)?,
+        } => keyed::By::Expression {
+            expr: builder.common_key(text)?,
             with_record_key: *with_record_key,
         },
     })
+}
+
+/// What says how old an event is.
+fn versions(stale: &model::Stale, builder: &mut Builder) -> Result<keyed::Versions, Vec<Fault>> {
+    let by = keyed_by(&stale.by, builder);
+    let version = builder.version(&stale.version);
+    match (by, version) {
+        (Ok(by), Ok(version)) => Ok(keyed::Versions { by, version }),
+        (by, version) => Err([by.err(), version.err()]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .collect()),
+    }
 }
 
 /// What the values of a pipeline's records are held to.

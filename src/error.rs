@@ -59,11 +59,15 @@ pub enum Reason {
     Parked,
     /// The record of its key that it waited for became a dead letter, and takes it along.
     PredecessorDeadLettered,
+    /// Nothing is wrong with it: another record of its dedup key is through.
+    Duplicate,
+    /// Nothing is wrong with it: a newer version of its key is through.
+    Stale,
 }
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Reason; 25] = [
+    pub const ALL: [Reason; 27] = [
         Reason::Unframed,
         Reason::UnframedJson,
         Reason::UnsupportedFraming,
@@ -89,6 +93,8 @@ impl Reason {
         Reason::BrokerUnavailable,
         Reason::Parked,
         Reason::PredecessorDeadLettered,
+        Reason::Duplicate,
+        Reason::Stale,
     ];
 
     /// The stable word: metric label, header value, doc heading.
@@ -119,6 +125,8 @@ impl Reason {
             Reason::BrokerUnavailable => "broker_unavailable",
             Reason::Parked => "parked",
             Reason::PredecessorDeadLettered => "predecessor_dead_lettered",
+            Reason::Duplicate => "duplicate",
+            Reason::Stale => "stale",
         }
     }
 

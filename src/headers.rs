@@ -58,6 +58,10 @@ pub const PRIOR_INDEX: &str = "driftgate.prior.index";
 pub const COUNT: &str = "driftgate.count";
 /// [`COUNT`] of the source record, below [`PRIOR`].
 pub const PRIOR_COUNT: &str = "driftgate.prior.count";
+/// On an output that is stale and goes on (`stale.then: pass`): `topic-partition@offset` of the newer event of its key.
+pub const STALE: &str = "driftgate.stale";
+/// [`STALE`] of the source record, below [`PRIOR`].
+pub const PRIOR_STALE: &str = "driftgate.prior.stale";
 
 /// Bound of [`ERROR`] in bytes.
 pub const ERROR_LIMIT: usize = 2048;

@@ -524,7 +524,24 @@ fn faults_of_kinds_at_their_places() {
             "dedup: { window: 1h, max_keys: 7 }",
             (7, 36, "7", "from 8 to 1000000000"),
         ),
-        ("stale: { key: a }", (7, 5, "stale", "not available yet")),
+        ("stale: { key: a }", (7, 5, "stale", "`by` is missing")),
+        (
+            "stale: { by: a, then: topic }",
+            (7, 27, "topic", "`then: topic` needs a `topic`"),
+        ),
+        (
+            "stale: { by: a, topic: b }",
+            (7, 28, "b", "nothing is written to this topic"),
+        ),
+        (
+            "stale: { by: a, then: topic, topic: orders }",
+            (7, 41, "orders", "source"),
+        ),
+        (
+            "stale: { by: a, partitioned_by: stale_key }",
+            (7, 21, "partitioned_by", "there is no `key`"),
+        ),
+        ("dedup: { window: 1h, then: pass }", (7, 32, "pass", "drop")),
         (
             "transform: [ { explode: x } ]",
             (7, 29, "", "expected a mapping"),
@@ -609,9 +626,9 @@ fn what_dedup_needs_of_the_order_and_of_producers() {
 }
 
 #[test]
-fn empty_keys_that_are_not_available_yet_are_fine() {
+fn empty_keys_are_fine() {
     loaded(&format!(
-        "registry: {{ cache_dir: null, auth: {{}} }}\n{MINIMAL}    alerts: []\n    stale: {{}}\n    transform: []\n    failure: {{ dead_letter: {{ headers: [] }} }}\n"
+        "registry: {{ cache_dir: null, auth: {{}} }}\n{MINIMAL}    alerts: []\n    transform: []\n    failure: {{ dead_letter: {{ headers: [] }} }}\n"
     ));
 }
 
@@ -1243,7 +1260,7 @@ fn limits_are_written_short_or_long() {
     check(all, Some((0.05, 3600, 1)), None);
 }
 
-/// The example of the design page: every key is known, and what is not there yet is refused by that phrase alone.
+/// The example of the design page: every key is known.
 #[test]
 fn every_key_of_the_full_example_is_known() {
     let folder = tempfile::tempdir().unwrap();
@@ -1262,17 +1279,10 @@ fn every_key_of_the_full_example_is_known() {
     .unwrap();
     let vars = |name: &str| (name == "ALERT_URL").then(|| "http://alerts".to_owned());
     let text = FULL.replace("${file:/run/secrets/mask}", "x");
-    let faults = config::load_text(&text, "driftgate.yaml", folder.path(), &vars).unwrap_err();
-    let rendered = diagnose::render(&faults, false);
-    let mut named: Vec<&str> = faults.iter().map(|fault| fault.text.as_str()).collect();
-    named.sort_unstable();
-    assert!(
-        faults
-            .iter()
-            .all(|fault| fault.message.contains("not available yet")),
-        "{rendered}"
-    );
-    assert_eq!(named, ["stale"], "{rendered}");
+    let loaded = config::load_text(&text, "driftgate.yaml", folder.path(), &vars);
+    let loaded = loaded.unwrap_or_else(|faults| panic!("{}", diagnose::render(&faults, false)));
+    let pipeline = &loaded.config.pipelines[0];
+    assert!(pipeline.dedup.is_some() && pipeline.stale.is_some());
 }
 
 const FULL: &str = r##"
@@ -1405,11 +1415,9 @@ fn the_json_schema_refuses_what_the_program_refuses() {
         serde_json::json!(["source", "contract", "sink"])
     );
     assert_eq!(pipeline["properties"]["workers"]["default"], 1);
-    assert!(
-        pipeline["properties"]["stale"]["description"]
-            .as_str()
-            .unwrap()
-            .starts_with("Not available yet.")
+    assert_eq!(
+        pipeline["properties"]["stale"]["required"],
+        serde_json::json!(["by"])
     );
 }
 

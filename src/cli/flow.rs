@@ -120,6 +120,10 @@ fn topics(pipeline: &Pipeline) -> Vec<(String, String, String)> {
         };
         rows.push(("dead letter".to_owned(), topic, what));
     }
+    for (name, topic) in pipeline.asides() {
+        let what = format!("what {} sets aside", name.trim_end_matches(".topic"));
+        rows.push(("set aside".to_owned(), topic.value.clone(), what));
+    }
     if let Some(prefix) = transactional_ids(pipeline) {
         let what = "transactional ids that begin so: needs Write and Describe on them";
         rows.push((
@@ -132,7 +136,7 @@ fn topics(pipeline: &Pipeline) -> Vec<(String, String, String)> {
         rows.push(("ledger".to_owned(), topic, "what audits go by".to_owned()));
     }
     for topic in states(pipeline) {
-        let what = "what was seen: needs Read and Write".to_owned();
+        let what = "what is remembered: needs Read and Write".to_owned();
         rows.push(("state".to_owned(), topic, what));
     }
     rows
@@ -235,6 +239,8 @@ fn pipeline_json(pipeline: &Pipeline) -> Value {
         "routed": pipeline.sinks().into_iter().skip(1).map(sink).collect::<Vec<_>>(),
         "retry": retries,
         "dead_letter": dead_letter_topics(pipeline),
+        "set_aside": pipeline.asides().map(|(_, topic)| &topic.value).collect::<Vec<_>>(),
+        "state": states(pipeline),
         "transactional_ids": transactional_ids(pipeline),
         "ledger": ledgers(pipeline),
     })
@@ -285,6 +291,14 @@ impl Chart {
         for topic in dead_letter_topics(pipeline) {
             let topic = self.topic(&topic)?;
             writeln!(self.out, "    {node} -- \"dead letter\" --> {topic}")?;
+        }
+        for (name, topic) in pipeline.asides() {
+            let topic = self.topic(&topic.value)?;
+            let what = match name {
+                "dedup.topic" => "copies",
+                _ => "stale",
+            };
+            writeln!(self.out, "    {node} -- \"{what}\" --> {topic}")?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The tree against the table of keys: unknown keys, wrong kinds, missing keys, what is not available yet. Input: the
+//! The tree against the table of keys: unknown keys, wrong kinds, missing keys. Input: the
 //! interpolated tree. Output: faults, and which characters of the file are secret. What several keys mean together is
 //! the business of `lower`.
 
@@ -194,7 +194,6 @@ impl<'a> Checker<'a> {
             };
             match keys.iter().find(|key| key.name == written) {
                 None => self.unknown(&entry.key, &entry.value, written, keys, name),
-                Some(key) if key.later => self.later(&entry.key, &entry.value, key, true),
                 Some(key) => self.value(&entry.value, &key.kind, &entry.key.place, key.name),
             }
         }
@@ -261,9 +260,7 @@ impl<'a> Checker<'a> {
                         .hint(format!("begin a new item: `- {written}: …`")),
                 );
             }
-            if key.later {
-                self.later(&entry.key, &entry.value, key, false);
-            } else if matches!(entry.value.body, Body::Null) && !is_null(&key.kind, &entry.value) {
+            if matches!(entry.value.body, Body::Null) && !is_null(&key.kind, &entry.value) {
                 let message = format!("the step `{written}` is empty");
                 self.faults
                     .push(Fault::new(&entry.key.place, written, message));
@@ -328,22 +325,6 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn later(&mut self, name: &Node, value: &Node, key: &Key, empty_is_fine: bool) {
-        if empty_is_fine && value.is_empty() {
-            return;
-        }
-        let secret = |name: &str, node: &Node| {
-            (may_be_secret(name) && name != "key") || node.raw.contains("://")
-        };
-        self.mask_leaves(value, &secret, key.name);
-        let message = format!("`{}` is not available yet", key.name);
-        self.faults
-            .push(Fault::new(&name.place, key.name, message).hint(format!(
-                "take it out until then; what it will do: {}",
-                key.doc
-            )));
-    }
-
     fn unknown(
         &mut self,
         name: &Node,
@@ -384,11 +365,7 @@ impl<'a> Checker<'a> {
             None => match find_path(self.table, written, "") {
                 Some(path) => format!("there is `{path}`"),
                 None => {
-                    let names: Vec<_> = keys
-                        .iter()
-                        .filter(|key| !key.later)
-                        .map(|key| key.name)
-                        .collect();
+                    let names: Vec<_> = keys.iter().map(|key| key.name).collect();
                     format!("the keys here are {}", names.join(", "))
                 }
             },
@@ -516,7 +493,7 @@ fn find_path(keys: &'static [Key], name: &str, prefix: &str) -> Option<String> {
             (_, Kind::Named { what, .. }) => format!("{prefix}.{}.<{what}>", key.name),
             _ => format!("{prefix}.{}", key.name),
         };
-        if key.name == name && !key.later {
+        if key.name == name {
             return Some(path);
         }
         if let Some(found) = find_path(key.kind.keys(), name, &path) {

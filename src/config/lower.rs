@@ -10,6 +10,7 @@ use super::keys::{Key, RATIO_LIMIT, main, pipeline};
 use super::model::*;
 use super::retry;
 use super::scalar::parse_listen;
+use super::stale;
 use super::steps;
 use super::topics;
 use super::tree::{Body, Node, Tree};
@@ -322,6 +323,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         transform,
         sink,
         dedup: dedup::lower(&view, &failure, cx),
+        stale: stale::lower(&view, cx),
         failure,
         secrets: secrets(view.node("secrets")),
         alerts: alerts::lower(view.items("alerts"), cx),

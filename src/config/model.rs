@@ -160,6 +160,8 @@ pub struct Pipeline {
     pub contract: Contract,
     /// `dedup`
     pub dedup: Option<Dedup>,
+    /// `stale`
+    pub stale: Option<Stale>,
     /// The steps of `transform` with `before: rules`, in order. They are the first ones of the list.
     pub prepare: Vec<Step>,
     /// The other steps of `transform`, in order.
@@ -215,8 +217,22 @@ impl Pipeline {
 
     /// What is remembered of the records of a source topic, if anything is.
     pub fn state_topic(&self, source: &str) -> Option<String> {
-        let kept = self.dedup.is_some();
+        let kept = self.dedup.is_some() || self.stale.is_some();
         kept.then(|| format!("{source}.{}.state", self.group))
+    }
+
+    /// The topics that copies and stale events are set aside in, with what they are for.
+    pub fn asides(&self) -> impl Iterator<Item = (&'static str, &Placed<String>)> {
+        let dedup = self
+            .dedup
+            .as_ref()
+            .map(|dedup| ("dedup.topic", &dedup.then));
+        let stale = self
+            .stale
+            .as_ref()
+            .map(|stale| ("stale.topic", &stale.then));
+        let both = dedup.into_iter().chain(stale);
+        both.filter_map(|(name, then)| Some((name, then.topic()?)))
     }
 
     /// What the records of a retry partition wait for each other by, and how much of it there may be.
@@ -612,20 +628,75 @@ pub enum OrderBy {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dedup {
     /// What copies have in common.
-    pub by: DedupBy,
+    pub by: KeyBy,
+    /// How much is remembered.
+    pub kept: Kept,
+    /// What becomes of a copy.
+    pub then: Then,
+    /// The bounds of what waits for a first one in retry.
+    pub parked: PerKey,
+}
+
+/// `stale`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stale {
+    /// What the versions of one entity have in common.
+    pub by: KeyBy,
+    /// `by`: an expression over the event as the rules see it, for its version.
+    pub version: Placed<String>,
+    /// How much is remembered.
+    pub kept: Kept,
+    /// What becomes of an event that is older than the newest.
+    pub then: Then,
+}
+
+/// How much is remembered of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
     /// `window`: how long a key is remembered, in the time of its partition; `None`: `max_keys` alone says it.
     pub window: Option<Duration>,
     /// `max_keys` of a source partition.
     pub max_keys: usize,
     /// `on_missing_state: begin_empty`
     pub begin_empty: bool,
-    /// The bounds of what waits for a first one in retry.
-    pub parked: PerKey,
 }
 
-/// `dedup.key` or `dedup.by`
+/// What becomes of a record that is not to go on for those of its key.
 #[derive(Debug, Clone, PartialEq)]
-pub enum DedupBy {
+pub enum Then {
+    /// It is counted, and that is all.
+    Drop,
+    /// It is set aside in the dead-letter topic.
+    DeadLetter,
+    /// It is set aside in a topic of its own.
+    Topic(Placed<String>),
+    /// It goes on, with a header that says so.
+    Pass,
+}
+
+impl Then {
+    /// The topic of its own.
+    pub fn topic(&self) -> Option<&Placed<String>> {
+        match self {
+            Then::Topic(topic) => Some(topic),
+            Then::Drop | Then::DeadLetter | Then::Pass => None,
+        }
+    }
+
+    /// As it is written.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Then::Drop => "drop",
+            Then::DeadLetter => "dead_letter",
+            Then::Topic(_) => "topic",
+            Then::Pass => "pass",
+        }
+    }
+}
+
+/// What records of one key have in common.
+#[derive(Debug, Clone, PartialEq)]
+pub enum KeyBy {
     /// The record's key.
     RecordKey,
     /// Key and value, byte for byte.
@@ -634,7 +705,7 @@ pub enum DedupBy {
     Expression {
         /// As written.
         text: Placed<String>,
-        /// `partitioned_by: record_key`: copies have the same record key too.
+        /// `partitioned_by: record_key`: they have the same record key too.
         with_record_key: bool,
     },
 }

@@ -117,7 +117,14 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
         line("contract.key.required", &key.required.to_string());
     }
     if let Some(dedup) = &pipeline.dedup {
-        dedup_lines(dedup, &mut line);
+        let lines = kept_lines(&dedup.by, dedup.kept, &dedup.then, "dedup_key");
+        lines.for_each(|(name, value)| line(&format!("dedup.{name}"), &value));
+    }
+    if let Some(stale) = &pipeline.stale {
+        line("stale.by", &stale.version.value);
+        let lines = kept_lines(&stale.by, stale.kept, &stale.then, "stale_key");
+        let lines = lines.filter(|(name, _)| *name != "by");
+        lines.for_each(|(name, value)| line(&format!("stale.{name}"), &value));
     }
     let before = pipeline.prepare.iter().map(|step| (step, " before rules"));
     let after = pipeline.transform.iter().map(|step| (step, ""));
@@ -237,33 +244,43 @@ fn ratio_limit(limit: &RatioLimit) -> String {
     )
 }
 
-fn dedup_lines(dedup: &Dedup, line: &mut dyn FnMut(&str, &str)) {
-    match &dedup.by {
-        DedupBy::RecordKey => line("dedup.by", "record_key"),
-        DedupBy::Content => line("dedup.by", "content"),
-        DedupBy::Expression {
+/// `asserted` is the word for keys that say by themselves which partition they are in.
+fn kept_lines(
+    by: &KeyBy,
+    kept: Kept,
+    then: &Then,
+    asserted: &str,
+) -> impl Iterator<Item = (&'static str, String)> {
+    let mut lines = Vec::new();
+    match by {
+        KeyBy::RecordKey => lines.push(("by", "record_key".to_owned())),
+        KeyBy::Content => lines.push(("by", "content".to_owned())),
+        KeyBy::Expression {
             text,
             with_record_key,
         } => {
-            line("dedup.key", &text.value);
+            lines.push(("key", text.value.clone()));
             let by = if *with_record_key {
                 "record_key"
             } else {
-                "dedup_key"
+                asserted
             };
-            line("dedup.partitioned_by", by);
+            lines.push(("partitioned_by", by.to_owned()));
         }
     }
-    if let Some(window) = dedup.window {
-        line("dedup.window", &format_duration(window));
-    }
-    line("dedup.max_keys", &dedup.max_keys.to_string());
-    let missing = if dedup.begin_empty {
+    let window = kept.window.map(format_duration);
+    lines.extend(window.map(|window| ("window", window)));
+    lines.push(("max_keys", kept.max_keys.to_string()));
+    let missing = if kept.begin_empty {
         "begin_empty"
     } else {
         "refuse"
     };
-    line("dedup.on_missing_state", missing);
+    lines.push(("on_missing_state", missing.to_owned()));
+    lines.push(("then", then.as_str().to_owned()));
+    let topic = then.topic().map(|topic| topic.value.clone());
+    lines.extend(topic.map(|topic| ("topic", topic)));
+    lines.into_iter()
 }
 
 /// The word of the file.
@@ -428,7 +445,7 @@ mod tests {
     #[test]
     fn what_decides_about_copies_is_shown() {
         let text = "pipelines:\n  p:\n    owner: { team: t }\n    source: { topics: [orders] }\n    contract: { subject: a }\n    \
-                    sink: { topic: out, subject: a }\n    dedup: { key: id, partitioned_by: dedup_key, window: 24h, max_keys: 9 }\n";
+                    sink: { topic: out, subject: a }\n    dedup: { key: id, partitioned_by: dedup_key, window: 24h, max_keys: 9 }\n    stale: { by: at, then: topic, topic: late, window: 1h }\n";
         let loaded = load_text(text, "driftgate.yaml", Path::new(""), &|_| None);
         let shown = redacted(&loaded.expect("it fits").config);
         for line in [
@@ -437,6 +454,13 @@ mod tests {
             "dedup.window = 24h",
             "dedup.max_keys = 9",
             "dedup.on_missing_state = refuse",
+            "dedup.then = drop",
+            "stale.by = at",
+            "stale.window = 1h",
+            "stale.max_keys = 1000000",
+            "stale.on_missing_state = refuse",
+            "stale.then = topic",
+            "stale.topic = late",
         ] {
             assert!(
                 shown.contains(&format!("pipelines.p.{line}\n")),

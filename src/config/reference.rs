@@ -19,8 +19,6 @@ empty, `${file:/run/secrets/x}` a file's content without its last line end, and 
 after the YAML has been read, so they cannot change its structure. A value that comes out empty counts as absent
 (`token: ${TOKEN:-}`); inside `{ }` and `[ ]` an interpolation needs quotes. A missing variable or file is a fault at its place.
 
-Keys that are marked *not available yet* are refused by name when they hold something, never ignored.
-
 `driftgate check --print-schema` prints the same as a JSON Schema for editors.
 ";
 
@@ -61,10 +59,6 @@ fn keys(out: &mut String, table: &'static [Key], prefix: &str, level: usize) {
 
 fn one(out: &mut String, key: &Key, path: &str, level: usize) -> std::fmt::Result {
     writeln!(out, "\n{} `{path}`\n", "#".repeat(level))?;
-    if key.later {
-        writeln!(out, "*Not available yet.* {}", key.doc)?;
-        return Ok(());
-    }
     writeln!(out, "{}\n", key.doc)?;
     let mut facts = vec![kind(&key.kind)];
     if key.beside {

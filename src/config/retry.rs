@@ -171,6 +171,10 @@ fn reason(name: &Placed<String>, entry: &Entry, cx: &mut Lowering<'_>) -> Option
             format!("`{reason}` is no failure: the record waits for another one of its key"),
             Some("see `ordering`".to_owned()),
         ),
+        Disposition::SetAside => refuse(
+            format!("`{reason}` is no failure: the record stands behind another one of its key"),
+            Some("see `dedup.then` and `stale.then`".to_owned()),
+        ),
         _ if reason == Reason::PredecessorDeadLettered => refuse(
             format!("`{reason}` is what `on_dead: dead_letter_followers` asks for"),
             Some("on_dead: release, or park".to_owned()),
@@ -180,8 +184,13 @@ fn reason(name: &Placed<String>, entry: &Entry, cx: &mut Lowering<'_>) -> Option
 }
 
 fn is_free(reason: Reason) -> bool {
-    !matches!(classify(reason), Disposition::Pause | Disposition::Follow)
-        && reason != Reason::PredecessorDeadLettered
+    let is_none = |fate| {
+        matches!(
+            fate,
+            Disposition::Pause | Disposition::Follow | Disposition::SetAside
+        )
+    };
+    !is_none(classify(reason)) && reason != Reason::PredecessorDeadLettered
 }
 
 /// The tiers that an entry names, as their indices.

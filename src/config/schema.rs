@@ -61,12 +61,6 @@ fn mapping(keys: &[Key]) -> Value {
 }
 
 fn property(key: &Key) -> Value {
-    if key.later {
-        return json!({
-            "description": format!("Not available yet. {}", key.doc),
-            "enum": [null, "", [], {}],
-        });
-    }
     let mut schema = kind(&key.kind);
     if !key.required {
         schema = nullable(schema);

@@ -193,6 +193,14 @@ fn check_derived(
                     .hint("it holds what operators ask for, and nothing else; another `group` gives it another name"),
             );
         }
+        for (name, topic) in pipeline.asides() {
+            let taken = taken_aside(pipeline, &topic.value);
+            if let Some(what) = taken.or_else(|| taken_by(&topic.value, sources, sinks)) {
+                let message = format!("`{name}`: {} is {what}", topic.value);
+                let fault = Fault::new(&topic.place, topic.value.clone(), message);
+                faults.push(fault.hint("what is set aside needs a topic of its own"));
+            }
+        }
         let Some(topic) = &pipeline.failure.dead_letter.topic else {
             continue;
         };
@@ -208,6 +216,23 @@ fn check_derived(
             );
         }
     }
+}
+
+/// What else of its pipeline a topic is that records are to be set aside in.
+fn taken_aside(pipeline: &Pipeline, topic: &str) -> Option<String> {
+    let mut sources = pipeline.source_topics.iter();
+    sources.find_map(|source| {
+        let is_retry = (1..=MAX_TIERS).any(|tier| pipeline.retry_topic(source, tier) == topic);
+        let what = match () {
+            () if is_retry => "a retry topic",
+            () if pipeline.dead_letter_topic(source) == topic => "the dead-letter topic",
+            () if pipeline.ledger_topic(source).as_deref() == Some(topic) => "the ledger",
+            () if pipeline.state_topic(source).as_deref() == Some(topic) => "the state topic",
+            () if pipeline.control_topic() == topic => "the control topic",
+            () => return None,
+        };
+        Some(format!("{what} of the pipeline itself"))
+    })
 }
 
 fn dead_letter_at(node: &Node) -> Option<&Node> {

@@ -41,6 +41,16 @@ pub struct InFlight {
     pub size: usize,
 }
 
+impl InFlight {
+    /// The outcome for those that wait for it: what is stale has not failed, wherever it is written.
+    pub fn ends_as(&self) -> Outcome {
+        match self.reason {
+            Some(Reason::Stale) => Outcome::Stale,
+            _ => self.outcome,
+        }
+    }
+}
+
 /// The same in one line of a processor's cache: there are tens of thousands, each touched twice.
 #[derive(Debug, Clone, Copy)]
 struct Entry {

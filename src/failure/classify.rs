@@ -20,6 +20,8 @@ pub enum Disposition {
     Pause,
     /// It has not failed: it goes where the record of its key is that it follows.
     Follow,
+    /// It has not failed: it goes where `dedup.then` or `stale.then` says.
+    SetAside,
 }
 
 /// The fate of a record that failed for `reason`.
@@ -51,6 +53,7 @@ pub fn classify(reason: Reason) -> Disposition {
         | Reason::RegistryUnavailable
         | Reason::BrokerUnavailable => Disposition::Pause,
         Reason::Parked => Disposition::Follow,
+        Reason::Duplicate | Reason::Stale => Disposition::SetAside,
     }
 }
 
@@ -118,7 +121,7 @@ pub enum Next {
 /// The next place of a failed record. A `Retry-After` picks the first of its tiers that is at least that long, or the last.
 pub fn next(policy: Policy<'_>, tiers: &[Duration], budget: Duration, failed: Failed) -> Next {
     let repeat = match policy.disposition {
-        Disposition::DeadLetter => return Next::DeadLetter,
+        Disposition::DeadLetter | Disposition::SetAside => return Next::DeadLetter,
         Disposition::Pause => return Next::Pause,
         Disposition::Retry | Disposition::Follow => false,
         Disposition::RetryUntilBudget => true,

@@ -121,7 +121,9 @@ fn stage(reason: Reason) -> &'static str {
         | Reason::LookupNotLoaded
         | Reason::NativeUnavailable
         | Reason::Parked
-        | Reason::PredecessorDeadLettered => "TRANSFORMATION",
+        | Reason::PredecessorDeadLettered
+        | Reason::Duplicate
+        | Reason::Stale => "TRANSFORMATION",
         Reason::RecordTooLarge | Reason::RecordRefused | Reason::BrokerUnavailable => {
             "KAFKA_PRODUCE"
         }

@@ -15,8 +15,7 @@ use crate::failure::breaker::Decisions;
 use crate::health::PauseReason;
 use crate::metrics::PartitionMetrics;
 use crate::native::consumer::{Entry, OFFSET_BEGINNING};
-use crate::state::block::{Block, Name};
-use crate::state::noted::Noted;
+use crate::state::memory::{self, Blocks, Notes};
 
 /// What a partition is to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,12 +81,10 @@ pub struct Ledger {
     pub id: u64,
     /// The pages of the commit under way; kept until all of them are acknowledged.
     pub pages: Vec<Page>,
-    /// The blocks of the commit under way, for the state topic; kept in the same way.
-    pub blocks: Vec<Block>,
-    /// Blocks that are to be taken out of the state topic.
-    pub expired: Vec<Name>,
+    /// What the commit under way writes to the state topic; kept in the same way.
+    pub state: Vec<memory::Record>,
     /// Under exactly_once: the blocks of the transaction under way, which count once it has committed.
-    pub enlisted: Vec<Block>,
+    pub enlisted: Blocks,
     /// The commit that may go out then.
     pub commit: Option<Entry>,
     /// Entries that were handed to the producer and are not answered.
@@ -115,7 +112,7 @@ impl Ledger {
 
     /// Whether there is nothing to be written.
     pub fn is_empty(&self) -> bool {
-        self.pages.is_empty() && self.blocks.is_empty() && self.expired.is_empty()
+        self.pages.is_empty() && self.state.is_empty()
     }
 
     /// The pages are handed over.
@@ -127,8 +124,7 @@ impl Ledger {
     /// All of them are acknowledged.
     pub fn written(&mut self) {
         self.pages.clear();
-        self.blocks.clear();
-        self.expired.clear();
+        self.state.clear();
         self.tries = 0;
         self.acknowledged = self.commit.take();
     }
@@ -225,9 +221,9 @@ pub struct Partition {
     pub stuck: bool,
     /// What is on its way into the ledger and the state topic.
     pub ledger: Ledger,
-    /// With `dedup`: the keys of its records that are on their way or not committed.
-    pub noted: Option<Noted>,
-    /// With `dedup`: whether there is something of it in the state topic.
+    /// With `dedup` or `stale`: the keys of its records that are on their way or not committed.
+    pub notes: Option<Notes>,
+    /// Whether there is something of it in the state topic.
     pub has_state: bool,
     /// Handles resolved at assignment.
     pub metrics: PartitionMetrics,
@@ -328,7 +324,7 @@ impl Partition {
                 id: epoch,
                 ..Ledger::default()
             },
-            noted: None,
+            notes: None,
             has_state: false,
             metrics,
         }
@@ -419,8 +415,8 @@ impl Partition {
         if let Some(decisions) = &mut self.decisions {
             decisions.rewind_to(offset);
         }
-        if let Some(noted) = &mut self.noted {
-            noted.rewind_to(offset);
+        if let Some(notes) = &mut self.notes {
+            notes.rewind_to(offset);
         }
     }
 
@@ -521,8 +517,8 @@ impl Partition {
     /// What is committed next says that there is something of it in the state topic, if there is going to be.
     pub fn will_keep_state(&mut self) {
         let end = self.tracker.committable();
-        let noted = self.noted.as_ref();
-        self.has_state |= noted.is_some_and(|noted| noted.below(end).next().is_some());
+        let notes = self.notes.as_ref();
+        self.has_state |= notes.is_some_and(|notes| notes.has_below(end));
     }
 
     /// An entry of it for librdkafka's calls.

@@ -114,6 +114,7 @@ pub fn names(pipeline: &Pipeline) -> Vec<String> {
         );
     }
     names.extend(pipeline.sinks().iter().map(|sink| sink.topic.clone()));
+    names.extend(pipeline.asides().map(|(_, topic)| topic.value.clone()));
     names.into_iter().collect()
 }
 
@@ -176,7 +177,9 @@ pub fn findings(pipeline: &Pipeline, known: &Known) -> Vec<Finding> {
             pipeline.dead_letter_topic(source),
             dead_letter_config(pipeline),
         );
-        for (topic, config) in retries.chain([dead_letter]) {
+        let asides = pipeline.asides();
+        let asides = asides.map(|(_, topic)| (topic.value.clone(), aside_config()));
+        for (topic, config) in retries.chain([dead_letter]).chain(asides) {
             let entry = companions.entry(topic).or_insert((0, 0, config));
             entry.0 = entry.0.max(facts.partitions);
             entry.1 = entry.1.max(needs);
@@ -373,6 +376,16 @@ fn dead_letter_config(pipeline: &Pipeline) -> TopicConfig {
     vec![
         ("cleanup.policy", "delete".to_owned()),
         ("retention.ms", retention),
+    ]
+}
+
+/// What is set aside is looked at soon or never. It keeps the record's timestamp in its headers, so that it is not deleted for that.
+fn aside_config() -> TopicConfig {
+    let week = Duration::from_secs(7 * 86_400);
+    vec![
+        ("cleanup.policy", "delete".to_owned()),
+        ("message.timestamp.type", "LogAppendTime".to_owned()),
+        ("retention.ms", week.as_millis().to_string()),
     ]
 }
 

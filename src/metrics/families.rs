@@ -54,6 +54,9 @@ pub(super) struct Families {
     pub(super) parked_records: IntGaugeVec,
     pub(super) seen_keys: IntGaugeVec,
     pub(super) forgotten_early: IntCounterVec,
+    pub(super) newest_keys: IntGaugeVec,
+    pub(super) newest_forgotten_early: IntCounterVec,
+    pub(super) stale_passed: IntCounterVec,
     pub(super) paused: IntGaugeVec,
     pub(super) stuck: IntGaugeVec,
     pub(super) unaccounted: IntGaugeVec,
@@ -342,6 +345,21 @@ impl Families {
             forgotten_early: counter(
                 "driftgate_dedup_forgotten_early_total",
                 "With dedup.window, keys that were forgotten before their time, since there were more than dedup.max_keys. Copies of them pass.",
+                &["pipeline", "topic"],
+            ),
+            newest_keys: gauge(
+                "driftgate_stale_keys",
+                "With stale, keys of a source partition whose newest version is remembered.",
+                &PARTITION,
+            ),
+            newest_forgotten_early: counter(
+                "driftgate_stale_forgotten_early_total",
+                "With stale, keys that were forgotten since there were more than stale.max_keys. Older events of them pass.",
+                &["pipeline", "topic"],
+            ),
+            stale_passed: counter(
+                "driftgate_stale_passed_total",
+                "With stale.then: pass, events that went on although a newer one of their key had.",
                 &["pipeline", "topic"],
             ),
             paused: gauge(

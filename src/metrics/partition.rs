@@ -74,6 +74,7 @@ pub(super) struct Gauges {
     parked_keys: OnceLock<IntGauge>,
     parked_records: OnceLock<IntGauge>,
     seen_keys: OnceLock<IntGauge>,
+    newest_keys: OnceLock<IntGauge>,
     paused: [OnceLock<IntGauge>; PAUSES],
     /// Set at the revoke: what its last owner still writes must not bring a series back.
     removed: AtomicBool,
@@ -92,6 +93,7 @@ impl Gauges {
             parked_keys: OnceLock::new(),
             parked_records: OnceLock::new(),
             seen_keys: OnceLock::new(),
+            newest_keys: OnceLock::new(),
             paused: Default::default(),
             removed: AtomicBool::new(false),
         }
@@ -110,6 +112,7 @@ impl Gauges {
             &families.parked_keys,
             &families.parked_records,
             &families.seen_keys,
+            &families.newest_keys,
         ];
         for family in plain {
             // An error says that there is no such series, as for a partition that never committed.
@@ -441,6 +444,28 @@ impl PartitionMetrics {
         let (pipeline, topic, _) = &self.key;
         let family = &self.metrics.families.forgotten_early;
         family.with_label_values(&[pipeline, topic]).inc_by(keys);
+    }
+
+    /// With `stale`: keys of a source partition whose newest version is remembered.
+    pub fn set_newest(&self, keys: usize) {
+        let family = &self.metrics.families.newest_keys;
+        let keys = signed(keys as u64);
+        self.gauges
+            .set(&self.gauges.newest_keys, family, &self.labels(), keys);
+    }
+
+    /// So many of those were forgotten for want of room, before their time.
+    pub fn newest_forgotten_early(&self, keys: u64) {
+        let (pipeline, topic, _) = &self.key;
+        let family = &self.metrics.families.newest_forgotten_early;
+        family.with_label_values(&[pipeline, topic]).inc_by(keys);
+    }
+
+    /// An event went on although it is stale.
+    pub fn stale_passed(&self) {
+        let (pipeline, topic, _) = &self.key;
+        let family = &self.metrics.families.stale_passed;
+        family.with_label_values(&[pipeline, topic]).inc();
     }
 
     /// Why the partition is not read, or `None` when it is. The same reason again is the same pause.

@@ -1,9 +1,9 @@
 //! The one file that names the stages in order: the key; framing, writer schema, contract, the steps before the rules,
-//! rules, what copies have in common, the steps up to the sinks' bytes, the sinks' rules. Input: a record. Output: a [`Verdict`]. Knows nothing of offsets,
+//! rules, what copies and versions have in common, the steps up to the sinks' bytes, the sinks' rules. Input: a record. Output: a [`Verdict`]. Knows nothing of offsets,
 //! acknowledgements or retries.
 
-pub mod dedup;
 mod gate;
+pub mod keyed;
 mod output;
 mod plans;
 mod policy;
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use bumpalo::Bump;
 
 pub use self::gate::{Event, Gate};
+pub use self::keyed::Edition;
 pub use self::output::{Added, Output, OutputKey, Part};
 use self::plans::{Entry, Plans};
 pub use self::policy::policy;
@@ -89,7 +90,9 @@ pub struct Compiled {
     /// The contract's rules, on the event that the steps before them leave.
     pub rules: Rules,
     /// What copies of a record have in common, if they are dropped.
-    pub dedup: Option<dedup::By>,
+    pub dedup: Option<keyed::By>,
+    /// What says how old an event is, if older ones are not to go on.
+    pub stale: Option<keyed::Versions>,
     /// The steps, up to the sinks' bytes.
     pub transform: Transform,
     /// The sinks; the first is the pipeline's own.
@@ -184,6 +187,8 @@ pub struct Stages {
     frames: Vec<Vec<u8>>,
     /// See [`Stages::digest`].
     digest: Option<Digest>,
+    /// See [`Stages::edition`].
+    edition: Option<Edition>,
     look: Option<Look>,
 }
 
@@ -215,6 +220,7 @@ impl Stages {
             buffers: Buffers::default(),
             frames,
             digest: None,
+            edition: None,
             look: None,
         }
     }
@@ -245,6 +251,11 @@ impl Stages {
     /// as to tell.
     pub fn digest(&self) -> Option<Digest> {
         self.digest
+    }
+
+    /// With `stale`: of which version of what the last record is that was run; `None` where it did not come so far as to tell.
+    pub fn edition(&self) -> Option<Edition> {
+        self.edition
     }
 
     /// Where outputs go.
@@ -298,7 +309,7 @@ impl Stages {
         answers: Option<&Answers>,
     ) -> Verdict {
         let first = metrics.filter(|_| answers.is_none());
-        self.digest = None;
+        (self.digest, self.edition) = (None, None);
         // What one large record took is not kept for all that follow.
         match self.arena.allocated_bytes() > ARENA {
             true => self.arena = Bump::new(),
@@ -351,6 +362,7 @@ impl Stages {
             key: key.map_or(OutputKey::Source, OutputKey::Other),
             headers,
             timestamp,
+            newer: None,
         })
     }
 
@@ -479,7 +491,10 @@ impl Stages {
         let mut warned = warn(metrics);
         rules.check(&mut cx, &mut warned).map_err(of_record)?;
         if let Some(by) = &self.compiled.dedup {
-            self.digest = by.digest(&mut cx, record).map_err(of_record)?;
+            self.digest = by.digest(&mut cx, record, "dedup.key").map_err(of_record)?;
+        }
+        if let Some(versions) = &self.compiled.stale {
+            self.edition = versions.of(&mut cx, record).map_err(of_record)?;
         }
         transform
             .run(&mut cx, answers, &self.frames, &mut self.buffers)

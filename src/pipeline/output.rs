@@ -21,6 +21,8 @@ pub struct Output {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
     /// The timestamp, milliseconds since the epoch; `None` keeps the source's.
     pub timestamp: Option<i64>,
+    /// Where the newer event of its key was read, if it goes on although it is stale.
+    pub newer: Option<String>,
 }
 
 /// The key of an output.
@@ -99,7 +101,7 @@ pub struct Part {
 /// Headers of ours that an output gets.
 #[derive(Debug, Default)]
 pub struct Added {
-    ours: [Ours; 3],
+    ours: [Ours; 4],
     count: usize,
 }
 
@@ -128,6 +130,15 @@ impl Added {
             added.add(headers::COUNT, headers::PRIOR_COUNT, count.to_string());
         }
         added
+    }
+
+    /// The same, of an event that is stale.
+    #[must_use]
+    pub fn stale(mut self, newer: Option<&str>) -> Added {
+        if let Some(newer) = newer {
+            self.add(headers::STALE, headers::PRIOR_STALE, newer.to_owned());
+        }
+        self
     }
 
     fn add(&mut self, name: &'static str, prior: &'static str, value: String) {

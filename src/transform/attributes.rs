@@ -100,8 +100,8 @@ pub(super) fn key(text: &Placed<String>, flow: &Flow, faults: &mut Vec<Fault>) -
     })
 }
 
-/// The key that copies of an event are known by.
-pub(super) fn dedup_key(
+/// The key that copies of an event are known by, or its versions.
+pub(super) fn common_key(
     text: &Placed<String>,
     flow: &Flow,
     faults: &mut Vec<Fault>,
@@ -110,8 +110,19 @@ pub(super) fn dedup_key(
         text,
         flow,
         faults,
-        "a dedup key is a text or bytes",
+        "what records of one key have in common is a text or bytes",
         &[Class::Text],
+    )
+}
+
+/// The version of an event.
+pub(super) fn version(text: &Placed<String>, flow: &Flow, faults: &mut Vec<Fault>) -> Option<Expr> {
+    compiled(
+        text,
+        flow,
+        faults,
+        "a version is a whole number, a timestamp or a date",
+        &[Class::Timestamp, Class::Version],
     )
 }
 
@@ -145,6 +156,8 @@ pub(super) fn timestamp(
 enum Class {
     Text,
     Timestamp,
+    /// What else may count up.
+    Version,
 }
 
 fn compiled(
@@ -172,6 +185,7 @@ fn compiled(
             ty.base,
             Base::TimestampMillis | Base::TimestampMicros | Base::TimestampNanos
         ),
+        Class::Version => matches!(ty.base, Base::Int | Base::Long | Base::Date),
     });
     if fits {
         return Some(expr);
@@ -184,6 +198,9 @@ fn compiled(
     );
     faults.push(match classes {
         [Class::Text] => fault.hint("`string(…)` makes a text of it"),
+        [_, Class::Version] if matches!(ty.base, Base::String) => {
+            fault.hint("`timestamp(…)` or `int(…)` makes one of a text")
+        }
         _ => fault,
     });
     None

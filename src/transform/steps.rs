@@ -241,10 +241,17 @@ impl Builder {
         self.as_the_rules_see(|flow| with(flow))
     }
 
-    /// Compiles the key that copies of an event are known by, on the event as the rules see it.
-    pub fn dedup_key(&mut self, text: &Placed<String>) -> Result<Expr, Vec<Fault>> {
+    /// Compiles the key that copies of an event are known by, or its versions, on the event as the rules see it.
+    pub fn common_key(&mut self, text: &Placed<String>) -> Result<Expr, Vec<Fault>> {
         let mut faults = Vec::new();
-        let expr = self.as_the_rules_see(|flow| attributes::dedup_key(text, flow, &mut faults));
+        let expr = self.as_the_rules_see(|flow| attributes::common_key(text, flow, &mut faults));
+        expr.ok_or(faults)
+    }
+
+    /// Compiles what says how old an event is among those of its key, in the same way.
+    pub fn version(&mut self, text: &Placed<String>) -> Result<Expr, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let expr = self.as_the_rules_see(|flow| attributes::version(text, flow, &mut faults));
         expr.ok_or(faults)
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::engine::Engine;
 use super::ports::Positions;
 use super::transaction::uncounted;
+use crate::config::model::Then;
 use crate::error::{FatalError, Reason};
 use crate::failure::breaker::Decisions;
 use crate::failure::classify::Disposition;
@@ -17,6 +18,7 @@ use crate::native::consumer::{
     Client, Entry, OFFSET_BEGINNING, OFFSET_END, OFFSET_INVALID, Rebalance,
 };
 use crate::pipeline::policy;
+use crate::state::memory::Notes;
 use crate::state::noted::Noted;
 
 /// How long one question for committed offsets may take, how long it is asked again, and after which wait. A broker that
@@ -269,6 +271,10 @@ impl Engine {
             for (reason, retried) in fates(|reason| policy(failure, reason).disposition) {
                 metrics.expect_failure(reason, retried);
             }
+            let stale = self.judge.config().stale.as_ref();
+            if stale.is_some_and(|stale| stale.then == Then::DeadLetter) {
+                metrics.expect_failure(Reason::Stale, false);
+            }
             let epoch = self.assignment.next_epoch();
             let mut partition = Partition::new(
                 &topic,
@@ -299,8 +305,12 @@ impl Engine {
                 partition.keep_book(found.and_then(|(_, _, begins)| begins), named);
             }
             partition.began = began;
-            if self.judge.config().dedup.is_some() {
-                partition.noted = Some(Noted::default());
+            let config = self.judge.config();
+            if config.dedup.is_some() || config.stale.is_some() {
+                partition.notes = Some(Notes {
+                    seen: config.dedup.as_ref().map(|_| Noted::default()),
+                    newest: config.stale.as_ref().map(|_| Noted::default()),
+                });
                 partition.has_state = has_state;
                 partition.mark.has_state = has_state;
             }
@@ -422,7 +432,7 @@ fn fates(of: impl Fn(Reason) -> Disposition) -> impl Iterator<Item = (Reason, bo
             Disposition::DeadLetter => &[false],
             Disposition::Retry | Disposition::RetryUntilBudget => &[true, false],
             Disposition::Follow => &[true],
-            Disposition::Pause => &[],
+            Disposition::Pause | Disposition::SetAside => &[],
         };
         retried.iter().map(move |retried| (reason, *retried))
     })

@@ -8,11 +8,12 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::dedup::Names;
+use super::among::Among;
 use super::ledger::Writing;
 use super::parked::Families;
 use super::ports::{Judge, Outlet, Survey, Time};
 use super::refusal;
+use super::remember::Writer;
 use super::transaction::{self, Transaction};
 use super::{Clock, Shared, standing};
 use crate::emit::in_flight::{InFlight, InFlights};
@@ -20,7 +21,7 @@ use crate::error::{FatalError, Reason, RecordError};
 use crate::failure::backoff;
 use crate::failure::breaker::Limits;
 use crate::failure::classify::{self, Next};
-use crate::failure::envelope::{Envelope, Origin, SHORTEST};
+use crate::failure::envelope::{Envelope, Origin};
 use crate::failure::parking::Key;
 use crate::failure_log::FailedRecord;
 use crate::health::{PauseEntry, PauseReason};
@@ -28,7 +29,7 @@ use crate::ingest::assignment::{Assignment, Flow, Role};
 use crate::ingest::offsets::Sequence;
 use crate::metrics::PipelineMetrics;
 use crate::native::producer::{Delivery, Produce};
-use crate::pipeline::policy;
+use crate::pipeline::{Edition, policy};
 use crate::record::{Header, Outcome, Record};
 
 /// How a worker runs.
@@ -99,8 +100,8 @@ pub(super) struct Engine {
     pub(super) assignment: Assignment,
     /// With an order per key: what is in retry of each source partition.
     pub(super) families: Families,
-    /// With `dedup`: names for the blocks of what was seen.
-    pub(super) names: Names,
+    /// With `dedup` or `stale`: what is written to state topics.
+    pub(super) writer: Writer,
     pub(super) survey: Box<dyn Survey>,
     pub(super) in_flights: InFlights,
     pub(super) deliveries: Vec<Delivery>,
@@ -150,6 +151,8 @@ pub(super) struct Taken {
     pub(super) offset: i64,
     pub(super) origin: Origin,
     pub(super) step: Step,
+    /// With `stale`: of which version of what it is, once it was read that far.
+    pub(super) edition: Option<Edition>,
     /// With an order per key: its key, if that has a record in retry.
     pub(super) key: Option<Key>,
     /// As of when the key had none.
@@ -175,8 +178,8 @@ pub(super) enum Step {
     Rest,
     /// It is no record of the source.
     Control,
-    /// It is a copy of one that is through.
-    Copy,
+    /// It stands behind another one of its key that is through.
+    Known(Among),
 }
 
 /// What a produced record makes of the one that it comes from.
@@ -226,7 +229,7 @@ impl Engine {
             metrics,
             assignment: Assignment::default(),
             families: Families::new(judge_order),
-            names: Names::new(random.random()),
+            writer: Writer::new(random.random()),
             survey,
             in_flights: InFlights::default(),
             deliveries: Vec::new(),
@@ -468,64 +471,6 @@ impl Engine {
             .config()
             .retry_topic(partition.source(), tier + 1);
         self.not_sent(taken, &topic, code, PauseReason::BrokerRefused, clock);
-    }
-
-    fn dead_letter(
-        &mut self,
-        taken: &Taken,
-        record: &Record<'_>,
-        own: &[Header<'_>],
-        error: &RecordError,
-        clock: Clock,
-    ) {
-        let dead = self.dead(taken, error.reason);
-        let Some(partition) = self.assignment.get_mut(taken.slot) else {
-            return;
-        };
-        if dead.is_some() {
-            partition.tracker.expect(taken.sequence, 2);
-        }
-        let topic = self.judge.config().dead_letter_topic(partition.source());
-        let number = partition.number;
-        let fate = Fate {
-            outcome: Outcome::DeadLettered,
-            sink: 0,
-            tier: 0,
-            reason: Some(error.reason),
-            extra: false,
-        };
-        let mut steps = partition.shortened.get(&taken.offset).copied().unwrap_or(0);
-        let timestamp = partition.time_of(taken.offset, taken.origin.timestamp);
-        loop {
-            let (stamp, origin) = (self.judge.stamp(), &taken.origin);
-            let envelope =
-                Envelope::new(stamp, origin, error, own, clock.wall, None).shortened(steps);
-            let produce = Produce {
-                topic: &topic,
-                partition: Some(number),
-                timestamp,
-                key: record.key,
-                value: record.value,
-                headers: &envelope.headers(),
-                patient: true,
-            };
-            match self.send(&produce, taken, fate, false) {
-                Ok(false) => return,
-                Ok(true) => {
-                    let decided = standing::fate(error.reason);
-                    self.decided(taken.slot, taken.offset, decided, clock);
-                    if let Some(dead) = dead {
-                        self.stand_for(taken, record, dead, error.reason, clock);
-                    }
-                    return;
-                }
-                Err(RDKafkaErrorCode::MessageSizeTooLarge) if steps < SHORTEST => steps += 1,
-                Err(code) => {
-                    let reason = PauseReason::DeadLetterRefused;
-                    return self.not_sent(taken, &topic, code, reason, clock);
-                }
-            }
-        }
     }
 
     /// Produces one record as an outcome of `taken`. Waits for room when the producer's queue is full. With `alone`, and

@@ -133,12 +133,8 @@ impl Engine {
             }
         }
         if let Some(topic) = state {
-            for block in &partition.ledger.blocks {
-                let key = block.name.to_key().to_vec();
-                records.push((topic.clone(), key, Some(block.to_value())));
-            }
-            for name in &partition.ledger.expired {
-                records.push((topic.clone(), name.to_key().to_vec(), None));
+            for (key, value) in &partition.ledger.state {
+                records.push((topic.clone(), key.clone(), value.clone()));
             }
         }
         let (id, number) = (partition.ledger.id, partition.number);

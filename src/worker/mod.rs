@@ -1,8 +1,9 @@
 //! The poll loop: one thread, one consumer, one producer. Takes a batch, runs it through the pipeline, produces, and
 //! commits what is acknowledged. Shutdown is a revoke of everything: stop taking, drain, commit, leave.
 
+mod among;
+mod aside;
 mod assign;
-mod dedup;
 #[doc(hidden)]
 pub mod dry;
 mod emit;
@@ -12,6 +13,7 @@ mod ledger;
 mod parked;
 mod ports;
 mod refusal;
+mod remember;
 mod rights;
 mod settle;
 #[cfg(test)]

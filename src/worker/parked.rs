@@ -13,7 +13,7 @@ use self::catch_up::CatchUp;
 pub(in crate::worker) use self::hop::doomed;
 use self::rebuild::Rebuild;
 use super::Clock;
-use super::dedup::order_key;
+use super::among::order_key;
 use super::engine::{Engine, Step, Taken};
 use crate::config::model::OrderBy;
 use crate::failure::parking::{Dead, Key, Parking};
@@ -21,7 +21,7 @@ use crate::health::PauseReason;
 use crate::ingest::assignment::Role;
 use crate::pipeline::Verdict;
 use crate::record::{Outcome, Record};
-use crate::state::block::Block;
+use crate::state::memory::{Blocks, Memory};
 use crate::state::seen::Seen;
 
 /// How long a source partition waits for a key that is written to fast, or for room.
@@ -34,10 +34,9 @@ const WARY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 struct Family {
     parking: Parking,
-    /// With `dedup`.
-    seen: Option<Seen>,
-    /// Whether it was told that keys were forgotten before their time.
-    told_early: bool,
+    memory: Memory,
+    /// Whether it was told that keys were forgotten before their time, of each part.
+    told_early: [bool; 2],
     /// Slots of the retry partitions, by tier.
     tiers: Vec<usize>,
     /// What is read before anything is taken; `None` once that has been done.
@@ -49,6 +48,15 @@ struct Family {
     /// How far the source had been read when it went back furthest: what was entered up to here may have been refused, and
     /// be nowhere before it is read again.
     read_to: i64,
+}
+
+/// For what something is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// `dedup`
+    Dedup,
+    /// `stale`
+    Stale,
 }
 
 /// The families of a worker, by the slot of their source partition.
@@ -71,32 +79,38 @@ impl Families {
         }
     }
 
-    /// Whether keys of the partition's records are remembered.
-    pub(super) fn remembers(&self, slot: usize) -> bool {
-        self.state(slot).is_some()
+    /// What is remembered of the partition's source.
+    pub(super) fn memory(&self, slot: usize) -> Option<&Memory> {
+        let memory = &self.of(slot)?.memory;
+        memory.is_kept().then_some(memory)
     }
 
-    /// The keys that are remembered of the partition's source.
-    pub(super) fn state(&self, slot: usize) -> Option<&Seen> {
-        self.of(slot)?.seen.as_ref()
-    }
-
-    pub(super) fn state_mut(&mut self, slot: usize) -> Option<&mut Seen> {
-        self.of_mut(slot)?.seen.as_mut()
+    pub(super) fn memory_mut(&mut self, slot: usize) -> Option<&mut Memory> {
+        let memory = &mut self.of_mut(slot)?.memory;
+        memory.is_kept().then_some(memory)
     }
 
     /// Blocks have been committed.
-    pub(super) fn seen(&mut self, slot: usize, blocks: &[Block]) {
-        if let Some(seen) = self.state_mut(slot) {
-            blocks.iter().for_each(|block| seen.add(block));
+    pub(super) fn remember(&mut self, slot: usize, blocks: &Blocks) {
+        if let Some(memory) = self.memory_mut(slot) {
+            memory.add(blocks);
         }
     }
 
-    /// How many keys were forgotten before their time since the last call, if any, and whether that is new.
-    pub(super) fn forgotten_early(&mut self, slot: usize) -> Option<(u64, bool)> {
-        let family = self.of_mut(slot)?;
-        let early = family.seen.as_mut()?.take_early();
-        (early > 0).then(|| (early, !std::mem::replace(&mut family.told_early, true)))
+    /// How many keys were forgotten before their time since the last call, if any, of which part, and whether that is new.
+    pub(super) fn forgotten_early(&mut self, slot: usize) -> Vec<(Part, u64, bool)> {
+        let Some(family) = self.of_mut(slot) else {
+            return Vec::new();
+        };
+        let (seen, newest) = (&mut family.memory.seen, &mut family.memory.newest);
+        let early = [
+            (Part::Dedup, seen.as_mut().map_or(0, Seen::take_early)),
+            (Part::Stale, newest.as_mut().map_or(0, Seen::take_early)),
+        ];
+        let told = early.into_iter().zip(&mut family.told_early);
+        let told = told.filter(|((_, early), _)| *early > 0);
+        told.map(|((part, early), told)| (part, early, !std::mem::replace(told, true)))
+            .collect()
     }
 
     /// The partitions of a family, by slot.
@@ -106,11 +120,17 @@ impl Families {
         home.into_iter().chain(tiers.iter().copied())
     }
 
-    /// How many keys of a source partition are remembered.
-    pub(super) fn remembered(&self, topic: &str, number: i32) -> Option<usize> {
-        let home = self.names.get(&(topic.to_owned(), number))?;
-        let family = self.families.get(*home)?.as_ref()?;
-        family.seen.as_ref().map(Seen::len)
+    /// How many keys of a source partition are remembered, for each part.
+    pub(super) fn remembered(&self, topic: &str, number: i32) -> Vec<(Part, usize)> {
+        let home = self.names.get(&(topic.to_owned(), number)).copied();
+        let family = home.and_then(|home| self.families.get(home)?.as_ref());
+        let memory = family.map(|family| &family.memory);
+        let seen = memory.and_then(|memory| memory.seen.as_ref());
+        let newest = memory.and_then(|memory| memory.newest.as_ref());
+        let seen = seen.map(|seen| (Part::Dedup, seen.len()));
+        seen.into_iter()
+            .chain(newest.map(|newest| (Part::Stale, newest.len())))
+            .collect()
     }
 
     fn of(&self, slot: usize) -> Option<&Family> {

@@ -19,7 +19,7 @@ use crate::native::ClientError;
 use crate::native::consumer::{Batch, Client, Consumer, Entry, Item};
 use crate::native::producer::{Delivery, Produce, Producer};
 use crate::native::transaction::{Member, TransactionError};
-use crate::pipeline::{Again, Sink, Stages, Verdict, Watch, Work};
+use crate::pipeline::{Again, Edition, Sink, Stages, Verdict, Watch, Work};
 use crate::record::Record;
 use crate::state::block;
 use crate::state::digest::Digest;
@@ -252,6 +252,10 @@ pub(super) trait Judge: Send {
     ) -> Verdict;
     /// With `dedup`: what copies of the record that was run last are known by, if it came so far as to tell.
     fn digest(&self) -> Option<Digest> {
+        None
+    }
+    /// With `stale`: of which version of what it is, if it came so far as to tell.
+    fn edition(&self) -> Option<Edition> {
         None
     }
     /// Asks the questions, and runs their records on to a verdict.
@@ -529,6 +533,10 @@ impl Judge for Stages {
         record: &mut dyn FnMut(&(usize, Taken), &mut Again<'_>),
     ) {
         Stages::look_up(self, work, record);
+    }
+
+    fn edition(&self) -> Option<Edition> {
+        Stages::edition(self)
     }
 
     fn digest(&self) -> Option<Digest> {

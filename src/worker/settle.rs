@@ -6,6 +6,7 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::Clock;
 use super::engine::{Engine, not_retried, refused_for_size};
+use super::parked::Part;
 use super::ports::Positions;
 use super::refusal;
 use super::standing::is_trip;
@@ -76,7 +77,7 @@ impl Engine {
                 if let Some(transaction) = &mut self.transaction {
                     let is_complete = transaction.acknowledged(partition, sent);
                     if let (true, Some(parked)) = (is_complete, sent.parked) {
-                        self.families.finished(sent.slot, parked, sent.outcome);
+                        self.families.finished(sent.slot, parked, sent.ends_as());
                     }
                     continue;
                 }
@@ -89,7 +90,7 @@ impl Engine {
                     continue;
                 }
                 if let Some(parked) = sent.parked {
-                    self.families.finished(sent.slot, parked, sent.outcome);
+                    self.families.finished(sent.slot, parked, sent.ends_as());
                 }
                 if let Some(decisions) = &mut partition.decisions {
                     decisions.settle(partition.tracker.committable());
@@ -420,8 +421,12 @@ impl Engine {
             {
                 partition.metrics.set_parked(keys, records);
             }
-            if let Some(keys) = self.families.remembered(&partition.topic, partition.number) {
-                partition.metrics.set_seen(keys);
+            let remembered = self.families.remembered(&partition.topic, partition.number);
+            for (part, keys) in remembered {
+                match part {
+                    Part::Dedup => partition.metrics.set_seen(keys),
+                    Part::Stale => partition.metrics.set_newest(keys),
+                }
             }
             let moved = partition.seen != committable || lag == 0;
             partition.seen = committable;
@@ -583,6 +588,7 @@ impl Done {
         match (self.outcome, self.reason) {
             (Outcome::Filtered, _) => metrics.filtered(1),
             (Outcome::Duplicate, _) => metrics.duplicate(1),
+            (Outcome::Stale, _) => metrics.stale(1),
             (Outcome::Retried, Some(reason)) => metrics.retried(reason),
             (Outcome::DeadLettered, Some(reason)) => {
                 metrics.dead_lettered(reason);

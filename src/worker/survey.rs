@@ -237,11 +237,8 @@ impl Task {
             What::Tier(tier) => heard.found.push(self.found(tier, record)),
             What::State => {
                 let found = block::Found::of(record.key(), record.payload())?;
-                if let block::Found::Block(block) = &found {
-                    heard.keys += block.notes.len();
-                }
                 // A tombstone is not nothing, either.
-                heard.keys += 1;
+                heard.keys += found.keys() + 1;
                 heard.state.push(found);
             }
         }
@@ -283,7 +280,7 @@ impl Task {
             if matches!(what, What::State) && must_be && high == 0 {
                 return Err(format!(
                     "{}-{} is empty, although the group's commits say that there was something: the topic was deleted or made \
-                     again, and copies of what was seen would pass. Restore it, or say dedup.on_missing_state: begin_empty",
+                     again, and copies of what was seen, or events older than the newest, would pass. Restore it, or say on_missing_state: begin_empty",
                     entry.topic, entry.partition
                 ));
             }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Clock;
-use super::dedup::Repeat;
+use super::among::Among;
 use super::engine::{Engine, Step, Taken};
 use super::parked::doomed;
 use super::ports::{Positions, Records, Waiting};
@@ -218,6 +218,7 @@ impl Engine {
                 () => Step::Judge,
             },
             origin,
+            edition: None,
             key: None,
             free_at: 0,
             extras: 0,
@@ -299,31 +300,38 @@ impl Engine {
             }
             Step::Rest => return self.rest(taken, record, own, clock),
             Step::Control => return self.control(taken, record, clock),
-            Step::Copy => {}
+            Step::Known(_) => {}
         }
-        let repeat = match taken.step {
-            Step::Copy => Repeat::Copy,
-            _ => self.repeat(taken, clock),
+        let among = match taken.step {
+            Step::Known(among) => among,
+            _ => self.among(taken, clock),
         };
-        let verdict = match repeat {
-            Repeat::First => verdict,
-            Repeat::Copy => Verdict::Filtered,
-            Repeat::Unsure => return,
+        let verdict = match among {
+            Among::First => verdict,
+            Among::Stale(at) if self.passes_stale() => self.mark_stale(taken, verdict, at),
+            Among::Copy | Among::Stale(_) => Verdict::Filtered,
+            Among::Unsure => return,
         };
         let held = self.goes(taken, &verdict);
         let taken = held.as_ref().unwrap_or(taken);
+        let stands_behind = match among {
+            Among::Copy => true,
+            Among::Stale(_) => !self.passes_stale(),
+            Among::First | Among::Unsure => false,
+        };
         let outcome = match verdict {
-            _ if repeat == Repeat::Copy => Outcome::Duplicate,
+            _ if stands_behind && matches!(among, Among::Stale(_)) => Outcome::Stale,
+            _ if stands_behind => Outcome::Duplicate,
             Verdict::Filtered => Outcome::Filtered,
             Verdict::EmitAll(ref outputs) if outputs.is_empty() => Outcome::Filtered,
             _ => Outcome::Emitted,
         };
-        if repeat == Repeat::First && !matches!(verdict, Verdict::Failed(_)) {
-            self.note(taken);
+        if !stands_behind && !matches!(verdict, Verdict::Failed(_)) {
+            self.note(taken, clock);
         }
-        match outcome {
-            Outcome::Duplicate => self.pass(taken, outcome, clock),
-            _ => self.act(taken, record, own, verdict, clock),
+        match stands_behind {
+            true => self.stands_behind(taken, record, own, among, clock),
+            false => self.act(taken, record, own, verdict, clock),
         }
         if taken.extras > 0 {
             self.let_go(taken, record, outcome, clock);
@@ -370,7 +378,7 @@ impl Engine {
     }
 
     /// A record has its outcome without a word.
-    fn pass(&mut self, taken: &Taken, outcome: Outcome, clock: Clock) {
+    pub(super) fn pass(&mut self, taken: &Taken, outcome: Outcome, clock: Clock) {
         self.silent(taken, outcome);
         self.decided(taken.slot, taken.offset, Decided::Passed, clock);
     }

@@ -604,10 +604,10 @@ impl Engine {
             partition.said.clone_from(&sent.said);
             partition.metrics.set_committed(sent.offset);
             partition.mark(sent.offset);
-            if let Some(noted) = &mut partition.noted {
-                noted.take_below(sent.offset);
+            if let Some(notes) = &mut partition.notes {
+                notes.take_below(sent.offset);
                 let blocks = std::mem::take(&mut partition.ledger.enlisted);
-                self.families.seen(sent.slot, &blocks);
+                self.families.remember(sent.slot, &blocks);
             }
         }
         for partition in self.assignment.iter_mut() {

@@ -57,6 +57,8 @@ pub struct Shape {
     pub provenance: &'static str,
     /// `dedup`, in YAML.
     pub dedup: Option<String>,
+    /// `stale`, in YAML.
+    pub stale: Option<String>,
 }
 
 impl Default for Shape {
@@ -75,6 +77,7 @@ impl Default for Shape {
             delivery: "delivery: at_least_once",
             provenance: "header",
             dedup: None,
+            stale: None,
         }
     }
 }
@@ -143,8 +146,11 @@ impl Job {
             ),
             (None, None) => " []".to_owned(),
         };
-        let dedup = shape.dedup.as_ref();
-        let dedup = dedup.map_or(String::new(), |dedup| format!("    dedup: {dedup}\n"));
+        let part = |name: &str, text: &Option<String>| {
+            let line = |text| format!("    {name}: {text}\n");
+            text.as_ref().map_or(String::new(), line)
+        };
+        let kept = part("dedup", &shape.dedup) + &part("stale", &shape.stale);
         let text = format!(
             r##"
 kafka: {{ bootstrap_servers: "{bootstrap}", properties: {{ {properties} }} }}
@@ -161,7 +167,7 @@ pipelines:
     provenance: {provenance}
     source: {{ topics: [{source}] }}
     contract: {{ schema: parcel.avsc, rules: parcel.rules.yaml }}
-{dedup}    transform:{steps}
+{kept}    transform:{steps}
     sink: {{ topic: {sink}, schema: parcel.avsc, auto_register: true }}
     failure: {{ retry: {retry} }}
 "##

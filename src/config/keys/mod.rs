@@ -25,8 +25,6 @@ pub(crate) struct Key {
     pub(crate) doc: &'static str,
     /// The librdkafka or topic property behind it.
     pub(crate) kafka: Option<&'static str>,
-    /// Not available yet: what it will do.
-    pub(crate) later: bool,
     /// Stands beside the one key of a [`Kind::OneOf`], and is not itself that one.
     pub(crate) beside: bool,
 }
@@ -104,7 +102,7 @@ pub(crate) enum Kind {
         short: &'static Kind,
         keys: &'static [Key],
     },
-    /// Not looked into: the key is not available yet.
+    /// Not looked into here.
     Anything,
 }
 
@@ -119,7 +117,7 @@ pub(crate) const fn word(word: &'static str, doc: &'static str) -> Word {
     Word { word, doc }
 }
 
-/// A key that is available; the builder below says what else there is to it.
+/// A key; the builder below says what else there is to it.
 pub(crate) const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
     Key {
         name,
@@ -129,16 +127,8 @@ pub(crate) const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Ke
         required: false,
         doc,
         kafka: None,
-        later: false,
         beside: false,
     }
-}
-
-/// A key that is refused by name until its part exists.
-pub(crate) const fn later(name: &'static str, doc: &'static str) -> Key {
-    let mut key = key(name, Kind::Anything, doc);
-    key.later = true;
-    key
 }
 
 impl Key {

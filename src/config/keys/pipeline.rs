@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::transform::STEPS;
-use super::{DAY, Key, Kind, OWNER, RATIO_LIMIT, Word, key, later, secs, word};
+use super::{DAY, Key, Kind, OWNER, RATIO_LIMIT, Word, key, secs, word};
 use crate::config::model::MAX_TIERS;
 
 const YEAR: u64 = 366 * DAY;
@@ -58,7 +58,12 @@ pub(crate) const PIPELINE: &[Key] = &[
         "Drops copies: of the records of one key inside a window the first one that gets through wins. See [dedup](dedup.md).",
     )
     .default_note("none"),
-    later("stale", "Drops what is older than the newest seen of its key: `{ key, by, then }`."),
+    key(
+        "stale",
+        Kind::Map(STALE),
+        "Keeps an event from going on behind a newer one of its key: late, resent or overtaken in retry. See [stale](stale.md).",
+    )
+    .default_note("none"),
     key(
         "transform",
         Kind::List { item: &Kind::OneOf(STEPS), max: 256 },
@@ -112,12 +117,94 @@ pub(crate) const DEDUP: &[Key] = &[
          for want of room and before their time are told in the log and counted.",
     )
     .default("1000000"),
+    ON_MISSING_STATE,
+    key("then", Kind::Choice(DEDUP_THEN), "What becomes of a copy.").default("drop"),
+    ASIDE,
+];
+
+pub(crate) const STALE: &[Key] = &[
     key(
-        "on_missing_state",
-        Kind::Choice(MISSING_STATE),
-        "What to do when the state topic of a partition that has kept state is empty: it was deleted, or made again.",
+        "key",
+        Kind::Expression,
+        "What the versions of one entity have in common, as a text or bytes: `order_id`. An event for which it is null is never stale.",
     )
-    .default("refuse"),
+    .default_note("the record's key"),
+    key(
+        "by",
+        Kind::Expression,
+        "The version of the event: a whole number, a timestamp or a date that grows with each change, such as `updated_at`. An event for \
+         which it is null is never stale.",
+    )
+    .required(),
+    key("then", Kind::Choice(STALE_THEN), "What becomes of an event that is older than the newest of its key.").default("drop"),
+    ASIDE,
+    key(
+        "partitioned_by",
+        Kind::Choice(STALE_PARTITIONED_BY),
+        "With `key`: why the versions of one entity come to one partition. Each partition remembers its own keys. `check` asks for it \
+         where it is not said.",
+    )
+    .default("record_key"),
+    key(
+        "window",
+        Kind::Duration { min: secs(1), max: secs(YEAR) },
+        "How long the newest version of a key is remembered after its event, by the times of the partition's records. Up to an eighth \
+         longer.",
+    )
+    .default_note("`max_keys` alone says how long"),
+    key(
+        "max_keys",
+        Kind::Int { min: 8, max: 1_000_000_000 },
+        "How many keys of a source partition are remembered, in memory: 37 to 74 bytes each. Those that were changed least recently are \
+         forgotten first, which is counted and told in the log.",
+    )
+    .default("1000000"),
+    ON_MISSING_STATE,
+];
+
+const ON_MISSING_STATE: Key = key(
+    "on_missing_state",
+    Kind::Choice(MISSING_STATE),
+    "What to do when the state topic of a partition that has kept state is empty: it was deleted, or made again.",
+)
+.default("refuse");
+
+const ASIDE: Key = key(
+    "topic",
+    Kind::Topic,
+    "With `then: topic`: where it is set aside, as it came, with the headers of a dead letter that say where from and why. Several \
+     pipelines may share it.",
+)
+.default_note("none");
+
+const DEDUP_THEN: &[Word] = &[
+    word(
+        "drop",
+        "it is counted as `duplicate`, and nothing is written",
+    ),
+    word("topic", "the same, and it is set aside in `topic`"),
+];
+
+const STALE_THEN: &[Word] = &[
+    word("drop", "it is counted as `stale`, and nothing is written"),
+    word("topic", "the same, and it is set aside in `topic`"),
+    word("dead_letter", "it is a dead letter with the reason `stale`"),
+    word(
+        "pass",
+        "it goes on, with the newest version in the header `driftgate.stale`, and is counted",
+    ),
+];
+
+const STALE_PARTITIONED_BY: &[Word] = &[
+    word(
+        "record_key",
+        "producers partition by the record's key, as they do by default, and the versions of one entity have the same one: what has \
+         another record key is another entity",
+    ),
+    word(
+        "stale_key",
+        "you assert that producers put records with one such key into one partition, whatever their record keys are",
+    ),
 ];
 
 const DEDUP_BY: &[Word] = &[

@@ -183,6 +183,7 @@ fn a_configuration_names_contracts_by_file_and_sinks_by_subject() {
             key: None,
         },
         dedup: None,
+        stale: None,
         prepare: Vec::new(),
         transform: Vec::new(),
         sink: Sink {

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::Family;
-use crate::config::model::OrderBy;
+use crate::config::model::{Kept, OrderBy, Pipeline};
 use crate::failure::backoff;
 use crate::failure::parking::{Limits, Parking};
 use crate::health::PauseReason;
 use crate::ingest::assignment::{Flow, Role};
 use crate::native::consumer::{Entry, OFFSET_BEGINNING};
-use crate::state::block;
+use crate::state::memory::Memory;
 use crate::state::seen::{Seen, Window};
 use crate::worker::Clock;
 use crate::worker::engine::Engine;
@@ -41,9 +41,11 @@ impl Engine {
     /// source may have to wait for one in retry, and so may one in retry for another in the next tier.
     pub(in crate::worker) fn rebuild(&mut self, sources: &[Entry], starts: &[Entry], clock: Clock) {
         let config = self.judge.config();
-        if config.order().is_none() && config.dedup.is_none() {
+        if !has_families(config) {
             return;
         }
+        // Without an order nobody asks what is in retry.
+        let is_ordered = config.order().is_some();
         let bounds = config.order().map(|order| order.per_key);
         let limits = Limits {
             keys: bounds.map_or(0, |bounds| bounds.max_keys),
@@ -61,6 +63,7 @@ impl Engine {
             let tiers: Vec<usize> = retries.iter().filter_map(|topic| find(topic)).collect();
             let from: Vec<Entry> = retries
                 .iter()
+                .filter(|_| is_ordered)
                 .filter_map(|topic| {
                     let start = |entry: &&Entry| entry.topic == *topic && entry.partition == number;
                     starts.iter().find(start).cloned()
@@ -76,8 +79,8 @@ impl Engine {
             self.families.names.insert((topic.to_owned(), number), home);
             let family = Family {
                 parking: Parking::new(limits),
-                seen: self.window().map(Seen::new),
-                told_early: false,
+                memory: self.empty_memory(),
+                told_early: [false; 2],
                 rebuild: Some(Rebuild {
                     ticket,
                     source: topic.to_owned(),
@@ -112,6 +115,7 @@ impl Engine {
             return;
         };
         let tiers = family.tiers.clone();
+        let is_ordered = self.families.order.is_some();
         family.parking.clear();
         // One that is under way noted it when it began.
         let known = family.rebuild.take().map(|rebuild| rebuild.written);
@@ -129,7 +133,7 @@ impl Engine {
                 start = partition.tracker.first_incomplete();
                 partition.rewind_to(start);
             }
-            if slot != home {
+            if slot != home && is_ordered {
                 from.push(partition.entry(start));
                 latest.push(partition.latest_due);
             }
@@ -138,11 +142,11 @@ impl Engine {
         let source = self.assignment.get(home).map(|home| home.topic.clone());
         let source = source.unwrap_or_default();
         self.survey(ticket, home, &source, from.clone());
-        let window = self.window();
+        let memory = self.empty_memory();
         if let Some(family) = self.families.of_mut(home) {
             family.catch_up = None;
             family.read_to = i64::MIN;
-            family.seen = window.map(Seen::new);
+            family.memory = memory;
             family.rebuild = Some(Rebuild {
                 ticket,
                 source,
@@ -155,13 +159,16 @@ impl Engine {
         }
     }
 
-    /// How long keys are remembered, if they are.
-    fn window(&self) -> Option<Window> {
-        let dedup = self.judge.config().dedup.as_ref()?;
-        Some(Window {
-            time: dedup.window.map(backoff::millis),
-            keys: dedup.max_keys,
-        })
+    /// With nothing in it yet.
+    fn empty_memory(&self) -> Memory {
+        let window = |kept: Kept| Window {
+            time: kept.window.map(backoff::millis),
+            keys: kept.max_keys,
+        };
+        let config = self.judge.config();
+        let dedup = config.dedup.as_ref().map(|dedup| window(dedup.kept));
+        let stale = config.stale.as_ref().map(|stale| window(stale.kept));
+        Memory::new(dedup, stale)
     }
 
     /// Has what is in retry of a source partition read, and what is remembered of it.
@@ -176,7 +183,11 @@ impl Engine {
             self.assignment.get(slot)
         });
         let has_state = family.any(|partition| partition.has_state);
-        let begin_empty = config.dedup.as_ref().is_some_and(|dedup| dedup.begin_empty);
+        let kept = [
+            config.dedup.as_ref().map(|dedup| dedup.kept),
+            config.stale.as_ref().map(|stale| stale.kept),
+        ];
+        let begin_empty = kept.iter().flatten().all(|kept| kept.begin_empty);
         let state = config.state_topic(source).map(|topic| StateReading {
             entry: Entry {
                 topic,
@@ -216,9 +227,9 @@ impl Engine {
 
     pub(in crate::worker) fn tell_rebuild(&mut self, slot: usize, clock: Clock) {
         let (reason, wait) = (PauseReason::Rebuilding, UNTIL_TOLD);
-        let detail = match self.judge.config().dedup {
-            None => "what is in retry is read first, to know which keys wait",
-            Some(_) => "what was seen and what is in retry is read first",
+        let detail = match keeps_state(self.judge.config()) {
+            false => "what is in retry is read first, to know which keys wait",
+            true => "what was seen and what is in retry is read first",
         };
         self.told(slot, reason, detail, wait, false, clock);
     }
@@ -260,13 +271,7 @@ impl Engine {
                     }
                 }
                 Event::State { found, .. } => {
-                    for found in found {
-                        match (found, &mut family.seen) {
-                            (block::Found::Block(block), Some(seen)) => seen.add(&block),
-                            (block::Found::Gone(name), Some(seen)) => seen.is_gone(name),
-                            _ => {}
-                        }
-                    }
+                    found.iter().for_each(|found| family.memory.hear(found));
                 }
                 Event::Failed { why, .. } => {
                     let wait = backoff::pause(rebuild.tries);
@@ -274,9 +279,9 @@ impl Engine {
                     rebuild.again = Some(clock.now + wait);
                     // Nothing of the family is taken until it succeeds, so it is no normal pause any more.
                     let first = rebuild.tries == 1;
-                    let what = match self.judge.config().dedup {
-                        None => "what is in retry could not be read",
-                        Some(_) => "what was seen, or is in retry, could not be read",
+                    let what = match keeps_state(self.judge.config()) {
+                        false => "what is in retry could not be read",
+                        true => "what was seen, or is in retry, could not be read",
                     };
                     let detail = format!("{what}: {why}");
                     self.told(
@@ -296,16 +301,16 @@ impl Engine {
                     if self.transaction.is_some() {
                         family.parking.mark();
                     }
-                    let seen = family.seen.as_mut().map(|seen| {
-                        seen.is_restored();
-                        seen.len()
-                    });
+                    family.memory.is_restored();
+                    let seen = family.memory.seen.as_ref().map(Seen::len);
+                    let newest = family.memory.newest.as_ref().map(Seen::len);
                     tracing::info!(
                         pipeline = self.judge.config().name,
                         worker = self.settings.slot,
                         keys = family.parking.keys(),
                         records = family.parking.records(),
                         seen,
+                        newest,
                         "read what is in retry, and what was seen"
                     );
                     for (slot, due) in slots.iter().zip(latest) {
@@ -356,9 +361,7 @@ impl Engine {
             rebuild.ticket = self.assignment.next_epoch();
             rebuild.latest.fill(0);
             family.parking.clear();
-            if let Some(seen) = &mut family.seen {
-                seen.clear();
-            }
+            family.memory.clear();
             tracing::debug!(rebuild.source, "what is in retry is read again");
             let (source, from) = (rebuild.source.clone(), rebuild.from.clone());
             again.push((rebuild.ticket, home, source, from));
@@ -367,4 +370,14 @@ impl Engine {
             self.survey(ticket, home, &source, from);
         }
     }
+}
+
+/// Whether something is remembered of records that are through.
+fn keeps_state(config: &Pipeline) -> bool {
+    config.dedup.is_some() || config.stale.is_some()
+}
+
+/// Whether a source partition and its retry partitions have something in common.
+fn has_families(config: &Pipeline) -> bool {
+    config.order().is_some() || keeps_state(config)
 }

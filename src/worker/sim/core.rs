@@ -303,8 +303,14 @@ impl Core {
             let wall = EPOCH + i64::try_from(self.now / 1000).expect("some minutes");
             let mut record = source_record(&mut self.random, origin, wall);
             let group = self.copied(tp).unwrap_or(origin);
+            let (entity, version) = match group != origin {
+                true => (self.origins[group].entity, self.origins[group].version),
+                false => self.of_entity(tp).unwrap_or((origin, 5)),
+            };
             if group != origin {
                 record.key = self.origins[group].key.clone();
+            } else if entity != origin {
+                record.key = self.origins[entity].key.clone();
             }
             let gap = match self.random.random_range(0..10) {
                 0 => self.random.random_range(1..4),
@@ -320,6 +326,8 @@ impl Core {
                 offset: record.offset,
                 key: record.key.clone(),
                 group,
+                entity,
+                version,
                 corrected: false,
                 failures_left: match script {
                     super::plan::Script::Flaky(times) => times,
@@ -330,6 +338,21 @@ impl Core {
             partition.records.push(record.into());
             self.appended += 1;
         }
+    }
+
+    /// Entity and version of the next record of a partition, if it is of one that was there.
+    fn of_entity(&mut self, tp: Tp) -> Option<(usize, i64)> {
+        let versions = self.plan.versions?;
+        if !self.random.random_ratio(versions, 100) {
+            return None;
+        }
+        let records = &self.log.partition(tp).records;
+        let last = records.len().checked_sub(1)?;
+        let behind = self.random.random_range(0..=last.min(20));
+        let of = &self.origins[records[last - behind].origin];
+        let (entity, version) = (of.entity, of.version);
+        // Mostly newer, sometimes the same or older.
+        Some((entity, version + self.random.random_range(-3..=4)))
     }
 
     /// A record before the next one of a partition that this one is a copy of, if it is one.

@@ -39,7 +39,7 @@ impl Core {
         all.sort_unstable();
         for (uid, tp, origin) in all.into_iter().rev() {
             let ends = self.ends(uid, &settled);
-            settled[uid] = Some(ends.last > 0 || self.is_copy(origin));
+            settled[uid] = Some(ends.last > 0 || self.stands_behind(origin));
             let Ends {
                 whole,
                 written,
@@ -47,7 +47,7 @@ impl Core {
                 ..
             } = ends;
             let name = self.log.name(tp);
-            if ends.last == 0 && !self.is_copy(origin) {
+            if ends.last == 0 && !self.stands_behind(origin) {
                 wrong.push(format!(
                     "conservation: record {origin} in {name} has no outcome in any topic"
                 ));
@@ -83,8 +83,47 @@ impl Core {
             self.check_order_in_the_end(&mut wrong);
         }
         self.check_copies(&mut wrong);
+        self.check_versions(&mut wrong);
         if let Some(first) = wrong.into_iter().next_back() {
             self.violated(first);
+        }
+    }
+
+    /// With `stale`: in no partition of a sink is an event behind a newer one of its entity.
+    fn check_versions(&self, wrong: &mut Vec<String>) {
+        if self.plan.versions.is_none() {
+            return;
+        }
+        let children = self.facts.children.iter();
+        let by: HashMap<usize, usize> = children
+            .filter_map(|child| Some((child.uid?, self.facts.hand_outs[child.hand_out].origin)))
+            .collect();
+        let sinks = self.log.all();
+        for tp in sinks.filter(|tp| matches!(self.log.kind(*tp), Kind::Sink(_))) {
+            let mut newest: HashMap<usize, (i64, usize)> = HashMap::new();
+            let records = self.log.partition(tp).records.iter();
+            let records = records.filter(|record| self.visible(record) && record.value.is_some());
+            for number in records.filter_map(|record| by.get(&record.uid)) {
+                let origin = &self.origins[*number];
+                let excused = self.facts.excused.iter();
+                let mut excused = excused.filter(|tp| self.log.home(**tp) == Some(origin.tp));
+                if self.plan.transactions.is_none() && excused.next().is_some() {
+                    continue;
+                }
+                let before = newest
+                    .entry(origin.entity)
+                    .or_insert((origin.version, *number));
+                if before.0 > origin.version {
+                    wrong.push(format!(
+                        "versions: record {number} of version {} is in {} behind {} of version {}",
+                        origin.version,
+                        self.log.name(tp),
+                        before.1,
+                        before.0
+                    ));
+                }
+                *before = (*before).max((origin.version, *number));
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::breaker::Rows;
 use super::core::Core;
 use super::ledger::Written;
-use super::log::{Stored, Tp};
+use super::log::{Origin, Stored, Tp};
 use super::transactions::State;
 use crate::ingest::offsets::Counts;
 use crate::native::consumer::Entry;
@@ -131,19 +131,37 @@ impl Core {
         found
             .or_else(|| is_filtered.then_some(Outcome::Filtered))
             .or_else(|| self.is_copy(hand_out.origin).then_some(Outcome::Duplicate))
+            .or_else(|| self.is_older(hand_out.origin).then_some(Outcome::Stale))
+    }
+
+    /// Whether another record has got through that this one may stand behind.
+    pub(super) fn stands_behind(&self, number: usize) -> bool {
+        self.is_copy(number) || self.is_older(number)
     }
 
     /// Whether another record with the key of this one has got through, so that it may be called a duplicate.
-    pub(super) fn is_copy(&self, number: usize) -> bool {
-        if self.plan.copies.is_none() {
-            return false;
-        }
-        let of = &self.origins[number];
-        let (group, home) = (of.group, of.tp);
+    fn is_copy(&self, number: usize) -> bool {
+        let group = self.origins[number].group;
+        let is_copy = |other: &Origin| other.group == group;
+        self.plan.copies.is_some() && self.is_other_through(number, is_copy)
+    }
+
+    /// Whether a newer version of it has, so that it may be called stale.
+    fn is_older(&self, number: usize) -> bool {
+        let Origin {
+            entity, version, ..
+        } = self.origins[number];
+        let is_newer = |other: &Origin| other.entity == entity && other.version > version;
+        self.plan.versions.is_some() && self.is_other_through(number, is_newer)
+    }
+
+    fn is_other_through(&self, number: usize, is_it: impl Fn(&Origin) -> bool) -> bool {
+        let home = self.origins[number].tp;
         self.facts.hand_outs.iter().any(|hand_out| {
             let other = &self.origins[hand_out.origin];
             hand_out.origin != number
-                && (other.group, other.tp) == (group, home)
+                && other.tp == home
+                && is_it(other)
                 && (self.is_silent(hand_out) || self.is_through(hand_out))
         })
     }
@@ -223,8 +241,8 @@ impl Core {
         let (from, to) = (partition.at(verified), partition.at(offset));
         // What is no record of the source goes round or ends, as the engine knows best.
         let mut controls = 0;
-        // What was filtered may be a copy of what was.
-        let mut either = 0;
+        // What was filtered may stand behind what was, and a copy may be stale.
+        let mut either = Vec::new();
         for record in &partition.records[from..to] {
             if !self.visible(record) {
                 continue;
@@ -235,7 +253,14 @@ impl Core {
             }
             let latest = owned.latest.get(&record.offset);
             match latest.and_then(|hand_out| self.outcome(*hand_out)) {
-                Some(Outcome::Filtered) if self.is_copy(record.origin) => either += 1,
+                Some(silent @ (Outcome::Filtered | Outcome::Duplicate | Outcome::Stale)) => {
+                    let may_be = |outcome| match outcome {
+                        Outcome::Duplicate => self.is_copy(record.origin),
+                        Outcome::Stale => self.is_older(record.origin),
+                        _ => silent == outcome,
+                    };
+                    either.push(SILENT.map(may_be));
+                }
                 Some(outcome) => counts[outcome as usize] += 1,
                 None => {
                     let record = record.offset;
@@ -247,12 +272,14 @@ impl Core {
         }
         let told = entry.metadata.as_deref().and_then(Counts::from_metadata);
         let told = told.as_ref().map(sums);
-        let copies = told.and_then(|told| {
-            told[Outcome::Duplicate as usize].checked_sub(counts[Outcome::Duplicate as usize])
-        });
-        let copies = copies.unwrap_or(0).min(either);
-        counts[Outcome::Duplicate as usize] += copies;
-        counts[Outcome::Filtered as usize] += either - copies;
+        let before = counts;
+        let left = |outcome: Outcome| {
+            let told = told.map_or(0, |told| told[outcome as usize]);
+            told.saturating_sub(before[outcome as usize])
+        };
+        for (outcome, count) in SILENT.into_iter().zip(share(&either, SILENT.map(left))) {
+            counts[outcome as usize] += count;
+        }
         let ended = told.and_then(|told| {
             told[Outcome::Filtered as usize].checked_sub(counts[Outcome::Filtered as usize])
         });
@@ -307,4 +334,44 @@ impl Core {
             format!("{name}: {committed} of {last}, and {open} transactions are open")
         })
     }
+}
+
+/// What a record may come to without a word. A filter comes last, which is shared with what is no record of the source.
+const SILENT: [Outcome; 3] = [Outcome::Duplicate, Outcome::Stale, Outcome::Filtered];
+
+/// So many of each, where each of `either` says what it may be and `told` are to be found. As near to that as it can be.
+fn share(either: &[[bool; 3]], told: [u64; 3]) -> [u64; 3] {
+    let mut of = vec![2; either.len()];
+    let mut counts = [0; 2];
+    // Those first that no filter can have taken.
+    for must_be in [true, false] {
+        for index in 0..either.len() {
+            if either[index][2] == must_be {
+                continue;
+            }
+            let kinds = [0, 1].into_iter().filter(|kind| either[index][*kind]);
+            for kind in kinds {
+                if counts[kind] == told[kind] {
+                    // Another one makes room.
+                    let other = 1 - kind;
+                    let moves = |at: &usize| of[*at] == kind && either[*at][other];
+                    let moved = (0..either.len()).find(moves);
+                    let Some(moved) = moved.filter(|_| counts[other] < told[other]) else {
+                        continue;
+                    };
+                    of[moved] = other;
+                    counts[kind] -= 1;
+                    counts[other] += 1;
+                }
+                of[index] = kind;
+                counts[kind] += 1;
+                break;
+            }
+        }
+    }
+    [
+        counts[0],
+        counts[1],
+        either.len() as u64 - counts[0] - counts[1],
+    ]
 }

@@ -135,6 +135,7 @@ impl World {
                 id,
                 scene: self.scene.clone(),
                 digest: None,
+                edition: None,
             }),
             outlet: Box::new(SimOutlet {
                 world: world.clone(),

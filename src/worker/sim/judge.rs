@@ -12,9 +12,10 @@ use crate::config::model;
 use crate::error::{Reason, RecordError};
 use crate::failure::envelope::Stamp;
 use crate::metrics::PartitionMetrics;
-use crate::pipeline::{Again, Output, OutputKey, Sink, Verdict};
+use crate::pipeline::{Again, Edition, Output, OutputKey, Sink, Verdict};
 use crate::record::Record;
 use crate::state::digest::Digest;
+use crate::state::noted::Version;
 use crate::worker::Clock;
 use crate::worker::engine::Taken;
 use crate::worker::ports::{Judge, Time, Waiting};
@@ -24,6 +25,7 @@ pub(super) struct SimJudge {
     pub(super) id: usize,
     pub(super) scene: Arc<Scene>,
     pub(super) digest: Option<Digest>,
+    pub(super) edition: Option<Edition>,
 }
 
 impl Judge for SimJudge {
@@ -46,7 +48,7 @@ impl Judge for SimJudge {
         _: Option<&PartitionMetrics>,
     ) -> Verdict {
         self.world.step(self.id);
-        self.digest = None;
+        (self.digest, self.edition) = (None, None);
         let mut core = self.world.core();
         let from = record
             .header(FROM)
@@ -100,6 +102,7 @@ impl Judge for SimJudge {
             ))
         };
         let is_on = core.plan.copies.is_some() && has_value && !core.is(Bug::NoDedup);
+        let is_versioned = core.plan.versions.is_some() && has_value && !core.is(Bug::NoStale);
         let origin = &mut core.origins[number];
         let group = origin.group;
         let script = match origin.corrected {
@@ -114,6 +117,13 @@ impl Judge for SimJudge {
         };
         if is_on && is_read {
             self.digest = Some(Digest::of(&[Some(&group.to_le_bytes())]));
+        }
+        if is_versioned && is_read {
+            self.edition = Some(Edition {
+                digest: Digest::of(&[Some(&origin.entity.to_le_bytes())]),
+                version: Version(origin.version),
+                time: None,
+            });
         }
         match script {
             Script::Emit => emit(None),
@@ -163,6 +173,10 @@ impl Judge for SimJudge {
 
     fn digest(&self) -> Option<Digest> {
         self.digest
+    }
+
+    fn edition(&self) -> Option<Edition> {
+        self.edition
     }
 
     /// A place where a batch may take long, between the verdicts and what is made of them.

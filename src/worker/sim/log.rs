@@ -72,6 +72,9 @@ pub(super) struct Origin {
     pub(super) script: Script,
     /// With `dedup`: the record that it is a copy of, or its own number.
     pub(super) group: usize,
+    /// With `stale`: the first record of its entity, and which version of it this is.
+    pub(super) entity: usize,
+    pub(super) version: i64,
     /// Whether a person has made it pass.
     pub(super) corrected: bool,
     /// How often it still fails.
@@ -144,7 +147,7 @@ impl Log {
                 let ledger = format!("{name}.{GROUP}.ledger");
                 add(ledger, Kind::Ledger { source }, LIMIT, plan.partitions);
             }
-            if plan.copies.is_some() {
+            if plan.has_state() {
                 let state = format!("{name}.{GROUP}.state");
                 add(state, Kind::State { source }, STATE_LIMIT, plan.partitions);
             }

@@ -218,7 +218,7 @@ impl Core {
 
     /// Topics that belong to each source.
     fn per_source(&self) -> usize {
-        let beside = [self.plan.has_ledger(), self.plan.copies.is_some()];
+        let beside = [self.plan.has_ledger(), self.plan.has_state()];
         let beside = beside.iter().filter(|there| **there).count();
         self.plan.tiers.len() + 1 + beside
     }

@@ -210,8 +210,8 @@ impl Core {
         let latest = owned.flat_map(|owned| owned.latest.values().copied());
         latest
             .filter(|hand_out| of(hand_out).origin == origin)
-            // Or of what is a copy, perhaps of one that is on its way.
-            .filter(|hand_out| of(hand_out).filtered || self.plan.copies.is_some())
+            // Or of what is a copy, perhaps of one that is on its way, or stale.
+            .filter(|hand_out| of(hand_out).filtered || self.plan.has_state())
             .filter(|hand_out| of(hand_out).children.is_empty())
             .min()
     }
@@ -271,7 +271,7 @@ impl Core {
     ) -> Result<(), RDKafkaErrorCode> {
         self.may_produce(id)?;
         let found = block::Found::of(produce.key, produce.value);
-        if !matches!(found, Ok(block::Found::Block(_) | block::Found::Gone(_))) {
+        if !matches!(found, Ok(block::Found::Seen(_) | block::Found::Newest(_))) {
             self.violated("state: a block that cannot be read".to_owned());
         }
         let partition = produce.partition.unwrap_or_default();

@@ -158,6 +158,8 @@ pub(super) struct Plan {
     pub(super) redrives: bool,
     /// `dedup`: out of a hundred records, how many are copies of one before them in their partition.
     pub(super) copies: Option<u32>,
+    /// `stale`: out of a hundred records, how many are of the entity of one before them in their partition.
+    pub(super) versions: Option<u32>,
     mix: [u32; 9],
 }
 
@@ -227,6 +229,7 @@ impl Plan {
             breakers: None,
             redrives: false,
             copies: None,
+            versions: None,
             mix,
         };
         if random.random_bool(0.5) {
@@ -250,6 +253,12 @@ impl Plan {
         let last = &mut SmallRng::seed_from_u64(seed ^ 0x0c0b_1e55);
         if last.random_bool(0.3) {
             plan.copies = Some(*[10, 50, 90].choose(last).expect("not empty"));
+        }
+        let latest = &mut SmallRng::seed_from_u64(seed ^ 0x57a1_e000);
+        if latest.random_bool(0.3) {
+            plan.versions = Some(*[50, 90].choose(latest).expect("not empty"));
+        }
+        if plan.has_state() {
             // A duplicate ends a row of dead letters, and nobody out here sees when.
             plan.breakers = None;
             plan.ops.retain(|(_, op)| !matches!(op, Op::Pause(_)));
@@ -378,10 +387,15 @@ impl Plan {
         self.provenance != Provenance::None
     }
 
+    /// Whether there are state topics.
+    pub(super) fn has_state(&self) -> bool {
+        self.copies.is_some() || self.versions.is_some()
+    }
+
     /// Topics in all: the sources, their tiers, dead letters, ledgers and states, and two sinks.
     pub(super) fn topics(&self) -> usize {
         let ledgers = usize::from(self.has_ledger());
-        let states = usize::from(self.copies.is_some());
+        let states = usize::from(self.has_state());
         self.sources * (2 + self.tiers.len() + ledgers + states) + 2
     }
 

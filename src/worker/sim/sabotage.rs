@@ -64,6 +64,8 @@ pub(super) enum Bug {
     EntryAtOnce,
     /// Nobody knows a copy.
     NoDedup,
+    /// Nobody knows a version.
+    NoStale,
     /// A new owner does not know what was seen.
     ForgetSeen,
     /// A block of what was seen is acknowledged and not written.
@@ -82,7 +84,7 @@ pub(super) enum Bug {
 
 impl Bug {
     /// Each with the invariant that notices it: the first word of the violation.
-    pub(super) const ALL: [(Bug, &'static [&'static str]); 37] = [
+    pub(super) const ALL: [(Bug, &'static [&'static str]); 38] = [
         (Bug::CommitAhead, &["acknowledgement", "commit"]),
         (Bug::CommitBack, &["commit"]),
         (Bug::WrongCounts, &["counts"]),
@@ -134,8 +136,9 @@ impl Bug {
         (Bug::DropEntry, &["ledger"]),
         (Bug::EntryAtOnce, &["ledger"]),
         (Bug::NoDedup, &["copies"]),
-        (Bug::ForgetSeen, &["copies"]),
-        (Bug::DropBlock, &["copies"]),
+        (Bug::NoStale, &["versions"]),
+        (Bug::ForgetSeen, &["copies", "versions"]),
+        (Bug::DropBlock, &["copies", "versions"]),
         (Bug::NoBreaker, &["breaker: "]),
         (Bug::HastyBreaker, &["breaker without a reason"]),
         (Bug::ForgetPause, &["breaker: "]),

@@ -12,6 +12,12 @@ use crate::failure::envelope::Stamp;
 use crate::pipeline::{Checked, Sink};
 
 /// What all instances of a run share and nothing changes.
+const KEPT: model::Kept = model::Kept {
+    window: None,
+    max_keys: 1_000_000,
+    begin_empty: false,
+};
+
 pub(super) struct Scene {
     pub(super) config: model::Pipeline,
     pub(super) stamp: Stamp,
@@ -50,15 +56,23 @@ impl Scene {
             }
         }
         config.dedup = plan.copies.map(|_| model::Dedup {
-            by: model::DedupBy::RecordKey,
-            window: None,
-            max_keys: 1_000_000,
-            begin_empty: false,
+            by: model::KeyBy::RecordKey,
+            kept: KEPT,
+            then: model::Then::Drop,
             parked: model::PerKey {
                 on_dead: model::OnDead::Release,
                 max_keys: usize::MAX / 4,
                 max_records: usize::MAX / 4,
             },
+        });
+        config.stale = plan.versions.map(|_| model::Stale {
+            by: model::KeyBy::RecordKey,
+            version: model::Placed {
+                value: "version".to_owned(),
+                place: model::Place::default(),
+            },
+            kept: KEPT,
+            then: model::Then::Drop,
         });
         if let Some(breakers) = plan.breakers.filter(|_| bug != Some(Bug::NoBreaker)) {
             config.failure.dead_letter.pause_after = breakers.after;

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rdkafka::types::RDKafkaErrorCode;
 
+use crate::config::model::Then;
 use crate::emit::in_flight::InFlight;
 use crate::health::PauseReason;
 use crate::ingest::assignment::Rewind;
@@ -24,6 +25,10 @@ use crate::worker::refusal;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Place {
     Dead,
+    /// Of copies.
+    Copies,
+    /// Of stale events.
+    Stale,
     Tier(usize),
     Sink(usize),
 }
@@ -34,7 +39,9 @@ impl Place {
             _ if sent.extra => Place::Tier(sent.tier),
             Outcome::DeadLettered => Place::Dead,
             Outcome::Retried => Place::Tier(sent.tier),
-            _ => Place::Sink(sent.sink),
+            Outcome::Duplicate => Place::Copies,
+            Outcome::Stale => Place::Stale,
+            Outcome::Emitted | Outcome::Filtered => Place::Sink(sent.sink),
         }
     }
 }
@@ -46,7 +53,14 @@ pub(in crate::worker) fn destination(
     sent: &InFlight,
 ) -> (PauseReason, String) {
     let config = judge.config();
+    let aside = |then: Option<&Then>| {
+        let topic = then.and_then(Then::topic);
+        let topic = topic.map_or_else(String::new, |topic| topic.value.clone());
+        (PauseReason::BrokerRefused, topic)
+    };
     match Place::of(sent) {
+        Place::Copies => aside(config.dedup.as_ref().map(|dedup| &dedup.then)),
+        Place::Stale => aside(config.stale.as_ref().map(|stale| &stale.then)),
         Place::Dead => (
             PauseReason::DeadLetterRefused,
             config.dead_letter_topic(source),
@@ -79,7 +93,7 @@ pub(super) struct Topics {
     /// Whether it is known why it failed.
     is_explained: bool,
     sinks: Vec<Known>,
-    /// By source topic: of its dead letters, and of its tiers.
+    /// By source topic: of its dead letters, of what is set aside, and of its tiers.
     others: HashMap<String, Vec<Known>>,
 }
 
@@ -139,7 +153,9 @@ fn index(place: Place) -> usize {
     match place {
         Place::Sink(sink) => sink,
         Place::Dead => 0,
-        Place::Tier(tier) => tier + 1,
+        Place::Copies => 1,
+        Place::Stale => 2,
+        Place::Tier(tier) => tier + 3,
     }
 }
 
