@@ -1416,7 +1416,7 @@ fn the_json_schema_refuses_what_the_program_refuses() {
     );
     assert_eq!(pipeline["properties"]["workers"]["default"], 1);
     assert_eq!(
-        pipeline["properties"]["stale"]["required"],
+        pipeline["properties"]["stale"]["anyOf"][0]["required"],
         serde_json::json!(["by"])
     );
 }

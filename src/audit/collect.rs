@@ -582,8 +582,8 @@ impl Collector<'_> {
                 for (outcome, ranges) in page.silent.iter().flatten() {
                     for offset in ranges.iter().cloned().flatten() {
                         family.found.silent.add(offset);
-                        if *outcome == Outcome::Duplicate.as_str() {
-                            family.found.copies.insert(offset);
+                        if stands_behind(outcome) {
+                            family.found.outrun.insert(offset);
                         }
                     }
                 }
@@ -707,8 +707,9 @@ impl Collector<'_> {
                         let mut ranges = ranges.iter();
                         ranges.any(|range| range.contains(&record.offset))
                     };
-                    if silent.get(Outcome::Duplicate.as_str()).is_some_and(is_in) {
-                        found.copies.insert(offset);
+                    let mut behind = silent.iter().filter(|(outcome, _)| stands_behind(outcome));
+                    if behind.any(|(_, ranges)| is_in(ranges)) {
+                        found.outrun.insert(offset);
                     }
                     if silent.values().any(is_in) {
                         match found.redriven.get_mut(&offset).filter(|_| redriven > 0) {
@@ -971,6 +972,13 @@ fn position(text: &[u8]) -> Option<(&str, i32, i64)> {
     let (place, offset) = text.rsplit_once('@')?;
     let (topic, partition) = place.rsplit_once('-')?;
     Some((topic, partition.parse().ok()?, offset.parse().ok()?))
+}
+
+/// Whether a record of that outcome is a copy of another one, or older.
+fn stands_behind(outcome: &str) -> bool {
+    [Outcome::Duplicate, Outcome::Stale]
+        .iter()
+        .any(|one| one.as_str() == outcome)
 }
 
 #[cfg(test)]

@@ -199,8 +199,8 @@ pub(super) struct Found {
     pub(super) retried: Tally,
     /// Said to have ended without an output, by the ledger.
     pub(super) silent: Tally,
-    /// Of those, said to be copies: the pipeline would make outputs of them by themselves.
-    pub(super) copies: Offsets,
+    /// Of those, said to stand behind another record: the pipeline would make outputs of them by themselves.
+    pub(super) outrun: Offsets,
     /// In a retry topic, behind what is committed there.
     pub(super) pending: Offsets,
     /// Ended in a retry topic where the ledger does not name what was filtered.

@@ -429,7 +429,7 @@ fn pair(family: &Family, terms: Terms, report: &mut Report) {
         );
     }
     strangers(family, terms, report);
-    let claimed = found.silent.once.and(&found.to_emit).less(&found.copies);
+    let claimed = found.silent.once.and(&found.to_emit).less(&found.outrun);
     let claimed = claimed.and(&universe);
     let text = "the ledger says that it was filtered, and the pipeline emits it";
     push(report, Kind::LedgerClaims, &claimed, text);

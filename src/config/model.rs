@@ -683,6 +683,11 @@ impl Then {
         }
     }
 
+    /// Whether it is a dead letter.
+    pub fn is_dead_letter(&self) -> bool {
+        *self == Then::DeadLetter
+    }
+
     /// As it is written.
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::engine::Engine;
 use super::ports::Positions;
 use super::transaction::uncounted;
-use crate::config::model::Then;
 use crate::error::{FatalError, Reason};
 use crate::failure::breaker::Decisions;
 use crate::failure::classify::Disposition;
@@ -272,7 +271,7 @@ impl Engine {
                 metrics.expect_failure(reason, retried);
             }
             let stale = self.judge.config().stale.as_ref();
-            if stale.is_some_and(|stale| stale.then == Then::DeadLetter) {
+            if stale.is_some_and(|stale| stale.then.is_dead_letter()) {
                 metrics.expect_failure(Reason::Stale, false);
             }
             let epoch = self.assignment.next_epoch();

@@ -291,6 +291,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "profile",
             "record",
             "state::digest",
+            "state::noted",
             "transform",
         ],
     ),
@@ -353,7 +354,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     // Judges tell their pipeline's configuration.
     ("worker::ports", &["config::model"]),
     // What is one key in retry is chosen there.
-    ("worker::dedup", &["config::model"]),
+    ("worker::among", &["config::model"]),
     ("worker::parked", &["config::model"]),
     // What becomes of those that waited for a dead letter is chosen there.
     ("worker::parked::hop", &["config::model"]),

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::core::Core;
 use super::facts::{HandOut, Part, sums};
-use super::log::{Kind, Tp};
+use super::log::{Kind, Origin, Tp};
 use super::transactions::State;
 use crate::config::model::{OnDead, PerKey};
 use crate::ingest::offsets::Counts;
@@ -102,9 +102,12 @@ impl Core {
         for tp in sinks.filter(|tp| matches!(self.log.kind(*tp), Kind::Sink(_))) {
             let mut newest: HashMap<usize, (i64, usize)> = HashMap::new();
             let records = self.log.partition(tp).records.iter();
-            let records = records.filter(|record| self.visible(record) && record.value.is_some());
+            let records = records.filter(|record| self.visible(record));
             for number in records.filter_map(|record| by.get(&record.uid)) {
                 let origin = &self.origins[*number];
+                if !self.has_value(origin) {
+                    continue;
+                }
                 let excused = self.facts.excused.iter();
                 let mut excused = excused.filter(|tp| self.log.home(**tp) == Some(origin.tp));
                 if self.plan.transactions.is_none() && excused.next().is_some() {
@@ -142,9 +145,7 @@ impl Core {
                 matches!(child.part, Part::Output { .. }) && child.appended > 0 && counts
             });
             let origin = &self.origins[hand_out.origin];
-            let place = self.log.partition(origin.tp);
-            let has_value = place.records[place.at(origin.offset)].value.is_some();
-            if is_there && has_value {
+            if is_there && self.has_value(origin) {
                 let group = through.entry(origin.group).or_default();
                 group.insert(hand_out.origin);
             }
@@ -163,6 +164,12 @@ impl Core {
                 ));
             }
         }
+    }
+
+    /// A tombstone has no key to be remembered by.
+    fn has_value(&self, origin: &Origin) -> bool {
+        let place = self.log.partition(origin.tp);
+        place.records[place.at(origin.offset)].value.is_some()
     }
 
     /// A dead letter in retry for which nothing stands: perhaps the engine had no room for that any more (`memory_limit`), of

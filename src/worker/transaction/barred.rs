@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rdkafka::types::RDKafkaErrorCode;
 
-use crate::config::model::Then;
 use crate::emit::in_flight::InFlight;
 use crate::health::PauseReason;
 use crate::ingest::assignment::Rewind;
@@ -53,14 +52,14 @@ pub(in crate::worker) fn destination(
     sent: &InFlight,
 ) -> (PauseReason, String) {
     let config = judge.config();
-    let aside = |then: Option<&Then>| {
-        let topic = then.and_then(Then::topic);
-        let topic = topic.map_or_else(String::new, |topic| topic.value.clone());
+    let aside = |of: &str| {
+        let topic = config.asides().find(|(name, _)| *name == of);
+        let topic = topic.map_or_else(String::new, |(_, topic)| topic.value.clone());
         (PauseReason::BrokerRefused, topic)
     };
     match Place::of(sent) {
-        Place::Copies => aside(config.dedup.as_ref().map(|dedup| &dedup.then)),
-        Place::Stale => aside(config.stale.as_ref().map(|stale| &stale.then)),
+        Place::Copies => aside("dedup.topic"),
+        Place::Stale => aside("stale.topic"),
         Place::Dead => (
             PauseReason::DeadLetterRefused,
             config.dead_letter_topic(source),
