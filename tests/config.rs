@@ -541,6 +541,14 @@ fn faults_of_kinds_at_their_places() {
             "stale: { by: a, partitioned_by: stale_key }",
             (7, 21, "partitioned_by", "there is no `key`"),
         ),
+        (
+            "stale: { by: a, reorder: { wait: 1s } }\n    failure: { retry: { ordering: per_key } }",
+            (7, 21, "reorder", "keeps the order of the source"),
+        ),
+        (
+            "stale: { by: a, reorder: {} }",
+            (7, 21, "reorder", "`wait` is missing"),
+        ),
         ("dedup: { window: 1h, then: pass }", (7, 32, "pass", "drop")),
         (
             "transform: [ { explode: x } ]",

@@ -248,6 +248,50 @@ fn one_that_was_overtaken_in_retry_is_stale() {
     }
 }
 
+/// With `reorder`, what is late by less than the wait goes in front of what is newer, and all that is not late goes on as well.
+#[test]
+fn what_is_a_little_late_is_put_in_its_place() {
+    both(|bed, embedded| {
+        for delivery in DELIVERIES {
+            if embedded.is_some() && delivery == EXACTLY_ONCE {
+                continue;
+            }
+            let shape = Shape {
+                partitions: 1,
+                delivery,
+                ..shape(", reorder: { wait: 3s }")
+            };
+            let job = Job::new(bed, embedded, shape);
+            let produce = |of: &str, versions: &[i64]| {
+                let writes: Vec<Write> = versions.iter().map(|one| write(&job, of, *one)).collect();
+                topics::produce(&job.client, &job.source, &writes);
+            };
+            job.live(embedded, |live| {
+                produce("a", &[3, 5]);
+                produce("b", &[1, 2]);
+                produce("a", &[4, 1]);
+                live.eventually("all of them", || job.committed(&job.source) == 6);
+                let mut expected = one("a", &[1, 3, 4, 5]);
+                expected.insert("b".to_owned(), vec![1, 2]);
+                assert_eq!(versions(&job, &job.sink), expected, "{delivery}");
+                live.eventually("it is counted", || {
+                    live.metric("driftgate_reordered_total", &[&job.source]) == 2.0
+                });
+                produce("a", &[2]);
+                live.eventually("too late", || job.committed(&job.source) == 7);
+                assert_eq!(versions(&job, &job.sink), expected, "{delivery}");
+                // What waits at a stop is read again.
+                produce("b", &[4, 3]);
+            });
+            job.live(embedded, |live| {
+                live.eventually("those, too", || job.committed(&job.source) == 9);
+            });
+            assert_eq!(versions(&job, &job.sink)["b"], [1, 2, 3, 4], "{delivery}");
+            assert_eq!(job.count(&job.dlq), 0);
+        }
+    });
+}
+
 /// One event of a wrong clock does not make all that comes after it stale.
 #[test]
 fn a_version_far_ahead_of_the_clock_counts_for_nobody() {
@@ -277,7 +321,7 @@ fn a_version_far_ahead_of_the_clock_counts_for_nobody() {
 
 /// Every record comes three times, at random distances, and some are older than what came before, with instances that join, leave
 /// and are killed meanwhile, and records that go through retry.
-fn storm(delivery: &'static str) {
+fn storm(delivery: &'static str, reorder: &str) {
     const RECORDS: i64 = 1_500;
     const THINGS: i64 = 60;
     let Some(bed) = live::real() else { return };
@@ -299,7 +343,7 @@ fn storm(delivery: &'static str) {
         retry: "{ tiers: [1s, 2s], reasons: { lookup_not_found: { attempts: 1000 } } }",
         lookup: Some(server.url()),
         dedup: Some("{ by: content, window: 1h }".to_owned()),
-        ..shape("")
+        ..shape(reorder)
     };
     let job = Job::new(&bed, None, shape);
     let seed = SmallRng::from_os_rng().random::<u64>();
@@ -388,10 +432,15 @@ fn storm(delivery: &'static str) {
 
 #[test]
 fn kills_and_rebalances_under_exactly_once_leave_nothing_behind_a_newer_one() {
-    storm(EXACTLY_ONCE);
+    storm(EXACTLY_ONCE, "");
+}
+
+#[test]
+fn kills_and_rebalances_amid_what_waits_for_older_versions_leave_nothing_behind_a_newer_one() {
+    storm(EXACTLY_ONCE, ", reorder: { wait: 300ms }");
 }
 
 #[test]
 fn kills_and_rebalances_under_at_least_once_end_with_the_newest() {
-    storm(DELIVERIES[0]);
+    storm(DELIVERIES[0], "");
 }

@@ -323,7 +323,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
         transform,
         sink,
         dedup: dedup::lower(&view, &failure, cx),
-        stale: stale::lower(&view, cx),
+        stale: stale::lower(&view, &failure, cx),
         failure,
         secrets: secrets(view.node("secrets")),
         alerts: alerts::lower(view.items("alerts"), cx),

@@ -648,6 +648,17 @@ pub struct Stale {
     pub kept: Kept,
     /// What becomes of an event that is older than the newest.
     pub then: Then,
+    /// `reorder`
+    pub reorder: Option<Reorder>,
+}
+
+/// `stale.reorder`: how long events wait for older ones of their key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reorder {
+    /// `wait`
+    pub wait: Duration,
+    /// `max_records` of a source partition.
+    pub max_records: usize,
 }
 
 /// How much is remembered of keys.

@@ -125,6 +125,13 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
         let lines = kept_lines(&stale.by, stale.kept, &stale.then, "stale_key");
         let lines = lines.filter(|(name, _)| *name != "by");
         lines.for_each(|(name, value)| line(&format!("stale.{name}"), &value));
+        if let Some(reorder) = stale.reorder {
+            line("stale.reorder.wait", &format_duration(reorder.wait));
+            line(
+                "stale.reorder.max_records",
+                &reorder.max_records.to_string(),
+            );
+        }
     }
     let before = pipeline.prepare.iter().map(|step| (step, " before rules"));
     let after = pipeline.transform.iter().map(|step| (step, ""));

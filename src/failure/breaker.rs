@@ -184,7 +184,10 @@ impl Decisions {
 
     /// The record at `offset` has its fate.
     pub fn add(&mut self, offset: i64, decided: Decided, now: Instant) {
-        self.open.push_back((offset, decided, now));
+        // Offsets rise, but for a few that are overtaken by older versions.
+        let behind = self.open.iter().rev().take_while(|(at, ..)| *at > offset);
+        let place = self.open.len() - behind.count();
+        self.open.insert(place, (offset, decided, now));
         self.open_tally.add(decided);
         self.row = after(self.row, decided);
     }

@@ -57,6 +57,7 @@ pub(super) struct Families {
     pub(super) newest_keys: IntGaugeVec,
     pub(super) newest_forgotten_early: IntCounterVec,
     pub(super) stale_passed: IntCounterVec,
+    pub(super) reordered: IntCounterVec,
     pub(super) paused: IntGaugeVec,
     pub(super) stuck: IntGaugeVec,
     pub(super) unaccounted: IntGaugeVec,
@@ -355,6 +356,11 @@ impl Families {
             newest_forgotten_early: counter(
                 "driftgate_stale_forgotten_early_total",
                 "With stale, keys that were forgotten since there were more than stale.max_keys. Older events of them pass.",
+                &["pipeline", "topic"],
+            ),
+            reordered: counter(
+                "driftgate_reordered_total",
+                "With stale.reorder, events that went on in front of a newer one of their key that had come before them.",
                 &["pipeline", "topic"],
             ),
             stale_passed: counter(

@@ -461,6 +461,13 @@ impl PartitionMetrics {
         family.with_label_values(&[pipeline, topic]).inc_by(keys);
     }
 
+    /// With `stale.reorder`: events that went on in front of a newer one that had come before them.
+    pub fn reordered(&self, events: u64) {
+        let (pipeline, topic, _) = &self.key;
+        let family = &self.metrics.families.reordered;
+        family.with_label_values(&[pipeline, topic]).inc_by(events);
+    }
+
     /// An event went on although it is stale.
     pub fn stale_passed(&self) {
         let (pipeline, topic, _) = &self.key;

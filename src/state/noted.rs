@@ -108,9 +108,8 @@ impl<V> Default for Noted<V> {
 }
 
 impl<V: Value> Noted<V> {
-    /// The record at `offset` is handed on. Offsets rise.
+    /// The record at `offset` is handed on. Offsets rise, but for a few that are overtaken by older versions.
     pub fn note(&mut self, offset: i64, note: Note<V>) {
-        debug_assert!(self.notes.back().is_none_or(|(last, ..)| *last < offset));
         let Note {
             digest,
             position,
@@ -125,7 +124,9 @@ impl<V: Value> Noted<V> {
         if before.is_none_or(|before| value.is_newer(before.value)) {
             self.latest.insert(digest, found);
         }
-        self.notes.push_back((offset, note, before));
+        let behind = self.notes.iter().rev().take_while(|(at, ..)| *at > offset);
+        let place = self.notes.len() - behind.count();
+        self.notes.insert(place, (offset, note, before));
     }
 
     /// The record that counts for that key.
@@ -133,10 +134,13 @@ impl<V: Value> Noted<V> {
         self.latest.get(&digest).copied()
     }
 
-    /// The record at `offset`, which was noted last, does not go on after all.
+    /// The record at `offset`, if it was noted last, does not go on after all.
     pub fn forget(&mut self, offset: i64) {
-        if self.notes.back().is_some_and(|(last, ..)| *last == offset) {
-            self.rewind_to(offset);
+        let place = self.notes.partition_point(|(at, ..)| *at < offset);
+        if self.notes.get(place).is_some_and(|(at, ..)| *at == offset)
+            && let Some((_, note, before)) = self.notes.remove(place)
+        {
+            self.undo(offset, note, before);
         }
     }
 
@@ -144,17 +148,26 @@ impl<V: Value> Noted<V> {
     pub fn rewind_to(&mut self, offset: i64) {
         while let Some((last, note, before)) = self.notes.pop_back_if(|(last, ..)| *last >= offset)
         {
-            let counts = self.latest.get(&note.digest);
-            if counts.is_none_or(|counts| counts.offset != last) {
-                continue;
-            }
-            // One that was taken out since is remembered elsewhere.
-            let first = self.notes.front().map_or(i64::MAX, |(first, ..)| *first);
-            match before.filter(|before| before.offset >= first) {
-                Some(before) => self.latest.insert(note.digest, before),
-                None => self.latest.remove(&note.digest),
-            };
+            self.undo(last, note, before);
         }
+    }
+
+    fn undo(&mut self, offset: i64, note: Note<V>, before: Option<Found<V>>) {
+        let counts = self.latest.get(&note.digest);
+        if counts.is_none_or(|counts| counts.offset != offset) {
+            return;
+        }
+        // One that was taken out since is remembered elsewhere, or is read again.
+        let is_there = |before: &Found<V>| {
+            let found = self
+                .notes
+                .binary_search_by_key(&before.offset, |(at, ..)| *at);
+            found.is_ok()
+        };
+        match before.filter(is_there) {
+            Some(before) => self.latest.insert(note.digest, before),
+            None => self.latest.remove(&note.digest),
+        };
     }
 
     /// Takes out the keys of the records below `offset`, in their order.
@@ -217,8 +230,8 @@ mod tests {
         noted.rewind_to(13);
         assert_eq!((noted.len(), place(&noted, b)), (2, Some((12, Once))));
         assert_eq!(place(&noted, a), Some((10, Once)));
-        noted.forget(10);
-        assert_eq!(noted.len(), 2, "it was not the last");
+        noted.forget(11);
+        assert_eq!(noted.len(), 2, "it was not noted");
         noted.forget(12);
         assert_eq!(noted.find(b.digest), None);
         assert_eq!(noted.below(11).collect::<Vec<_>>(), [a]);
@@ -247,6 +260,23 @@ mod tests {
             None,
             "the rest knows of the first"
         );
+        assert!(noted.is_empty());
+    }
+
+    /// An older version that came late goes in front of the newer one.
+    #[test]
+    fn offsets_may_be_overtaken() {
+        let mut noted = Noted::default();
+        let (newer, older) = (note("a", 5, Version(9)), note("a", 7, Version(8)));
+        noted.note(7, older);
+        noted.note(5, newer);
+        assert_eq!(place(&noted, newer), Some((5, Version(9))));
+        noted.forget(5);
+        assert_eq!(place(&noted, newer), Some((7, Version(8))), "it has failed");
+        noted.note(5, newer);
+        noted.rewind_to(6);
+        assert_eq!(place(&noted, newer), Some((5, Version(9))));
+        assert_eq!(noted.take_below(6), [newer]);
         assert!(noted.is_empty());
     }
 }

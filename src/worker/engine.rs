@@ -14,6 +14,7 @@ use super::parked::Families;
 use super::ports::{Judge, Outlet, Survey, Time};
 use super::refusal;
 use super::remember::Writer;
+use super::reorder::Rows;
 use super::transaction::{self, Transaction};
 use super::{Clock, Shared, standing};
 use crate::emit::in_flight::{InFlight, InFlights};
@@ -100,6 +101,8 @@ pub(super) struct Engine {
     pub(super) assignment: Assignment,
     /// With an order per key: what is in retry of each source partition.
     pub(super) families: Families,
+    /// With `stale.reorder`: what waits for older versions.
+    pub(super) rows: Rows,
     /// With `dedup` or `stale`: what is written to state topics.
     pub(super) writer: Writer,
     pub(super) survey: Box<dyn Survey>,
@@ -153,6 +156,8 @@ pub(super) struct Taken {
     pub(super) step: Step,
     /// With `stale`: of which version of what it is, once it was read that far.
     pub(super) edition: Option<Edition>,
+    /// Whether it has waited for older versions.
+    pub(super) has_waited: bool,
     /// With an order per key: its key, if that has a record in retry.
     pub(super) key: Option<Key>,
     /// As of when the key had none.
@@ -229,6 +234,7 @@ impl Engine {
             metrics,
             assignment: Assignment::default(),
             families: Families::new(judge_order),
+            rows: Rows::default(),
             writer: Writer::new(random.random()),
             survey,
             in_flights: InFlights::default(),

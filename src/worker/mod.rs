@@ -14,6 +14,7 @@ mod parked;
 mod ports;
 mod refusal;
 mod remember;
+mod reorder;
 mod rights;
 mod settle;
 #[cfg(test)]
@@ -189,6 +190,7 @@ impl Engine {
         self.write_again(clock);
         self.surveyed(consumer, clock);
         self.timers(consumer, clock);
+        self.let_older_go(consumer, clock);
         let timeout = self.wait(clock);
         consumer.poll(timeout, self, &mut |engine, batch, positions| {
             if batch.len() > 0 {
@@ -242,7 +244,12 @@ impl Engine {
             Some(due) => longest.min(due.saturating_duration_since(clock.now).max(BUSY_WAIT)),
             None => longest,
         };
-        match self.assignment.next_wake() {
+        let wake = self
+            .assignment
+            .next_wake()
+            .into_iter()
+            .chain(self.rows.due());
+        match wake.min() {
             // Never a busy loop, should a pause that is over not be lifted at once.
             Some(wake) => longest.min(wake.saturating_duration_since(clock.now).max(BUSY_WAIT)),
             None => longest,

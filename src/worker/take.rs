@@ -219,6 +219,7 @@ impl Engine {
             },
             origin,
             edition: None,
+            has_waited: false,
             key: None,
             free_at: 0,
             extras: 0,
@@ -255,7 +256,7 @@ impl Engine {
         }
     }
 
-    fn finish_in_time(
+    pub(super) fn finish_in_time(
         &mut self,
         taken: &Taken,
         record: &Record<'_>,
@@ -264,11 +265,20 @@ impl Engine {
     ) {
         match self.is_late(clock.now) {
             true => self.put_back(taken, clock),
+            false if self.waits_for_older(taken) => {
+                self.wait_for_older(taken, record, verdict, clock);
+            }
             false => self.finish(taken, record, verdict, clock),
         }
     }
 
-    fn finish(&mut self, taken: &Taken, record: &Record<'_>, verdict: Verdict, clock: Clock) {
+    pub(super) fn finish(
+        &mut self,
+        taken: &Taken,
+        record: &Record<'_>,
+        verdict: Verdict,
+        clock: Clock,
+    ) {
         if self.is_doomed() {
             return;
         }

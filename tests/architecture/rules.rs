@@ -355,6 +355,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("worker::ports", &["config::model"]),
     // What is one key in retry is chosen there.
     ("worker::among", &["config::model"]),
+    ("worker::reorder", &["config::model"]),
     ("worker::parked", &["config::model"]),
     // What becomes of those that waited for a dead letter is chosen there.
     ("worker::parked::hop", &["config::model"]),

@@ -159,7 +159,30 @@ pub(crate) const STALE: &[Key] = &[
          forgotten first, which is counted and told in the log.",
     )
     .default("1000000"),
+    key(
+        "reorder",
+        Kind::Map(REORDER),
+        "Lets events wait for a moment, so that an older version which is late by less goes in front of the newer one and is not stale. Under \
+         exactly_once as well; not with `ordering: per_key`.",
+    )
+    .default_note("none"),
     ON_MISSING_STATE,
+];
+
+const REORDER: &[Key] = &[
+    key(
+        "wait",
+        Kind::Duration { min: Duration::from_millis(1), max: secs(60) },
+        "How long an event waits for older ones of its key: so much later it is written and committed.",
+    )
+    .required(),
+    key(
+        "max_records",
+        Kind::Int { min: 1, max: 1_000_000 },
+        "How many records of a source partition wait at most. Beyond it the first ones go on before their time. All that waits may take as \
+         much memory again as the producer's queue.",
+    )
+    .default("10000"),
 ];
 
 const ON_MISSING_STATE: Key = key(

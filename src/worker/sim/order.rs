@@ -23,6 +23,7 @@ impl Core {
         let first = self.facts.delivered.insert((uid, index));
         let promised = keyed
             && self.log.kind(tp) == Kind::Source
+            && self.plan.reorder.is_none()
             && !self.facts.refused.contains(&tp)
             && !self.facts.failed.contains(&uid);
         if !first || !promised {
@@ -119,7 +120,9 @@ impl Core {
                 }
                 match child.part {
                     Part::Output { .. }
-                        if record.key.is_some() && self.log.kind(from.tp) == Kind::Source =>
+                        if record.key.is_some()
+                            && self.plan.reorder.is_none()
+                            && self.log.kind(from.tp) == Kind::Source =>
                     {
                         let before = last.insert(from.tp, from.offset).unwrap_or(-1);
                         if before > from.offset {

@@ -160,6 +160,8 @@ pub(super) struct Plan {
     pub(super) copies: Option<u32>,
     /// `stale`: out of a hundred records, how many are of the entity of one before them in their partition.
     pub(super) versions: Option<u32>,
+    /// `stale.reorder.wait`
+    pub(super) reorder: Option<Duration>,
     mix: [u32; 9],
 }
 
@@ -230,6 +232,7 @@ impl Plan {
             redrives: false,
             copies: None,
             versions: None,
+            reorder: None,
             mix,
         };
         if random.random_bool(0.5) {
@@ -257,6 +260,10 @@ impl Plan {
         let latest = &mut SmallRng::seed_from_u64(seed ^ 0x57a1_e000);
         if latest.random_bool(0.3) {
             plan.versions = Some(*[50, 90].choose(latest).expect("not empty"));
+            if plan.per_key.is_none() && latest.random_bool(0.5) {
+                let wait = *[5, 100, 2000].choose(latest).expect("not empty");
+                plan.reorder = Some(Duration::from_millis(wait));
+            }
         }
         if plan.has_state() {
             // A duplicate ends a row of dead letters, and nobody out here sees when.

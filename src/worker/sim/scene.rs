@@ -73,6 +73,10 @@ impl Scene {
             },
             kept: KEPT,
             then: model::Then::Drop,
+            reorder: plan.reorder.map(|wait| model::Reorder {
+                wait,
+                max_records: 20,
+            }),
         });
         if let Some(breakers) = plan.breakers.filter(|_| bug != Some(Bug::NoBreaker)) {
             config.failure.dead_letter.pause_after = breakers.after;
