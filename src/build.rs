@@ -10,14 +10,16 @@ use std::sync::Arc;
 use crate::alerts;
 use crate::config::baseline;
 use crate::config::fault::Fault;
-use crate::config::model::{self, KeyBy, Pipeline, Place, RulesFile, SchemaSource, Step};
+use crate::config::model::{
+    self, KeyBy, Pipeline, Place, Placed, RulesFile, SchemaSource, SourceBy, Step,
+};
 use crate::contract::registry::{RegistryClient, RegistryError, Version};
 use crate::contract::rules::{Listed, Rules, Side, Subject, TAG, Tags};
 use crate::contract::schema::Schema;
 use crate::expr::scope::{Event, Plain, Secrets};
 use crate::failure::dialect::Dialect;
 use crate::failure::envelope::Stamp;
-use crate::pipeline::{Checked, Compiled, Key, Reviewed, Sink, keyed};
+use crate::pipeline::{Checked, Compiled, Key, Ownership, Reviewed, Sink, keyed, ownership};
 use crate::profile::{self, Layout};
 use crate::review::files;
 use crate::transform::native::Natives;
@@ -120,6 +122,8 @@ pub struct Parts {
     /// The schema of keys.
     pub key: Option<Loaded>,
     key_rules: Checked,
+    ownership: Option<Ownership>,
+    owners: Vec<Listed>,
     rules: Rules,
     dedup: Option<keyed::By>,
     stale: Option<keyed::Versions>,
@@ -157,10 +161,15 @@ impl Parts {
 
     /// The rules, in the order in which they are checked; those that are not run too.
     pub fn rules(&self) -> impl Iterator<Item = RuleLine<'_>> {
-        let all = [("key", &self.key_rules.rules), ("value", &self.rules)];
-        let outputs = self.sinks.iter().map(|sink| ("output", &sink.rules.rules));
-        all.into_iter().chain(outputs).flat_map(|(on, rules)| {
-            let listed = rules.listed().iter();
+        let all = [
+            ("key", self.key_rules.rules.listed()),
+            ("value", &self.owners),
+            ("value", self.rules.listed()),
+        ];
+        let outputs = self.sinks.iter();
+        let outputs = outputs.map(|sink| ("output", sink.rules.rules.listed()));
+        all.into_iter().chain(outputs).flat_map(|(on, listed)| {
+            let listed = listed.iter();
             listed.map(move |rule| RuleLine { on, rule })
         })
     }
@@ -214,6 +223,7 @@ impl Parts {
                     rules: self.key_rules,
                     required: config.required,
                 }),
+            ownership: self.ownership,
             rules: self.rules,
             dedup: self.dedup,
             stale: self.stale,
@@ -310,13 +320,22 @@ pub async fn compile_with(
         }
     };
     let mut builder = Builder::new(&contract.schema, secrets(config)).with_natives(natives);
+    // Who owns a field is about what the source sends.
+    let owned = owned(config, &rules_file, &contract, &mut builder);
+    let owned = owned.map_err(|more| faults.extend(more));
     // Rules and later steps are about what these leave.
-    builder
-        .steps(&config.prepare, &load)
-        .map_err(BuildError::Faults)?;
+    if let Err(more) = builder.steps(&config.prepare, &load) {
+        faults.extend(more);
+        return Err(BuildError::Faults(faults));
+    }
     builder.rules_here();
     let rules = builder.for_rules(|event| Rules::compile(&rules_file, event));
-    let rules = rules.map_err(|more| faults.extend(more));
+    let rules = rules.map_err(|more| {
+        // A field that is not there is told by both.
+        let more = more.into_iter().filter(|fault| !faults.contains(fault));
+        let more: Vec<Fault> = more.collect();
+        faults.extend(more);
+    });
     let dedup = config.dedup.as_ref();
     let dedup = dedup.map(|dedup| keyed_by(&dedup.by, &mut builder));
     let dedup = dedup.transpose().map_err(|more| faults.extend(more));
@@ -325,9 +344,11 @@ pub async fn compile_with(
     let stale = stale.transpose().map_err(|more| faults.extend(more));
     let steps = builder.steps(&config.transform, &load);
     let steps = steps.map_err(|more| faults.extend(more));
-    let (Ok(rules), Ok(dedup), Ok(stale), Ok(())) = (rules, dedup, stale, steps) else {
+    let (Ok(owned), Ok(rules), Ok(dedup), Ok(stale), Ok(())) = (owned, rules, dedup, stale, steps)
+    else {
         return Err(BuildError::Faults(faults));
     };
+    let (ownership, mut warnings) = owned;
     let types = builder.types();
     let types = types
         .map(|(label, schema)| (label.to_owned(), schema))
@@ -369,13 +390,12 @@ pub async fn compile_with(
     let (Ok(more), Ok(key_rules), true) = (more, key_rules, faults.is_empty()) else {
         return Err(BuildError::Faults(faults));
     };
-    let mut warnings = Vec::new();
     let reviewed = match placed {
         Some(placed) => {
             let personal = personal(&contract, &config.contract.schema, &rules_file, registry);
             let reviewed = reviewed(config, &contract, &rules_file, &placed, &personal.await?);
             let has = |path: &str| reviewed.layout.find(path).is_some();
-            warnings = placed.misfits(&subject, &has);
+            warnings.extend(placed.misfits(&subject, &has));
             Some(reviewed)
         }
         None => None,
@@ -385,6 +405,11 @@ pub async fn compile_with(
         sinks: outputs,
         key,
         key_rules,
+        owners: ownership.as_ref().map_or_else(Vec::new, |ownership| {
+            let file = config.contract.rules.as_ref();
+            ownership.listed(&file.map_or_else(String::new, |file| file.display().to_string()))
+        }),
+        ownership,
         rules: rules.and(more),
         dedup,
         stale,
@@ -393,6 +418,29 @@ pub async fn compile_with(
         reviewed,
         warnings,
     }))
+}
+
+/// Which source may set which field, and what is likely not meant of it. Must come before any step.
+fn owned(
+    config: &Pipeline,
+    rules: &RulesFile,
+    contract: &Loaded,
+    builder: &mut Builder,
+) -> Result<(Option<Ownership>, Vec<Fault>), Vec<Fault>> {
+    let Some(ownership) = &config.ownership else {
+        return Ok((None, Vec::new()));
+    };
+    let by = match &ownership.by {
+        SourceBy::Topic => ownership::By::Topic,
+        SourceBy::Header(Placed { value, .. }) => ownership::By::Header(value.clone()),
+        SourceBy::Field(text) => ownership::By::Field(builder.source(text)?, text.value.clone()),
+    };
+    let topics = &config.source_topics;
+    let mut mark = |positions: &[usize]| builder.mark(positions);
+    let schema = &contract.schema;
+    let compiled = Ownership::compile(ownership, topics, rules, schema, by, &mut mark);
+    let (compiled, warnings) = compiled?;
+    Ok((Some(compiled), warnings))
 }
 
 /// What records of one key have in common.

@@ -33,6 +33,8 @@ pub enum Reason {
     UnresolvableValue,
     /// A contract rule failed.
     RuleViolation,
+    /// The event sets a field which another source owns.
+    ForeignField,
     /// A transform step failed on this value.
     TransformFailed,
     /// The output does not fit the sink's schema.
@@ -67,7 +69,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Reason; 27] = [
+    pub const ALL: [Reason; 28] = [
         Reason::Unframed,
         Reason::UnframedJson,
         Reason::UnsupportedFraming,
@@ -80,6 +82,7 @@ impl Reason {
         Reason::MalformedData,
         Reason::UnresolvableValue,
         Reason::RuleViolation,
+        Reason::ForeignField,
         Reason::TransformFailed,
         Reason::EncodeFailed,
         Reason::RecordTooLarge,
@@ -112,6 +115,7 @@ impl Reason {
             Reason::MalformedData => "malformed_data",
             Reason::UnresolvableValue => "unresolvable_value",
             Reason::RuleViolation => "rule_violation",
+            Reason::ForeignField => "foreign_field",
             Reason::TransformFailed => "transform_failed",
             Reason::EncodeFailed => "encode_failed",
             Reason::RecordTooLarge => "record_too_large",

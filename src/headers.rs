@@ -63,6 +63,13 @@ pub const STALE: &str = "driftgate.stale";
 /// [`STALE`] of the source record, below [`PRIOR`].
 pub const PRIOR_STALE: &str = "driftgate.prior.stale";
 
+/// On an output of an event that sets fields which its source does not own, and goes on (`flag`): the fields.
+pub const FOREIGN: &str = "driftgate.foreign";
+/// [`FOREIGN`] of the source record, below [`PRIOR`].
+pub const PRIOR_FOREIGN: &str = "driftgate.prior.foreign";
+
+/// Bound of [`FOREIGN`] in bytes.
+pub const FOREIGN_LIMIT: usize = 1024;
 /// Bound of [`ERROR`] in bytes.
 pub const ERROR_LIMIT: usize = 2048;
 

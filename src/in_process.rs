@@ -1,6 +1,6 @@
 //! A pipeline inside a program: records in, what becomes of them out, without Kafka, a registry or a thread. Input: a
-//! configuration, or its parts as texts. What runs is what a worker runs: contract, drift policy, rules, steps, sinks'
-//! rules. What a worker does with the outcome (offsets, retries, dead letters) is not here.
+//! configuration, or its parts as texts. What runs is what a worker runs: contract, drift policy, ownership, rules,
+//! steps, sinks' rules. What a worker does with the outcome (offsets, retries, dead letters) is not here.
 //!
 //! No lookup can be asked here, so a pipeline with one is refused; `driftgate test` scripts their answers.
 
@@ -38,7 +38,8 @@ pub struct InProcess {
     stages: Stages,
     contract: Arc<Schema>,
     writers: BTreeMap<u32, Arc<Schema>>,
-    source: String,
+    /// The source topics.
+    sources: Vec<String>,
     idle: Idle,
 }
 
@@ -212,25 +213,29 @@ impl InProcess {
             stages,
             contract,
             writers: known,
-            source: pipeline.source_topics.first().cloned().unwrap_or_default(),
+            sources: pipeline.source_topics.clone(),
             idle: Idle(Some(runtime)),
         })
     }
 
-    /// What becomes of a record, whose value is framed with [`CONTRACT_ID`] or the id of a writer schema.
+    /// What becomes of a record, whose value is framed with [`CONTRACT_ID`] or the id of a writer schema. If its topic is none of
+    /// the pipeline's sources, it counts as the first of them.
     pub fn process(&mut self, record: &Record<'_>) -> Ended {
-        let emitted = |stages: &Stages, output: Output| {
+        let emitted = |stages: &Stages, mut output: Output| {
             let sink = &stages.sinks()[output.sink];
             Emitted {
                 topic: sink.topic.clone(),
                 key: output.key(record.key).map(<[u8]>::to_vec),
+                headers: output.take_headers(),
                 value: output.value,
-                headers: output.headers,
                 timestamp: output.timestamp.or(record.timestamp),
                 schema: Arc::clone(&sink.schema),
             }
         };
-        let outputs = match self.stages.process(&self.source, record, None) {
+        let mut sources = self.sources.iter();
+        let named = sources.find(|source| *source == record.topic);
+        let source = named.or(self.sources.first()).map_or("", String::as_str);
+        let outputs = match self.stages.process(source, record, None) {
             Verdict::Emit(output) => vec![output],
             Verdict::EmitAll(outputs) => outputs,
             Verdict::Filtered => return Ended::Filtered,
@@ -324,6 +329,7 @@ pub struct Builder {
     name: String,
     contract: String,
     rules: Option<String>,
+    ownership: Option<String>,
     steps: String,
     sink: Option<String>,
     natives: Natives,
@@ -342,6 +348,13 @@ impl Builder {
     #[must_use]
     pub fn rules(mut self, yaml: &str) -> Builder {
         self.rules = Some(yaml.to_owned());
+        self
+    }
+
+    /// Which source may set which field, as the mapping under `ownership`; the owners are in the rules.
+    #[must_use]
+    pub fn ownership(mut self, yaml: &str) -> Builder {
+        self.ownership = Some(yaml.to_owned());
         self
     }
 
@@ -392,6 +405,13 @@ impl Builder {
             text.push_str(", rules: source-value.rules.yaml");
         }
         text.push_str(" }\n");
+        if let Some(ownership) = &self.ownership {
+            text.push_str("    ownership:\n");
+            let mut lines = ownership.lines();
+            lines
+                .try_for_each(|line| writeln!(text, "      {line}"))
+                .expect("a String takes all text");
+        }
         if !self.steps.trim().is_empty() {
             text.push_str("    transform:\n");
             let lines = self.steps.lines();

@@ -15,9 +15,11 @@ use driftgate::contract::encode::encode;
 use driftgate::contract::plan::{Plan, Scratch};
 use driftgate::contract::schema::Schema;
 use driftgate::contract::value::Value;
+use driftgate::in_process::{CONTRACT_ID, InProcess};
 use driftgate::pipeline::watch::{Counted, Listener, Told};
 use driftgate::pipeline::{Look, Reviewed, Watch};
 use driftgate::profile::Layout;
+use driftgate::record::Record;
 
 #[test]
 fn a_plan_allocates_nothing_per_record() {
@@ -91,6 +93,49 @@ fn rules_and_steps_allocate_the_output_and_nothing_else() {
         }
     });
     assert_eq!(all.count_total, 1000, "{all:?}");
+}
+
+/// A record costs no more allocations for being asked whose it is and what it sets.
+#[test]
+fn ownership_allocates_nothing_for_an_event_that_sets_what_is_its_own() {
+    let contract = r#"{"type":"record","name":"Customer","fields":[
+        {"name":"id","type":"string"},{"name":"origin","type":["null","string"],"default":null},
+        {"name":"email","type":["null","string"],"default":null},
+        {"name":"tags","type":{"type":"array","items":"string"},"default":["new"]}]}"#;
+    let rules = "fields:\n  email: { owner: crm }\n  tags: { owner: shop }\n";
+    let event = |email: Option<&str>| serde_json::json!({"id": "c-1", "origin": "CRM", "email": email, "tags": ["new"]});
+    let count = |ownership: Option<&str>, said: &str, email: Option<&str>| {
+        let builder = InProcess::builder("customers")
+            .contract(contract)
+            .rules(rules);
+        let builder = match ownership {
+            Some(ownership) => builder.ownership(ownership),
+            None => builder,
+        };
+        let mut pipeline = builder.build().unwrap_or_else(|faults| panic!("{faults}"));
+        let framed = pipeline.frame(CONTRACT_ID, &event(email)).expect("a value");
+        let record = Record {
+            value: Some(&framed),
+            headers: vec![("x-system", Some(said.as_bytes()))],
+            ..Record::default()
+        };
+        assert!(pipeline.process(&record).output().is_some());
+        let counted = allocation_counter::measure(|| {
+            for _ in 0..100 {
+                assert!(pipeline.process(&record).error().is_none());
+            }
+        });
+        counted.count_total
+    };
+    let without = count(None, "crm", Some("a@b.c"));
+    assert!(without > 0);
+    let field = "by: { field: \"origin.orValue('')\" }\nnames: { CRM: crm }";
+    for ownership in ["by: { header: x-system }", field] {
+        let with = count(Some(ownership), "crm", Some("a@b.c"));
+        assert_eq!(with, without, "{ownership}");
+    }
+    let header = "by: { header: x-system }";
+    assert_eq!(count(Some(header), "nobody", None), without);
 }
 
 struct Nobody;

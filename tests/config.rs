@@ -551,6 +551,27 @@ fn faults_of_kinds_at_their_places() {
         ),
         ("dedup: { window: 1h, then: pass }", (7, 32, "pass", "drop")),
         (
+            "ownership: { names: { ordres: crm } }",
+            (7, 27, "ordres", "did you mean `orders`?"),
+        ),
+        (
+            "ownership: { by: header }",
+            (7, 22, "header", "expected topic"),
+        ),
+        ("ownership: { by: {} }", (7, 18, "by", "`by` says nothing")),
+        (
+            "ownership: { by: { header: h, field: f } }",
+            (7, 35, "field", "both say by what a source is told"),
+        ),
+        (
+            "ownership: { by: { topic: a } }",
+            (7, 24, "topic", "unknown key"),
+        ),
+        (
+            "ownership: { then: drop }",
+            (7, 24, "drop", "reject, ignore or flag"),
+        ),
+        (
             "transform: [ { explode: x } ]",
             (7, 29, "", "expected a mapping"),
         ),
@@ -1054,6 +1075,12 @@ fn rules_files() {
         twice,
         &load(twice).unwrap_err(),
         &[(3, 13, "a", "a second rule named `a`")],
+    );
+    let free = "fields: { email: { on_foreign: flag } }\n";
+    compare(
+        free,
+        &load(free).unwrap_err(),
+        &[(1, 20, "on_foreign", "`email` has no owner")],
     );
     let level = "compatibility: BACKWARDS\n";
     compare(

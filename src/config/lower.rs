@@ -8,6 +8,7 @@ use super::dedup;
 use super::fault::Fault;
 use super::keys::{Key, RATIO_LIMIT, main, pipeline};
 use super::model::*;
+use super::ownership;
 use super::retry;
 use super::scalar::parse_listen;
 use super::stale;
@@ -307,6 +308,7 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
     let sink = sink(view.map("sink"), cx);
     let (prepare, transform) = steps::lower(view.items("transform"), &sink, cx);
     let failure = retry::failure(view.map("failure"), view.has("dedup"), cx);
+    let topics: Vec<String> = topics.collect();
     Pipeline {
         name: name.to_owned(),
         owner,
@@ -317,7 +319,8 @@ fn pipeline(name: &str, view: View<'_>, cx: &mut Lowering<'_>) -> Pipeline {
             .unwrap_or(1),
         delivery: delivery(&view, cx),
         provenance,
-        source_topics: topics.collect(),
+        ownership: ownership::lower(&view, &topics, cx),
+        source_topics: topics,
         contract: contract(view.map("contract"), cx),
         prepare,
         transform,

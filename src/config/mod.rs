@@ -19,6 +19,7 @@ mod load;
 mod lower;
 pub mod model;
 mod origin;
+mod ownership;
 mod properties;
 mod redact;
 mod reference;

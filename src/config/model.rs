@@ -162,6 +162,8 @@ pub struct Pipeline {
     pub dedup: Option<Dedup>,
     /// `stale`
     pub stale: Option<Stale>,
+    /// `ownership`
+    pub ownership: Option<Ownership>,
     /// The steps of `transform` with `before: rules`, in order. They are the first ones of the list.
     pub prepare: Vec<Step>,
     /// The other steps of `transform`, in order.
@@ -661,6 +663,61 @@ pub struct Reorder {
     pub max_records: usize,
 }
 
+/// `ownership`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ownership {
+    /// By what the source of an event is told.
+    pub by: SourceBy,
+    /// `names`: what is found, and the source's name in the contract.
+    pub names: Vec<NamedSource>,
+    /// What becomes of an event that sets a field of another source's.
+    pub then: OnForeign,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// By what the source of an event is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceBy {
+    /// The source topic.
+    Topic,
+    /// The last header of that name.
+    Header(Placed<String>),
+    /// An expression over the event as the contract has it: a text.
+    Field(Placed<String>),
+}
+
+/// An entry of `names`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedSource {
+    /// The topic, or what the header or field says.
+    pub found: Placed<String>,
+    /// Its name in the contract.
+    pub name: Placed<String>,
+}
+
+/// What becomes of an event that sets a field which its source does not own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OnForeign {
+    /// It is a dead letter.
+    Reject,
+    /// It goes on without the field's value.
+    Ignore,
+    /// It goes on as it is, with a header.
+    Flag,
+}
+
+impl OnForeign {
+    /// The word in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            OnForeign::Reject => "reject",
+            OnForeign::Ignore => "ignore",
+            OnForeign::Flag => "flag",
+        }
+    }
+}
+
 /// How much is remembered of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept {
@@ -1082,6 +1139,8 @@ pub struct FieldDoc {
     pub tags: Vec<String>,
     /// `owner`: the source that owns it.
     pub owner: Option<String>,
+    /// `on_foreign`: what becomes of an event of another source that sets it, if not what the pipeline says.
+    pub on_foreign: Option<OnForeign>,
     /// `doc`
     pub doc: Option<String>,
     /// Where the path stands.

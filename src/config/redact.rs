@@ -133,6 +133,18 @@ fn pipeline_lines(pipeline: &Pipeline, line: &mut dyn FnMut(&str, &str)) {
             );
         }
     }
+    if let Some(ownership) = &pipeline.ownership {
+        let by = match &ownership.by {
+            SourceBy::Topic => "topic".to_owned(),
+            SourceBy::Header(name) => format!("header {}", name.value),
+            SourceBy::Field(text) => format!("field {}", text.value),
+        };
+        line("ownership.by", &by);
+        for NamedSource { found, name } in &ownership.names {
+            line(&format!("ownership.names.{}", found.value), &name.value);
+        }
+        line("ownership.then", ownership.then.as_str());
+    }
     let before = pipeline.prepare.iter().map(|step| (step, " before rules"));
     let after = pipeline.transform.iter().map(|step| (step, ""));
     for (index, (step, when)) in before.chain(after).enumerate() {

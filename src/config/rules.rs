@@ -8,6 +8,7 @@ use super::keys::rules::{CONSTRAINTS, ROOT};
 use super::load::{Input, read_file};
 use super::lower::{Lowering, owner, sub};
 use super::model::*;
+use super::ownership;
 use super::source::Source;
 use super::tree::{Node, Tree};
 use super::view::View;
@@ -111,6 +112,12 @@ fn lower(tree: &Tree, file: &str, cx: &mut Lowering<'_>) -> RulesFile {
             continue;
         };
         let view = sub(&entry.value, field_keys, &entry.key.place);
+        if view.has("on_foreign") && !view.has("owner") && cx.complete {
+            let message = format!("`{path}` has no owner to whom other sources would be foreign");
+            let fault = Fault::new(view.place("on_foreign"), "on_foreign", message);
+            cx.faults
+                .push(fault.hint("owner: the source that may set it"));
+        }
         let doc = FieldDoc {
             tags: view
                 .items("tags")
@@ -119,6 +126,7 @@ fn lower(tree: &Tree, file: &str, cx: &mut Lowering<'_>) -> RulesFile {
                 .map(str::to_owned)
                 .collect(),
             owner: view.text("owner"),
+            on_foreign: ownership::then(view.scalar("on_foreign")),
             doc: view.text("doc"),
             place: entry.key.place.clone(),
         };

@@ -37,6 +37,7 @@ pub fn classify(reason: Reason) -> Disposition {
         | Reason::MalformedData
         | Reason::UnresolvableValue
         | Reason::RuleViolation
+        | Reason::ForeignField
         | Reason::TransformFailed
         | Reason::EncodeFailed
         | Reason::RecordTooLarge

@@ -113,6 +113,7 @@ fn stage(reason: Reason) -> &'static str {
         | Reason::UnresolvableValue
         | Reason::RegistryUnavailable => "VALUE_CONVERTER",
         Reason::RuleViolation
+        | Reason::ForeignField
         | Reason::TransformFailed
         | Reason::EncodeFailed
         | Reason::LookupUnavailable

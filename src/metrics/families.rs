@@ -36,6 +36,7 @@ pub(super) struct Families {
     pub(super) expired: IntCounterVec,
     pub(super) failures: IntCounterVec,
     pub(super) rule_warnings: IntCounterVec,
+    pub(super) foreign_fields: IntCounterVec,
     pub(super) schemas: IntCounterVec,
     pub(super) drift: IntCounterVec,
     pub(super) value_drift: IntGaugeVec,
@@ -251,6 +252,11 @@ impl Families {
                 "driftgate_rule_warnings_total",
                 "Records that failed a contract rule of on_fail: warn and went on.",
                 &["pipeline", "topic", "rule"],
+            ),
+            foreign_fields: counter(
+                "driftgate_foreign_fields_total",
+                "Fields that events set whose source does not own them, by that source and by what was done.",
+                &["pipeline", "topic", "field", "source", "then"],
             ),
             schemas: counter(
                 "driftgate_schema_records_total",

@@ -395,6 +395,15 @@ impl PartitionMetrics {
         rules.insert(rule.to_owned(), counter);
     }
 
+    /// An event set a field which its source does not own. Fields and sources are those of the reviewed files: few.
+    pub fn foreign_field(&self, field: &str, source: &str, then: &str) {
+        let (pipeline, topic, _) = &self.key;
+        let family = &self.metrics.families.foreign_fields;
+        family
+            .with_label_values(&[pipeline.as_str(), topic, field, source, then])
+            .inc();
+    }
+
     /// Seconds from the source record's timestamp to the acknowledged emit. A clock ahead of ours counts as zero.
     pub fn emit_latency(&self, seconds: f64) {
         self.local.emit_latency.observe(seconds.max(0.0));

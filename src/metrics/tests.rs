@@ -43,6 +43,7 @@ fn the_page_that_prometheus_scrapes() {
     orders.schema(7);
     orders.schema(8);
     orders.rule_warned("known-currency");
+    orders.foreign_field("email", "shop", "ignore");
     orders.set_lag(42);
     orders.set_committed(1012);
     orders.set_paused(Some(&PauseReason::RegistryUnavailable));

@@ -1,10 +1,11 @@
-//! The one file that names the stages in order: the key; framing, writer schema, contract, the steps before the rules,
+//! The one file that names the stages in order: the key; framing, writer schema, contract, who owns its fields, the steps before the rules,
 //! rules, what copies and versions have in common, the steps up to the sinks' bytes, the sinks' rules. Input: a record. Output: a [`Verdict`]. Knows nothing of offsets,
 //! acknowledgements or retries.
 
 mod gate;
 pub mod keyed;
 mod output;
+pub mod ownership;
 mod plans;
 mod policy;
 pub mod watch;
@@ -18,6 +19,7 @@ use bumpalo::Bump;
 pub use self::gate::{Event, Gate};
 pub use self::keyed::Edition;
 pub use self::output::{Added, Output, OutputKey, Part};
+pub use self::ownership::{ForeignField, Ownership};
 use self::plans::{Entry, Plans};
 pub use self::policy::policy;
 pub use self::watch::{Look, Reviewed, Watch};
@@ -87,6 +89,8 @@ pub struct Compiled {
     pub contract: Arc<Schema>,
     /// What keys are held to.
     pub key: Option<Key>,
+    /// Which source may set which field, if anybody is held to that.
+    pub ownership: Option<Ownership>,
     /// The contract's rules, on the event that the steps before them leave.
     pub rules: Rules,
     /// What copies of a record have in common, if they are dropped.
@@ -189,6 +193,8 @@ pub struct Stages {
     digest: Option<Digest>,
     /// See [`Stages::edition`].
     edition: Option<Edition>,
+    /// See [`Stages::foreign`].
+    foreign: ownership::Found,
     look: Option<Look>,
 }
 
@@ -221,6 +227,7 @@ impl Stages {
             frames,
             digest: None,
             edition: None,
+            foreign: ownership::Found::default(),
             look: None,
         }
     }
@@ -256,6 +263,12 @@ impl Stages {
     /// With `stale`: of which version of what the last record is that was run; `None` where it did not come so far as to tell.
     pub fn edition(&self) -> Option<Edition> {
         self.edition
+    }
+
+    /// With `ownership`: the fields that the last record that was run sets and its source does not own.
+    pub fn foreign(&self) -> Vec<ForeignField> {
+        let ownership = self.compiled.ownership.as_ref();
+        ownership.map_or_else(Vec::new, |ownership| ownership.told(&self.foreign))
     }
 
     /// Where outputs go.
@@ -310,6 +323,7 @@ impl Stages {
     ) -> Verdict {
         let first = metrics.filter(|_| answers.is_none());
         (self.digest, self.edition) = (None, None);
+        self.foreign.clear();
         // What one large record took is not kept for all that follow.
         match self.arena.allocated_bytes() > ARENA {
             true => self.arena = Bump::new(),
@@ -363,7 +377,16 @@ impl Stages {
             headers,
             timestamp,
             newer: None,
+            foreign: self.flagged(),
         })
+    }
+
+    /// The fields that an output is flagged for.
+    fn flagged(&self) -> Option<String> {
+        if self.foreign.is_empty() {
+            return None;
+        }
+        self.compiled.ownership.as_ref()?.flagged(&self.foreign)
     }
 
     /// Drops all plans and verdicts once a schema from `registry.cache_dir` was not what the registry has.
@@ -482,6 +505,29 @@ impl Stages {
             record: Some(record),
             steps: STEPS,
         };
+        if let Some(ownership) = &self.compiled.ownership {
+            let found = &mut self.foreign;
+            ownership
+                .find(&mut cx, source, record, found)
+                .map_err(of_record)?;
+            if !found.is_empty() {
+                let wanted = transform.wanted();
+                let mut count = |field: &str, source: &str, then: &str| {
+                    if let Some(metrics) = metrics {
+                        metrics.foreign_field(field, source, then);
+                    }
+                };
+                ownership
+                    .act(
+                        &mut cx,
+                        self.compiled.contract.root,
+                        wanted,
+                        found,
+                        &mut count,
+                    )
+                    .map_err(of_record)?;
+            }
+        }
         if !transform
             .prepare(&mut cx, &mut self.buffers)
             .map_err(of_record)?

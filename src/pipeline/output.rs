@@ -23,6 +23,8 @@ pub struct Output {
     pub timestamp: Option<i64>,
     /// Where the newer event of its key was read, if it goes on although it is stale.
     pub newer: Option<String>,
+    /// The fields that it sets and its source does not own, if it goes on with them.
+    pub foreign: Option<String>,
 }
 
 /// The key of an output.
@@ -50,6 +52,16 @@ impl Output {
             OutputKey::Source => source,
             OutputKey::Other(key) => key.as_deref(),
         }
+    }
+
+    /// Takes out the changes to the source's headers, with ours for the fields that it is flagged for.
+    pub fn take_headers(&mut self) -> Vec<(String, Option<Vec<u8>>)> {
+        let mut changes = std::mem::take(&mut self.headers);
+        if let Some(fields) = self.foreign.take() {
+            let name = headers::FOREIGN.to_owned();
+            changes.push((name, Some(fields.into_bytes())));
+        }
+        changes
     }
 
     /// All its headers: the source's `own` with the changes to them, and behind them ours. The writer's schema id in a
@@ -101,7 +113,7 @@ pub struct Part {
 /// Headers of ours that an output gets.
 #[derive(Debug, Default)]
 pub struct Added {
-    ours: [Ours; 4],
+    ours: [Ours; 5],
     count: usize,
 }
 
@@ -137,6 +149,16 @@ impl Added {
     pub fn stale(mut self, newer: Option<&str>) -> Added {
         if let Some(newer) = newer {
             self.add(headers::STALE, headers::PRIOR_STALE, newer.to_owned());
+        }
+        self
+    }
+
+    /// The same, of an event that sets fields which its source does not own.
+    #[must_use]
+    pub fn foreign(mut self, fields: Option<&str>) -> Added {
+        if let Some(fields) = fields {
+            let prior = headers::PRIOR_FOREIGN;
+            self.add(headers::FOREIGN, prior, fields.to_owned());
         }
         self
     }

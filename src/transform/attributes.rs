@@ -115,6 +115,17 @@ pub(super) fn common_key(
     )
 }
 
+/// What says which source an event is from.
+pub(super) fn source(text: &Placed<String>, flow: &Flow, faults: &mut Vec<Fault>) -> Option<Expr> {
+    compiled(
+        text,
+        flow,
+        faults,
+        "what a source is told by is a text or bytes",
+        &[Class::Text],
+    )
+}
+
 /// The version of an event.
 pub(super) fn version(text: &Placed<String>, flow: &Flow, faults: &mut Vec<Fault>) -> Option<Expr> {
     compiled(

@@ -132,6 +132,11 @@ impl Flow {
         flow
     }
 
+    /// The mark of a field of the contract.
+    pub(super) fn mark(&self, positions: &[usize]) -> u32 {
+        self.marks.borrow_mut().of(positions)
+    }
+
     /// A new register, for the field at a path.
     pub(super) fn register(&self, path: &str) -> u32 {
         let mut origins = self.origins.borrow_mut();

@@ -255,6 +255,18 @@ impl Builder {
         expr.ok_or(faults)
     }
 
+    /// Compiles what says which source an event is from, on the event as it stands: before any step, on the contract's.
+    pub fn source(&mut self, text: &Placed<String>) -> Result<Expr, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let expr = attributes::source(text, &self.flow, &mut faults);
+        expr.ok_or(faults)
+    }
+
+    /// Has the contract's plans mark a field, by its positions from the top: the mark's number.
+    pub fn mark(&mut self, positions: &[usize]) -> u32 {
+        self.flow.mark(positions)
+    }
+
     fn as_the_rules_see<R>(&mut self, with: impl FnOnce(&Flow) -> R) -> R {
         let Some((node, layout)) = self.at_rules.clone() else {
             return with(&self.flow);

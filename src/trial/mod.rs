@@ -26,7 +26,9 @@ use crate::error::RecordError;
 use crate::failure::classify::{self, Next};
 use crate::failure::envelope::{Envelope, Origin};
 use crate::lookup::Lookups;
-use crate::pipeline::{Added, Compiled, Gate, Output, Part, Stages, Verdict, Work, policy};
+use crate::pipeline::{
+    Added, Compiled, ForeignField, Gate, Output, Part, Stages, Verdict, Work, policy,
+};
 use crate::record::Record;
 
 /// A pipeline that records are tried on. Each trial is the first of its pipeline: no plan and no verdict of an earlier
@@ -65,6 +67,15 @@ impl Fate {
             }),
         }
     }
+}
+
+/// What a trial came to.
+#[derive(Debug)]
+pub struct Tried {
+    /// The record's fate.
+    pub fate: Fate,
+    /// The fields that it sets and its source does not own.
+    pub foreign: Vec<ForeignField>,
 }
 
 /// A header with bytes of its own.
@@ -124,10 +135,13 @@ impl Trial {
 
     /// What becomes of a record of a source topic, or of one of its retry or dead-letter topics, whose own headers
     /// `record` has. Lookups are asked only if `ask` says so.
-    pub fn run(&self, source: &str, record: &Record<'_>, origin: &Origin, ask: bool) -> Fate {
+    pub fn run(&self, source: &str, record: &Record<'_>, origin: &Origin, ask: bool) -> Tried {
         if origin.control.is_some() {
             // It stands for a dead letter in front of those that wait for it, and comes to nothing.
-            return Fate::Filtered;
+            return Tried {
+                fate: Fate::Filtered,
+                foreign: Vec::new(),
+            };
         }
         let contract = &self.compiled.config.contract;
         let gate = Gate::new(contract.drift, contract.schema.subject(), |_| {});
@@ -151,6 +165,13 @@ impl Trial {
             stages.look_up(&mut work, &mut |(), again| again(source, &shown, None));
         }
         let [Work { verdict, .. }] = work;
+        Tried {
+            fate: self.fate(source, record, origin, verdict),
+            foreign: stages.foreign(),
+        }
+    }
+
+    fn fate(&self, source: &str, record: &Record<'_>, origin: &Origin, verdict: Verdict) -> Fate {
         let outputs = match verdict {
             Verdict::Emit(output) => vec![(output, None)],
             Verdict::EmitAll(outputs) => {
@@ -181,6 +202,7 @@ impl Trial {
     ) -> Emitted {
         let provenance = self.compiled.config.provenance;
         let added = Added::new(provenance, || origin.position(), part);
+        let added = added.foreign(output.foreign.as_deref());
         let sink = &self.compiled.sinks[output.sink];
         Emitted {
             written: Written {

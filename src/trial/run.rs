@@ -52,7 +52,10 @@ pub fn run(
     let (done, wait) = sync_channel(1);
     let work = move || {
         let record = given.record();
-        let try_it = || trial.run(record.topic, &record, &Origin::of_source(&record), true);
+        let try_it = || {
+            let origin = Origin::of_source(&record);
+            trial.run(record.topic, &record, &origin, true).fate
+        };
         // What is logged of a record is expected here, or told as a difference.
         let fate = tracing::subscriber::with_default(NoSubscriber::default(), try_it);
         // Nobody waits any longer for one that comes too late.

@@ -250,6 +250,7 @@ impl Engine {
         let position = || taken.origin.position();
         let added = Added::new(self.judge.config().provenance, position, part);
         let added = added.stale(output.newer.as_deref());
+        let added = added.foreign(output.foreign.as_deref());
         let headers = output.merged(own, &added);
         let topic = Arc::clone(&self.sinks[output.sink]);
         let produce = Produce {

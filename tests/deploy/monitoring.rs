@@ -23,6 +23,7 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
     orders.discarded(1);
     orders.schema(7);
     orders.rule_warned("r");
+    orders.foreign_field("email", "shop", "reject");
     orders.emit_latency(0.1);
     orders.set_lag(1);
     orders.set_in_flight(1);

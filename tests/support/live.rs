@@ -59,6 +59,14 @@ pub struct Shape {
     pub dedup: Option<String>,
     /// `stale`, in YAML.
     pub stale: Option<String>,
+    /// `ownership`, in YAML, where `SOURCE` is the source topic.
+    pub ownership: Option<String>,
+    /// A second source topic, made as the first one is.
+    pub beside: Option<String>,
+    /// Writer schema, contract and sink's schema.
+    pub schema: &'static str,
+    /// The rules file.
+    pub rules: &'static str,
 }
 
 impl Default for Shape {
@@ -78,6 +86,10 @@ impl Default for Shape {
             provenance: "header",
             dedup: None,
             stale: None,
+            ownership: None,
+            beside: None,
+            schema: SCHEMA,
+            rules: "rules:\n  - { name: positive-id, field: id, range: { min: 0 } }\n",
         }
     }
 }
@@ -108,6 +120,9 @@ impl Job {
                 topics::create(&job.client, &job.source, job.shape.partitions, &[]);
             }
             None => {}
+        }
+        if let (Some(beside), None) = (&job.shape.beside, embedded) {
+            topics::create(&job.client, beside, job.shape.partitions, &[]);
         }
         job
     }
@@ -150,7 +165,13 @@ impl Job {
             let line = |text| format!("    {name}: {text}\n");
             text.as_ref().map_or(String::new(), line)
         };
-        let kept = part("dedup", &shape.dedup) + &part("stale", &shape.stale);
+        let ownership = shape.ownership.as_ref();
+        let ownership = ownership.map(|text| text.replace("SOURCE", &source));
+        let kept = part("dedup", &shape.dedup)
+            + &part("stale", &shape.stale)
+            + &part("ownership", &ownership);
+        let beside = shape.beside.as_ref();
+        let beside = beside.map_or(String::new(), |topic| format!(", {topic}"));
         let text = format!(
             r##"
 kafka: {{ bootstrap_servers: "{bootstrap}", properties: {{ {properties} }} }}
@@ -165,7 +186,7 @@ pipelines:
     {delivery}
     create_topics: {create_topics}
     provenance: {provenance}
-    source: {{ topics: [{source}] }}
+    source: {{ topics: [{source}{beside}] }}
     contract: {{ schema: parcel.avsc, rules: parcel.rules.yaml }}
 {kept}    transform:{steps}
     sink: {{ topic: {sink}, schema: parcel.avsc, auto_register: true }}
@@ -176,21 +197,18 @@ pipelines:
             std::fs::write(folder.path().join(name), text).expect("a file");
         };
         write("driftgate.yaml", &text);
-        write("parcel.avsc", SCHEMA);
+        write("parcel.avsc", shape.schema);
         write(
             "found.avsc",
             r#"{"type":"record","name":"Found","fields":[{"name":"name","type":"string"}]}"#,
         );
-        write(
-            "parcel.rules.yaml",
-            "rules:\n  - { name: positive-id, field: id, range: { min: 0 } }\n",
-        );
+        write("parcel.rules.yaml", shape.rules);
         let loaded = config::load(&folder.path().join("driftgate.yaml"), &|_| None);
         let config = loaded.unwrap_or_else(|faults| panic!("{faults:#?}")).config;
         let dlq = config.pipelines[0].dead_letter_topic(&source);
         let client = bed.client();
         Job {
-            schema: register(bed, &source),
+            schema: register_text(bed, &source, shape.schema),
             folder,
             source,
             sink,
@@ -425,8 +443,12 @@ fn long(out: &mut Vec<u8>, number: i64) {
 
 /// Registers the schema of parcels for the values of a topic.
 pub fn register(bed: &Bed, topic: &str) -> u32 {
+    register_text(bed, topic, SCHEMA)
+}
+
+fn register_text(bed: &Bed, topic: &str, schema: &str) -> u32 {
     let url = format!("{}/subjects/{topic}-value/versions", bed.registry_url);
-    let (status, body) = http::post(url, json!({ "schema": SCHEMA }))
+    let (status, body) = http::post(url, json!({ "schema": schema }))
         .send()
         .expect("the registry answers");
     assert_eq!(status, 200, "{body}");

@@ -392,6 +392,72 @@ fn every_outcome_can_be_reached() {
     );
 }
 
+/// By the topic that a case is given, and by its headers.
+#[test]
+fn cases_say_what_becomes_of_fields_of_others() {
+    let run = |ownership: &str, given: &str, expect: &str| {
+        let bed = bed(&case(given, expect));
+        let file = |name: &str| bed.path().join(name);
+        let config = CONFIG.replace(
+            "    transform:",
+            &format!("    ownership: {{ {ownership} }}\n    transform:"),
+        );
+        let config = config.replace(
+            "orders-value.avsc\n",
+            "orders-value.avsc\n      rules: schemas/orders.rules.yaml\n",
+        );
+        std::fs::write(file("driftgate.yaml"), config).unwrap();
+        let rules = "fields:\n  note: { owner: shop }\n";
+        std::fs::write(file("schemas/orders.rules.yaml"), rules).unwrap();
+        let (out, err, code) = told(&driftgate(bed.path(), &["test"]));
+        assert_eq!(code, Some(0), "{out}{err}");
+    };
+    let order = "{ customer_id: c, currency: EUR, amount: 1, at: 0, note: hello }";
+    let given = |more: &str| {
+        format!(
+            "given: {{ value: {order}{more} }}\n    lookups: {{ /customers/c?full=1: {{ name: Ada }} }}"
+        )
+    };
+    let (shop, returns) = (given(""), given(", topic: returns"));
+    let topics = "names: { orders: shop }";
+    run(
+        topics,
+        &shop,
+        "{ outcome: emitted, no_headers: [driftgate.foreign] }",
+    );
+    run(
+        topics,
+        &returns,
+        "{ outcome: dead_lettered, reason: foreign_field, path: note, error: '`shop` owns this field, and the event is from `returns`' }",
+    );
+    let ignored = OUTPUT.replace("c 7", "c").replace("1.5,", "1,");
+    let ignored = ignored.replace("1777622400000", "0");
+    run(
+        &format!("{topics}, then: ignore"),
+        &returns,
+        &format!("{{ output: {ignored} }}"),
+    );
+    run(
+        &format!("{topics}, then: flag"),
+        &returns,
+        &format!(
+            "{{ output: {}, headers: {{ driftgate.foreign: note }} }}",
+            ignored.replace("note: null", "note: hello")
+        ),
+    );
+    let header = "by: { header: x-system }";
+    run(
+        header,
+        &given(", headers: { x-system: shop }"),
+        "{ outcome: emitted }",
+    );
+    run(
+        header,
+        &shop,
+        "{ reason: foreign_field, error: has no header }",
+    );
+}
+
 #[test]
 fn a_lookup_without_an_answer_fails_the_case_whatever_is_expected() {
     let given = "given: { value: { customer_id: c, currency: EUR, amount: 1, at: 0 } }";

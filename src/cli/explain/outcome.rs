@@ -7,7 +7,7 @@ use super::{Refusal, rules_of};
 use crate::build::{self, BuildError};
 use crate::cli::{environment, natives};
 use crate::config::diagnose;
-use crate::config::model::{Kafka, Pipeline, SchemaSource, Step};
+use crate::config::model::{Kafka, OnForeign, Pipeline, SchemaSource, Step};
 use crate::config::units::format_duration;
 use crate::contract::cache::SchemaCache;
 use crate::contract::decode::{Limits, decode};
@@ -24,7 +24,7 @@ use crate::failure::envelope::{self, Origin};
 use crate::headers;
 use crate::ingest::properties;
 use crate::lookup::{Around, Lookups};
-use crate::pipeline::Compiled;
+use crate::pipeline::{Compiled, ForeignField};
 use crate::record::Record;
 use crate::review;
 use crate::trial::{Emitted, Failed, Fate, Trial};
@@ -232,10 +232,10 @@ impl Judge {
             // As a redrive would send it: with all its tries before it.
             (origin.attempt, origin.first_failed_at) = (0, None);
         }
-        let fate = self
+        let tried = self
             .trial
             .run(&self.source, record, &origin, self.with_lookups);
-        let mut outcome = match fate {
+        let mut outcome = match tried.fate {
             Fate::Emitted(outputs) => match outputs.as_slice() {
                 [output] => self.emit(output, mask),
                 outputs => self.emit_all(outputs, mask),
@@ -253,6 +253,17 @@ impl Judge {
             Fate::Waits(lookup) => self.waits(lookup),
             Fate::Failed(failed) => self.failed(&failed),
         };
+        for field in &tried.foreign {
+            let ForeignField { path, owner, then } = field;
+            let what = match then {
+                // The error says it.
+                OnForeign::Reject => continue,
+                OnForeign::Ignore => "left out",
+                OnForeign::Flag => "flagged",
+            };
+            let text = format!("; {path} was {what}, since {owner} owns it");
+            outcome.text.push_str(&text);
+        }
         if self.is_dead_letter {
             outcome.text = format!("if it were sent back now: {}", outcome.text);
         }

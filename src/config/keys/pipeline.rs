@@ -65,6 +65,13 @@ pub(crate) const PIPELINE: &[Key] = &[
     )
     .default_note("none"),
     key(
+        "ownership",
+        Kind::Map(OWNERSHIP),
+        "Holds sources to the fields that are theirs by the contract (`fields.<path>.owner` of `contract.rules`). Without it owners are \
+         who is told of drift, and nothing more. See [ownership](ownership.md).",
+    )
+    .default_note("none"),
+    key(
         "transform",
         Kind::List { item: &Kind::OneOf(STEPS), max: 256 },
         "The steps, in order; one step is one list item. A record that a step fails on is a dead letter.",
@@ -183,6 +190,60 @@ const REORDER: &[Key] = &[
          much memory again as the producer's queue.",
     )
     .default("10000"),
+];
+
+pub(crate) const OWNERSHIP: &[Key] = &[
+    key(
+        "by",
+        Kind::MapOr { short: &Kind::Choice(OWNERSHIP_BY), keys: OWNERSHIP_BY_KEYS },
+        "By what the source of an event is told: `topic`, or `{ header: x-system }`, or `{ field: origin }`.",
+    )
+    .default("topic"),
+    key(
+        "names",
+        Kind::Named { what: "source", value: &Kind::Text, pipeline: false },
+        "What is found by `by`, to the source's name in the contract: `{ crm.customers: crm }`. What has no entry is the name itself.",
+    )
+    .default_note("none"),
+    key(
+        "then",
+        Kind::Choice(ON_FOREIGN),
+        "What becomes of an event that sets a field which another source owns. `on_foreign` in the rules file says it for single fields.",
+    )
+    .default("reject"),
+];
+
+const OWNERSHIP_BY: &[Word] = &[word(
+    "topic",
+    "the source topic, also of what comes back from retry or the dead-letter topic",
+)];
+
+const OWNERSHIP_BY_KEYS: &[Key] = &[
+    key(
+        "header",
+        Kind::Text,
+        "The last header of that name. Whoever may write to the source topic may write anything there.",
+    ),
+    key(
+        "field",
+        Kind::Expression,
+        "A field of the contract, or an expression over its fields, that is a text or bytes; enums by `string(origin)`.",
+    ),
+];
+
+pub(crate) const ON_FOREIGN: &[Word] = &[
+    word(
+        "reject",
+        "it is a dead letter with the reason `foreign_field`",
+    ),
+    word(
+        "ignore",
+        "it goes on as if it did not have the field: with its default, or null. That is counted",
+    ),
+    word(
+        "flag",
+        "it goes on as it is, with the fields in the header `driftgate.foreign`, and is counted",
+    ),
 ];
 
 const ON_MISSING_STATE: Key = key(

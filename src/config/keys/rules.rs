@@ -1,5 +1,6 @@
 //! The keys of a rules file.
 
+use super::pipeline::ON_FOREIGN;
 use super::{Key, Kind, OWNER, Word, key, word};
 
 pub(crate) const ROOT: &[Key] = &[
@@ -15,7 +16,8 @@ pub(crate) const ROOT: &[Key] = &[
     key(
         "fields",
         Kind::Named { what: "field", value: &Kind::Map(FIELD), pipeline: false },
-        "What is said of fields, by path. Documentation for people and for masking by tag; it refuses nothing.",
+        "What is said of fields, by path: documentation for people, tags for masking, and owners. It refuses nothing, unless the pipeline has \
+         `ownership`.",
     )
     .default_note("none"),
 ];
@@ -129,6 +131,16 @@ const FIELD: &[Key] = &[
         },
         "Tags, such as `PII`.",
     ),
-    key("owner", Kind::Text, "The source that owns the field."),
+    key(
+        "owner",
+        Kind::Text,
+        "The source that owns the field, and who is told of its drift. With a pipeline's `ownership` no other source may set it.",
+    ),
+    key(
+        "on_foreign",
+        Kind::Choice(ON_FOREIGN),
+        "What becomes of an event of another source that sets it, where a pipeline has `ownership`.",
+    )
+    .default_note("`ownership.then` of the pipeline"),
     key("doc", Kind::Text, "What it means, in words."),
 ];

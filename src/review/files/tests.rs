@@ -184,6 +184,7 @@ fn a_configuration_names_contracts_by_file_and_sinks_by_subject() {
         },
         dedup: None,
         stale: None,
+        ownership: None,
         prepare: Vec::new(),
         transform: Vec::new(),
         sink: Sink {
