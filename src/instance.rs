@@ -35,6 +35,7 @@ use crate::pipeline::watch::Teller;
 use crate::pipeline::{Compiled, Event, Gate, Look, Stages, Watch};
 use crate::quiet::UNSEEN;
 use crate::review;
+use crate::state::disk::folder::StateDir;
 use crate::transform::native::Natives;
 use crate::words::counted;
 use crate::worker::{Settings, Shared, TransactionSettings, Worker, wall_clock};
@@ -401,6 +402,10 @@ impl Instance {
         let watched: usize = watches.iter().flatten().map(|watch| watch.size()).sum();
         let left = config.memory_limit.saturating_sub(watched as u64);
         let share = left / total.max(1) as u64;
+        let on_disk = config.pipelines.iter().any(Pipeline::is_on_disk);
+        let state = config.state_dir.as_ref().filter(|_| on_disk);
+        let state = state.map(|folder| StateDir::open(folder)).transpose();
+        let state = state.map_err(|why| FatalError::Start(format!("state_dir: {why}")))?;
         let mut workers = Vec::new();
         for ((compiled, known), watch) in prepared.into_iter().zip(watches) {
             let compiled = Arc::new(compiled);
@@ -465,6 +470,7 @@ impl Instance {
                     partitions: partitions.clone(),
                     sizes: sizes.clone(),
                     transaction,
+                    state: state.clone(),
                 };
                 // A third for what was fetched, one for what a fetch may bring on top of it, and one for what waits to be
                 // acknowledged.

@@ -572,6 +572,14 @@ fn faults_of_kinds_at_their_places() {
             (7, 24, "drop", "reject, ignore or flag"),
         ),
         (
+            "dedup: { window: 1h, store: disk }",
+            (7, 33, "disk", "`store: disk` needs a `state_dir`"),
+        ),
+        (
+            "stale: { by: a, store: disk }",
+            (7, 28, "disk", "`store: disk` needs a `state_dir`"),
+        ),
+        (
             "transform: [ { explode: x } ]",
             (7, 29, "", "expected a mapping"),
         ),
@@ -613,6 +621,19 @@ fn faults_of_kinds_at_their_places() {
         &format!("failure: {{ retry: {{ tiers: [{tiers}] }} }}"),
         &[(7, 32, "", "at most 16")],
     );
+}
+
+#[test]
+fn what_is_remembered_is_on_disk_where_that_is_said() {
+    let with = |dedup: &str| {
+        let text = format!("state_dir: kept/here\n{MINIMAL}    dedup: {{ window: 1h{dedup} }}\n");
+        loaded(&text).config
+    };
+    let config = with(", store: disk");
+    let folder = config.state_dir.as_deref().expect("it is said");
+    assert!(folder.ends_with("kept/here"), "{folder:?}");
+    assert!(config.pipelines[0].is_on_disk());
+    assert!(!with("").pipelines[0].is_on_disk());
 }
 
 /// Copies wait for each other by the record's key then. And who names a key is asked why copies come to one partition.

@@ -4,6 +4,8 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -421,4 +423,184 @@ fn blocks_of_another_layout_are_refused() {
     });
     assert_eq!(job.count(&job.sink), 0);
     assert!(runs.stop(LIMIT).success());
+}
+
+const ON_DISK: &str = "{ key: string(id), partitioned_by: record_key, window: 1h, store: disk }";
+
+/// What the metrics of a run say of the source, once they say anything of it.
+fn state_metric(job: &Job, name: &str, metric: &str) -> f64 {
+    let url = format!("http://{}/metrics", job.admin(name));
+    let (_, page) = http::get(url).send().expect("it answers");
+    live::sum(&page, metric, &[&job.source])
+}
+
+/// The files of the partitions.
+fn state_files(job: &Job, ends: &str) -> Vec<PathBuf> {
+    let state = format!("{}.{}.state", job.source, job.group);
+    let folder = job.folder.path().join("state").join(state);
+    let mut found = Vec::new();
+    for partition in std::fs::read_dir(folder).into_iter().flatten() {
+        let files = std::fs::read_dir(partition.expect("an entry").path()).expect("a folder");
+        let files = files.map(|file| file.expect("an entry").path());
+        found.extend(files.filter(|file| file.to_string_lossy().ends_with(ends)));
+    }
+    found
+}
+
+/// An instance that was stopped reads only what came since, and after a kill no more than that; one whose files are gone, or
+/// broken, or of another topic, reads all of it. Nothing is forgotten by any of that.
+#[test]
+fn what_is_on_disk_is_read_no_more_where_it_is_of_use() {
+    let Some(bed) = live::real() else { return };
+    for delivery in DELIVERIES {
+        let shape = Shape {
+            delivery,
+            ..shape(ON_DISK)
+        };
+        let job = Job::new(&bed, None, shape);
+        let mut end = 0;
+        let mut number = 0;
+        let mut round = |ids: std::ops::Range<i64>, kills: bool| {
+            number += 1;
+            let name = format!("run-{number}");
+            let server = job.start("run", &name);
+            end += ids.end - ids.start;
+            topics::produce(&job.client, &job.source, &writes(&job, ids));
+            eventually(LIMIT, "all of them", || job.committed(&job.source) == end);
+            let read = state_metric(&job, &name, "driftgate_state_restored_keys_total");
+            match kills {
+                true => server.kill(),
+                false => assert!(server.stop(LIMIT).success()),
+            }
+            (read, job.log(&name))
+        };
+        round(0..100, false);
+        assert_eq!(state_files(&job, "manifest").len(), 2, "{delivery}");
+        let (read, _) = round(0..150, false);
+        assert_eq!(read, 0.0, "{delivery}: all of it is on disk");
+        let (read, _) = round(100..200, true);
+        assert_eq!(read, 0.0, "{delivery}: all of it is on disk");
+        let (read, log) = round(0..200, false);
+        assert_eq!(read, 50.0, "{delivery}: what came after the files\n{log}");
+        std::fs::remove_dir_all(job.folder.path().join("state")).expect("it can be removed");
+        let (read, _) = round(0..200, false);
+        assert_eq!(read, 200.0, "{delivery}: the files are gone");
+        let (read, _) = round(0..200, false);
+        assert_eq!(read, 0.0, "{delivery}: they are there again");
+        for (broken, says) in [
+            (".run", "is not what was written"),
+            ("manifest", "is broken"),
+        ] {
+            for path in state_files(&job, broken) {
+                let mut bytes = std::fs::read(&path).expect("a file");
+                bytes.truncate(bytes.len() - 1);
+                std::fs::write(path, bytes).expect("a file");
+            }
+            let (read, log) = round(0..200, false);
+            assert_eq!(read, 200.0, "{delivery}: {broken}");
+            assert!(
+                log.contains(says) && log.contains("all of the state topic is read"),
+                "{log}"
+            );
+        }
+        assert_eq!(emitted(&job), each_once(0..200), "{delivery}");
+        // The block that they end with is not where it was.
+        let state = format!("{}.{}.state", job.source, job.group);
+        live::delete(&job.client, &state);
+        let text = job.folder.path().join("driftgate.yaml");
+        let config = std::fs::read_to_string(&text).expect("a file");
+        let config = config.replace("window: 1h", "window: 1h, on_missing_state: begin_empty");
+        std::fs::write(text, config).expect("a file");
+        let (read, log) = round(0..200, false);
+        assert_eq!(read, 0.0, "{delivery}");
+        assert!(log.contains("of another state topic, or too old"), "{log}");
+        let twice: BTreeMap<i64, usize> = (0..200).map(|id| (id, 2)).collect();
+        assert_eq!(
+            emitted(&job),
+            twice,
+            "{delivery}: nothing was seen of the new topic's"
+        );
+    }
+}
+
+/// Something that is on disk alone cannot be read while records flow: it is read from the topic, and the disk is left out if it
+/// takes nothing.
+#[test]
+fn a_file_that_breaks_is_read_from_the_topic_while_it_runs() {
+    const KEYS: i64 = 17_000;
+    let Some(bed) = live::real() else { return };
+    for delivery in DELIVERIES {
+        let shape = Shape {
+            delivery,
+            partitions: 1,
+            // Complete with 16,384 keys.
+            dedup: Some(
+                "{ key: string(id), partitioned_by: record_key, max_keys: 131072, store: disk }"
+                    .to_owned(),
+            ),
+            ..Shape::default()
+        };
+        let job = Job::new(&bed, None, shape);
+        let server = job.start("run", "runs");
+        for first in (0..KEYS).step_by(1000) {
+            topics::produce(&job.client, &job.source, &writes(&job, first..first + 1000));
+        }
+        eventually(LIMIT, "all of them", || job.committed(&job.source) == KEYS);
+        topics::produce(&job.client, &job.source, &writes(&job, KEYS..KEYS + 1));
+        eventually(LIMIT, "they are on disk", || {
+            state_metric(&job, "runs", "driftgate_state_disk_bytes") > 1e5
+        });
+        for path in state_files(&job, ".run") {
+            let file = std::fs::OpenOptions::new().write(true).open(path);
+            let file = file.expect("a file");
+            for page in 0..90 {
+                file.write_all_at(b"broken", page * 4096 + 1000)
+                    .expect("a file");
+            }
+        }
+        topics::produce(&job.client, &job.source, &writes(&job, 0..2000));
+        eventually(LIMIT, "copies", || {
+            job.committed(&job.source) == KEYS + 2001
+        });
+        assert!(state_metric(&job, "runs", "driftgate_state_disk_failures_total") > 0.0);
+        let log = job.log("runs");
+        assert!(
+            log.contains("is thrown away and read from the state topic"),
+            "{log}"
+        );
+        assert!(server.stop(LIMIT).success());
+        assert_eq!(outcome(&job, "duplicate"), 2000, "{delivery}");
+        assert_eq!(emitted(&job), each_once(0..KEYS + 1), "{delivery}");
+    }
+}
+
+/// Where nothing can be written, it is kept in memory, and told.
+#[test]
+fn a_second_instance_and_a_folder_that_takes_nothing_are_told() {
+    let Some(bed) = live::real() else { return };
+    let job = Job::new(&bed, None, shape(ON_DISK));
+    let first = job.start("run", "first");
+    topics::produce(&job.client, &job.source, &writes(&job, 0..10));
+    eventually(LIMIT, "all of them", || job.committed(&job.source) == 10);
+    let mut second = job.start("run", "second");
+    let ended = second.ended(LIMIT).expect("it ends");
+    assert!(!ended.success());
+    let log = job.log("second");
+    assert!(log.contains("another process has it"), "{log}");
+    // The folders of its partitions are gone from under it.
+    let state = job.folder.path().join("state");
+    for entry in std::fs::read_dir(&state).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            std::fs::remove_dir_all(path).expect("it can be removed");
+        }
+    }
+    assert!(first.stop(LIMIT).success());
+    let log = job.log("first");
+    assert!(log.contains("what is remembered stays in memory"), "{log}");
+    topics::produce(&job.client, &job.source, &writes(&job, 0..20));
+    let third = job.start("run", "third");
+    eventually(LIMIT, "all of them", || job.committed(&job.source) == 30);
+    assert!(third.stop(LIMIT).success());
+    assert_eq!(emitted(&job), each_once(0..20));
 }

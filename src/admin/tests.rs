@@ -33,6 +33,7 @@ fn desk() -> Desk {
             public_url: None,
         },
         memory_limit: 0,
+        state_dir: None,
         shutdown_grace: Duration::ZERO,
         pipelines: Vec::new(),
     })

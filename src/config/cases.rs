@@ -242,6 +242,7 @@ pub fn load_text(text: &str, path: &Path) -> Result<CaseFile, Vec<Fault>> {
     checker.root(&tree, &name);
     let mut cx = Lowering {
         base,
+        has_state_dir: false,
         complete: tree.complete,
         faults: Vec::new(),
         warnings: Vec::new(),

@@ -29,7 +29,7 @@ pub(crate) fn lower(
     };
     Some(Dedup {
         by: by(&view, failure, cx),
-        kept: kept::lower(&view),
+        kept: kept::lower(&view, cx),
         then: kept::then(&view, cx),
         parked: PerKey {
             // A dead letter's key is free: its corrected copy shall pass.

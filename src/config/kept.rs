@@ -6,11 +6,17 @@ use super::lower::Lowering;
 use super::model::{Kept, KeyBy, Then};
 use super::view::View;
 
-pub(crate) fn lower(view: &View<'_>) -> Kept {
+pub(crate) fn lower(view: &View<'_>, cx: &mut Lowering<'_>) -> Kept {
+    if view.scalar("store") == Some("disk") && !cx.has_state_dir && cx.complete {
+        let message = "`store: disk` needs a `state_dir`, at the top of the file: a folder of this instance's own";
+        let fault = Fault::new(view.value_place("store"), "disk", message);
+        cx.faults.push(fault.hint("state_dir: /var/lib/driftgate"));
+    }
     let max_keys = view.int("max_keys").unwrap_or_default();
     Kept {
         window: view.optional_duration("window"),
         max_keys: usize::try_from(max_keys).unwrap_or(usize::MAX),
+        on_disk: view.scalar("store") == Some("disk"),
         begin_empty: view.scalar("on_missing_state") == Some("begin_empty"),
     }
 }

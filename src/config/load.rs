@@ -147,6 +147,7 @@ impl Input<'_> {
         checker.root(&tree, self.name);
         let mut cx = Lowering {
             base: self.base,
+            has_state_dir: false,
             complete: tree.complete,
             faults: Vec::new(),
             warnings: checker.warnings,

@@ -24,6 +24,8 @@ pub(crate) struct Lowering<'a> {
     pub(crate) base: &'a Path,
     /// False when a syntax error hides the rest of the file.
     pub(crate) complete: bool,
+    /// Whether there is a `state_dir`.
+    pub(crate) has_state_dir: bool,
     pub(crate) faults: Vec<Fault>,
     pub(crate) warnings: Vec<Fault>,
     /// Warnings that `check` alone tells.
@@ -38,6 +40,7 @@ pub(crate) fn lower(tree: &Tree, file: &str, cx: &mut Lowering<'_>) -> Config {
         column: 1,
     };
     let root = View::new(tree.root.as_ref(), main::ROOT, &start);
+    cx.has_state_dir = root.has("state_dir");
     let pipelines = root.node("pipelines").map_or(&[][..], Node::entries);
     let pipelines: Vec<(Pipeline, &Node)> = pipelines
         .iter()
@@ -54,6 +57,7 @@ pub(crate) fn lower(tree: &Tree, file: &str, cx: &mut Lowering<'_>) -> Config {
         registry: registry(root.map("registry"), cx),
         admin: admin(root.map("admin"), cx),
         memory_limit: root.size("memory_limit"),
+        state_dir: root.path("state_dir", cx.base),
         shutdown_grace: root.duration("shutdown_grace"),
         pipelines: pipelines
             .into_iter()

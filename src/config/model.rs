@@ -46,6 +46,8 @@ pub struct Config {
     pub admin: Admin,
     /// `memory_limit` in bytes: what librdkafka may hold in its consumer and producer queues, shared among the workers.
     pub memory_limit: u64,
+    /// `state_dir`: where what is remembered is on disk.
+    pub state_dir: Option<PathBuf>,
     /// `shutdown_grace`
     pub shutdown_grace: Duration,
     /// `pipelines`, in the order of the file.
@@ -204,6 +206,12 @@ impl Pipeline {
             Some(topic) => topic.clone(),
             None => format!("{source}.{}.dlq", self.group),
         }
+    }
+
+    /// Whether some of what is remembered is on disk.
+    pub fn is_on_disk(&self) -> bool {
+        let dedup = self.dedup.as_ref().is_some_and(|dedup| dedup.kept.on_disk);
+        dedup || self.stale.as_ref().is_some_and(|stale| stale.kept.on_disk)
     }
 
     /// Whether the ledger names the records that ended without an output.
@@ -725,6 +733,8 @@ pub struct Kept {
     pub window: Option<Duration>,
     /// `max_keys` of a source partition.
     pub max_keys: usize,
+    /// `store: disk`
+    pub on_disk: bool,
     /// `on_missing_state: begin_empty`
     pub begin_empty: bool,
 }

@@ -65,6 +65,9 @@ pub fn redacted(config: &Config) -> String {
         line("admin.public_url", &bare_url(url));
     }
     line("memory_limit", &format_size(config.memory_limit));
+    if let Some(folder) = &config.state_dir {
+        line("state_dir", &folder.display().to_string());
+    }
     line("shutdown_grace", &format_duration(config.shutdown_grace));
     for pipeline in &config.pipelines {
         pipeline_lines(pipeline, &mut line);
@@ -290,6 +293,8 @@ fn kept_lines(
     let window = kept.window.map(format_duration);
     lines.extend(window.map(|window| ("window", window)));
     lines.push(("max_keys", kept.max_keys.to_string()));
+    let store = if kept.on_disk { "disk" } else { "memory" };
+    lines.push(("store", store.to_owned()));
     let missing = if kept.begin_empty {
         "begin_empty"
     } else {
@@ -472,11 +477,13 @@ mod tests {
             "dedup.partitioned_by = dedup_key",
             "dedup.window = 24h",
             "dedup.max_keys = 9",
+            "dedup.store = memory",
             "dedup.on_missing_state = refuse",
             "dedup.then = drop",
             "stale.by = at",
             "stale.window = 1h",
             "stale.max_keys = 1000000",
+            "stale.store = memory",
             "stale.on_missing_state = refuse",
             "stale.then = topic",
             "stale.topic = late",

@@ -19,7 +19,7 @@ pub(crate) fn lower(
     Some(Stale {
         by: by.unwrap_or(KeyBy::RecordKey),
         version: view.placed("by"),
-        kept: kept::lower(&view),
+        kept: kept::lower(&view, cx),
         then: kept::then(&view, cx),
         reorder: reorder(&view, failure, cx),
     })

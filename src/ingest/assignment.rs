@@ -15,6 +15,7 @@ use crate::failure::breaker::Decisions;
 use crate::health::PauseReason;
 use crate::metrics::PartitionMetrics;
 use crate::native::consumer::{Entry, OFFSET_BEGINNING};
+use crate::state::disk::manifest::Anchor;
 use crate::state::memory::{self, Blocks, Notes};
 
 /// What a partition is to us.
@@ -85,6 +86,8 @@ pub struct Ledger {
     pub state: Vec<memory::Record>,
     /// Under exactly_once: the blocks of the transaction under way, which count once it has committed.
     pub enlisted: Blocks,
+    /// The last block of those under way that the state topic has.
+    pub reached: Option<Anchor>,
     /// The commit that may go out then.
     pub commit: Option<Entry>,
     /// Entries that were handed to the producer and are not answered.
@@ -113,6 +116,16 @@ impl Ledger {
     /// Whether there is nothing to be written.
     pub fn is_empty(&self) -> bool {
         self.pages.is_empty() && self.state.is_empty()
+    }
+
+    /// A block is in the state topic.
+    pub fn reaches(&mut self, anchor: Anchor) {
+        if self
+            .reached
+            .is_none_or(|known| known.offset < anchor.offset)
+        {
+            self.reached = Some(anchor);
+        }
     }
 
     /// The pages are handed over.
@@ -496,6 +509,7 @@ impl Partition {
         self.epoch = epoch;
         self.latest_due = self.mark.latest_due;
         self.has_state = self.mark.has_state;
+        self.ledger.reached = None;
         let Some(offset) = self.mark.offset else {
             return; // nothing has been read
         };

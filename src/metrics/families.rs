@@ -59,6 +59,10 @@ pub(super) struct Families {
     pub(super) newest_forgotten_early: IntCounterVec,
     pub(super) stale_passed: IntCounterVec,
     pub(super) reordered: IntCounterVec,
+    pub(super) state_remaining: IntGaugeVec,
+    pub(super) state_restored: IntCounterVec,
+    pub(super) state_bytes: IntGaugeVec,
+    pub(super) state_failures: IntCounterVec,
     pub(super) paused: IntGaugeVec,
     pub(super) stuck: IntGaugeVec,
     pub(super) unaccounted: IntGaugeVec,
@@ -367,6 +371,26 @@ impl Families {
             reordered: counter(
                 "driftgate_reordered_total",
                 "With stale.reorder, events that went on in front of a newer one of their key that had come before them.",
+                &["pipeline", "topic"],
+            ),
+            state_remaining: gauge(
+                "driftgate_state_restore_remaining",
+                "With dedup or stale, offsets of the state topic that are to be read before anything of a source partition is taken.",
+                &PARTITION,
+            ),
+            state_restored: counter(
+                "driftgate_state_restored_keys_total",
+                "With dedup or stale, keys that were read from state topics.",
+                &["pipeline", "topic"],
+            ),
+            state_bytes: gauge(
+                "driftgate_state_disk_bytes",
+                "With store: disk, bytes of a source partition's files below state_dir.",
+                &PARTITION,
+            ),
+            state_failures: counter(
+                "driftgate_state_disk_failures_total",
+                "With store: disk, how often something could not be written below state_dir, or not be read. Nothing is forgotten by that.",
                 &["pipeline", "topic"],
             ),
             stale_passed: counter(

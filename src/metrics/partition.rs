@@ -75,6 +75,8 @@ pub(super) struct Gauges {
     parked_records: OnceLock<IntGauge>,
     seen_keys: OnceLock<IntGauge>,
     newest_keys: OnceLock<IntGauge>,
+    state_remaining: OnceLock<IntGauge>,
+    state_bytes: OnceLock<IntGauge>,
     paused: [OnceLock<IntGauge>; PAUSES],
     /// Set at the revoke: what its last owner still writes must not bring a series back.
     removed: AtomicBool,
@@ -94,6 +96,8 @@ impl Gauges {
             parked_records: OnceLock::new(),
             seen_keys: OnceLock::new(),
             newest_keys: OnceLock::new(),
+            state_remaining: OnceLock::new(),
+            state_bytes: OnceLock::new(),
             paused: Default::default(),
             removed: AtomicBool::new(false),
         }
@@ -113,6 +117,8 @@ impl Gauges {
             &families.parked_records,
             &families.seen_keys,
             &families.newest_keys,
+            &families.state_remaining,
+            &families.state_bytes,
         ];
         for family in plain {
             // An error says that there is no such series, as for a partition that never committed.
@@ -475,6 +481,35 @@ impl PartitionMetrics {
         let (pipeline, topic, _) = &self.key;
         let family = &self.metrics.families.reordered;
         family.with_label_values(&[pipeline, topic]).inc_by(events);
+    }
+
+    /// With `dedup` or `stale`: so many offsets of the state topic are to be read yet.
+    pub fn set_state_remaining(&self, offsets: i64) {
+        let family = &self.metrics.families.state_remaining;
+        let gauge = &self.gauges.state_remaining;
+        self.gauges.set(gauge, family, &self.labels(), offsets);
+    }
+
+    /// So many keys were read from it.
+    pub fn state_restored(&self, keys: u64) {
+        let (pipeline, topic, _) = &self.key;
+        let family = &self.metrics.families.state_restored;
+        family.with_label_values(&[pipeline, topic]).inc_by(keys);
+    }
+
+    /// With `store: disk`: bytes of the files.
+    pub fn set_state_bytes(&self, bytes: u64) {
+        let family = &self.metrics.families.state_bytes;
+        let gauge = &self.gauges.state_bytes;
+        let bytes = signed(bytes);
+        self.gauges.set(gauge, family, &self.labels(), bytes);
+    }
+
+    /// Something could not be written there, or not be read.
+    pub fn state_disk_failed(&self) {
+        let (pipeline, topic, _) = &self.key;
+        let family = &self.metrics.families.state_failures;
+        family.with_label_values(&[pipeline, topic]).inc();
     }
 
     /// An event went on although it is stale.

@@ -58,6 +58,8 @@ pub struct Delivery {
     pub token: usize,
     /// Why it was not acknowledged, if it was not.
     pub error: Option<RDKafkaErrorCode>,
+    /// Its offset in its partition; negative where that is not known.
+    pub offset: i64,
 }
 
 pub(super) struct Shared {
@@ -350,6 +352,7 @@ unsafe extern "C" fn on_delivery(
     shared.deliveries.borrow_mut().push(Delivery {
         token: message._private as usize,
         error: code(message.err),
+        offset: message.offset,
     });
 }
 

@@ -305,7 +305,11 @@ mod tests {
 
     #[test]
     fn deliveries_add_up() {
-        let delivery = |token, error| Delivery { token, error };
+        let delivery = |token, error| Delivery {
+            token,
+            error,
+            offset: -1,
+        };
         let refused = Some(RDKafkaErrorCode::TopicAuthorizationFailed);
         let mut deliveries = vec![
             delivery(9, refused),

@@ -5,6 +5,8 @@
 //! Key: a byte for the kind, then 16 that name the block. Value: a byte for the layout, the time, then digest, position and, by
 //! the kind, the value of each key. Numbers are little-endian.
 
+use serde::{Deserialize, Serialize};
+
 use super::digest::Digest;
 use super::noted::{Note, Once, Value, Version};
 
@@ -21,7 +23,7 @@ const fn entry<V: Value>() -> usize {
 
 /// Names a block: who wrote it, and how many that had written before. Two owners, one of which does not know yet that it is
 /// none any more, never write the same one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Name {
     /// A random number of the writer's.
     pub writer: u64,
@@ -145,6 +147,15 @@ impl Found {
             Some((Version::KIND, name)) => Found::Newest(said(name, value)?),
             _ => Found::Other,
         })
+    }
+
+    /// The key of its record, if it is a block.
+    pub fn key_of_block(&self) -> Option<[u8; 17]> {
+        match self {
+            Found::Seen(Entry::Is(block)) => Some(block.name.to_key::<Once>()),
+            Found::Newest(Entry::Is(block)) => Some(block.name.to_key::<Version>()),
+            _ => None,
+        }
     }
 
     /// How many keys it brings.

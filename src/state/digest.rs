@@ -2,11 +2,44 @@
 //! share one: of 50 million, with odds of one in 10²³. A shorter or a faster hash would make a false duplicate of a record
 //! some day, or on the day when somebody wants one.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
 use sha2::{Digest as _, Sha256};
 
 /// A dedup key, hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digest([u64; 2]);
+
+impl Hash for Digest {
+    /// Half of it is as good as all of it.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0[0]);
+    }
+}
+
+/// A digest is as good as its hash.
+#[derive(Debug, Default)]
+pub struct Own(u64);
+
+impl Hasher for Own {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 ^= number;
+    }
+}
+
+/// A table by digests.
+pub type ByDigest<T> = HashMap<Digest, T, BuildHasherDefault<Own>>;
 
 impl Digest {
     /// Bytes of one.
@@ -46,6 +79,11 @@ impl Digest {
     /// Half of it: enough to tell keys apart that may be confused at the price of a wait.
     pub fn short(self) -> u64 {
         self.0[0]
+    }
+
+    /// Both halves of it, in the order in which digests are compared.
+    pub fn halves(self) -> (u64, u64) {
+        (self.0[0], self.0[1])
     }
 
     /// `0123…ef`, 32 digits: as headers have it.

@@ -1,10 +1,10 @@
 //! The keys of one partition's records that are on their way, or not committed yet: in the order of their offsets, so that a
 //! rewind takes back those of the records that are read again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Debug;
 
-use super::digest::Digest;
+use super::digest::{ByDigest, Digest};
 
 /// What is remembered of a key besides the place of its record.
 pub trait Value: Copy + Eq + Debug {
@@ -14,6 +14,8 @@ pub trait Value: Copy + Eq + Debug {
     const LEN: usize;
     /// What is remembered, in words.
     const WHAT: &'static str;
+    /// Whether one that is there already may be the one that counts.
+    const MAY_BE_OLD: bool;
 
     /// Appends it to a block.
     fn put(self, block: &mut Vec<u8>);
@@ -33,6 +35,7 @@ impl Value for Once {
     const KIND: u8 = b'd';
     const LEN: usize = 0;
     const WHAT: &'static str = "seen keys";
+    const MAY_BE_OLD: bool = false;
 
     fn put(self, _: &mut Vec<u8>) {}
 
@@ -53,6 +56,7 @@ impl Value for Version {
     const KIND: u8 = b's';
     const LEN: usize = 8;
     const WHAT: &'static str = "newest versions";
+    const MAY_BE_OLD: bool = true;
 
     fn put(self, block: &mut Vec<u8>) {
         block.extend(self.0.to_le_bytes());
@@ -95,14 +99,14 @@ pub struct Noted<V> {
     /// With each the one that counted for its key before, if it took that one's place.
     notes: VecDeque<(i64, Note<V>, Option<Found<V>>)>,
     /// What counts for a key.
-    latest: HashMap<Digest, Found<V>>,
+    latest: ByDigest<Found<V>>,
 }
 
 impl<V> Default for Noted<V> {
     fn default() -> Noted<V> {
         Noted {
             notes: VecDeque::new(),
-            latest: HashMap::new(),
+            latest: ByDigest::default(),
         }
     }
 }

@@ -2,16 +2,20 @@
 //!
 //! They are kept in parts of the window, by the time that the partition had come to, and a part is forgotten as a whole: so
 //! a key is remembered for the window, and for up to an eighth of it more. An entry is 24 bytes, and 32 with a version, in a
-//! table that is between half and seven eighths full.
+//! table that is between half and seven eighths full. With a disk that is so for the part that is being added to; those that are
+//! complete are files (`keys`, `disk`).
 //!
 //! A key that counts anew is in a later block as well, so the topic would grow with a few keys that change all the time. Once
 //! more than half of it is such, what is left of the part with most of that is written once more.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{HashSet, VecDeque};
+use std::path::Path;
 
 use super::block::{Block, MOST, Name, Names};
 use super::digest::Digest;
+use super::disk::manifest::{KindOf, PartOf};
+use super::disk::run::{self, Pair, Run, RunOf};
+use super::keys::{Kept, Keys};
 use super::noted::{Note, Once, Value};
 
 /// Parts of a window.
@@ -28,26 +32,32 @@ pub struct Window {
     pub keys: usize,
 }
 
-/// A digest is as good as its hash.
-#[derive(Default)]
-struct Own(u64);
+/// How much of what is remembered is in memory where there is a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Fewer entries are not worth a file.
+    pub least: usize,
+    /// A part is complete with so many keys. Twice as many entries in memory are too many.
+    pub most: usize,
+}
 
-impl Hasher for Own {
-    fn finish(&self) -> u64 {
-        self.0
-    }
+impl Room {
+    /// A MiB is no trouble. A table with so many entries takes 200 to 270 MiB, and would grow to twice that with a few more.
+    pub const USUAL: Room = Room {
+        least: 16 << 10,
+        most: 13 << 19,
+    };
+}
 
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 ^= number;
-    }
-
-    fn write_usize(&mut self, _: usize) {}
+/// Entries that are to be written to a file.
+#[derive(Debug)]
+pub struct Group<V> {
+    /// The file.
+    pub of: RunOf,
+    /// In no order.
+    pub entries: Vec<Pair<V>>,
+    /// Whether they stay in memory: the file is for a restart alone.
+    pub is_copy: bool,
 }
 
 /// A part of the window.
@@ -65,19 +75,13 @@ struct Part {
     blocks: Vec<Name>,
 }
 
-/// What is remembered of a key.
-#[derive(Debug, Clone, Copy)]
-struct Kept<V> {
-    /// The position of its record, and the number of its part in the lowest 16 bits.
-    place: u64,
-    value: V,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Seen<V = Once> {
     window: Window,
-    keys: HashMap<Digest, Kept<V>, BuildHasherDefault<Own>>,
+    /// `None`: all of it is in memory.
+    room: Option<Room>,
+    keys: Keys<V>,
     /// The oldest first.
     parts: VecDeque<Part>,
     /// The latest time of a record, which does not go back.
@@ -86,6 +90,10 @@ pub struct Seen<V = Once> {
     expired: Vec<Name>,
     /// Blocks that were taken out before, while it is read what there is.
     gone: HashSet<Name>,
+    /// Blocks that came from disk, while it is read what there is beyond them.
+    known: HashSet<Name>,
+    /// Files that nothing needs any more.
+    files: Vec<u64>,
     /// Keys that were forgotten for want of room, before their time.
     early: u64,
 }
@@ -95,18 +103,31 @@ impl<V: Value> Seen<V> {
     pub fn new(window: Window) -> Seen<V> {
         Seen {
             window,
-            keys: HashMap::default(),
+            room: None,
+            keys: Keys::default(),
             parts: VecDeque::new(),
             now: i64::MIN,
             expired: Vec::new(),
             gone: HashSet::new(),
+            known: HashSet::new(),
+            files: Vec::new(),
             early: 0,
+        }
+    }
+
+    /// The same with a disk for what is in complete parts. What is to be written is said by [`Self::to_write`].
+    pub fn on_disk(window: Window, room: Room) -> Seen<V> {
+        Seen {
+            room: Some(room),
+            ..Seen::new(window)
         }
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
+        let room = self.room;
         *self = Seen::new(self.window);
+        self.room = room;
     }
 
     /// A block was found to be taken out. Its keys are the oldest, and go with the blocks that came when it was.
@@ -114,9 +135,17 @@ impl<V: Value> Seen<V> {
         self.gone.insert(name);
     }
 
+    /// A block was found.
+    pub fn is_there(&mut self, block: &Block<V>) {
+        if !self.known.contains(&block.name) {
+            self.add(block);
+        }
+    }
+
     /// Everything that there is has been read.
     pub fn is_restored(&mut self) {
         let gone = std::mem::take(&mut self.gone);
+        self.known = HashSet::new();
         self.expired.retain(|name| !gone.contains(name));
         for part in &mut self.parts {
             part.blocks.retain(|name| !gone.contains(name));
@@ -126,8 +155,23 @@ impl<V: Value> Seen<V> {
 
     /// The position of the key's record, and what is remembered of it.
     pub fn find(&self, digest: Digest) -> Option<(i64, V)> {
-        let kept = self.keys.get(&digest)?;
-        Some((position(kept.place), kept.value))
+        let kept = self.is_left(self.keys.find(digest))?;
+        Some((kept.position(), kept.value))
+    }
+
+    /// Of a part that is gone there may be something in a file that is being written: that counts no more.
+    fn is_left(&self, kept: Option<Kept<V>>) -> Option<Kept<V>> {
+        kept.filter(|kept| self.room.is_none() || self.place_of(kept.part()).is_some())
+    }
+
+    /// The place of the part with that number among the others.
+    fn place_of(&self, number: u16) -> Option<usize> {
+        self.parts.iter().rposition(|part| part.number == number)
+    }
+
+    /// Why what is found, or not found, counts no more: it could not be read from disk.
+    pub fn broken(&self) -> Option<&str> {
+        self.keys.broken()
     }
 
     /// A record of that time is taken. One that is ahead of the clock (`wall`) does not make what was seen old.
@@ -147,12 +191,12 @@ impl<V: Value> Seen<V> {
 
     /// How many keys there are.
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.parts.iter().map(|part| part.keys).sum()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.len() == 0
     }
 
     /// Adds the keys of a block, and forgets those that are too old or too many by then.
@@ -166,13 +210,16 @@ impl<V: Value> Seen<V> {
         part.blocks.push(block.name);
         part.entries += block.notes.len();
         for note in &block.notes {
-            let (place, value) = (place(note.position, number), note.value);
-            let before = self.keys.get(&note.digest).copied();
-            if before.is_some_and(|before| before.value.is_newer(value)) {
+            let before = self.is_left(self.keys.before(note.digest));
+            if before.is_some_and(|before| before.value.is_newer(note.value)) {
                 continue;
             }
-            self.keys.insert(note.digest, Kept { place, value });
-            let before = before.map(|before| before.place as u16);
+            // What is written once more has its old time, and must not go before the part that its key is in.
+            let before = before.map(|before| before.part());
+            let later = before.filter(|before| self.place_of(*before) > self.place_of(number));
+            let number = later.unwrap_or(number);
+            let kept = Kept::new(note.position, number, note.value);
+            self.keys.insert(note.digest, kept);
             if before != Some(number) {
                 self.count(number, 1);
             }
@@ -188,13 +235,18 @@ impl<V: Value> Seen<V> {
         parts.find(|part| part.number == number)
     }
 
+    /// Whether nothing of that time goes into the part any more.
+    fn is_full(&self, part: &Part, time: i64) -> bool {
+        let width = self.window.time.map(|time| time / PARTS as i64);
+        let most = (self.window.keys / PARTS).max(1);
+        let most = self.room.map_or(most, |room| most.min(room.most));
+        part.keys >= most || width.is_some_and(|width| time - part.began > width)
+    }
+
     /// The number of the part for a block of that time, which is there then. One that is older than the latest part was written
     /// once more: it is a part of its own time.
     fn part_of(&mut self, time: i64) -> u16 {
-        let width = self.window.time.map(|time| time / PARTS as i64);
-        let most = (self.window.keys / PARTS).max(1);
-        let is_full =
-            |part: &Part| part.keys >= most || width.is_some_and(|width| time - part.began > width);
+        let is_full = |part: &Part| self.is_full(part, time);
         let mut parts = self.parts.iter().rev();
         let (number, is_first) = match (self.parts.back(), self.parts.front()) {
             (None, _) | (_, None) => (0, false),
@@ -223,7 +275,8 @@ impl<V: Value> Seen<V> {
     /// Once most of what is in the blocks counts no more: blocks that take the place of those of one part.
     pub fn rewrite(&mut self, names: &mut Names) -> Vec<Block<V>> {
         let entries: usize = self.parts.iter().map(|part| part.entries).sum();
-        if entries < 2 * self.keys.len() + FEW {
+        // What is being written is of a part, and would be there twice.
+        if entries < 2 * self.len() + FEW || self.keys.is_leaving() {
             return Vec::new();
         }
         let worst = self
@@ -233,13 +286,14 @@ impl<V: Value> Seen<V> {
         let Some(part) = worst else {
             return Vec::new();
         };
-        let of_part = self
-            .keys
-            .iter()
-            .filter(|(_, kept)| kept.place as u16 == part.number);
-        let notes = of_part.map(|(digest, kept)| Note {
+        let (of_part, files) = self.keys.take_back(part.number);
+        if self.keys.broken().is_some() {
+            return Vec::new();
+        }
+        self.files.extend(files);
+        let notes = of_part.iter().map(|(digest, kept)| Note {
             digest: *digest,
-            position: position(kept.place),
+            position: kept.position(),
             value: kept.value,
         });
         let notes: Vec<Note<V>> = notes.collect();
@@ -259,10 +313,10 @@ impl<V: Value> Seen<V> {
 
     fn forget_old(&mut self) {
         let mut gone = Vec::new();
+        let mut left = self.len();
         while let Some(oldest) = self.parts.front() {
             let is_old = |time| self.now.saturating_sub(oldest.last) > time;
             let is_old = self.window.time.is_some_and(is_old);
-            let left = self.keys.len() - gone.iter().map(|(_, keys)| keys).sum::<usize>();
             // One part is always left to be written to.
             let is_much = self.parts.len() > 1 && left - oldest.keys >= self.window.keys;
             if !is_old && !is_much {
@@ -271,14 +325,15 @@ impl<V: Value> Seen<V> {
             if !is_old {
                 self.early += oldest.keys as u64;
             }
-            gone.push((oldest.number, oldest.keys));
+            left -= oldest.keys;
+            gone.push(oldest.number);
             if let Some(oldest) = self.parts.pop_front() {
                 self.expired.extend(oldest.blocks);
             }
         }
         if !gone.is_empty() {
-            let is_left = |number: u16| gone.iter().all(|(one, _)| *one != number);
-            self.keys.retain(|_, kept| is_left(kept.place as u16));
+            let files = self.keys.forget(|number| !gone.contains(&number));
+            self.files.extend(files);
         }
     }
 
@@ -291,18 +346,133 @@ impl<V: Value> Seen<V> {
     pub fn take_early(&mut self) -> u64 {
         std::mem::take(&mut self.early)
     }
-}
 
-fn place(position: i64, part: u16) -> u64 {
-    (position as u64) << 16 | u64::from(part)
-}
+    /// Whether it is time to write what is in memory to disk.
+    pub fn is_due(&self) -> bool {
+        let (Some(room), Some(latest)) = (self.room, self.parts.back()) else {
+            return false;
+        };
+        let many = self.keys.in_memory();
+        many >= 2 * room.most || many >= room.least && self.is_full(latest, self.now)
+    }
 
-fn position(place: u64) -> i64 {
-    (place as i64) >> 16
+    /// Whether there is so much in memory that nothing may be added before it has been written.
+    pub fn is_much(&self) -> bool {
+        self.room
+            .is_some_and(|room| self.keys.in_memory() >= 2 * room.most)
+    }
+
+    /// What is in memory, to be written to files with numbers from `next` on, and what a manifest says of all of it then. What is
+    /// of complete parts is on its way to disk from here on, and [`Self::is_written`] or [`Self::is_not_written`] end that.
+    pub fn to_write(&mut self, next: &mut u64) -> (Vec<Group<V>>, KindOf) {
+        let latest = self.parts.back();
+        let stays = latest.filter(|latest| !self.is_full(latest, self.now));
+        let stays = stays.map(|latest| latest.number);
+        let (in_memory, mut runs) = self.keys.to_write();
+        let group = |(part, entries): (u16, Vec<Pair<V>>)| {
+            let of = RunOf {
+                file: *next,
+                part,
+                entries: entries.len(),
+                bytes: run::size::<V>(entries.len()),
+            };
+            *next += 1;
+            let is_copy = stays == Some(part);
+            Group {
+                of,
+                entries,
+                is_copy,
+            }
+        };
+        let groups: Vec<Group<V>> = in_memory.into_iter().map(group).collect();
+        runs.extend(groups.iter().map(|group| group.of.clone()));
+        self.keys.leave(stays);
+        let part = |part: &Part| PartOf {
+            number: part.number,
+            keys: part.keys,
+            entries: part.entries,
+            began: part.began,
+            last: part.last,
+            blocks: part.blocks.clone(),
+        };
+        let kind = KindOf {
+            now: self.now,
+            expired: self.expired.clone(),
+            parts: self.parts.iter().map(part).collect(),
+            runs,
+        };
+        (groups, kind)
+    }
+
+    /// What was to be written is on disk.
+    pub fn is_written(&mut self, runs: Vec<Run<V>>) {
+        self.keys.has_left(runs);
+        // Parts may have been forgotten meanwhile.
+        let parts: HashSet<u16> = self.parts.iter().map(|part| part.number).collect();
+        let files = self.keys.forget_runs(|number| parts.contains(&number));
+        self.files.extend(files);
+    }
+
+    /// It is not, and stays in memory.
+    pub fn is_not_written(&mut self) {
+        self.keys.stay();
+    }
+
+    /// Takes over what a manifest says, with its files from the folder. The error says what is wrong with them; then nothing is
+    /// remembered.
+    pub fn load(&mut self, folder: &Path, kind: &KindOf) -> Result<(), String> {
+        self.clear();
+        let runs: Result<Vec<Run<V>>, String> =
+            kind.runs.iter().map(|of| Run::open(folder, of)).collect();
+        let runs = runs?;
+        let part = |part: &PartOf| Part {
+            number: part.number,
+            keys: part.keys,
+            entries: part.entries,
+            began: part.began,
+            last: part.last,
+            blocks: part.blocks.clone(),
+        };
+        self.parts = kind.parts.iter().map(part).collect();
+        self.now = kind.now;
+        self.expired.clone_from(&kind.expired);
+        let blocks = self.parts.iter().flat_map(|part| &part.blocks);
+        self.known = blocks.copied().collect();
+        let latest = self.parts.back();
+        let open = latest.filter(|latest| !self.is_full(latest, self.now));
+        let open = open.map(|open| open.number);
+        let loaded = self.keys.load(runs, |number| open == Some(number));
+        loaded.map_err(|error| {
+            self.clear();
+            error.to_string()
+        })
+    }
+
+    /// The files that nothing needs any more, since the last call.
+    pub fn take_files(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.files)
+    }
+
+    /// Whether there is a disk.
+    pub fn is_on_disk(&self) -> bool {
+        self.room.is_some()
+    }
+
+    /// The numbers of the files that it reads from.
+    pub fn runs(&self) -> Vec<u64> {
+        self.keys.runs()
+    }
+
+    /// Bytes of the files.
+    pub fn bytes(&self) -> u64 {
+        self.keys.bytes()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -337,8 +507,9 @@ mod tests {
             size_of::<(Digest, Kept<Version>)>(),
         );
         assert_eq!(sizes, (24, 32), "the documentation says so");
-        for position in [0, 1, 1 << 46] {
-            assert_eq!(super::position(place(position, u16::MAX)), position);
+        for position in [-1, 0, 1, 1 << 46] {
+            let kept = Kept::new(position, u16::MAX, Once);
+            assert_eq!((kept.position(), kept.part()), (position, u16::MAX));
         }
     }
 

@@ -102,7 +102,11 @@ impl Engine {
             return Among::First;
         };
         memory.comes_to(taken.origin.timestamp.unwrap_or(clock.wall), clock.wall);
-        if let Some(among) = self.known(taken) {
+        let among = self.known(taken);
+        if self.is_unreadable(taken, clock) {
+            return Among::Unsure;
+        }
+        if let Some(among) = among {
             return among;
         }
         self.drain(ALONE_WAIT);
@@ -113,7 +117,11 @@ impl Engine {
             // It is read again.
             return Among::Unsure;
         }
-        if let Some(among) = self.known(taken) {
+        let among = self.known(taken);
+        if self.is_unreadable(taken, clock) {
+            return Among::Unsure;
+        }
+        if let Some(among) = among {
             return among;
         }
         let detail = "another record with its key is not acknowledged yet";

@@ -401,6 +401,9 @@ impl Engine {
         let mut answer = Vec::with_capacity(families.len());
         for (topic, number, _) in families {
             if let Some(slot) = self.assignment.find(&topic, number) {
+                if !lost {
+                    self.put_away(slot, self.time.read());
+                }
                 self.families.forget(slot);
             }
             if let Some(partition) = self.assignment.remove(&topic, number) {

@@ -66,6 +66,7 @@ impl DryLoop {
         let (stages, idle) = pipeline.into_stages();
         let topic = stages.config().source_topics[0].clone();
         let settings = Settings {
+            state: None,
             slot: 0,
             batch,
             window: usize::MAX,
@@ -271,7 +272,11 @@ impl Outlet for Nowhere {
             sent.records += 1;
             sent.bytes += record.value.map_or(0, |value| value.len() as u64);
         }
-        self.ready.push(Delivery { token, error: None });
+        self.ready.push(Delivery {
+            token,
+            error: None,
+            offset: -1,
+        });
         Ok(())
     }
 

@@ -32,6 +32,7 @@ use crate::metrics::PipelineMetrics;
 use crate::native::producer::{Delivery, Produce};
 use crate::pipeline::{Edition, policy};
 use crate::record::{Header, Outcome, Record};
+use crate::state::disk::folder::StateDir;
 
 /// How a worker runs.
 #[derive(Debug, Clone)]
@@ -62,6 +63,8 @@ pub struct Settings {
     pub sizes: std::collections::HashMap<String, u64>,
     /// Under exactly_once: how transactions run.
     pub transaction: Option<transaction::Settings>,
+    /// Where what is remembered is on disk, if some of it is.
+    pub state: Option<Arc<StateDir>>,
 }
 
 /// How long an answer to the last commit of a partition is waited for when the time for everything else is over.

@@ -20,6 +20,7 @@ use crate::ingest::assignment::Partition;
 use crate::ingest::ledger;
 use crate::native::consumer::Entry;
 use crate::native::producer::{Delivery, Produce};
+use crate::state::disk::manifest::Anchor;
 
 /// Marks the tokens of ledger entries among those of outputs, which count from 0.
 const LEDGER: usize = 1 << (usize::BITS - 1);
@@ -30,9 +31,20 @@ const UNANSWERED: Duration = Duration::from_millis(500);
 /// The entries that were handed to the producer and are not acknowledged.
 #[derive(Debug, Default)]
 pub(super) struct Writing {
-    /// Slot, ledger and topic of each token.
-    tokens: HashMap<usize, (usize, u64, String)>,
+    /// What was written with each token.
+    tokens: HashMap<usize, Written>,
     next: usize,
+}
+
+/// An entry that was handed over.
+#[derive(Debug)]
+struct Written {
+    slot: usize,
+    /// The ledger of its partition.
+    id: u64,
+    topic: String,
+    /// Its key, if it is a block of the state topic.
+    block: Option<[u8; 17]>,
 }
 
 impl Writing {
@@ -132,7 +144,7 @@ impl Engine {
                 records.push((topic.clone(), entry.key().into_bytes(), Some(value)));
             }
         }
-        if let Some(topic) = state {
+        if let Some(topic) = &state {
             for (key, value) in &partition.ledger.state {
                 records.push((topic.clone(), key.clone(), value.clone()));
             }
@@ -152,7 +164,16 @@ impl Engine {
             self.writing.next = (self.writing.next + 1) & !LEDGER;
             match self.outlet.send(&produce, token) {
                 Ok(()) => {
-                    self.writing.tokens.insert(token, (slot, id, topic));
+                    let is_block = value.is_some() && state.as_ref() == Some(&topic);
+                    let block = is_block.then(|| key.as_slice().try_into().ok());
+                    let block = block.flatten();
+                    let written = Written {
+                        slot,
+                        id,
+                        topic,
+                        block,
+                    };
+                    self.writing.tokens.insert(token, written);
                     if let Some(partition) = self.assignment.get_mut(slot) {
                         partition.ledger.unanswered += 1;
                     }
@@ -173,19 +194,41 @@ impl Engine {
         if delivery.token & LEDGER == 0 {
             return false;
         }
-        let Some((slot, id, topic)) = self.writing.tokens.remove(&delivery.token) else {
+        let Some(written) = self.writing.tokens.remove(&delivery.token) else {
             return true;
         };
+        let Written {
+            slot,
+            id,
+            topic,
+            block,
+        } = written;
         let partition = self.assignment.get_mut(slot);
         let Some(partition) = partition.filter(|partition| partition.ledger.id == id) else {
             return true;
         };
         partition.ledger.unanswered = partition.ledger.unanswered.saturating_sub(1);
-        if let Some(code) = delivery.error {
-            partition.ledger.refusal.get_or_insert((topic, code));
+        match (delivery.error, block) {
+            (Some(code), _) => {
+                partition.ledger.refusal.get_or_insert((topic, code));
+            }
+            (None, Some(key)) if delivery.offset >= 0 => {
+                let offset = delivery.offset;
+                partition.ledger.reaches(Anchor { offset, key });
+            }
+            (None, _) => {}
         }
         self.after_write(slot, clock);
         true
+    }
+
+    /// Takes what has come in about entries before anything else of it is looked at: where blocks are is said with the
+    /// transaction that they were in.
+    pub(super) fn take_entries_answered(&mut self, clock: Clock) {
+        let mut deliveries = std::mem::take(&mut self.deliveries);
+        deliveries.retain(|delivery| !self.entry_answered(delivery, clock));
+        self.deliveries = deliveries;
+        self.let_go = (0, 0);
     }
 
     /// When every entry of a write is answered: its commit may go out, or the partition pauses.
@@ -199,7 +242,12 @@ impl Engine {
             return;
         }
         match partition.ledger.refusal.clone() {
-            None => partition.ledger.written(),
+            None => {
+                partition.ledger.written();
+                if self.transaction.is_none() {
+                    self.blocks_count(&[slot], clock);
+                }
+            }
             Some((topic, code)) => self.refused(slot, &topic, code, clock),
         }
     }

@@ -189,6 +189,7 @@ impl Engine {
         self.heed(clock);
         self.write_again(clock);
         self.surveyed(consumer, clock);
+        self.mend(clock);
         self.timers(consumer, clock);
         self.let_older_go(consumer, clock);
         let timeout = self.wait(clock);

@@ -79,6 +79,12 @@ impl Families {
         }
     }
 
+    /// Whether it is a retry partition.
+    pub(super) fn is_tier(&self, slot: usize) -> bool {
+        let home = self.homes.get(slot).copied().flatten();
+        home.is_some_and(|home| home != slot)
+    }
+
     /// What is remembered of the partition's source.
     pub(super) fn memory(&self, slot: usize) -> Option<&Memory> {
         let memory = &self.of(slot)?.memory;
@@ -164,6 +170,32 @@ impl Families {
 
     fn parking_mut(&mut self, slot: usize) -> Option<&mut Parking> {
         self.of_mut(slot).map(|family| &mut family.parking)
+    }
+
+    /// Bytes on disk of what is remembered of a source partition, if some of it is there.
+    pub(super) fn disk_bytes(&self, topic: &str, number: i32) -> Option<u64> {
+        let home = self.names.get(&(topic.to_owned(), number))?;
+        self.families.get(*home)?.as_ref()?.memory.disk_bytes()
+    }
+
+    /// How many offsets of the state topic are to be read yet of a source partition, if anything is remembered of it.
+    pub(super) fn state_left(&self, topic: &str, number: i32) -> Option<i64> {
+        let home = self.names.get(&(topic.to_owned(), number))?;
+        let family = self.families.get(*home)?.as_ref()?;
+        let rebuild = family.rebuild.as_ref();
+        let left = rebuild.map_or(0, |rebuild| rebuild.left);
+        family.memory.is_kept().then_some(left)
+    }
+
+    /// The slots of source partitions of which something that is remembered cannot be read.
+    pub(super) fn unreadable(&self) -> Vec<usize> {
+        let families = self.families.iter().enumerate();
+        let unreadable = families.filter(|(_, family)| {
+            let family = family.as_ref();
+            let family = family.filter(|family| family.rebuild.is_none());
+            family.is_some_and(|family| family.memory.broken().is_some())
+        });
+        unreadable.map(|(home, _)| home).collect()
     }
 
     /// The partition in this slot is no longer ours.

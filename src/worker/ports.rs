@@ -23,6 +23,7 @@ use crate::pipeline::{Again, Edition, Sink, Stages, Verdict, Watch, Work};
 use crate::record::Record;
 use crate::state::block;
 use crate::state::digest::Digest;
+use crate::state::disk::manifest::Anchor;
 
 /// A record that waits for the answers to its questions: its index in the batch and its place in the books.
 pub(super) type Waiting = Work<(usize, Taken)>;
@@ -174,8 +175,15 @@ pub(super) enum Event {
     State {
         /// Of which reading.
         ticket: u64,
-        /// In their order.
-        found: Vec<block::Found>,
+        /// In their order, with their offsets.
+        found: Vec<(i64, block::Found)>,
+        /// How many offsets are to be read yet.
+        left: i64,
+    },
+    /// The state topic has not what was on disk of it: all of it is read, from its beginning.
+    Anew {
+        /// Of which reading.
+        ticket: u64,
     },
     /// Everything has been found.
     Done {
@@ -196,6 +204,7 @@ impl Event {
         match self {
             Event::Found { ticket, .. }
             | Event::State { ticket, .. }
+            | Event::Anew { ticket }
             | Event::Done { ticket }
             | Event::Failed { ticket, .. } => *ticket,
         }
@@ -217,11 +226,13 @@ pub(super) struct Reading {
     pub(super) state: Option<StateReading>,
 }
 
-/// A partition of a state topic, to be read as a whole.
+/// A partition of a state topic, to be read as a whole, or from where it is known.
 #[derive(Debug, Clone)]
 pub(super) struct StateReading {
     /// Topic and partition.
     pub(super) entry: Entry,
+    /// The block up to which it is known. Where it is not in its place, all of it is read.
+    pub(super) anchor: Option<Anchor>,
     /// Whether there must be something: an empty one has been deleted.
     pub(super) must_be: bool,
 }

@@ -6,6 +6,7 @@
 use super::Clock;
 use super::engine::{Engine, Taken};
 use super::parked::Part;
+use crate::health::PauseReason;
 use crate::ingest::assignment::Role;
 use crate::state::block::{MOST, Names};
 use crate::state::noted::{Note, Once};
@@ -119,9 +120,109 @@ impl Engine {
             return;
         };
         let batch = notes.below(offset);
+        partition.ledger.reached = None;
         (partition.ledger.enlisted, partition.ledger.state) =
             memory.write(&batch, &mut self.writer.names);
         self.tell_early(slot);
+    }
+
+    /// The blocks of these partitions that were under way are in the state topic for good, and are remembered. Of families that
+    /// have no others under way, what fills memory is written to disk.
+    pub(super) fn blocks_count(&mut self, slots: &[usize], clock: Clock) {
+        for slot in slots {
+            let partition = self.assignment.get_mut(*slot);
+            let reached = partition.and_then(|partition| partition.ledger.reached.take());
+            let Some(memory) = self.families.memory_mut(*slot) else {
+                continue;
+            };
+            reached
+                .into_iter()
+                .for_each(|anchor| memory.reaches(anchor));
+            if self.has_blocks_under_way(*slot) {
+                continue;
+            }
+            let memory = self.families.memory_mut(*slot);
+            if let Some(Err(why)) = memory.map(|memory| memory.settle(clock.now)) {
+                self.tell_disk(*slot, &why);
+            }
+        }
+    }
+
+    /// Whether something that is remembered of the family is not in the state topic yet. Under exactly_once nothing is remembered
+    /// before that.
+    pub(super) fn has_blocks_under_way(&self, slot: usize) -> bool {
+        let mut slots = self.families.relatives(slot);
+        self.transaction.is_none()
+            && slots.any(|slot| {
+                let partition = self.assignment.get(slot);
+                partition.is_some_and(|partition| !partition.ledger.is_idle())
+            })
+    }
+
+    /// The partition is given up: what is remembered of it is left on disk, for the case that it comes back.
+    pub(super) fn put_away(&mut self, slot: usize, clock: Clock) {
+        if self.families.is_tier(slot) || self.has_blocks_under_way(slot) {
+            return;
+        }
+        let memory = self.families.memory_mut(slot);
+        if let Some(Err(why)) = memory.map(|memory| memory.put_away(clock.now)) {
+            self.tell_disk(slot, &why);
+        }
+    }
+
+    /// Something could not be written to disk.
+    pub(super) fn tell_disk(&self, slot: usize, why: &str) {
+        let Some(partition) = self.assignment.get(slot) else {
+            return;
+        };
+        partition.metrics.state_disk_failed();
+        tracing::warn!(
+            pipeline = self.judge.config().name,
+            topic = partition.source(),
+            partition = partition.number,
+            "state_dir: {why}: what is remembered stays in memory, and is written once that can be done"
+        );
+    }
+
+    /// Whether what is remembered cannot be read: then it is not known what the record is, and its partition has been stopped
+    /// at it.
+    pub(super) fn is_unreadable(&mut self, taken: &Taken, clock: Clock) -> bool {
+        let memory = self.families.memory(taken.slot);
+        if memory.is_none_or(|memory| memory.broken().is_none()) {
+            return false;
+        }
+        let detail =
+            "what was seen cannot be read from state_dir, and is read from the state topic";
+        self.stand(taken, PauseReason::Rebuilding, detail, clock);
+        true
+    }
+
+    /// What cannot be read from disk is read from the state topic, once all of it is there.
+    pub(super) fn mend(&mut self, clock: Clock) {
+        for slot in self.families.unreadable() {
+            // What a transaction under way would add is not there.
+            self.abort(clock);
+            if self.has_blocks_under_way(slot) || self.is_unresolved() {
+                continue;
+            }
+            let (Some(partition), Some(memory)) =
+                (self.assignment.get(slot), self.families.memory_mut(slot))
+            else {
+                continue;
+            };
+            partition.metrics.state_disk_failed();
+            tracing::error!(
+                pipeline = self.judge.config().name,
+                topic = partition.source(),
+                partition = partition.number,
+                "state_dir: {}: what was kept there of the partition is thrown away and read from the state topic",
+                memory.broken().unwrap_or_default()
+            );
+            if let Err(why) = memory.clear() {
+                self.tell_disk(slot, &why);
+            }
+            self.rebuild_family(slot, clock);
+        }
     }
 
     /// Keys were forgotten before their time.

@@ -428,6 +428,13 @@ impl Engine {
                     Part::Stale => partition.metrics.set_newest(keys),
                 }
             }
+            let (topic, number) = (&partition.topic, partition.number);
+            if let Some(bytes) = self.families.disk_bytes(topic, number) {
+                partition.metrics.set_state_bytes(bytes);
+            }
+            if let Some(left) = self.families.state_left(topic, number) {
+                partition.metrics.set_state_remaining(left);
+            }
             let moved = partition.seen != committable || lag == 0;
             partition.seen = committable;
             if lag == 0 {

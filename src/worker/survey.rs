@@ -13,10 +13,11 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use super::ports::{Event, Found, Reading, Survey};
 use crate::ingest::properties::Properties;
-use crate::native::consumer::Entry;
+use crate::native::consumer::{Entry, OFFSET_BEGINNING};
 use crate::quiet::Quiet;
 use crate::record::Record;
 use crate::state::block::{self, MOST};
+use crate::state::disk::manifest::Anchor;
 
 /// How long the broker is asked for one thing.
 const ASK: Duration = Duration::from_secs(10);
@@ -125,9 +126,11 @@ enum What {
 #[derive(Default)]
 struct Heard {
     found: Vec<Found>,
-    state: Vec<block::Found>,
+    state: Vec<(i64, block::Found)>,
     /// Keys in the blocks.
     keys: usize,
+    /// Offsets of the partition that are to be read yet.
+    left: i64,
 }
 
 impl Task {
@@ -176,12 +179,31 @@ impl Task {
         }
     }
 
+    /// Whether the block up to which the state topic is known is not where it was: then it has been compacted away, or this is
+    /// another topic.
+    fn is_adrift(&self, what: What, record: &BorrowedMessage<'_>) -> bool {
+        let anchor = self.anchor(what);
+        anchor.is_some_and(|anchor| {
+            record.offset() != anchor.offset
+                || record.key() != Some(&anchor.key[..])
+                || record.payload().is_none()
+        })
+    }
+
+    /// Up to which block of what is read it is known already.
+    fn anchor(&self, what: What) -> Option<Anchor> {
+        let state = self.reading.state.as_ref();
+        let state = state.filter(|_| matches!(what, What::State));
+        state?.anchor
+    }
+
     fn read_one(
         &self,
         consumer: &BaseConsumer<Quiet>,
         what: What,
         goal: i64,
     ) -> Result<Result<(), String>, Gone> {
+        let ticket = self.reading.ticket;
         let entry = self.entry(what);
         let mut heard = Instant::now();
         // Until every transaction before the goal is committed or aborted. Then the end that the client meets is behind it.
@@ -193,7 +215,16 @@ impl Task {
                 Err(error) => return Ok(Err(error.to_string())),
             }
         }
-        if let Err(error) = assign(consumer, entry) {
+        // The first record to come is the one that it is known up to, or all of it is read.
+        let mut anchor = self.anchor(what);
+        let from = anchor.map_or(entry.offset, |anchor| anchor.offset);
+        let begins_anew = anchor.is_some_and(|anchor| goal <= anchor.offset);
+        let from = if begins_anew { OFFSET_BEGINNING } else { from };
+        if begins_anew {
+            anchor = None;
+            self.send.send(Event::Anew { ticket }).map_err(|_| Gone)?;
+        }
+        if let Err(error) = assign(consumer, entry, from) {
             return Ok(Err(error.to_string()));
         }
         heard = Instant::now();
@@ -203,11 +234,30 @@ impl Task {
             match consumer.poll(Duration::from_millis(200)) {
                 Some(Ok(record)) => {
                     heard = Instant::now();
+                    if anchor.take().is_some() {
+                        if self.is_adrift(what, &record) {
+                            self.send.send(Event::Anew { ticket }).map_err(|_| Gone)?;
+                            if let Err(error) = assign(consumer, entry, OFFSET_BEGINNING) {
+                                return Ok(Err(error.to_string()));
+                            }
+                        } else if record.offset() + 1 >= goal {
+                            break;
+                        }
+                        continue;
+                    }
+                    heard_of.left = goal - record.offset() - 1;
                     if let Err(why) = self.hear(what, &record, &mut heard_of) {
                         return Ok(Err(format!("offset {}: {why}", record.offset())));
                     }
                     if record.offset() + 1 >= goal {
                         break;
+                    }
+                }
+                // The block has gone, and with it whatever was behind it.
+                Some(Err(KafkaError::PartitionEOF(_))) if anchor.take().is_some() => {
+                    self.send.send(Event::Anew { ticket }).map_err(|_| Gone)?;
+                    if let Err(error) = assign(consumer, entry, OFFSET_BEGINNING) {
+                        return Ok(Err(error.to_string()));
                     }
                 }
                 // What is behind the last record are the marks of transactions.
@@ -239,7 +289,7 @@ impl Task {
                 let found = block::Found::of(record.key(), record.payload())?;
                 // A tombstone is not nothing, either.
                 heard.keys += found.keys() + 1;
-                heard.state.push(found);
+                heard.state.push((record.offset(), found));
             }
         }
         Ok(())
@@ -247,12 +297,15 @@ impl Task {
 
     fn hand_on(&self, heard: &mut Heard) -> Result<(), Gone> {
         let ticket = self.reading.ticket;
-        let Heard { found, state, .. } = std::mem::take(heard);
+        let Heard {
+            found, state, left, ..
+        } = std::mem::take(heard);
         let events = [
             (!found.is_empty()).then_some(Event::Found { ticket, found }),
             (!state.is_empty()).then_some(Event::State {
                 ticket,
                 found: state,
+                left,
             }),
         ];
         for event in events.into_iter().flatten() {
@@ -284,7 +337,8 @@ impl Task {
                     entry.topic, entry.partition
                 ));
             }
-            if high > entry.offset.max(low) {
+            // A topic that ends before what is known of it is another one: that has to be told.
+            if high > entry.offset.max(low) || self.anchor(what).is_some() {
                 goals.push((what, high));
             }
         }
@@ -310,9 +364,9 @@ impl Task {
     }
 }
 
-fn assign(consumer: &BaseConsumer<Quiet>, entry: &Entry) -> Result<(), KafkaError> {
-    let offset = match entry.offset {
-        0.. => Offset::Offset(entry.offset),
+fn assign(consumer: &BaseConsumer<Quiet>, entry: &Entry, from: i64) -> Result<(), KafkaError> {
+    let offset = match from {
+        0.. => Offset::Offset(from),
         _ => Offset::Beginning,
     };
     let mut assignment = TopicPartitionList::new();

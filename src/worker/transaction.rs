@@ -583,6 +583,7 @@ impl Engine {
     /// The transaction has committed: its outcomes count, and partitions are marked.
     fn has_committed(&mut self, partitions: &[Sent]) {
         let clock = self.time.read();
+        self.take_entries_answered(clock);
         self.metrics.commit(true);
         let tallies = match &mut self.transaction {
             Some(transaction) => std::mem::take(&mut transaction.tallies),
@@ -629,6 +630,8 @@ impl Engine {
                 done.count(partition, clock);
             }
         }
+        let slots: Vec<usize> = partitions.iter().map(|sent| sent.slot).collect();
+        self.blocks_count(&slots, clock);
         if let Some(transaction) = &mut self.transaction {
             transaction.tallies = tallies; // its room is used again
             transaction.unsure = false;

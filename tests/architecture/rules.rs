@@ -337,6 +337,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("dlq", &["quiet"]),
     ("ingest::topics", &["quiet"]),
     ("instance", &["quiet"]),
+    // One folder for all workers, locked before they start.
+    ("instance", &["state::disk::folder"]),
     ("lookup::table::load", &["quiet"]),
     ("scan", &["quiet"]),
     ("worker::survey", &["quiet"]),
@@ -590,7 +592,13 @@ pub(crate) const PURE: &[&str] = &[
     "ingest::standing",
     "ingest::ledger",
     "record",
-    "state",
+    // What is on disk is in `state::disk` and `state::local`, which those know as something that keeps entries.
+    "state::block",
+    "state::digest",
+    "state::keys",
+    "state::memory",
+    "state::noted",
+    "state::seen",
     "transform",
 ];
 

@@ -172,13 +172,17 @@ impl Job {
             + &part("ownership", &ownership);
         let beside = shape.beside.as_ref();
         let beside = beside.map_or(String::new(), |topic| format!(", {topic}"));
+        let state_dir = match kept.contains("store: disk") {
+            true => "state_dir: state\n",
+            false => "",
+        };
         let text = format!(
             r##"
 kafka: {{ bootstrap_servers: "{bootstrap}", properties: {{ {properties} }} }}
 registry: {{ url: "{registry}" }}
 admin: {{ listen: "127.0.0.1:0" }}
 shutdown_grace: {grace}
-pipelines:
+{state_dir}pipelines:
   parcels:
     owner: {{ team: depot, contact: "#depot" }}
     group: {group}

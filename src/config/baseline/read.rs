@@ -93,6 +93,7 @@ fn parse(text: &str, name: &str) -> (Source, Result<Placed, Vec<Fault>>) {
     checker.root(&tree, name);
     let mut cx = Lowering {
         base,
+        has_state_dir: false,
         complete: tree.complete,
         faults: Vec::new(),
         warnings: Vec::new(),

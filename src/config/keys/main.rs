@@ -18,6 +18,15 @@ pub(crate) const ROOT: &[Key] = &[
     .default("256MiB")
     .kafka("queued.max.messages.kbytes, fetch.max.bytes, queue.buffering.max.kbytes"),
     key(
+        "state_dir",
+        Kind::Text,
+        "Folder for what `dedup` and `stale` remember with `store: disk`, relative to this file. Each instance needs one of its own, \
+         which is locked while it runs. What is in it is a copy of the state topics: an instance that finds it again reads only what \
+         came since, and one that does not reads all of it, so in Kubernetes a volume of each pod saves time and nothing else. Only \
+         this user can read it. See [dedup](dedup.md#on-disk).",
+    )
+    .default_note("none"),
+    key(
         "shutdown_grace",
         Kind::Duration { min: secs(1), max: secs(3600) },
         "How long SIGTERM may take: stop taking, wait for acknowledgements, commit, leave the group. What is not \

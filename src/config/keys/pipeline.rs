@@ -120,10 +120,11 @@ pub(crate) const DEDUP: &[Key] = &[
     key(
         "max_keys",
         Kind::Int { min: 8, max: 1_000_000_000 },
-        "How many keys of a source partition are remembered, in memory: 28 to 56 bytes each. With `window`, keys that were forgotten \
-         for want of room and before their time are told in the log and counted.",
+        "How many keys of a source partition are remembered, in memory 28 to 56 bytes each and on disk 27. With `window`, keys that \
+         were forgotten for want of room and before their time are told in the log and counted.",
     )
     .default("1000000"),
+    STORE,
     ON_MISSING_STATE,
     key("then", Kind::Choice(DEDUP_THEN), "What becomes of a copy.").default("drop"),
     ASIDE,
@@ -162,7 +163,7 @@ pub(crate) const STALE: &[Key] = &[
     key(
         "max_keys",
         Kind::Int { min: 8, max: 1_000_000_000 },
-        "How many keys of a source partition are remembered, in memory: 37 to 74 bytes each. Those that were changed least recently are \
+        "How many keys of a source partition are remembered, in memory 37 to 74 bytes each. Those that were changed least recently are \
          forgotten first, which is counted and told in the log.",
     )
     .default("1000000"),
@@ -173,6 +174,7 @@ pub(crate) const STALE: &[Key] = &[
          exactly_once as well; not with `ordering: per_key`.",
     )
     .default_note("none"),
+    STORE,
     ON_MISSING_STATE,
 ];
 
@@ -243,6 +245,22 @@ pub(crate) const ON_FOREIGN: &[Word] = &[
     word(
         "flag",
         "it goes on as it is, with the fields in the header `driftgate.foreign`, and is counted",
+    ),
+];
+
+const STORE: Key = key(
+    "store",
+    Kind::Choice(STORES),
+    "Where keys are kept by the instance that has their partition. The state topic has them either way.",
+)
+.default("memory");
+
+const STORES: &[Word] = &[
+    word("memory", "in memory, all of them"),
+    word(
+        "disk",
+        "in files below `state_dir`, but for those that came last: some two bytes each are left in memory, and a restart with the same \
+         `state_dir` reads only what came since",
     ),
 ];
 

@@ -130,6 +130,7 @@ impl Producer {
                 Err(code) => self.shared.deliveries.borrow_mut().push(Delivery {
                     token: record.token,
                     error: Some(code),
+                    offset: -1,
                 }),
             }
             self.held.bytes -= record.kept;

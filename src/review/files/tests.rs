@@ -236,6 +236,7 @@ fn a_configuration_names_contracts_by_file_and_sinks_by_subject() {
             public_url: None,
         },
         memory_limit: 0,
+        state_dir: None,
         shutdown_grace: Duration::ZERO,
         pipelines: vec![
             pipeline(file("s/orders-value.avsc"), None, file("s/out.avsc")),

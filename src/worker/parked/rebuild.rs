@@ -9,11 +9,15 @@ use crate::failure::parking::{Limits, Parking};
 use crate::health::PauseReason;
 use crate::ingest::assignment::{Flow, Role};
 use crate::native::consumer::{Entry, OFFSET_BEGINNING};
-use crate::state::memory::Memory;
-use crate::state::seen::{Seen, Window};
+use crate::state::disk::manifest::Anchor;
+use crate::state::memory::{self, Memory};
+use crate::state::seen::{Room, Seen, Window};
 use crate::worker::Clock;
 use crate::worker::engine::Engine;
 use crate::worker::ports::{Event, Positions, Reading, StateReading};
+
+/// How often it is told how far a reading is.
+const TELL: Duration = Duration::from_secs(5);
 
 /// A pause that something else ends.
 const UNTIL_TOLD: Duration = Duration::from_secs(86_400);
@@ -34,6 +38,11 @@ pub(super) struct Rebuild {
     tries: u32,
     /// When a reading that failed is tried again.
     again: Option<Instant>,
+    /// When it began, or how far it is was told last.
+    told_at: Instant,
+    /// Keys that were read from the state topic, and how many of its offsets are to be read yet.
+    pub(super) keys: u64,
+    pub(super) left: i64,
 }
 
 impl Engine {
@@ -72,14 +81,15 @@ impl Engine {
             let Some(ticket) = self.assignment.get(home).map(|partition| partition.epoch) else {
                 continue;
             };
-            self.survey(ticket, home, topic, from.clone());
+            let memory = self.memory_from_disk(home);
+            self.survey(ticket, home, topic, from.clone(), memory.anchor());
             for slot in std::iter::once(home).chain(tiers.iter().copied()) {
                 self.wait_for_rebuild(slot, clock);
             }
             self.families.names.insert((topic.to_owned(), number), home);
             let family = Family {
                 parking: Parking::new(limits),
-                memory: self.empty_memory(),
+                memory,
                 told_early: [false; 2],
                 rebuild: Some(Rebuild {
                     ticket,
@@ -89,6 +99,9 @@ impl Engine {
                     from,
                     tries: 0,
                     again: None,
+                    told_at: clock.now,
+                    keys: 0,
+                    left: 0,
                 }),
                 catch_up: None,
                 refused: None,
@@ -141,12 +154,20 @@ impl Engine {
         }
         let source = self.assignment.get(home).map(|home| home.topic.clone());
         let source = source.unwrap_or_default();
-        self.survey(ticket, home, &source, from.clone());
-        let memory = self.empty_memory();
+        let has_gap = self.has_blocks_under_way(home);
+        let loaded = self.families.memory_mut(home).map_or(Ok(()), |memory| {
+            if has_gap {
+                memory.has_gap();
+            }
+            memory.load()
+        });
+        self.tell_loaded(home, loaded);
+        let memory = self.families.memory(home);
+        let anchor = memory.and_then(Memory::anchor);
+        self.survey(ticket, home, &source, from.clone(), anchor);
         if let Some(family) = self.families.of_mut(home) {
             family.catch_up = None;
             family.read_to = i64::MIN;
-            family.memory = memory;
             family.rebuild = Some(Rebuild {
                 ticket,
                 source,
@@ -155,24 +176,62 @@ impl Engine {
                 from,
                 tries: 0,
                 again: None,
+                told_at: clock.now,
+                keys: 0,
+                left: 0,
             });
         }
     }
 
-    /// With nothing in it yet.
-    fn empty_memory(&self) -> Memory {
-        let window = |kept: Kept| Window {
-            time: kept.window.map(backoff::millis),
-            keys: kept.max_keys,
+    /// With what is on disk of it from before.
+    fn memory_from_disk(&self, home: usize) -> Memory {
+        let part = |kept: Kept| memory::Part {
+            window: Window {
+                time: kept.window.map(backoff::millis),
+                keys: kept.max_keys,
+            },
+            room: kept.on_disk.then_some(Room::USUAL),
         };
         let config = self.judge.config();
-        let dedup = config.dedup.as_ref().map(|dedup| window(dedup.kept));
-        let stale = config.stale.as_ref().map(|stale| window(stale.kept));
-        Memory::new(dedup, stale)
+        let dedup = config.dedup.as_ref().map(|dedup| part(dedup.kept));
+        let stale = config.stale.as_ref().map(|stale| part(stale.kept));
+        let state = self.settings.state.as_ref();
+        let state = state.filter(|_| config.is_on_disk());
+        let partition = self.assignment.get(home);
+        let claim = state.zip(partition).and_then(|(state, partition)| {
+            let topic = config.state_topic(partition.source())?;
+            let claim = state.claim(&topic, partition.number);
+            claim
+                .map_err(|error| self.tell_disk(home, &error.to_string()))
+                .ok()
+        });
+        let mut memory = Memory::of(dedup, stale, claim);
+        let loaded = memory.load();
+        self.tell_loaded(home, loaded);
+        memory
+    }
+
+    /// What is on disk may be of no use.
+    fn tell_loaded(&self, home: usize, loaded: Result<(), String>) {
+        if let (Err(why), Some(partition)) = (loaded, self.assignment.get(home)) {
+            tracing::warn!(
+                pipeline = self.judge.config().name,
+                topic = partition.source(),
+                partition = partition.number,
+                "state_dir: {why}: all of the state topic is read"
+            );
+        }
     }
 
     /// Has what is in retry of a source partition read, and what is remembered of it.
-    fn survey(&mut self, ticket: u64, home: usize, source: &str, retries: Vec<Entry>) {
+    fn survey(
+        &mut self,
+        ticket: u64,
+        home: usize,
+        source: &str,
+        retries: Vec<Entry>,
+        anchor: Option<Anchor>,
+    ) {
         let config = self.judge.config();
         let Some(partition) = self.assignment.get(home) else {
             return;
@@ -193,6 +252,7 @@ impl Engine {
                 topic,
                 ..partition.entry(OFFSET_BEGINNING)
             },
+            anchor,
             must_be: has_state && !begin_empty,
         });
         let reading = Reading {
@@ -270,8 +330,23 @@ impl Engine {
                         }
                     }
                 }
-                Event::State { found, .. } => {
-                    found.iter().for_each(|found| family.memory.hear(found));
+                Event::State { found, left, .. } => {
+                    let mut keys = 0;
+                    for (offset, found) in &found {
+                        family.memory.hear(*offset, found);
+                        keys += found.keys() as u64;
+                    }
+                    rebuild.keys += keys;
+                    rebuild.left = left;
+                    if let Some(partition) = self.assignment.get(home) {
+                        partition.metrics.state_restored(keys);
+                    }
+                    self.restores(home, clock);
+                }
+                Event::Anew { .. } => {
+                    let cleared = family.memory.clear();
+                    let why = "what is there is of another state topic, or too old";
+                    self.tell_loaded(home, cleared.and(Err(why.to_owned())));
                 }
                 Event::Failed { why, .. } => {
                     let wait = backoff::pause(rebuild.tries);
@@ -297,6 +372,7 @@ impl Engine {
                     let found = rebuild.latest.iter().zip(&rebuild.written);
                     let latest: Vec<i64> = found.map(|(found, own)| *found.max(own)).collect();
                     let slots = family.tiers.clone();
+                    let read = rebuild.keys;
                     family.rebuild = None;
                     if self.transaction.is_some() {
                         family.parking.mark();
@@ -311,6 +387,7 @@ impl Engine {
                         records = family.parking.records(),
                         seen,
                         newest,
+                        read,
                         "read what is in retry, and what was seen"
                     );
                     for (slot, due) in slots.iter().zip(latest) {
@@ -320,6 +397,7 @@ impl Engine {
                             partition.mark.latest_due = due;
                         }
                     }
+                    self.blocks_count(&[home], clock);
                     self.catch_up(home, clock);
                     match self.families.of(home).map(|family| &family.catch_up) {
                         Some(Some(_)) => self.read_on(&[home], clock),
@@ -360,14 +438,42 @@ impl Engine {
             // A ticket of its own: what is still on its way of the reading before is not counted.
             rebuild.ticket = self.assignment.next_epoch();
             rebuild.latest.fill(0);
+            (rebuild.keys, rebuild.left) = (0, 0);
             family.parking.clear();
-            family.memory.clear();
+            // What was on disk before the reading that has failed is as good as it was.
+            let loaded = family.memory.load();
             tracing::debug!(rebuild.source, "what is in retry is read again");
             let (source, from) = (rebuild.source.clone(), rebuild.from.clone());
-            again.push((rebuild.ticket, home, source, from));
+            let anchor = family.memory.anchor();
+            again.push((rebuild.ticket, home, source, from, anchor, loaded));
         }
-        for (ticket, home, source, from) in again {
-            self.survey(ticket, home, &source, from);
+        for (ticket, home, source, from, anchor, loaded) in again {
+            self.tell_loaded(home, loaded);
+            self.survey(ticket, home, &source, from, anchor);
+        }
+    }
+
+    /// More of the state topic has been read: what fills memory is written to disk, and every few seconds it is told how far it is.
+    fn restores(&mut self, home: usize, clock: Clock) {
+        self.blocks_count(&[home], clock);
+        let family = self.families.families.get_mut(home);
+        let Some(rebuild) = family.and_then(|family| family.as_mut()?.rebuild.as_mut()) else {
+            return;
+        };
+        if clock.now < rebuild.told_at + TELL {
+            return;
+        }
+        rebuild.told_at = clock.now;
+        let (keys, left) = (rebuild.keys, rebuild.left);
+        if let Some(partition) = self.assignment.get(home) {
+            tracing::info!(
+                pipeline = self.judge.config().name,
+                topic = partition.source(),
+                partition = partition.number,
+                keys,
+                left,
+                "reads what was seen: keys so far, and records of the state topic that are left at most"
+            );
         }
     }
 }

@@ -104,6 +104,7 @@ impl World {
             poll_interval: POLL_INTERVAL,
         });
         let settings = Settings {
+            state: None,
             transaction,
             start: crate::native::consumer::OFFSET_BEGINNING,
             slot: 0,

@@ -246,7 +246,11 @@ impl Core {
             self.facts.entries[entry].failed = true;
             let outbox = &mut self.outboxes[id];
             outbox.outstanding += 1;
-            outbox.ready.push(Delivery { token, error: None });
+            outbox.ready.push(Delivery {
+                token,
+                error: None,
+                offset: -1,
+            });
             return Ok(());
         }
         self.tell(|| format!("{id} writes to the ledger, token {token}"));

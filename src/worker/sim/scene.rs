@@ -15,6 +15,7 @@ use crate::pipeline::{Checked, Sink};
 const KEPT: model::Kept = model::Kept {
     window: None,
     max_keys: 1_000_000,
+    on_disk: false,
     begin_empty: false,
 };
 

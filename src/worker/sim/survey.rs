@@ -47,7 +47,7 @@ impl Under {
     }
 
     /// The blocks of the state topic; compaction may have taken none of them.
-    fn blocks(&self, core: &Core) -> Vec<block::Found> {
+    fn blocks(&self, core: &Core) -> Vec<(i64, block::Found)> {
         let Some((tp, from, goal)) = &self.state else {
             return Vec::new();
         };
@@ -56,7 +56,8 @@ impl Under {
         let records = records.take_while(|record| record.offset < *goal);
         let visible = records.filter(|record| core.visible(record));
         let found = visible.map(|record| {
-            block::Found::of(record.key.as_deref(), record.value.as_deref()).expect("our own")
+            let found = block::Found::of(record.key.as_deref(), record.value.as_deref());
+            (record.offset, found.expect("our own"))
         });
         found.collect()
     }
@@ -168,6 +169,7 @@ impl Survey for SimSurvey {
                 Event::State {
                     ticket,
                     found: state,
+                    left: 0,
                 },
                 Event::Done { ticket },
             ]);

@@ -276,7 +276,11 @@ impl Outlet for Shore {
         if !world.ledger_waits {
             tokens.append(&mut world.entries);
         }
-        let delivery = |token| Delivery { token, error: None };
+        let delivery = |token| Delivery {
+            token,
+            error: None,
+            offset: -1,
+        };
         out.extend(tokens.into_iter().map(delivery));
     }
 
@@ -386,6 +390,7 @@ impl Scene {
             shutdown: Default::default(),
         };
         let settings = Settings {
+            state: None,
             slot: 0,
             window: 100_000,
             room: usize::MAX,

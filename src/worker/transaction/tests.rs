@@ -212,6 +212,7 @@ impl Outlet for Scripted {
         script.reports.push(Delivery {
             token,
             error: refused.then_some(RDKafkaErrorCode::MessageSizeTooLarge),
+            offset: -1,
         });
         Ok(())
     }
@@ -528,6 +529,7 @@ impl Bed {
         };
         let second = Duration::from_secs(1);
         let settings = WorkerSettings {
+            state: None,
             slot: 0,
             window: 1000,
             room: usize::MAX,

@@ -286,6 +286,7 @@ impl Core {
                 self.outboxes[id].ready.push(Delivery {
                     token: sent.token,
                     error,
+                    offset: -1,
                 });
             }
         }
@@ -327,6 +328,7 @@ impl Core {
                 outbox.ready.push(Delivery {
                     token: sent.token,
                     error: Some(RDKafkaErrorCode::PurgeQueue),
+                    offset: -1,
                 });
             }
         }
