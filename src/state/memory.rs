@@ -273,6 +273,16 @@ impl Memory {
         Ok(())
     }
 
+    /// Waits for what is being written.
+    #[cfg(test)]
+    pub(super) fn catch_up(&mut self, now: Instant) -> Result<(), String> {
+        let local = self.local.as_mut();
+        if let Some(written) = local.and_then(|local| local.poll(now, true)) {
+            self.is_written(written?);
+        }
+        Ok(())
+    }
+
     /// Writes all that a restart needs, to go on from here. Everything that was added must be in the state topic.
     pub fn put_away(&mut self, now: Instant) -> Result<(), String> {
         let Some(local) = &mut self.local else {
