@@ -232,11 +232,16 @@ fn sorted(taken: Vec<Waiting>) -> (Vec<Waiting>, u64) {
     let mut order: Vec<usize> = (0..taken.len()).collect();
     let mut moved = 0;
     for places in places.values() {
+        let version = |place: &usize| taken[*place].version().map(|(_, version)| version);
+        let mut newest = None;
+        for place in places {
+            moved += u64::from(version(place) < newest);
+            newest = newest.max(version(place));
+        }
         let mut rising = places.clone();
-        rising.sort_by_key(|place| taken[*place].version().map(|(_, version)| version));
+        rising.sort_by_key(version);
         for (place, from) in places.iter().zip(rising) {
             order[*place] = from;
-            moved += u64::from(from > *place);
         }
     }
     let mut taken: Vec<Option<Waiting>> = taken.into_iter().map(Some).collect();
@@ -441,10 +446,22 @@ mod tests {
             3,
             "nothing to wait for"
         );
+        let found = order(&[(1, 3), (1, 5), (2, 1), (1, 4), (1, 1)]);
+        assert_eq!(found, [[(4, 1), (0, 3), (2, 1), (3, 4), (1, 5)]]);
         // One takes the other along.
         let chained = [(1, 5), (2, 5), (1, 4), (3, 1), (2, 4), (3, 2)];
         let lengths: Vec<usize> = order(&chained).iter().map(Vec::len).collect();
         assert_eq!(lengths, [5, 1]);
+    }
+
+    #[test]
+    fn those_that_go_in_front_of_a_newer_one_are_counted() {
+        let of = [(1, 3), (1, 5), (2, 1), (1, 4), (1, 1)];
+        let waiting = (0..)
+            .zip(of)
+            .map(|(offset, (key, version))| waiting(offset, key, version));
+        let (_, moved) = sorted(waiting.collect());
+        assert_eq!(moved, 2);
     }
 
     #[test]
